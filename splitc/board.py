@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Board files: what code is generated for, and the figures a cost model needs."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from splitc.errors import UsageError, nearest
+from splitc.plugins import plugins
+
+
+class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Share of the peak rate that kernels of each kind reach, in (0, 1.5].
+
+    Above 1 is possible where an algorithm saves arithmetic (Winograd).
+    """
+
+    conv: float
+    conv1x1: float
+    conv3x3: float
+    depthwise: float
+    gemm: float
+    recurrent: float
+    pool: float
+    norm: float
+    elementwise: float
+
+
+class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A target machine, as a board file describes it.
+
+    `clock_hz` times `flops_per_cycle` times `cores` is the peak rate in FLOP/s;
+    bandwidths are bytes a second, powers watts.
+    """
+
+    name: str
+    title: str
+    isa: str
+    triple: str
+    cpu: str
+    features: tuple[str, ...] = ()
+    glibc: str
+    cores: int
+    clock_hz: float
+    flops_per_cycle: float
+    memory_bytes: int
+    memory_bandwidth: float
+    cache_bytes: int
+    cache_bandwidth: float
+    layer_overhead_s: float
+    compute_power_w: float
+    transmit_power_w: float
+    efficiency: Efficiency
+
+    @property
+    def peak_flops(self) -> float:
+        """Peak FLOP/s over all cores, single precision."""
+        return self.clock_hz * self.flops_per_cycle * self.cores
+
+
+def read_board(path: Path) -> Board:
+    """Read one board file.
+
+    Raises:
+        UsageError: It cannot be read, or a field is missing, unknown or mistyped.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Board)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read board file {path.name}", why=str(error)) from error
+    except msgspec.ValidationError as error:
+        hint = "`splitc targets --json` prints a whole board as an example"
+        raise UsageError(f"board file {path.name}", why=str(error), hint=hint) from error
+
+
+@functools.cache
+def boards() -> dict[str, Board]:
+    """Every installed board by name, the packs' folders taken together."""
+    found = [read_board(path) for folder in plugins().boards for path in sorted(folder.glob("*.toml"))]
+    return {board.name: board for board in found}
+
+
+def load_board(name: str | Board) -> Board:
+    """The board of that name, or the one in the file at that path.
+
+    Raises:
+        UsageError: There is no such board; the hint lists the nearest.
+    """
+    if isinstance(name, Board):
+        return name
+    if name.endswith(".toml"):
+        return read_board(Path(name))
+    known = boards()
+    if name not in known:
+        raise UsageError(f"there is no target '{name}'", hint=nearest(name, known))
+    return known[name]

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ONNX front end: an ONNX graph as a `Model`."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import ModelProto, NodeProto
+
+from splitc.cut import Cut
+from splitc.errors import BadModelError, SplitcError
+from splitc.frontend import DEFAULT_MAX_BYTES
+from splitc.frontend.onnx_flops import flops, kind_of
+from splitc.frontend.onnx_read import (
+    check_budget,
+    check_weights,
+    infer,
+    name_nodes,
+    normalise,
+    over_budget,
+    read_proto,
+    reads,
+    sort_nodes,
+)
+from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SIMPLIFY_SECONDS = 300
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
+           "Multinomial", "Bernoulli")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A layer graph with its weights in an ONNX model.
+
+    Nodes that compute constants from constants are no layers: they belong to
+    the layers that read their results, and go with them when the model is split.
+
+    Args:
+        proto: The ONNX model in normal form; nodes are named like layers.
+        graph: The layer DAG.
+        digest: sha256 of the source file, or of the model given in memory.
+        cut: The cut a pass chose.
+        note: What the reader should know: say, that onnxsim gave up.
+    """
+
+    proto: ModelProto = field(repr=False)
+    graph: LayerGraph
+    digest: str
+    cut: Cut | None = None
+    note: str = ""
+
+    def with_graph(self, graph: LayerGraph) -> OnnxModel:
+        """The model with an annotated graph over the same layers."""
+        return replace(self, graph=graph)
+
+    def with_cut(self, cut: Cut) -> OnnxModel:
+        """The model with a chosen cut."""
+        return replace(self, cut=cut)
+
+    def fingerprint(self) -> str:
+        """Changes when the graph, the cut or the weights do."""
+        text = str(self.graph) + (self.cut.name if self.cut else "") + self.digest
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def split(self, cut: Cut) -> tuple[OnnxModel, OnnxModel]:
+        """Head and tail as two valid ONNX models.
+
+        Constants that both sides read stand in both; nothing dead in either. A
+        network input that the tail reads is an input of the tail too.
+
+        Args:
+            cut: A cut of this model's graph.
+
+        Returns:
+            Head, then tail. Outputs of the head are the boundary tensors that it
+            makes, then the network's results that it makes.
+        """
+        graph = cut.graph
+        entries = [t.name for t in cut.boundary]
+        made = [n for n in entries if graph.producer[n] >= graph.input_count]
+        head_out = list(dict.fromkeys((*made, *cut.results)))
+        tail_out = [n for n in graph.outputs if n not in cut.results]
+        head_in = [t.name for t in graph.inputs]
+        head = self._part("head", (graph.layers[i].name for i in cut.head), head_in, head_out)
+        tail = self._part("tail", (graph.layers[i].name for i in cut.tail), entries, tail_out)
+        return head, tail
+
+    def _part(
+        self, what: str, layers: Iterable[str], inputs: Sequence[str], outputs: Sequence[str]
+    ) -> OnnxModel:
+        wanted = set(layers)
+        nodes = [node for node in self.proto.graph.node if node.name in wanted]
+        nodes = [*self._constant_nodes(nodes), *nodes]
+        part = ModelProto(ir_version=self.proto.ir_version, producer_name="splitc")
+        part.opset_import.extend(self.proto.opset_import)
+        part.graph.name = what
+        part.graph.node.extend(nodes)
+        needed = {name for node in nodes for name in reads(node)}
+        part.graph.initializer.extend(
+            t for t in self.proto.graph.initializer if t.name in needed or t.name in outputs
+        )
+        part.graph.input.extend(_value_info(self.graph.tensors[name]) for name in inputs)
+        part.graph.output.extend(_value_info(self.graph.tensors[name]) for name in outputs)
+        digest = hashlib.sha256(f"{self.digest}:{what}:{','.join(outputs)}".encode())
+        graph = build_graph(part, infer(part))
+        return OnnxModel(part, graph, digest.hexdigest())
+
+    def _constant_nodes(self, nodes: Iterable[NodeProto]) -> list[NodeProto]:
+        layer_names = self.graph.index
+        makers = {
+            name: node
+            for node in self.proto.graph.node
+            if node.name not in layer_names
+            for name in node.output
+        }
+        wanted: set[str] = set()
+        todo = [name for node in nodes for name in reads(node)]
+        while todo:
+            maker = makers.get(todo.pop())
+            if maker is not None and maker.name not in wanted:
+                wanted.add(maker.name)
+                todo.extend(reads(maker))
+        return [node for node in self.proto.graph.node if node.name in wanted]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model with onnxruntime on the CPU.
+
+        Args:
+            inputs: Arrays by input name, of the graph's shapes and dtypes.
+
+        Returns:
+            Arrays by result name.
+
+        Raises:
+            BadModelError: onnxruntime cannot load or run it.
+        """
+        try:
+            feed = {t.name: inputs[t.name] for t in self.graph.inputs}
+            values: list[Any] = self._session.run(list(self.graph.outputs), feed)
+        except KeyError as error:
+            raise BadModelError(f"no value for input {error}") from error
+        except RuntimeError as error:
+            raise BadModelError("onnxruntime cannot run it", why=_one_line(error)) from error
+        return dict(zip(self.graph.outputs, values, strict=True))
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(4)
+        errors = (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.Fail)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            if _stored_bytes(self.proto) < 2**31 - 2**20:
+                data = self.proto.SerializeToString()
+                return onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.onnx"
+                self.save(path)
+                return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        except errors as error:
+            raise BadModelError("onnxruntime cannot load it", why=_one_line(error)) from error
+
+    def save(self, path: Path) -> list[Path]:
+        """Write the model; weights go to `NAME.data` beside it when over 2 GiB.
+
+        Returns:
+            The files written.
+        """
+        if _stored_bytes(self.proto) < 2**31 - 2**20:
+            path.write_bytes(self.proto.SerializeToString(deterministic=True))
+            return [path]
+        copy = ModelProto()
+        copy.CopyFrom(self.proto)
+        onnx.save_model(
+            copy, str(path), save_as_external_data=True, location=path.name + ".data",
+            size_threshold=1024,
+        )  # fmt: skip
+        return [path, path.with_name(path.name + ".data")]
+
+
+def _stored_bytes(proto: ModelProto) -> int:
+    return sum(t.ByteSize() for t in proto.graph.initializer)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _value_info(tensor: Tensor) -> onnx.ValueInfoProto:
+    names = {v: k for k, v in onnx.TensorProto.DataType.items()}
+    from splitc.frontend.onnx_read import dtype_name
+
+    elem_type = next((k for k in names if dtype_name(k) == tensor.dtype), 0)
+    return onnx.helper.make_tensor_value_info(tensor.name, elem_type, tensor.shape)
+
+
+def load_onnx(
+    source: str | Path | ModelProto,
+    *,
+    inputs: Mapping[str, Sequence[int]],
+    simplify: bool = True,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> OnnxModel:
+    """Read an ONNX file or model; `splitc.load` says the rest."""
+    if isinstance(source, ModelProto):
+        given = ModelProto()
+        given.CopyFrom(source)
+        check_budget(given, max_bytes)
+        digest = hashlib.sha256(given.SerializeToString(deterministic=True)).hexdigest()
+    else:
+        given, digest = read_proto(Path(source), max_bytes)
+    proto = normalise(given, inputs)
+    tensors = infer(proto)
+    _check_tensors(tensors, max_bytes)
+    note = ""
+    if simplify:
+        simpler, note = _simplified(proto, max_bytes)
+        if simpler is not None:
+            proto = normalise(simpler, {})
+            tensors = infer(proto)
+            _check_tensors(tensors, max_bytes)
+    check_weights(proto)
+    return OnnxModel(proto, build_graph(proto, tensors), digest, note=note)
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], max_bytes: int) -> None:
+    for tensor in tensors.values():
+        if tensor.nbytes is not None and tensor.nbytes > max_bytes:
+            raise over_budget(f"tensor '{tensor.name}'", tensor.nbytes, max_bytes)
+        if tensor.dtype == "string":
+            why = "text has no fixed size and no target computes on it"
+            raise BadModelError(f"tensor '{tensor.name}' is a string tensor", why=why)
+
+
+def _simplified(proto: ModelProto, max_bytes: int) -> tuple[ModelProto | None, str]:
+    """The model after onnxsim; None and a note where it is too large or onnxsim fails."""
+    if _stored_bytes(proto) >= 2**31 - 2**20:
+        return None, "not simplified: over 2 GiB"
+    with tempfile.TemporaryDirectory(prefix="splitc-") as folder:
+        source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+        source.write_bytes(proto.SerializeToString())
+        limit = 4 * 2**30 + 6 * source.stat().st_size
+        command = [sys.executable, "-m", "splitc.frontend._simplify", str(source), str(target),
+                   str(min(limit, 4 * 2**30 + 4 * max_bytes)), str(SIMPLIFY_SECONDS)]  # fmt: skip
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=SIMPLIFY_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BadModelError(
+                "simplifying the model took too long",
+                why=f"onnxsim ran for {SIMPLIFY_SECONDS} s",
+                hint="leave it out with --no-simplify",
+            ) from error
+        if done.returncode != 0 or not target.is_file():
+            last = done.stderr.decode(errors="replace").strip().splitlines()
+            return None, f"not simplified: onnxsim failed ({last[-1][:160] if last else 'crash'})"
+        simpler = ModelProto.FromString(target.read_bytes())
+    if [v.name for v in simpler.graph.output] != [v.name for v in proto.graph.output] or {
+        v.name for v in simpler.graph.input
+    } != {v.name for v in proto.graph.input}:
+        return None, "not simplified: onnxsim changed the model's inputs or outputs"
+    return simpler, ""
+
+
+def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
+    """The layer DAG of a model in normal form.
+
+    Args:
+        proto: The model; nodes sorted and uniquely named.
+        tensors: Shape and type of every tensor.
+
+    Raises:
+        BadModelError: A result is not computed from anything.
+    """
+    graph = proto.graph
+    results = {v.name for v in graph.output}
+    stored = {t.name: _tensor_bytes(tensors[t.name]) for t in graph.initializer}
+    constant: dict[str, int] = dict(stored)
+    layers = [Layer(v.name, INPUT_OP, (), (tensors[v.name],)) for v in graph.input]
+    for node in graph.node:
+        read = list(dict.fromkeys(reads(node)))
+        param_bytes = sum(constant[name] for name in read if name in constant)
+        outputs = tuple(_known(tensors, name) for name in node.output if name)
+        if (
+            all(name in constant for name in read)
+            and node.op_type not in _RANDOM
+            and not any(t.name in results for t in outputs)
+        ):
+            constant.update({t.name: 0 for t in outputs})
+            constant[outputs[0].name] = param_bytes or (outputs[0].nbytes or 0)
+            continue
+        layers.append(
+            Layer(
+                name=node.name,
+                op=node.op_type.lower(),
+                inputs=tuple(n for n in _layer_reads(node) if n not in constant),
+                outputs=outputs,
+                param_bytes=param_bytes,
+                flops=flops(node, tensors),
+                kind=kind_of(node, tensors),
+            )
+        )
+    for name in results & constant.keys():
+        raise BadModelError(f"result '{name}' is a stored constant", why="no layer makes it")
+    return LayerGraph(tuple(layers), tuple(v.name for v in graph.output))
+
+
+def _layer_reads(node: NodeProto) -> list[str]:
+    plain = [name for name in node.input if name]
+    return [*plain, *(n for n in dict.fromkeys(reads(node)) if n not in plain)]
+
+
+def _known(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    return tensors.get(name, Tensor(name, None, "unknown"))
+
+
+def _tensor_bytes(tensor: Tensor) -> int:
+    return tensor.nbytes or 0
+
+
+__all__ = ["OnnxModel", "SplitcError", "build_graph", "load_onnx", "name_nodes", "sort_nodes"]

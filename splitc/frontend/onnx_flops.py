@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floating-point operations of ONNX nodes, by rules a reader can check by hand.
+
+A multiply-add counts two; a bias starts the accumulator and counts nothing.
+Moving data counts nothing. Elementwise operators count one per output element
+and reductions one per input element. The table below holds what lies between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import onnx
+from onnx import NodeProto
+
+from splitc.graph import KIND_OF_OP, Tensor
+
+_PER_OUTPUT: dict[str, int] = {
+    # scale and shift; the constants of inference fold into one of each
+    "BatchNormalization": 2,
+    # sum, subtract, square and sum, divide, scale and shift
+    "LayerNormalization": 7, "InstanceNormalization": 7, "GroupNormalization": 7,
+    "MeanVarianceNormalization": 6, "RMSNormalization": 5, "LpNormalization": 3,
+    # maximum, subtract, exponential, sum, divide
+    "Softmax": 5, "LogSoftmax": 5,
+    "Sigmoid": 3, "HardSigmoid": 3, "HardSwish": 4, "Gelu": 5, "Mish": 4, "Softplus": 3,
+    "LeakyRelu": 2, "PRelu": 2, "Elu": 3, "Clip": 2, "Mean": 1,
+    "QuantizeLinear": 3, "DequantizeLinear": 2,
+}  # fmt: skip
+
+_CONVS = ("Conv", "ConvInteger", "QLinearConv", "DeformConv")
+_REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1",
+               "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
+               "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ArgMax", "ArgMin",
+               "CumSum")  # fmt: skip
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values."""
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def flops(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
+    """Floating-point operations of one run of a node.
+
+    Args:
+        node: The node.
+        tensors: Shapes of what it reads and makes; missing or unknown ones count 0.
+    """
+    shapes = _Shapes(node, tensors)
+    rule = _RULES.get(node.op_type)
+    if rule is not None:
+        return rule(node, shapes)
+    made = shapes.elements(node.output[0])
+    if node.op_type in _PER_OUTPUT:
+        return _PER_OUTPUT[node.op_type] * made
+    if node.op_type in _REDUCTIONS:
+        return shapes.elements(node.input[0])
+    kind = KIND_OF_OP.get(node.op_type.lower(), "elementwise")
+    if kind in ("view", "move"):
+        return 0
+    if kind == "control":
+        return _body_flops(node, tensors)
+    if kind == "elementwise" and node.op_type in ("Sum", "Max", "Min"):
+        return made * max(len(node.input) - 1, 0)
+    return made if kind == "elementwise" else 0
+
+
+class _Shapes:
+    def __init__(self, node: NodeProto, tensors: Mapping[str, Tensor]) -> None:
+        self.node = node
+        self.tensors = tensors
+
+    def of(self, name: str) -> Sequence[int]:
+        tensor = self.tensors.get(name)
+        if tensor is None or tensor.elements is None:
+            return (0,)
+        return tensor.static_shape
+
+    def input(self, k: int) -> Sequence[int]:
+        return self.of(self.node.input[k]) if k < len(self.node.input) else (0,)
+
+    def elements(self, name: str) -> int:
+        return math.prod(self.of(name))
+
+    @property
+    def made(self) -> int:
+        return self.elements(self.node.output[0])
+
+
+def _conv(node: NodeProto, shapes: _Shapes) -> int:
+    weight = shapes.input(3 if node.op_type == "QLinearConv" else 1)
+    return 2 * shapes.made * math.prod(weight[1:])
+
+
+def _conv_transpose(node: NodeProto, shapes: _Shapes) -> int:
+    return 2 * math.prod(shapes.input(0)) * math.prod(shapes.input(1)[1:])
+
+
+def _gemm(node: NodeProto, shapes: _Shapes) -> int:
+    left = shapes.input(0)
+    depth = left[0] if attributes(node).get("transA", 0) else left[-1]
+    return 2 * shapes.made * depth
+
+
+def _matmul(node: NodeProto, shapes: _Shapes) -> int:
+    left = shapes.input(0)
+    return 2 * shapes.made * (left[-1] if left else 1)
+
+
+def _einsum(node: NodeProto, shapes: _Shapes) -> int:
+    equation = attributes(node).get("equation", b"").decode().replace(" ", "")
+    extents: dict[str, int] = {}
+    for k, term in enumerate(equation.split("->")[0].split(",")):
+        if "." in term:
+            return 2 * shapes.made
+        extents.update(zip(term, shapes.input(k), strict=False))
+    return 2 * math.prod(extents.values())
+
+
+def _pool(node: NodeProto, shapes: _Shapes) -> int:
+    return shapes.made * math.prod(attributes(node).get("kernel_shape", [1]))
+
+
+def _lrn(node: NodeProto, shapes: _Shapes) -> int:
+    # square and sum over the window, scale, add, power, divide
+    return shapes.made * (2 * int(attributes(node).get("size", 1)) + 4)
+
+
+def _recurrent(node: NodeProto, shapes: _Shapes) -> int:
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[node.op_type]
+    steps, batch, width = (*shapes.input(0), 0, 0, 0)[:3]
+    directions, rows = (*shapes.input(1), 0, 0)[:2]
+    hidden = rows // gates
+    return 2 * steps * batch * directions * gates * hidden * (width + hidden)
+
+
+def _attention(node: NodeProto, shapes: _Shapes) -> int:
+    query, key, value = shapes.input(0), shapes.input(1), shapes.input(2)
+    if len(query) != 4 or len(key) != 4 or len(value) != 4:
+        return 2 * shapes.made * (key[1] if len(key) > 1 else 1) * 2
+    scores = query[0] * query[1] * query[2] * key[2]
+    return scores * (2 * query[3] + 2 * value[3] + 5)
+
+
+def _resize(node: NodeProto, shapes: _Shapes) -> int:
+    mode = attributes(node).get("mode", b"nearest").decode()
+    moved = sum(
+        a != b for a, b in zip(shapes.input(0), shapes.of(node.output[0]), strict=False)
+    )
+    taps = {"linear": 2, "cubic": 4}.get(mode, 0)
+    return 2 * shapes.made * int(taps**moved) if taps else 0
+
+
+def _body_flops(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
+    """One pass through the dearest body: trip counts depend on data."""
+    bodies = [a.g for a in node.attribute if a.HasField("g")]
+    totals: list[int] = []
+    for body in bodies:
+        known = dict(tensors)
+        for value in (*body.input, *body.value_info, *body.output):
+            if value.type.HasField("tensor_type"):
+                dims = value.type.tensor_type.shape.dim
+                known[value.name] = Tensor(value.name, tuple(d.dim_value or None for d in dims))
+        for tensor in body.initializer:
+            known[tensor.name] = Tensor(tensor.name, tuple(tensor.dims))
+        totals.append(sum(flops(inner, known) for inner in body.node if inner.output))
+    return max(totals, default=0)
+
+
+_RULES: dict[str, Callable[[NodeProto, _Shapes], int]] = {
+    **dict.fromkeys(_CONVS, _conv),
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), _matmul),
+    "Einsum": _einsum,
+    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), _pool),
+    "LRN": _lrn,
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), _recurrent),
+    "Attention": _attention,
+    **dict.fromkeys(("Resize", "Upsample"), _resize),
+}
+
+
+def kind_of(node: NodeProto, tensors: Mapping[str, Tensor]) -> str:
+    """The cost kind of a node: convolutions are told apart by their form."""
+    kind = KIND_OF_OP.get(node.op_type.lower(), "elementwise")
+    if node.op_type not in _CONVS or len(node.input) < 2:
+        return kind
+    weight = tensors.get(node.input[3 if node.op_type == "QLinearConv" else 1])
+    if weight is None or weight.elements is None or len(weight.static_shape) < 3:
+        return kind
+    shape = weight.static_shape
+    values = attributes(node)
+    if values.get("group", 1) > 1 and shape[1] == 1:
+        return "depthwise"
+    if all(k == 1 for k in shape[2:]):
+        return "conv1x1"
+    plain = all(s == 1 for s in (*values.get("strides", []), *values.get("dilations", [])))
+    return "conv3x3" if tuple(shape[2:]) == (3, 3) and plain and values.get("group", 1) == 1 else kind

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model: a layer graph plus the carrier its weights live in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from splitc.cut import Cut
+from splitc.errors import BadModelError
+from splitc.graph import INPUT_OP, Layer, LayerGraph
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, np.ndarray]
+
+M = TypeVar("M", bound="Model")
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What every carrier can do."""
+
+    @property
+    def graph(self) -> LayerGraph:
+        """The layer DAG."""
+        ...
+
+    @property
+    def cut(self) -> Cut | None:
+        """The cut a pass chose; None where none did."""
+        ...
+
+    def with_graph(self: M, graph: LayerGraph) -> M:
+        """The model with an annotated graph over the same layers."""
+        ...
+
+    def with_cut(self: M, cut: Cut) -> M:
+        """The model with a chosen cut."""
+        ...
+
+    def split(self: M, cut: Cut) -> tuple[M, M]:
+        """Head and tail at a legal cut, as two models of the same kind.
+
+        The head's results are the boundary tensors it makes, then the network's
+        results that it makes; the tail reads the boundary. A network input that
+        the tail reads is an input of the tail too.
+        """
+        ...
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Run the model by its carrier's own reference; arrays by tensor name."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes when the graph, the cut or the weights do."""
+        ...
+
+
+@dataclass(frozen=True)
+class GraphModel:
+    """A model without a carrier: a bare layer graph, for passes that need no weights.
+
+    Args:
+        graph: The layer DAG.
+        cut: The cut a pass chose.
+    """
+
+    graph: LayerGraph
+    cut: Cut | None = None
+
+    def with_graph(self, graph: LayerGraph) -> GraphModel:
+        """The model with another graph."""
+        return replace(self, graph=graph)
+
+    def with_cut(self, cut: Cut) -> GraphModel:
+        """The model with a chosen cut."""
+        return replace(self, cut=cut)
+
+    def split(self, cut: Cut) -> tuple[GraphModel, GraphModel]:
+        """Head and tail as two bare graphs."""
+        head, tail = split_graph(cut)
+        return GraphModel(head), GraphModel(tail)
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """A bare graph has no weights to run with.
+
+        Raises:
+            BadModelError: Always.
+        """
+        raise BadModelError("a bare layer graph cannot run", why="it holds no weights")
+
+    def fingerprint(self) -> str:
+        """Changes when the graph or the cut does."""
+        text = str(self.graph) + (self.cut.name if self.cut else "")
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_graph(cut: Cut) -> tuple[LayerGraph, LayerGraph]:
+    """The layer graphs of head and tail at a cut."""
+    graph = cut.graph
+    made = [t.name for t in cut.boundary if graph.producer[t.name] >= graph.input_count]
+    head_outputs = dict.fromkeys((*made, *cut.results))
+    head = LayerGraph(tuple(graph.layers[i] for i in cut.head), tuple(head_outputs))
+    entries = tuple(Layer(t.name, INPUT_OP, (), (t,)) for t in cut.boundary)
+    names = {layer.name for layer in entries}
+    rest = tuple(
+        replace(layer, name=_fresh(layer.name, names), origin=layer.origin)
+        for layer in (graph.layers[i] for i in cut.tail)
+    )
+    results = tuple(name for name in graph.outputs if name not in cut.results)
+    return head, LayerGraph((*entries, *rest), results)
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    """A layer may be named like a boundary tensor another layer made."""
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name

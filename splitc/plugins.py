@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packs: how passes, cutters, backends and boards enter, ours and anyone's."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from splitc.errors import SplitcError, UsageError, nearest
+
+GROUP = "splitc.plugins"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What one pack brings: names, and where the code behind them is.
+
+    Objects are given as `module:attribute` and imported when first asked for, so
+    that listing them costs nothing.
+
+    Args:
+        passes: Pass classes by name.
+        cutters: Cutter classes by name.
+        backends: Backend classes by name.
+        boards: Folders of board files.
+    """
+
+    passes: Mapping[str, str] = field(default_factory=dict[str, str])
+    cutters: Mapping[str, str] = field(default_factory=dict[str, str])
+    backends: Mapping[str, str] = field(default_factory=dict[str, str])
+    boards: tuple[Path, ...] = ()
+
+
+@functools.cache
+def plugins() -> Plugin:
+    """All installed packs as one.
+
+    Raises:
+        SplitcError: Two packs bring the same name, or a pack does not load.
+    """
+    tables: dict[str, dict[str, str]] = {"passes": {}, "cutters": {}, "backends": {}}
+    boards: list[Path] = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        pack: object = entry.load()
+        if not isinstance(pack, Plugin):
+            raise SplitcError(f"pack '{entry.name}'", why=f"{entry.value} is no splitc Plugin")
+        for kind, table in tables.items():
+            names: Mapping[str, str] = getattr(pack, kind)
+            for name, where in names.items():
+                if name in table:
+                    raise SplitcError(f"two packs bring the {kind} '{name}'", at=entry.value)
+                table[name] = where
+        boards.extend(pack.boards)
+    return Plugin(**tables, boards=tuple(boards))
+
+
+def find(kind: str, name: str) -> Any:
+    """The object a pack registered: `kind` is passes, cutters or backends.
+
+    Raises:
+        UsageError: No pack brings that name; the hint lists the nearest.
+    """
+    table: Mapping[str, str] = getattr(plugins(), kind)
+    if name not in table:
+        raise UsageError(f"there is no '{name}' among the {kind}", hint=nearest(name, table))
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

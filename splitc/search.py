@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cut search: which cuts there are, what each costs, which is best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+from splitc.board import Board, load_board
+from splitc.cost import BoardCost, Costs, CutCost, Objective, Weights
+from splitc.cut import Cut
+from splitc.errors import NoLegalCutError
+from splitc.graph import LayerGraph
+from splitc.link import Link
+from splitc.model import Model
+from splitc.plugins import find
+
+RowKind = Literal["single", "multi", "device", "server"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Why the found cut is the best one under the given prices.
+
+    Args:
+        algorithm: Name of the cutter.
+        cut_value: Price of the cut, summed over its layers and tensors.
+        flow_value: Value of the maximum flow; equal to `cut_value` when optimal.
+        lower_bound: No cut costs less than this.
+        segments: Pieces that were solved on their own.
+    """
+
+    algorithm: str
+    cut_value: int
+    flow_value: int
+    lower_bound: int
+    segments: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A cut and its certificate."""
+
+    cut: Cut
+    certificate: Certificate
+
+
+class Cutter(Protocol):
+    """An algorithm that finds the cheapest cut of a graph."""
+
+    def find(self, graph: LayerGraph, weights: Weights) -> Found:
+        """The proper cut with the lowest price.
+
+        Raises:
+            NoLegalCutError: The graph has no proper cut that can cross a link.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Limits a cut must keep.
+
+    Args:
+        max_head_bytes: Weights plus live activations on the device.
+        max_head_s: Seconds of the head on the device.
+        min_depth: Layers that must run on the device at least.
+    """
+
+    max_head_bytes: int | None = None
+    max_head_s: float | None = None
+    min_depth: int = 0
+
+    def why_not(self, cut: Cut, cost: CutCost) -> str | None:
+        """The limit that a cut breaks, in words; None where it keeps all."""
+        if self.max_head_bytes is not None and cost.head_peak_bytes > self.max_head_bytes:
+            return f"head needs {cost.head_peak_bytes:,} bytes, limit {self.max_head_bytes:,}"
+        if self.max_head_s is not None and cost.head_s > self.max_head_s:
+            return f"head takes {cost.head_s * 1e3:.1f} ms, limit {self.max_head_s * 1e3:g} ms"
+        depth = cut.prefix + len(cut.extra) - cut.graph.input_count
+        if depth < self.min_depth:
+            return f"head has {depth} layers, at least {self.min_depth} wanted"
+        return None
+
+
+@dataclass(frozen=True)
+class CutRow:
+    """One line of the cut table.
+
+    Args:
+        cut: The cut.
+        cost: Its price list.
+        kind: `single` boundary tensor, `multi`, or a baseline: all on the
+            `device`, all on the `server`.
+        rejected: Why it may not be used; None where it may.
+    """
+
+    cut: Cut
+    cost: CutCost
+    kind: RowKind
+    rejected: str | None = None
+
+
+@dataclass(frozen=True)
+class CutTable:
+    """Every cut that was looked at, cheapest first, and the two baselines.
+
+    Args:
+        rows: Proper cuts; usable ones first, in order of the objective.
+        device: Everything on the device.
+        server: Everything on the server.
+        costs: The prices behind the rows.
+        objective: What is minimised.
+        certificate: Proof for the best cut without constraints; None where no
+            cut can cross, and for throughput, which no min-cut minimises.
+    """
+
+    rows: tuple[CutRow, ...]
+    device: CutRow
+    server: CutRow
+    costs: Costs
+    objective: Objective
+    certificate: Certificate | None
+
+    @property
+    def usable(self) -> tuple[CutRow, ...]:
+        """The rows that may be used, best first."""
+        return tuple(row for row in self.rows if row.rejected is None)
+
+    @property
+    def best(self) -> CutRow:
+        """The best proper cut.
+
+        Raises:
+            NoLegalCutError: No row may be used; says why of the most promising.
+        """
+        for row in self.rows:
+            if row.rejected is None:
+                return row
+        if not self.rows:
+            raise NoLegalCutError(
+                "the model cannot be cut in two",
+                why=f"it has {len(self.costs.graph) - self.costs.graph.input_count} layer(s) "
+                "and no place where tensors can cross a link",
+            )
+        first = self.rows[0]
+        raise NoLegalCutError(
+            "no cut keeps every constraint",
+            at=f"after {first.cut.name}",
+            why=first.rejected or "",
+            hint="relax --max-head-memory, --max-head-ms or --min-depth",
+        )
+
+    def value(self, row: CutRow) -> float:
+        """The figure the table is ordered by."""
+        return row.cost.value(self.objective)
+
+    @cached_property
+    def split_pays(self) -> bool:
+        """Whether the best proper cut beats both baselines."""
+        return self.value(self.best) < min(self.value(self.device), self.value(self.server))
+
+
+def find_cuts(
+    model: Model | LayerGraph,
+    *,
+    head: str | Board,
+    tail: str | Board,
+    link: Link,
+    objective: Objective = "latency",
+    constraints: Constraints | None = None,
+    cutter: str = "min-cut",
+) -> CutTable:
+    """Every single-tensor cut and the best cut of all, ranked.
+
+    Args:
+        model: What to cut.
+        head: Board of the device, by name, file or object.
+        tail: Board of the server.
+        link: What lies between them.
+        objective: What to minimise.
+        constraints: Limits to keep; by default none.
+        cutter: The algorithm that may also cut through several tensors.
+
+    Returns:
+        The table, best first.
+
+    Raises:
+        UsageError: An unknown board or cutter.
+    """
+    graph = model if isinstance(model, LayerGraph) else model.graph
+    costs = Costs(graph, BoardCost(load_board(head)), BoardCost(load_board(tail)), link)
+    limits = constraints or Constraints()
+    cuts = {(cut.prefix, cut.extra): cut for cut in single_cuts(graph)}
+    certificate = None
+    try:
+        found: Found = find("cutters", cutter)().find(graph, costs.weights(objective))
+        certificate = None if objective == "throughput" else found.certificate
+        cuts.setdefault((found.cut.prefix, found.cut.extra), found.cut)
+    except NoLegalCutError:
+        pass
+    rows: list[CutRow] = []
+    for cut in cuts.values():
+        cost = costs.of(cut)
+        kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
+        rows.append(CutRow(cut, cost, kind, cut.why_not() or limits.why_not(cut, cost)))
+    rows.sort(key=lambda r: (r.rejected is not None, r.cost.value(objective), r.cut.prefix))
+    return CutTable(
+        rows=tuple(rows),
+        device=_baseline(costs, len(graph), "device"),
+        server=_baseline(costs, graph.input_count, "server"),
+        costs=costs,
+        objective=objective,
+        certificate=certificate,
+    )
+
+
+def single_cuts(graph: LayerGraph) -> Iterator[Cut]:
+    """The proper cuts after a layer that no edge passes by."""
+    for i in graph.narrows:
+        cut = Cut(graph, i + 1)
+        if cut.is_proper:
+            yield cut
+
+
+def _baseline(costs: Costs, prefix: int, kind: RowKind) -> CutRow:
+    cut = Cut(costs.graph, prefix)
+    return CutRow(cut, costs.of(cut), kind)

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Code generation with Apache TVM: boards, lowering, schedules, linking, runner."""
+
+from pathlib import Path
+
+from splitc.plugins import Plugin
+
+PLUGIN = Plugin(
+    backends={"tvm": "splitc_targets.backend:TvmBackend"},
+    boards=(Path(__file__).parent / "boards",),
+)

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CPU checks. The x86-64 levels are those of the psABI; cpuid is asked directly,
+// because __builtin_cpu_supports needs run-time support that not every
+// toolchain brings along.
+
+#include "cpu.h"
+
+#include "error.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#include <cstdint>
+#endif
+
+namespace splitc {
+
+#if defined(__x86_64__)
+const char kIsa[] = "x86_64";
+#elif defined(__aarch64__)
+const char kIsa[] = "aarch64";
+#else
+#error "unsupported instruction set"
+#endif
+
+#if defined(__x86_64__)
+namespace {
+
+// The four registers of one cpuid leaf; all zero if the CPU does not have it.
+struct Leaf {
+  explicit Leaf(unsigned leaf) {
+    if (__get_cpuid_count(leaf, 0, &a, &b, &c, &d) == 0) a = b = c = d = 0;
+  }
+  unsigned a = 0, b = 0, c = 0, d = 0;
+};
+
+bool HasAll(unsigned reg, unsigned bits) { return (reg & bits) == bits; }
+
+// What register state the operating system saves; without that, the wide
+// registers fault whatever the CPU can do.
+uint64_t SavedState() {
+  if (!HasAll(Leaf(1).c, bit_OSXSAVE)) return 0;
+  uint32_t low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
+bool HasV2() {
+  const unsigned lahf = 1u << 0;
+  return HasAll(Leaf(1).c, bit_SSE3 | bit_SSSE3 | bit_CMPXCHG16B | bit_SSE4_1 | bit_SSE4_2 |
+                               bit_POPCNT) &&
+         HasAll(Leaf(0x80000001).c, lahf);
+}
+
+bool HasV3() {
+  const unsigned lzcnt = 1u << 5;
+  const uint64_t ymm_state = 0x06;
+  return HasV2() && (SavedState() & ymm_state) == ymm_state &&
+         HasAll(Leaf(1).c, bit_AVX | bit_F16C | bit_FMA | bit_MOVBE) &&
+         HasAll(Leaf(7).b, bit_AVX2 | bit_BMI | bit_BMI2) && HasAll(Leaf(0x80000001).c, lzcnt);
+}
+
+bool HasV4() {
+  const uint64_t zmm_state = 0xe6;
+  return HasV3() && (SavedState() & zmm_state) == zmm_state &&
+         HasAll(Leaf(7).b, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL);
+}
+
+void CheckLevel(const std::string& cpu) {
+  bool fits = false;
+  if (cpu == "x86-64") {
+    fits = true;
+  } else if (cpu == "x86-64-v2") {
+    fits = HasV2();
+  } else if (cpu == "x86-64-v3") {
+    fits = HasV3();
+  } else if (cpu == "x86-64-v4") {
+    fits = HasV4();
+  } else {
+    Fail(ExitCode::kCannotLoad, "cpu", "the part needs \"" + cpu + "\", which is not known here");
+  }
+  if (!fits) {
+    Fail(ExitCode::kCannotLoad, "cpu", "the part needs " + cpu + ", which this CPU is not");
+  }
+}
+
+}  // namespace
+#endif
+
+void CheckCpu(const std::string& isa, const std::string& cpu) {
+  if (isa != kIsa) {
+    Fail(ExitCode::kCannotLoad, "isa",
+         "the part is for \"" + isa + "\", but this program is for \"" + kIsa + "\"");
+  }
+#if defined(__x86_64__)
+  if (!cpu.empty()) CheckLevel(cpu);
+#else
+  (void)cpu;  // on this ISA, it only says what the code was tuned for
+#endif
+}
+
+}  // namespace splitc

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whether this machine can run code made for a given ISA and CPU level.
+
+#ifndef SPLITC_RUNNER_CPU_H_
+#define SPLITC_RUNNER_CPU_H_
+
+#include <string>
+
+namespace splitc {
+
+// The ISA this program is built for: "aarch64" or "x86_64".
+extern const char kIsa[];
+
+// Throws Error (kCannotLoad) with the reason, instead of the SIGILL that running
+// the part would end in. `cpu` may be empty.
+void CheckCpu(const std::string& isa, const std::string& cpu);
+
+}  // namespace splitc
+
+#endif  // SPLITC_RUNNER_CPU_H_

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads and checks manifest.json. The text is untrusted: above all, no name in
+// it may lead outside the part's folder.
+
+#include "manifest.h"
+
+#include <algorithm>
+
+#include "error.h"
+#include "json.h"
+
+namespace splitc {
+namespace {
+
+using Kind = JsonValue::Kind;
+
+constexpr size_t kMaxTensors = 256;
+constexpr size_t kMaxFiles = 256;
+constexpr size_t kMaxNameBytes = 255;
+
+[[noreturn]] void Bad(const std::string& why) { Fail(ExitCode::kBadInput, kManifestName, why); }
+
+std::string Quoted(const std::string& text) { return "\"" + text + "\""; }
+
+const JsonValue& Member(const JsonValue& object, const std::string& key, Kind kind) {
+  const JsonValue* value = object.Find(key);
+  if (value == nullptr) Bad(Quoted(key) + " is missing");
+  if (!value->is(kind)) Bad(Quoted(key) + " is of the wrong type");
+  return *value;
+}
+
+// A name that is only ever shown or passed on: any text on one line.
+std::string CheckedText(const JsonValue& value, const std::string& key) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  const std::string& text = value.text;
+  if (!value.is(Kind::kString)) Bad(Quoted(key) + " is not a string");
+  if (text.size() > kMaxNameBytes) Bad(Quoted(key) + " is too long");
+  if (std::any_of(text.begin(), text.end(), is_control)) {
+    Bad(Quoted(key) + " has a control character");
+  }
+  return text;
+}
+
+std::string TextMember(const JsonValue& object, const std::string& key) {
+  const std::string text = CheckedText(Member(object, key, Kind::kString), key);
+  if (text.empty()) Bad(Quoted(key) + " is empty");
+  return text;
+}
+
+// The leading dot covers "." and "..", and hidden files.
+std::string CheckedFileName(const JsonValue& value, const std::string& key) {
+  const std::string name = CheckedText(value, key);
+  if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos) {
+    Bad(Quoted(key) + " has " + Quoted(name) + ", which is not a plain file name");
+  }
+  return name;
+}
+
+Shape ParseShape(const JsonValue& array, const std::string& where) {
+  if (array.items.size() > kMaxRank) Bad(where + " has too many dimensions");
+  Shape shape;
+  for (const JsonValue& item : array.items) {
+    if (!item.is(Kind::kInteger) || item.integer < 1) {
+      Bad(where + " has a dimension that is not a positive integer");
+    }
+    shape.push_back(item.integer);
+  }
+  return shape;
+}
+
+std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::string& key) {
+  const JsonValue& array = Member(manifest, key, Kind::kArray);
+  if (array.items.empty()) Bad(Quoted(key) + " is empty");
+  if (array.items.size() > kMaxTensors) Bad(Quoted(key) + " has too many tensors");
+  std::vector<TensorSpec> tensors;
+  for (const JsonValue& item : array.items) {
+    const std::string where = key + "[" + std::to_string(tensors.size()) + "]";
+    if (!item.is(Kind::kObject)) Bad(where + " is not an object");
+    TensorSpec spec;
+    spec.name = TextMember(item, "name");
+    const std::string dtype = TextMember(item, "dtype");
+    spec.dtype = FindDType(dtype);
+    if (spec.dtype == nullptr) Bad(where + " has unknown dtype " + Quoted(dtype));
+    spec.shape = ParseShape(Member(item, "shape", Kind::kArray), where);
+    if (!TensorBytes(*spec.dtype, spec.shape, &spec.bytes)) Bad(where + " is too large");
+    tensors.push_back(std::move(spec));
+  }
+  return tensors;
+}
+
+Sha256Digest ParseDigest(const std::string& hex, const std::string& name) {
+  static constexpr std::string_view kHex = "0123456789abcdef";
+  Sha256Digest digest{};
+  if (hex.size() != 2 * digest.size()) Bad("sha256 of " + Quoted(name) + " has the wrong length");
+  for (size_t i = 0; i < hex.size(); ++i) {
+    const size_t nibble = kHex.find(hex[i]);
+    if (nibble == std::string_view::npos) {
+      Bad("sha256 of " + Quoted(name) + " is not lower-case hexadecimal");
+    }
+    digest[i / 2] = static_cast<uint8_t>(digest[i / 2] * 16u + nibble);
+  }
+  return digest;
+}
+
+std::map<std::string, FileSpec> ParseFiles(const JsonValue& manifest) {
+  const JsonValue& object = Member(manifest, "files", Kind::kObject);
+  if (object.items.size() > kMaxFiles) Bad("\"files\" has too many entries");
+  std::map<std::string, FileSpec> files;
+  for (size_t i = 0; i < object.items.size(); ++i) {
+    JsonValue key;
+    key.kind = Kind::kString;
+    key.text = object.keys[i];
+    const std::string name = CheckedFileName(key, "files");
+    if (name == kManifestName) Bad("\"files\" lists " + name + " itself");
+    if (!object.items[i].is(Kind::kObject)) Bad("entry of " + Quoted(name) + " is not an object");
+    FileSpec spec;
+    const int64_t bytes = Member(object.items[i], "bytes", Kind::kInteger).integer;
+    if (bytes < 0) Bad("\"bytes\" of " + Quoted(name) + " is negative");
+    spec.bytes = static_cast<uint64_t>(bytes);
+    spec.sha256 = ParseDigest(Member(object.items[i], "sha256", Kind::kString).text, name);
+    files.emplace(name, spec);
+  }
+  return files;
+}
+
+std::vector<std::string> ParseLibraries(const JsonValue& manifest) {
+  const JsonValue& array = Member(manifest, "libraries", Kind::kArray);
+  std::vector<std::string> libraries;
+  for (const JsonValue& item : array.items) {
+    const std::string name = CheckedFileName(item, "libraries");
+    if (std::find(libraries.begin(), libraries.end(), name) != libraries.end()) {
+      Bad("\"libraries\" has " + Quoted(name) + " twice");
+    }
+    libraries.push_back(name);
+    if (libraries.size() > kMaxFiles) Bad("\"libraries\" has too many entries");
+  }
+  if (std::find(libraries.begin(), libraries.end(), kFfiLibrary) == libraries.end()) {
+    Bad("\"libraries\" lacks " + Quoted(kFfiLibrary));
+  }
+  return libraries;
+}
+
+void CheckListed(const Manifest& manifest, const std::string& name) {
+  if (manifest.files.count(name) == 0) Bad(Quoted(name) + " is not listed in \"files\"");
+}
+
+// The TVM loader picks its reader by the extension; only shared libraries are
+// meant here, and only they are what the hash check is designed for.
+void CheckModelName(const Manifest& manifest) {
+  const std::string& name = manifest.model;
+  if (name.size() < 4 || name.compare(name.size() - 3, 3, ".so") != 0) {
+    Bad("\"model\" does not end in .so");
+  }
+  const auto& libraries = manifest.libraries;
+  if (std::find(libraries.begin(), libraries.end(), name) != libraries.end()) {
+    Bad("\"model\" is also in \"libraries\"");
+  }
+}
+
+}  // namespace
+
+Manifest ParseManifest(std::string_view text) {
+  const JsonValue root = ParseJson(text, kManifestName);
+  if (!root.is(Kind::kObject)) Bad("is not an object");
+  const int64_t schema = Member(root, "schema", Kind::kInteger).integer;
+  if (schema != kManifestSchema) {
+    Bad("schema " + std::to_string(schema) + " is not the supported " +
+        std::to_string(kManifestSchema));
+  }
+  Manifest manifest;
+  manifest.part = TextMember(root, "part");
+  manifest.isa = TextMember(root, "isa");
+  manifest.entry = TextMember(root, "entry");
+  if (root.Find("cpu") != nullptr) manifest.cpu = TextMember(root, "cpu");
+  manifest.model = CheckedFileName(Member(root, "model", Kind::kString), "model");
+  manifest.libraries = ParseLibraries(root);
+  manifest.inputs = ParseTensors(root, "inputs");
+  manifest.outputs = ParseTensors(root, "outputs");
+  manifest.files = ParseFiles(root);
+  CheckModelName(manifest);
+  CheckListed(manifest, manifest.model);
+  for (const std::string& name : manifest.libraries) CheckListed(manifest, name);
+  return manifest;
+}
+
+}  // namespace splitc

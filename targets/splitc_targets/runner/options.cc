@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command line.
+
+#include "options.h"
+
+#include <climits>
+#include <cstdlib>
+#include <string_view>
+#include <unistd.h>
+
+#include "error.h"
+#include "manifest.h"
+
+namespace splitc {
+
+const char kUsage[] =
+    "usage: splitc-run [options] IN0.npy IN1.npy ...\n"
+    "Runs one compiled part of a split neural network.\n"
+    "\n"
+    "Inputs are .npy files in the order of the part's contract; all of them may\n"
+    "have one more leading dimension, to run several samples one after another.\n"
+    "\n"
+    "  --part DIR   the part's folder (default: where this program is)\n"
+    "  --out DIR    write the outputs to DIR/0.npy, DIR/1.npy, ...\n"
+    "  --repeat N   run the first sample N-1 more times, for timing (default: 1)\n"
+    "  --threads T  number of threads, 1 to 256 (default: TVM's choice)\n"
+    "  --check      only check the manifest and the hashes; inputs are ignored\n"
+    "  --version    print the version\n"
+    "  --help       print this\n";
+
+namespace {
+
+constexpr int64_t kMaxRepeat = 1000000;
+constexpr int64_t kMaxThreads = 256;
+
+[[noreturn]] void Bad(const std::string& why) { Fail(ExitCode::kUsage, "usage", why); }
+
+int64_t ParseNumber(const std::string& option, const std::string& text, int64_t max) {
+  int64_t value = 0;
+  bool good = !text.empty() && text.size() <= 9;
+  for (const char c : text) {
+    good = good && c >= '0' && c <= '9';
+    if (good) value = value * 10 + (c - '0');
+  }
+  if (!good || value < 1 || value > max) {
+    Bad(option + " takes a whole number from 1 to " + std::to_string(max));
+  }
+  return value;
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Some user-mode emulators let /proc/self/exe name the emulator.
+std::string DefaultPart(const char* argv0) {
+  char path[PATH_MAX];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  if (length > 0 && static_cast<size_t>(length) < sizeof path) {
+    const std::string folder = FolderOf(std::string(path, static_cast<size_t>(length)));
+    if (access((folder + "/" + kManifestName).c_str(), F_OK) == 0) return folder;
+  }
+  return FolderOf(argv0 != nullptr ? argv0 : "");
+}
+
+class Parser {
+ public:
+  Parser(int argc, char** argv) : args_(argv + (argc > 0 ? 1 : 0), argv + argc) {}
+
+  Options Parse() {
+    bool options_ended = false;
+    while (next_ < args_.size()) {
+      const std::string& arg = args_[next_++];
+      if (options_ended || arg.empty() || arg[0] != '-') {
+        options_.inputs.push_back(arg);
+      } else if (arg == "--") {
+        options_ended = true;
+      } else {
+        ParseOption(arg);
+      }
+    }
+    return options_;
+  }
+
+ private:
+  void ParseOption(const std::string& arg) {
+    const size_t equals = arg.find('=');
+    const std::string name = arg.substr(0, equals);
+    has_inline_value_ = equals != std::string::npos;
+    if (has_inline_value_) inline_value_ = arg.substr(equals + 1);
+    if (name == "--part") {
+      options_.part = Value(name);
+    } else if (name == "--out") {
+      options_.out = Value(name);
+    } else if (name == "--repeat") {
+      options_.repeat = ParseNumber(name, Value(name), kMaxRepeat);
+    } else if (name == "--threads") {
+      options_.threads = ParseNumber(name, Value(name), kMaxThreads);
+    } else if (name == "--check") {
+      options_.check = Flag(name);
+    } else if (name == "--version") {
+      options_.version = Flag(name);
+    } else if (name == "--help" || name == "-h") {
+      options_.help = Flag(name);
+    } else {
+      Bad("unknown option " + name);
+    }
+  }
+
+  std::string Value(const std::string& name) {
+    if (!has_inline_value_ && next_ >= args_.size()) Bad(name + " needs a value");
+    const std::string value = has_inline_value_ ? inline_value_ : args_[next_++];
+    if (value.empty()) Bad(name + " needs a value");
+    return value;
+  }
+
+  bool Flag(const std::string& name) const {
+    if (has_inline_value_) Bad(name + " takes no value");
+    return true;
+  }
+
+  std::vector<std::string> args_;
+  size_t next_ = 0;
+  bool has_inline_value_ = false;
+  std::string inline_value_;
+  Options options_;
+};
+
+}  // namespace
+
+Options ParseOptions(int argc, char** argv) {
+  Options options = Parser(argc, argv).Parse();
+  if (options.help || options.version) return options;
+  if (!options.check && options.inputs.empty()) Bad("no input files; try --help");
+  if (options.part.empty()) options.part = DefaultPart(argc > 0 ? argv[0] : nullptr);
+  return options;
+}
+
+}  // namespace splitc

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A part's folder on disk, checked against its manifest.
+
+#ifndef SPLITC_RUNNER_PART_H_
+#define SPLITC_RUNNER_PART_H_
+
+#include <map>
+#include <string>
+
+#include "file_util.h"
+#include "manifest.h"
+
+namespace splitc {
+
+// Checks everything while it is built: the manifest, that the folder holds
+// nothing unexpected, and the size and hash of every listed file.
+//
+// The files stay open, and CheckUnchanged compares what a path names now with
+// what was hashed. The loaders only take paths, so calling it right before and
+// right after loading leaves this: someone who can write to the folder, and
+// who swaps a file within that moment, is noticed only once the loaded code's
+// initialisers ran. Such a person could as well rewrite the manifest, which is
+// not signed; the check is for folders that are updated while in use.
+class Part {
+ public:
+  explicit Part(const std::string& folder);
+
+  const Manifest& manifest() const { return manifest_; }
+
+  // Absolute, so that the dynamic loader does not search for it.
+  std::string PathOf(const std::string& name) const { return folder_ + "/" + name; }
+
+  // Throws Error (kBadInput) if `name` (the model or a library) is no longer
+  // the very file that was hashed.
+  void CheckUnchanged(const std::string& name) const;
+
+ private:
+  void ReadManifest();
+  void CheckNoStrangers() const;
+  void CheckFile(const std::string& name, const FileSpec& spec);
+
+  std::string folder_;
+  UniqueFd folder_fd_;
+  Manifest manifest_;
+  std::map<std::string, OpenedFile> opened_;
+};
+
+}  // namespace splitc
+
+#endif  // SPLITC_RUNNER_PART_H_
