@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import platform
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,15 @@ import msgspec
 
 from splitc.errors import UsageError, nearest
 from splitc.plugins import plugins
+
+
+DETECT = "detect"
+_LEVELS = {
+    # x86-64 psABI, section 3.1.1; the flags of each level that the kernel lists.
+    "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
+    "x86-64-v4": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe",
+                  "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}  # fmt: skip
 
 
 class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,8 +91,40 @@ def read_board(path: Path) -> Board:
 @functools.cache
 def boards() -> dict[str, Board]:
     """Every installed board by name, the packs' folders taken together."""
-    found = [read_board(path) for folder in plugins().boards for path in sorted(folder.glob("*.toml"))]
-    return {board.name: board for board in found}
+    paths = [path for folder in plugins().boards for path in sorted(folder.glob("*.toml"))]
+    return {board.name: board for board in map(read_board, paths)}
+
+
+def resolve(board: Board) -> Board:
+    """The board with what it leaves to detection found out: the host's cores and ISA level.
+
+    Raises:
+        UsageError: This machine's instruction set is none that splitc builds for.
+    """
+    if board.cpu != DETECT:
+        return board
+    level = x86_level()
+    if level is None:
+        hint = "name a board: `splitc targets` lists them"
+        raise UsageError("the target 'host' is for x86-64 machines", hint=hint)
+    like = boards()[level]
+    return msgspec.structs.replace(
+        board, cpu=level, cores=os.cpu_count() or 1, flops_per_cycle=like.flops_per_cycle
+    )
+
+
+def x86_level() -> str | None:
+    """The highest x86-64 level this machine has; None where it is no x86-64."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return "x86-64-v2"
+    line = next((li for li in cpuinfo.splitlines() if li.startswith("flags")), "")
+    flags = set(line.partition(":")[2].split())
+    has = {level: needs <= flags for level, needs in _LEVELS.items()}
+    return max((level for level in has if has[level]), default="x86-64-v2")
 
 
 def load_board(name: str | Board) -> Board:
@@ -91,10 +134,10 @@ def load_board(name: str | Board) -> Board:
         UsageError: There is no such board; the hint lists the nearest.
     """
     if isinstance(name, Board):
-        return name
+        return resolve(name)
     if name.endswith(".toml"):
-        return read_board(Path(name))
+        return resolve(read_board(Path(name)))
     known = boards()
     if name not in known:
         raise UsageError(f"there is no target '{name}'", hint=nearest(name, known))
-    return known[name]
+    return resolve(known[name])

@@ -6,6 +6,7 @@
 #ifndef SPLITC_RUNNER_DTYPE_H_
 #define SPLITC_RUNNER_DTYPE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door between the kernel and whatever writes a part's code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from splitc.board import Board
+from splitc.frontend.onnx import OnnxModel
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A layer that a backend cannot compile.
+
+    Args:
+        layer: Its name.
+        op: Its operator.
+        why: The reason.
+    """
+
+    layer: str
+    op: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a backend wrote into a part's folder.
+
+    Args:
+        model: File name of the compiled or converted model.
+        libraries: File names of the libraries it needs, in load order.
+        runner: File name of the program that runs it; empty where there is none.
+        tools: Tool versions that shaped the bytes.
+        schedule: Name of the schedule that was used.
+    """
+
+    model: str
+    libraries: tuple[str, ...] = ()
+    runner: str = ""
+    tools: dict[str, str] = field(default_factory=dict[str, str])
+    schedule: str = ""
+
+
+class Backend(Protocol):
+    """Writes the code of head or tail for a board."""
+
+    def unsupported(self, model: OnnxModel) -> list[Unsupported]:
+        """The layers it cannot compile; asked before any compilation starts."""
+        ...
+
+    def build(self, model: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Compile a part into a folder, with or without the runtime libraries."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnnxBackend:
+    """Writes parts as ONNX files, for users of other runtimes."""
+
+    def unsupported(self, model: OnnxModel) -> list[Unsupported]:
+        """Every layer can be written as ONNX."""
+        return []
+
+    def build(self, model: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Write the part as `model.onnx`, weights beside it when over 2 GiB."""
+        import onnx
+
+        model.save(folder / "model.onnx")
+        return Built("model.onnx", tools={"onnx": onnx.__version__}, schedule="none")

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job: choose a cut, split, compile both parts, write the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from splitc import __version__
+from splitc.backend import Backend, OnnxBackend
+from splitc.board import Board, load_board
+from splitc.bundle import SUFFIX, Bundle
+from splitc.cost import Objective
+from splitc.cut import Cut
+from splitc.errors import (
+    BadModelError,
+    IllegalCutError,
+    OutputError,
+    UnsupportedOpError,
+)
+from splitc.frontend import load
+from splitc.frontend.onnx import OnnxModel
+from splitc.golden import TOLERANCE, Array, seeded_inputs
+from splitc.link import Link
+from splitc.manifest import (
+    MANIFEST,
+    SCHEMA,
+    CutEntry,
+    Manifest,
+    PartManifest,
+    Source,
+    TensorSpec,
+    list_files,
+    write_manifest,
+)
+from splitc.plugins import find
+from splitc.runtime.part import part_files
+from splitc.report import write_report
+from splitc.search import Constraints, CutRow, CutTable, find_cuts
+
+Emit = Literal["tvm", "onnx"]
+Runtime = Literal["bundle", "none"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A compilation, decided but not begun: which model, cut and boards.
+
+    Args:
+        model: The whole network.
+        name: The bundle's name.
+        table: The cut table.
+        row: The chosen row.
+        head: Board of the device.
+        tail: Board of the server.
+    """
+
+    model: OnnxModel
+    name: str
+    table: CutTable
+    row: CutRow
+    head: Board
+    tail: Board
+
+
+def choose(table: CutTable, cut: str) -> CutRow:
+    """The row of a cut: `auto`, or layer names with commas between.
+
+    Raises:
+        UsageError: An unknown layer; the hint lists the nearest.
+        IllegalCutError: Nothing would be left for one side, or a tensor that
+            crosses has no fixed size.
+        NoLegalCutError: `auto`, and no cut keeps the constraints.
+    """
+    if cut == "auto":
+        return table.best
+    graph = table.costs.graph
+    names = [cut] if cut in graph.index else [part.strip() for part in cut.split(",")]
+    wanted = Cut.after(graph, names)
+    for row in table.rows:
+        if row.cut == wanted:
+            break
+    else:
+        row = CutRow(wanted, table.costs.of(wanted), "multi", wanted.why_not())
+    if row.rejected is not None:
+        raise IllegalCutError(
+            f"cannot cut after '{cut}'",
+            why=row.rejected,
+            hint="`splitc cuts MODEL` lists the cuts there are",
+        )
+    return row
+
+
+def plan(
+    model: OnnxModel | str | Path,
+    *,
+    cut: str = "auto",
+    head: str | Board = "rpi4",
+    tail: str | Board = "host",
+    link: Link | str = "wifi",
+    objective: Objective = "latency",
+    constraints: Constraints | None = None,
+    name: str | None = None,
+) -> Job:
+    """Load the model if need be, search the cuts and choose one.
+
+    Raises:
+        SplitcError: See `splitc.load`, `splitc.find_cuts` and `choose`.
+    """
+    loaded = model if isinstance(model, OnnxModel) else load(model)
+    if name is None:
+        name = Path(model).stem if isinstance(model, str | Path) else loaded.proto.graph.name
+    device, server = load_board(head), load_board(tail)
+    path = link if isinstance(link, Link) else Link.named(link)
+    table = find_cuts(
+        loaded, head=device, tail=server, link=path, objective=objective, constraints=constraints
+    )
+    return Job(loaded, name or "model", table, choose(table, cut), device, server)
+
+
+def compile(
+    model: OnnxModel | str | Path,
+    *,
+    cut: str = "auto",
+    head: str | Board = "rpi4",
+    tail: str | Board = "host",
+    link: Link | str = "wifi",
+    objective: Objective = "latency",
+    constraints: Constraints | None = None,
+    output: str | Path | None = None,
+    name: str | None = None,
+    emit: Emit = "tvm",
+    runtime: Runtime = "bundle",
+    seed: int = 0,
+) -> Bundle:
+    """Compile a network into a head for the device and a tail for the server.
+
+    Args:
+        model: A loaded model or the path of an ONNX file.
+        cut: `auto`, or the head's last layers with commas between.
+        head: Board of the device.
+        tail: Board of the server.
+        link: What lies between: a `Link` or the name of one.
+        objective: What `auto` minimises.
+        constraints: Limits that `auto` keeps.
+        output: Folder to write; by default `NAME.splitc` here.
+        name: The bundle's name; by default the file's.
+        emit: `tvm` for compiled code, `onnx` for two ONNX files.
+        runtime: `none` leaves TVM's runtime libraries and the runner out.
+        seed: Of the golden inputs.
+
+    Returns:
+        The bundle, written and complete.
+
+    Raises:
+        SplitcError: Bad model, unsupported op, no legal cut, toolchain failure,
+            output folder that cannot be written.
+
+    References:
+        The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.min_cut`.
+    """
+    job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective,
+               constraints=constraints, name=name)  # fmt: skip
+    return build(job, output=output, emit=emit, runtime=runtime, seed=seed)
+
+
+def build(
+    job: Job,
+    *,
+    output: str | Path | None = None,
+    emit: Emit = "tvm",
+    runtime: Runtime = "bundle",
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Bundle:
+    """Split, compile both parts and write the bundle of a planned job.
+
+    Args:
+        job: What `plan` decided.
+        output: Folder to write; by default `NAME.splitc` here.
+        emit: `tvm` or `onnx`.
+        runtime: `bundle` or `none`.
+        seed: Of the golden inputs.
+        progress: Called with each step's name as it begins.
+
+    Raises:
+        SplitcError: See `compile`. Nothing is left half-written.
+    """
+    target = Path(output) if output is not None else Path(job.name + SUFFIX)
+    backend: Backend = OnnxBackend() if emit == "onnx" else find("backends", emit)()
+    progress("splitting")
+    parts = dict(zip(("head", "tail"), job.model.split(job.row.cut), strict=True))
+    for name, part in parts.items():
+        refuse_unsupported(backend, part, name)
+    folder = _beside(target)
+    try:
+        progress("golden vectors")
+        _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
+        split = _split_digest(job, emit, runtime)
+        tools = {"splitc": __version__, "numpy": np.__version__}
+        sides = [("head", job.head, "head"), ("tail", job.tail, "tail")]
+        if job.head.isa != job.tail.isa and emit == "tvm":
+            sides.append(("head", job.tail, "golden/head"))
+        for name, board, where in sides:
+            progress(f"compiling {name} for {board.name}")
+            (folder / where).mkdir(parents=True)
+            tools |= _build_part(backend, parts[name], name, board, folder / where,
+                                 split, runtime)  # fmt: skip
+        progress("writing the bundle")
+        _write_bundle(folder, job, split, tools, emit, runtime, seed)
+        _move_into_place(folder, target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write '{target}'", why=error.strerror or str(error), hint="choose another -o"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Bundle.open(target)
+
+
+def refuse_unsupported(backend: Backend, model: OnnxModel, name: str) -> None:
+    """Raise where a part has layers the backend cannot compile.
+
+    Raises:
+        UnsupportedOpError: Names the layers and their operators.
+    """
+    found = backend.unsupported(model)
+    if found:
+        first = found[0]
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise UnsupportedOpError(
+            f"the {name} has operators that cannot be compiled: "
+            + ", ".join(sorted({u.op for u in found})),
+            at=f"layer '{first.layer}' ({first.op}){more}",
+            why=first.why,
+            hint="`splitc ops MODEL` lists them all; --emit onnx writes the parts for another runtime",
+        )
+
+
+def _split_digest(job: Job, emit: Emit, runtime: Runtime) -> str:
+    """Changes when the source model, the cut or the configuration does."""
+    config = {**_config(job, emit, runtime), "source": job.model.digest, "cut": job.row.cut.name}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
+    link = job.table.costs.link
+    return {
+        "head": job.head.name,
+        "tail": job.tail.name,
+        "link": f"{link.bandwidth_bps:g}bit rtt={link.rtt_s:g}s "
+        f"loss={link.loss_rate:g} mtu={link.mtu_bytes}",
+        "objective": job.table.objective,
+        "emit": emit,
+        "runtime": runtime,
+    }
+
+
+def _beside(target: Path) -> Path:
+    """A new folder next to the output, so that the finished one can be renamed to it.
+
+    Raises:
+        OutputError: The place cannot be written, or holds something that is no bundle.
+    """
+    if target.exists() and not (target / MANIFEST).is_file():
+        empty = target.is_dir() and not any(target.iterdir())
+        if not empty:
+            why = "it exists and is no bundle"
+            raise OutputError(f"cannot write '{target}'", why=why, hint="choose another -o")
+    try:
+        target.resolve().parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.resolve().parent)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write '{target}'", why=error.strerror or str(error), hint="choose another -o"
+        ) from error
+    return Path(folder)
+
+
+def _move_into_place(folder: Path, target: Path) -> None:
+    folder.chmod(0o755)
+    old = folder.with_name(folder.name + ".old")
+    if target.exists():
+        os.rename(target, old)
+    os.rename(folder, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_golden(folder: Path, model: OnnxModel, head: OnnxModel, cut: Cut, seed: int) -> None:
+    feed = seeded_inputs(model.graph.inputs, seed)
+    outputs = model.run(feed)
+    for name, array in outputs.items():
+        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+            raise BadModelError(
+                f"result '{name}' is NaN on seeded inputs",
+                why="no comparison with NaN can verify the split",
+            )
+    made = {**feed, **head.run({n: feed[n] for n in (t.name for t in head.graph.inputs)})}
+    crossing = {t.name: made[t.name] for t in cut.boundary}
+    for what, arrays in (("inputs", feed), ("boundary", crossing), ("outputs", outputs)):
+        (folder / "golden" / what).mkdir(parents=True)
+        _save(folder / "golden" / what, arrays)
+
+
+def _save(folder: Path, arrays: dict[str, Array]) -> None:
+    for k, array in enumerate(arrays.values()):
+        np.save(folder / f"{k}.npy", array)
+
+
+def _build_part(
+    backend: Backend,
+    model: OnnxModel,
+    name: str,
+    board: Board,
+    folder: Path,
+    split: str,
+    runtime: Runtime,
+) -> dict[str, str]:
+    built = backend.build(model, board, folder, runtime=runtime == "bundle")
+    part = PartManifest(
+        schema=SCHEMA,
+        part="head" if name == "head" else "tail",
+        split=split,
+        target=board.name,
+        isa=board.isa,
+        cpu=board.cpu,
+        glibc=board.glibc,
+        entry="main",
+        model=built.model,
+        libraries=built.libraries,
+        runner=built.runner,
+        schedule=built.schedule,
+        inputs=tuple(TensorSpec.of(t) for t in model.graph.inputs),
+        outputs=tuple(TensorSpec.of(t) for t in model.graph.output_tensors),
+        files=part_files(folder),
+    )
+    write_manifest(folder, part)
+    return built.tools
+
+
+def _write_bundle(
+    folder: Path, job: Job, split: str, tools: dict[str, str], emit: Emit, runtime: Runtime,
+    seed: int,
+) -> None:  # fmt: skip
+    cut, cost = job.row.cut, job.row.cost
+    graph = job.model.graph
+    write_report(folder / "report.html", job.name, job.table, job.row)
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=job.name,
+        split=split,
+        source=Source(
+            name=job.name,
+            sha256=job.model.digest,
+            inputs=tuple(TensorSpec.of(t) for t in graph.inputs),
+            outputs=tuple(TensorSpec.of(t) for t in graph.output_tensors),
+        ),
+        cut=CutEntry(
+            layers=cut.layers,
+            boundary=tuple(TensorSpec.of(t) for t in cut.boundary),
+            boundary_bytes=cost.boundary_bytes,
+            head_layers=len(cut.head) - graph.input_count,
+            tail_layers=len(cut.tail),
+            figures=job.table.costs.label,
+            head_ms=round(cost.head_s * 1e3, 3),
+            link_ms=round(cost.link_s * 1e3, 3),
+            tail_ms=round(cost.tail_s * 1e3, 3),
+        ),
+        codec=None,
+        config=_config(job, emit, runtime),
+        parts={"head": job.head.name, "tail": job.tail.name},
+        seed=seed,
+        tolerance=TOLERANCE,
+        tools=dict(sorted(tools.items())),
+        files=list_files(folder),
+    )
+    write_manifest(folder, manifest)
+
+
+__all__ = ["Job", "build", "choose", "compile", "plan"]

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifests of a bundle and of its parts: strict, versioned, published as JSON schema."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from splitc.errors import BadBundleError
+from splitc.graph import Tensor
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 16 * 2**20
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class FileEntry(_Strict, frozen=True):
+    """A file's size in bytes and its sha256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+class TensorSpec(_Strict, frozen=True):
+    """A tensor of a contract: name, numpy dtype, shape, size in bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+    @staticmethod
+    def of(tensor: Tensor) -> TensorSpec:
+        """The contract of a tensor with a fixed shape.
+
+        Raises:
+            BadModelError: Its shape depends on data.
+        """
+        shape = tensor.static_shape
+        return TensorSpec(
+            name=tensor.name, dtype=tensor.dtype, shape=shape, bytes=tensor.nbytes or 0
+        )
+
+
+class PartManifest(_Strict, frozen=True):
+    """What one part needs to run: the runner reads this file and nothing else."""
+
+    schema: int
+    part: Literal["head", "tail"]
+    split: str
+    target: str
+    isa: str
+    cpu: str
+    glibc: str
+    entry: str
+    model: str
+    libraries: tuple[str, ...]
+    runner: str
+    schedule: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    files: dict[str, FileEntry]
+
+
+class CutEntry(_Strict, frozen=True):
+    """The cut: the head's last layers, what crosses, and what it was predicted to cost."""
+
+    layers: tuple[str, ...]
+    boundary: tuple[TensorSpec, ...]
+    boundary_bytes: int
+    head_layers: int
+    tail_layers: int
+    figures: str
+    head_ms: float
+    link_ms: float
+    tail_ms: float
+
+
+class Source(_Strict, frozen=True):
+    """The model that was compiled: file name, sha256, its inputs and results."""
+
+    name: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Manifest(_Strict, frozen=True):
+    """What a bundle is: `manifest.json` in its folder."""
+
+    schema: int
+    name: str
+    split: str
+    source: Source
+    cut: CutEntry
+    codec: None
+    config: dict[str, str]
+    parts: dict[str, str]
+    seed: int
+    tolerance: float
+    tools: dict[str, str]
+    files: dict[str, FileEntry]
+
+
+S = TypeVar("S", Manifest, PartManifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest | PartManifest) -> None:
+    """Write a manifest in one canonical form: schema first, two spaces, sorted files."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    (folder / MANIFEST).write_bytes(data + b"\n")
+
+
+def read_manifest(folder: Path, kind: type[S]) -> S:
+    """Read and check a manifest.
+
+    Raises:
+        BadBundleError: It is missing, malformed, or of another schema version.
+    """
+    path = folder / MANIFEST
+    at = str(path)
+    try:
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise BadBundleError("manifest is too large", at=at)
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadBundleError("no manifest", at=at, why=error.strerror or "") from error
+    try:
+        version = msgspec.json.decode(data, type=dict[str, Any]).get("schema")
+        if version != SCHEMA:
+            raise BadBundleError(
+                "manifest of another schema",
+                at=at,
+                why=f"its schema is {version}, this splitc reads {SCHEMA}",
+                hint="compile the bundle again, or install the splitc that wrote it",
+            )
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBundleError("manifest is malformed", at=at, why=str(error)) from error
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Size and sha256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileEntry(bytes=path.stat().st_size, sha256=digest)
+
+
+def list_files(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, FileEntry]:
+    """Every file below a folder by its relative path, sorted.
+
+    Raises:
+        BadBundleError: Something in it is neither file nor folder.
+    """
+    found: dict[str, FileEntry] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise BadBundleError("a bundle holds plain files only", at=str(path))
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in but:
+            found[name] = file_entry(path)
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of both manifests, as published in `splitc/manifest.schema.json`."""
+    (bundle, part), components = msgspec.json.schema_components(
+        [Manifest, PartManifest], ref_template="#/$defs/{name}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"splitc manifests, schema {SCHEMA}",
+        "anyOf": [bundle, part],
+        "$defs": components,
+    }

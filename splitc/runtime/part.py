@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run one part of a bundle in a process of its own, on this machine or emulated."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError
+from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the runner measured, in milliseconds."""
+
+    load_ms: float
+    first_ms: float
+    median_ms: float
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """qemu's user mode for an ISA.
+
+    Args:
+        program: Path of `qemu-ISA-static` or `qemu-ISA`.
+        sysroot: Folder with that ISA's C library.
+    """
+
+    program: str
+    sysroot: str
+
+
+def find_emulator(isa: str) -> Emulator:
+    """The emulator for an ISA.
+
+    Raises:
+        ToolchainError: qemu or the ISA's C library is not installed.
+    """
+    program = shutil.which(f"qemu-{isa}-static") or shutil.which(f"qemu-{isa}")
+    sysroot = Path(f"/usr/{isa.replace('_', '-')}-linux-gnu")
+    hint = "on Debian: apt install qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross"
+    if program is None:
+        raise ToolchainError(f"qemu-{isa} is not installed", hint=hint)
+    if not (sysroot / "lib").is_dir() or not list(sysroot.glob("lib/libstdc++.so.6")):
+        raise ToolchainError(f"no {isa} C library", at=str(sysroot), hint=hint)
+    return Emulator(program, str(sysroot))
+
+
+def host_isa() -> str:
+    """This machine's ISA as splitc names it."""
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(m := platform.machine().lower(), m)
+
+
+def check_part(folder: Path, name: str) -> PartManifest:
+    """Read a part's manifest and check every file against it.
+
+    Raises:
+        BadBundleError: A file is missing, altered or not listed.
+    """
+    part = read_manifest(folder, PartManifest)
+    compare_files(part.files, part_files(folder), name)
+    return part
+
+
+def part_files(folder: Path) -> dict[str, FileEntry]:
+    """The files of a part that its runner checks: all but the licences and the manifest."""
+    found = list_files(folder, but=(MANIFEST,))
+    return {name: entry for name, entry in found.items() if "/" not in name}
+
+
+def compare_files(
+    listed: dict[str, FileEntry], present: dict[str, FileEntry], where: str
+) -> None:
+    """Hold the files present against those listed.
+
+    Raises:
+        BadBundleError: Names the first file that differs.
+    """
+    for name in sorted(listed.keys() | present.keys()):
+        if name not in present:
+            raise BadBundleError(f"{where}: '{name}' is missing", hint="compile the bundle again")
+        if name not in listed:
+            raise BadBundleError(f"{where}: '{name}' is not in the manifest", hint="remove it")
+        if listed[name] != present[name]:
+            why = f"sha256 {present[name].sha256[:16]}…, manifest {listed[name].sha256[:16]}…"
+            raise BadBundleError(
+                f"{where}: '{name}' was altered", why=why, hint="compile the bundle again"
+            )
+
+
+def run_part(
+    folder: Path,
+    inputs: Sequence[Array],
+    *,
+    emulator: Emulator | None = None,
+    repeat: int = 1,
+    threads: int | None = None,
+    timeout_s: float | None = None,
+) -> tuple[list[Array], Timing]:
+    """Run a part on inputs in contract order.
+
+    Args:
+        folder: The part's folder, with its manifest.
+        inputs: Arrays of the contract's shapes, or all stacked along one more
+            leading axis: then every sample is run, and results come stacked.
+        emulator: Run under it; by default directly.
+        repeat: Runs of the first sample for the timing.
+        threads: Worker threads; by default one a core.
+        timeout_s: Give up after so many seconds.
+
+    Returns:
+        The results in contract order, and the runner's timing.
+
+    Raises:
+        BadBundleError: The part has no runner, or refuses itself or the inputs.
+        ToolchainError: The part cannot be loaded here.
+        DeviceError: It took longer than `timeout_s`.
+    """
+    part = read_manifest(folder, PartManifest)
+    if part.model.endswith(".onnx"):
+        return _run_onnx(folder, part, inputs), Timing(0.0, 0.0, 0.0)
+    if not part.runner:
+        raise BadBundleError(
+            f"the {part.part} has no runtime", hint="compile without --runtime none to run it here"
+        )
+    with tempfile.TemporaryDirectory(prefix="splitc-run-") as temporary:
+        work = Path(temporary)
+        names: list[str] = []
+        for k, array in enumerate(inputs):
+            names.append(str(work / f"in{k}.npy"))
+            np.save(names[-1], np.ascontiguousarray(array).reshape(array.shape))
+        (work / "out").mkdir()
+        command = [str((folder / part.runner).resolve()), "--part", str(folder.resolve()),
+                   "--out", str(work / "out"), "--repeat", str(repeat)]  # fmt: skip
+        if threads is not None:
+            command += ["--threads", str(threads)]
+        if emulator is not None:
+            command = [emulator.program, "-L", emulator.sysroot, *command]
+        report = _call([*command, *names], part, timeout_s)
+        results = [np.load(work / "out" / f"{k}.npy") for k in range(len(part.outputs))]
+    return results, Timing(report["load_ms"], report["first_ms"], report["median_ms"])
+
+
+def _call(command: list[str], part: PartManifest, timeout_s: float | None) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"the {part.part} took over {timeout_s:g} s") from error
+    except OSError as error:
+        why = f"built for {part.isa}, this machine is {host_isa()}"
+        raise ToolchainError(f"cannot start the {part.part}", why=why) from error
+    if done.returncode == 0:
+        return json.loads(done.stdout)
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    why = lines[-1].removeprefix("splitc-run: ")
+    kind: dict[int, type[SplitcError]] = {2: BadBundleError, 3: BadBundleError, 6: ToolchainError}
+    raise kind.get(done.returncode, ToolchainError)(f"the {part.part} did not run", why=why)
+
+
+def _run_onnx(folder: Path, part: PartManifest, inputs: Sequence[Array]) -> list[Array]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(folder / part.model), providers=["CPUExecutionProvider"]
+    )
+    names = [spec.name for spec in part.outputs]
+    stacked = bool(inputs) and inputs[0].ndim == len(part.inputs[0].shape) + 1
+    if not stacked:
+        feed = {s.name: a for s, a in zip(part.inputs, inputs, strict=True)}
+        return list(session.run(names, feed))
+    runs: list[list[Array]] = []
+    for sample in range(len(inputs[0])):
+        feed = {s.name: a[sample] for s, a in zip(part.inputs, inputs, strict=True)}
+        runs.append(list(session.run(names, feed)))
+    return [np.stack([run[k] for run in runs]) for k in range(len(names))]

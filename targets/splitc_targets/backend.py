@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backend `tvm`: head and tail as shared libraries with a runner beside them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from splitc.backend import Built, Unsupported
+from splitc.board import Board
+from splitc.frontend.onnx import OnnxModel
+from splitc_targets import adapter, schedules
+from splitc_targets.runtime_libs import FFI, runtime_libs
+from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
+
+
+@dataclass(frozen=True)
+class TvmBackend:
+    """Lower to Relax, schedule, build, link with zig."""
+
+    def unsupported(self, model: OnnxModel) -> list[Unsupported]:
+        """Layers whose operator TVM's front end does not know, or knows in part."""
+        known = adapter.converted_ops()
+        found: list[Unsupported] = []
+        for node in model.proto.graph.node:
+            if node.domain not in ("", "ai.onnx"):
+                why = f"operator of the domain '{node.domain}'"
+                found.append(Unsupported(node.name, node.op_type, why))
+            elif node.op_type not in known:
+                found.append(Unsupported(node.name, node.op_type, "TVM has no converter for it"))
+        return found
+
+    def build(self, model: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Write model.so, the runner, and with `runtime` the libraries and licences."""
+        executable = adapter.build(
+            adapter.lower(model.proto), adapter.target_of(board), schedules.pipeline_for(board)
+        )
+        adapter.export(
+            executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
+        )
+        tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
+        if not runtime:
+            return Built("model.so", tools=tools, schedule=schedules.NAME)
+        libs = runtime_libs(board.isa)
+        for path in libs.libraries:
+            shutil.copyfile(path, folder / path.name)
+        (folder / "LICENSES").mkdir()
+        for name, path in libs.licenses.items():
+            shutil.copyfile(path, folder / "LICENSES" / name)
+        shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
+        (folder / RUNNER).chmod(0o755)
+        return Built(
+            "model.so",
+            libraries=tuple(path.name for path in libs.libraries),
+            runner=RUNNER,
+            tools={**tools, "apache-tvm-ffi": FFI},
+            schedule=schedules.NAME,
+        )
