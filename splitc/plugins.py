@@ -27,12 +27,15 @@ class Plugin:
         passes: Pass classes by name.
         cutters: Cutter classes by name.
         backends: Backend classes by name.
+        checks: Functions by name that look at this machine and return
+            `splitc.doctor.Check`s, for `splitc doctor`.
         boards: Folders of board files.
     """
 
     passes: Mapping[str, str] = field(default_factory=dict[str, str])
     cutters: Mapping[str, str] = field(default_factory=dict[str, str])
     backends: Mapping[str, str] = field(default_factory=dict[str, str])
+    checks: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
 
 
@@ -43,7 +46,7 @@ def plugins() -> Plugin:
     Raises:
         SplitcError: Two packs bring the same name, or a pack does not load.
     """
-    tables: dict[str, dict[str, str]] = {"passes": {}, "cutters": {}, "backends": {}}
+    tables: dict[str, dict[str, str]] = {"passes": {}, "cutters": {}, "backends": {}, "checks": {}}
     boards: list[Path] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         pack: object = entry.load()
@@ -60,7 +63,7 @@ def plugins() -> Plugin:
 
 
 def find(kind: str, name: str) -> Any:
-    """The object a pack registered: `kind` is passes, cutters or backends.
+    """The object a pack registered: `kind` is passes, cutters, backends or checks.
 
     Raises:
         UsageError: No pack brings that name; the hint lists the nearest.

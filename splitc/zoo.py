@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from splitc.errors import SplitcError, UsageError, nearest
 
@@ -43,7 +43,7 @@ def build(name: str, *, seed: int = 0) -> ModelProto:
         seed: Of numpy's PCG64; the same seed gives the same weights everywhere.
 
     Returns:
-        An ONNX model: one float32 input, one softmax result over 1000 classes.
+        An ONNX model: one float32 input, one result over 1000 classes.
 
     Raises:
         UsageError: There is no such network.
@@ -66,9 +66,7 @@ def _give_weights(graph: GraphProto, rng: np.random.Generator) -> None:
     for node in graph.node:
         if node.op_type == "ConstantOfShape":
             shapes[node.output[0]] = tuple(int(d) for d in stored[node.input[0]])
-    role = {
-        name: (node.op_type, k) for node in nodes for k, name in enumerate(node.input) if name
-    }
+    role = _roles(nodes)
     made = {
         name: _weight(role[name], shape, rng) for name, shape in shapes.items() if name in role
     }
@@ -85,6 +83,16 @@ def _give_weights(graph: GraphProto, rng: np.random.Generator) -> None:
     )
 
 
+def _roles(nodes: list[NodeProto]) -> dict[str, tuple[str, int]]:
+    """Which operand of which operator each tensor is, seen through reshapes of weights."""
+    role: dict[str, tuple[str, int]] = {}
+    for node in reversed(nodes):
+        for k, name in enumerate(node.input):
+            through = node.op_type == "Reshape" and k == 0 and node.output[0] in role
+            role[name] = role[node.output[0]] if through else (node.op_type, k)
+    return role
+
+
 def _weight(
     role: tuple[str, int], shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -92,23 +100,25 @@ def _weight(
     op, place = role
     noise = rng.standard_normal(shape, dtype=np.float32)
     if op in _WEIGHTED and place == 1:
-        return noise * np.float32(np.sqrt(2.0 / max(np.prod(shape[1:]), 1)))
+        fan_in = np.prod(shape[1:]) if len(shape) < 4 or shape[0] > 1 else shape[-1]
+        return noise * np.float32(np.sqrt(2.0 / max(fan_in, 1)))
     if op == "BatchNormalization" and place in (1, 4):
         return np.exp(np.float32(0.2) * noise)
     return noise * np.float32(0.1)
 
 
 def _scale_logits(proto: ModelProto, rng: np.random.Generator) -> None:
-    """Scale the last kernel and its bias so that the softmax's input spreads 1."""
+    """Scale the last kernel and its bias so that the softmax's input, or the result, spreads 1."""
     import onnxruntime
 
     graph = proto.graph
-    softmax = next(node for node in reversed(graph.node) if node.op_type == "Softmax")
+    softmax = [node.input[0] for node in graph.node if node.op_type == "Softmax"]
+    logits_name = softmax[-1] if softmax else graph.output[0].name
     last = next(node for node in reversed(graph.node) if node.op_type in _WEIGHTED)
     probe = ModelProto()
     probe.CopyFrom(proto)
     del probe.graph.output[:]
-    probe.graph.output.append(onnx.ValueInfoProto(name=softmax.input[0]))
+    probe.graph.output.append(onnx.ValueInfoProto(name=logits_name))
     session = onnxruntime.InferenceSession(
         probe.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -117,8 +127,10 @@ def _scale_logits(proto: ModelProto, rng: np.random.Generator) -> None:
     sample = rng.standard_normal(shape, dtype=np.float32)
     logits: Any = session.run(None, {entry.name: sample})[0]
     spread = float(np.std(logits))
+    through = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Reshape"}
+    scaled = {through.get(name, name) for name in last.input[1:]}
     for tensor in graph.initializer:
-        if tensor.name in last.input[1:]:
+        if tensor.name in scaled:
             value = numpy_helper.to_array(tensor) / np.float32(spread)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,19 +19,19 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from splitc.cut import Cut
-from splitc.errors import BadModelError, SplitcError
+from splitc.errors import BadModelError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_read import (
     check_budget,
     check_weights,
+    dtype_name,
     infer,
-    name_nodes,
     normalise,
     over_budget,
     read_proto,
     reads,
-    sort_nodes,
+    tensor_bytes,
 )
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIMPLIFY_SECONDS = 300
+_PROTO_LIMIT = 2**31 - 2**24
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
            "Multinomial", "Bernoulli")  # fmt: skip
 
@@ -165,7 +168,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         try:
-            if _stored_bytes(self.proto) < 2**31 - 2**20:
+            if stored_bytes(self.proto) < _PROTO_LIMIT:
                 data = self.proto.SerializeToString()
                 return onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
             with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +184,7 @@ class OnnxModel:
         Returns:
             The files written.
         """
-        if _stored_bytes(self.proto) < 2**31 - 2**20:
+        if stored_bytes(self.proto) < _PROTO_LIMIT:
             path.write_bytes(self.proto.SerializeToString(deterministic=True))
             return [path]
         copy = ModelProto()
@@ -193,8 +196,9 @@ class OnnxModel:
         return [path, path.with_name(path.name + ".data")]
 
 
-def _stored_bytes(proto: ModelProto) -> int:
-    return sum(t.ByteSize() for t in proto.graph.initializer)
+def stored_bytes(proto: ModelProto) -> int:
+    """Bytes of all initialisers; `ByteSize` would serialise them to count."""
+    return sum(tensor_bytes(t) for t in proto.graph.initializer)
 
 
 def _one_line(error: BaseException) -> str:
@@ -202,10 +206,8 @@ def _one_line(error: BaseException) -> str:
 
 
 def _value_info(tensor: Tensor) -> onnx.ValueInfoProto:
-    names = {v: k for k, v in onnx.TensorProto.DataType.items()}
-    from splitc.frontend.onnx_read import dtype_name
-
-    elem_type = next((k for k in names if dtype_name(k) == tensor.dtype), 0)
+    known = onnx.TensorProto.DataType.values()
+    elem_type = next((k for k in known if dtype_name(k) == tensor.dtype), 0)
     return onnx.helper.make_tensor_value_info(tensor.name, elem_type, tensor.shape)
 
 
@@ -217,24 +219,25 @@ def load_onnx(
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> OnnxModel:
     """Read an ONNX file or model; `splitc.load` says the rest."""
-    if isinstance(source, ModelProto):
-        given = ModelProto()
-        given.CopyFrom(source)
-        check_budget(given, max_bytes)
-        digest = hashlib.sha256(given.SerializeToString(deterministic=True)).hexdigest()
-    else:
-        given, digest = read_proto(Path(source), max_bytes)
-    proto = normalise(given, inputs)
-    tensors = infer(proto)
-    _check_tensors(tensors, max_bytes)
-    note = ""
-    if simplify:
-        simpler, note = _simplified(proto, max_bytes)
-        if simpler is not None:
-            proto = normalise(simpler, {})
-            tensors = infer(proto)
-            _check_tensors(tensors, max_bytes)
-    check_weights(proto)
+    with _Simplifier() if simplify else nullcontext() as simplifier:
+        if isinstance(source, ModelProto):
+            given = ModelProto()
+            given.CopyFrom(source)
+            check_budget(given, max_bytes)
+            digest = hashlib.sha256(given.SerializeToString(deterministic=True)).hexdigest()
+        else:
+            given, digest = read_proto(Path(source), max_bytes)
+        proto = normalise(given, inputs)
+        tensors = infer(proto)
+        _check_tensors(tensors, max_bytes)
+        check_weights(proto)
+        note = ""
+        if simplifier is not None:
+            simpler, note = simplifier.run(proto, max_bytes)
+            if simpler is not None:
+                proto = normalise(simpler, {})
+                tensors = infer(proto)
+                _check_tensors(tensors, max_bytes)
     return OnnxModel(proto, build_graph(proto, tensors), digest, note=note)
 
 
@@ -247,35 +250,54 @@ def _check_tensors(tensors: Mapping[str, Tensor], max_bytes: int) -> None:
             raise BadModelError(f"tensor '{tensor.name}' is a string tensor", why=why)
 
 
-def _simplified(proto: ModelProto, max_bytes: int) -> tuple[ModelProto | None, str]:
-    """The model after onnxsim; None and a note where it is too large or onnxsim fails."""
-    if _stored_bytes(proto) >= 2**31 - 2**20:
-        return None, "not simplified: over 2 GiB"
-    with tempfile.TemporaryDirectory(prefix="splitc-") as folder:
-        source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
-        source.write_bytes(proto.SerializeToString())
-        limit = 4 * 2**30 + 6 * source.stat().st_size
-        command = [sys.executable, "-m", "splitc.frontend._simplify", str(source), str(target),
-                   str(min(limit, 4 * 2**30 + 4 * max_bytes)), str(SIMPLIFY_SECONDS)]  # fmt: skip
-        try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=SIMPLIFY_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BadModelError(
-                "simplifying the model took too long",
-                why=f"onnxsim ran for {SIMPLIFY_SECONDS} s",
-                hint="leave it out with --no-simplify",
-            ) from error
-        if done.returncode != 0 or not target.is_file():
-            last = done.stderr.decode(errors="replace").strip().splitlines()
-            return None, f"not simplified: onnxsim failed ({last[-1][:160] if last else 'crash'})"
-        simpler = ModelProto.FromString(target.read_bytes())
-    if [v.name for v in simpler.graph.output] != [v.name for v in proto.graph.output] or {
-        v.name for v in simpler.graph.input
-    } != {v.name for v in proto.graph.input}:
-        return None, "not simplified: onnxsim changed the model's inputs or outputs"
-    return simpler, ""
+class _Simplifier:
+    """onnxsim in a process that is started at once and given its job later."""
+
+    def __enter__(self) -> _Simplifier:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "splitc.frontend._simplify"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, proto: ModelProto, max_bytes: int) -> tuple[ModelProto | None, str]:
+        """The simpler model; None and a note where it is too large or onnxsim fails.
+
+        Raises:
+            BadModelError: onnxsim ran into its time limit.
+        """
+        stored = stored_bytes(proto)
+        if stored >= _PROTO_LIMIT:
+            return None, "not simplified: over 2 GiB"
+        with tempfile.TemporaryDirectory(prefix="splitc-") as folder:
+            source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+            source.write_bytes(proto.SerializeToString())
+            limit = 4 * 2**30 + min(6 * stored, 4 * max_bytes)
+            job = json.dumps([str(source), str(target), limit, SIMPLIFY_SECONDS])
+            try:
+                _, errors = self._process.communicate(job + "\n", timeout=SIMPLIFY_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise BadModelError(
+                    "simplifying the model took too long",
+                    why=f"onnxsim ran for {SIMPLIFY_SECONDS} s",
+                    hint="leave it out with --no-simplify",
+                ) from error
+            if self._process.returncode != 0 or not target.is_file():
+                last = (errors.strip().splitlines() or ["it crashed"])[-1]
+                return None, f"not simplified: onnxsim failed ({last[:160]})"
+            simpler = ModelProto.FromString(target.read_bytes())
+        if _signature(simpler) != _signature(proto):
+            return None, "not simplified: onnxsim changed the model's inputs or outputs"
+        return simpler, ""
+
+
+def _signature(proto: ModelProto) -> tuple[list[str], list[str]]:
+    graph = proto.graph
+    return sorted(v.name for v in graph.input), [v.name for v in graph.output]
 
 
 def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
@@ -333,5 +355,3 @@ def _known(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 def _tensor_bytes(tensor: Tensor) -> int:
     return tensor.nbytes or 0
 
-
-__all__ = ["OnnxModel", "SplitcError", "build_graph", "load_onnx", "name_nodes", "sort_nodes"]

@@ -7,5 +7,6 @@ from splitc.plugins import Plugin
 
 PLUGIN = Plugin(
     backends={"tvm": "splitc_targets.backend:TvmBackend"},
+    checks={"targets": "splitc_targets.checks:checks"},
     boards=(Path(__file__).parent / "boards",),
 )

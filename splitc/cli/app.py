@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Typer application: verbs, config file, errors and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from splitc import __version__
+from splitc.cli import compile as compile_verb
+from splitc.cli import cuts, doctor, inspect, ops, passes, schema, targets, verify
+from splitc.errors import SplitcError, UsageError, nearest
+
+CONFIG = "splitc.toml"
+VERBS = {
+    "compile": compile_verb.compile_,
+    "cuts": cuts.cuts,
+    "inspect": inspect.inspect,
+    "verify": verify.verify,
+    "targets": targets.targets,
+    "passes": passes.passes,
+    "ops": ops.ops,
+    "doctor": doctor.doctor,
+    "schema": schema.schema,
+}
+
+app = typer.Typer(
+    name="splitc",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="A verb's own options: [bold]splitc VERB --help[/]. "
+    "Defaults for options: [bold]splitc.toml[/] here, then [bold]SPLITC_OPTION[/] variables.",
+)
+for _name, _function in VERBS.items():
+    app.command(_name)(_function)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"splitc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Cut a network in two and compile a head for the device and a tail for the server."""
+
+
+def read_config(folder: Path) -> dict[str, dict[str, Any]]:
+    """Option defaults from `splitc.toml`: top level for all verbs, a table for one.
+
+    Raises:
+        UsageError: The file is malformed or names an unknown option.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        return {}
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"cannot read {CONFIG}", why=str(error)) from error
+    command = typer.main.get_command(app)
+    options: dict[str, set[str]] = {
+        name: {p.name for p in sub.params if p.name}
+        for name, sub in command.commands.items()  # type: ignore[attr-defined]
+    }
+    common = {_key(k): v for k, v in data.items() if not isinstance(v, dict)}
+    everywhere = set().union(*options.values())
+    for key in common:
+        if key not in everywhere:
+            raise UsageError(f"{CONFIG}: unknown option '{key}'", hint=nearest(key, everywhere))
+    merged: dict[str, dict[str, Any]] = {}
+    for verb, known in options.items():
+        merged[verb] = {k: v for k, v in common.items() if k in known}
+    for verb, table in data.items():
+        if not isinstance(table, dict):
+            continue
+        if verb not in options:
+            raise UsageError(f"{CONFIG}: unknown verb '{verb}'", hint=nearest(verb, options))
+        for key, value in table.items():
+            if _key(key) not in options[verb]:
+                hint = nearest(_key(key), options[verb])
+                raise UsageError(f"{CONFIG}: [{verb}] has no option '{key}'", hint=hint)
+            merged[verb][_key(key)] = value
+    return merged
+
+
+def _key(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the program and give its exit code; prints every error itself."""
+    try:
+        config = read_config(Path.cwd()) if arguments else {}
+        outcome = app(list(arguments), standalone_mode=False, default_map=config)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else 0
+    except SplitcError as error:
+        return report_error(error, as_json="--json" in arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        print("splitc: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except typer.TyperException as error:
+        return report_usage(error, as_json="--json" in arguments)
+
+
+def report_usage(error: Any, *, as_json: bool) -> int:
+    """Show a mistake in the command line itself."""
+    if as_json:
+        return report_error(UsageError(error.format_message()), as_json=True)
+    error.show()
+    return 2
+
+
+def report_error(error: SplitcError, *, as_json: bool) -> int:
+    """Print an error for people on stderr, or as one object on stdout."""
+    if as_json:
+        import json
+
+        print(json.dumps(error.as_dict(), indent=2))
+        return error.exit_code
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text.assemble((f"{error.kind}: ", "bold red"), error.what))
+    for label, text in (("at", error.at), ("why", error.why), ("hint", error.hint)):
+        if text:
+            style = "green" if label == "hint" else "dim"
+            console.print(Text.assemble((f"{label:>6}: ", style), text))
+    return error.exit_code

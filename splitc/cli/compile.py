@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc compile`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splitc.cli import options as o
+from splitc.errors import UsageError
+
+if TYPE_CHECKING:
+    from splitc.search import CutRow, CutTable
+
+_ROWS = 8
+
+
+def compile_(
+    model: o.ModelPath,
+    cut: Annotated[
+        str,
+        typer.Option("--cut", "-c", metavar="auto|LAYER[,LAYER…]", envvar="SPLITC_CUT",
+                     help="Where to cut: the head's last layers."),
+    ] = "auto",
+    target: o.Target = "rpi4",
+    tail_target: o.TailTarget = "host",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write [MODEL.splitc]."),
+    ] = None,
+    link: o.LinkName = None,
+    bandwidth: o.Bandwidth = None,
+    rtt: o.Rtt = None,
+    loss: o.Loss = None,
+    mtu: o.Mtu = None,
+    objective: o.ObjectiveName = "latency",
+    max_head_memory: o.MaxHeadMemory = None,
+    max_head_ms: o.MaxHeadMs = None,
+    min_depth: o.MinDepth = 0,
+    emit: Annotated[
+        str, typer.Option("--emit", metavar="tvm|onnx", help="Compiled code, or two ONNX files.")
+    ] = "tvm",
+    runtime: Annotated[
+        str,
+        typer.Option("--runtime", metavar="bundle|none",
+                     help="Put TVM's runtime libraries and the runner in, or leave them out."),
+    ] = "bundle",
+    pack: Annotated[bool, typer.Option("--pack", help="Write DIR.zip as well.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the golden inputs.")] = 0,
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = True,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Cut MODEL in two, compile head and tail, write a bundle."""
+    if emit not in ("tvm", "onnx"):
+        raise UsageError(f"--emit {emit}", hint="one of: tvm, onnx")
+    if runtime not in ("bundle", "none"):
+        raise UsageError(f"--runtime {runtime}", hint="one of: bundle, none")
+    from splitc.cli import show
+    from splitc.compiler import build, plan
+
+    path = o.parse_link(link, bandwidth, rtt, loss, mtu)
+    limits = o.parse_constraints(max_head_memory, max_head_ms, min_depth)
+    with show.progress(quiet or json) as step:
+        step(f"reading {model}")
+        loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+        job = plan(
+            loaded, cut=cut, head=target, tail=tail_target, link=path,
+            objective=o.parse_objective(objective), constraints=limits, name=Path(model).stem,
+        )  # fmt: skip
+        if not json:
+            _print_table(job.table, job.row, quiet=quiet)
+        bundle = build(
+            job, output=output, emit=emit, runtime=runtime, seed=seed, progress=step
+        )
+        packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
+    if json:
+        show.print_json(
+            {
+                "bundle": str(bundle.path),
+                "packed": str(packed) if packed else None,
+                "chosen": show.row_object(job.row, job.table.value(job.row)),
+                "table": show.table_object(job.table),
+                "bytes": {name: _size(bundle.path / name) for name in ("head", "tail")},
+                "note": loaded.note,
+            }
+        )
+        return
+    console = show.out()
+    if loaded.note:
+        show.err().print(f"note: {loaded.note}", markup=False)
+    for name, what in (("head", job.head.title), ("tail", job.tail.title)):
+        size = show.short_bytes(_size(bundle.path / name))
+        console.print(f"wrote {bundle.path / name}/  {size} for {what}", markup=False)
+    if packed:
+        console.print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}", markup=False)
+    if not quiet:
+        verb = "verify" if runtime == "bundle" else "inspect"
+        console.print(f"\nNext: splitc {verb} {bundle.path}", markup=False)
+
+
+def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:
+    from splitc.cli import show
+
+    rows = list(table.usable[:_ROWS])
+    if not any(r.cut == row.cut for r in rows):
+        rows = [*rows[:-1], row]
+    console = show.out()
+    console.print(show.cut_table(table, rows, row))
+    if quiet:
+        return
+    more = len(table.rows) - len(rows)
+    console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
+    if more > 0:
+        console.print(f"{more} more cuts: splitc cuts MODEL --all", style="dim")
+    console.print(show.advice(table, row))
+    console.print()
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc cuts`: the legal cuts, ranked, and why others are none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from splitc.search import CutTable
+
+_ROWS = 12
+
+
+def cuts(
+    model: o.ModelPath,
+    target: o.Target = "rpi4",
+    tail_target: o.TailTarget = "host",
+    link: o.LinkName = None,
+    bandwidth: o.Bandwidth = None,
+    rtt: o.Rtt = None,
+    loss: o.Loss = None,
+    mtu: o.Mtu = None,
+    objective: o.ObjectiveName = "latency",
+    max_head_memory: o.MaxHeadMemory = None,
+    max_head_ms: o.MaxHeadMs = None,
+    min_depth: o.MinDepth = 0,
+    show_all: Annotated[
+        bool, typer.Option("--all", "-a", help="Every cut, also those that cannot be used.")
+    ] = False,
+    why: Annotated[
+        str | None,
+        typer.Option("--why", metavar="LAYER[,LAYER…]",
+                     help="Say what cutting after these layers means, or why it cannot be."),
+    ] = None,
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = True,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Rank the legal cuts of MODEL for a device, a server and a link."""
+    from splitc.cli import show
+    from splitc.search import find_cuts
+
+    aim = o.parse_objective(objective)
+    path = o.parse_link(link, bandwidth, rtt, loss, mtu)
+    limits = o.parse_constraints(max_head_memory, max_head_ms, min_depth)
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+    table = find_cuts(
+        loaded, head=target, tail=tail_target, link=path, objective=aim, constraints=limits
+    )
+    if why is not None:
+        _explain(table, why, json=json)
+        return
+    if json:
+        show.print_json(show.table_object(table))
+        return
+    rows = list(table.rows if show_all else table.usable[:_ROWS])
+    console = show.out()
+    chosen = table.usable[0] if table.usable else None
+    console.print(show.cut_table(table, rows, chosen))
+    if quiet:
+        return
+    console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
+    if show_all:
+        for row in table.rows:
+            if row.rejected:
+                console.print(f"not usable: {row.cut.name}: {row.rejected}", markup=False)
+    elif len(table.rows) > len(rows):
+        console.print(f"{len(table.rows) - len(rows)} more with --all.", style="dim")
+    best = table.best
+    console.print(show.advice(table, best))
+
+
+def _explain(table: CutTable, names: str, *, json: bool) -> None:
+    from splitc.cli import show
+    from splitc.cut import Cut
+
+    graph = table.costs.graph
+    wanted = [names] if names in graph.index else [part.strip() for part in names.split(",")]
+    cut = Cut.after(graph, wanted)
+    reason = next((r.rejected for r in table.rows if r.cut == cut), cut.why_not())
+    cost = table.costs.of(cut)
+    if json:
+        show.print_json(
+            {
+                "cut": cut.name,
+                "usable": reason is None,
+                "why_not": reason,
+                "boundary": [
+                    {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype,
+                     "bytes": t.nbytes, "made_by": graph.layers[graph.producer[t.name]].name}
+                    for t in cut.boundary
+                ],
+                "latency_ms": cost.latency_s * 1e3,
+            }
+        )  # fmt: skip
+        return
+    console = show.out()
+    state = "can be used" if reason is None else f"cannot be used: {reason}"
+    console.print(f"cut after {cut.name}: {state}", markup=False)
+    made = len(cut.head) - graph.input_count
+    console.print(f"  head {made} layers, tail {len(cut.tail)}", markup=False)
+    for tensor in cut.boundary:
+        producer = graph.layers[graph.producer[tensor.name]]
+        reader = graph.layers[next(i for i in graph.readers[tensor.name] if not cut.holds(i))]
+        size = "size depends on data" if tensor.nbytes is None else show.short_bytes(tensor.nbytes)
+        console.print(
+            f"  crosses: {tensor.name}  {size}, from {producer.name} to {reader.name}", markup=False
+        )
+    if len(cut.boundary) > 1:
+        console.print("  several tensors cross because edges go round the last layer", markup=False)
+    rank = next((k for k, r in enumerate(table.usable, start=1) if r.cut == cut), None)
+    place = f"rank {rank} of {len(table.usable)}" if rank else "not in the ranking"
+    console.print(f"  {show.milliseconds(cost.latency_s)} ms predicted, {place}", markup=False)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc doctor`: what this machine has and lacks."""
+
+from __future__ import annotations
+
+import typer
+
+from splitc.cli import options as o
+
+
+def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
+    """Check what this machine has and lacks; exit status 6 if compiling would fail."""
+    from splitc.cli import show
+    from splitc.doctor import diagnose
+
+    found = diagnose()
+    broken = [check for check in found if check.needed and not check.ok]
+    if json:
+        show.print_json(
+            {
+                "ready": not broken,
+                "checks": [
+                    {"name": c.name, "found": c.found, "needed": c.needed, "ok": c.ok,
+                     "hint": "" if c.ok else c.hint}
+                    for c in found
+                ],
+            }
+        )  # fmt: skip
+    else:
+        console = show.out()
+        for check in found:
+            if check.ok and quiet:
+                continue
+            mark = "[green]ok[/]     " if check.ok else (
+                "[red]missing[/]" if check.needed else "[yellow]absent[/] "
+            )
+            console.print(f"{mark} {check.name:16} {check.found or check.hint}")
+        console.print("ready to compile" if not broken else "not ready to compile", style="bold")
+    if broken:
+        raise typer.Exit(6)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc inspect`: what is in a model or a bundle. Never loads code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from splitc.frontend.onnx import OnnxModel
+
+
+def inspect(
+    what: Annotated[str, typer.Argument(metavar="MODEL|BUNDLE", help="ONNX file or bundle.")],
+    text: Annotated[
+        bool, typer.Option("--text", help="Print the layer graph in its canonical text.")
+    ] = False,
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = True,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show layers, blocks, shapes, FLOPs and weights of a MODEL, or a BUNDLE's manifest."""
+    if Path(what).is_dir():
+        _bundle(what, json=json)
+        return
+    model = o.ModelOptions(what, inputs, simplify, max_bytes).load()
+    if text:
+        print(model.graph, end="")
+    elif json:
+        _model_json(model)
+    else:
+        _model_table(model, quiet=quiet)
+
+
+def _grouped(model: OnnxModel) -> OnnxModel:
+    from splitc.passes import make_pass
+
+    return make_pass("group-blocks", {})(model)
+
+
+def _totals(model: OnnxModel) -> dict[str, Any]:
+    layers = model.graph.layers
+    return {
+        "layers": len(layers) - model.graph.input_count,
+        "blocks": 1 + max((layer.block or 0 for layer in layers), default=0),
+        "flops": sum(layer.flops for layer in layers),
+        "param_bytes": sum(layer.param_bytes for layer in layers),
+    }
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    shape = None if tensor.shape is None else list(tensor.shape)
+    return {"name": tensor.name, "shape": shape, "dtype": tensor.dtype, "bytes": tensor.nbytes}
+
+
+def _model_json(model: OnnxModel) -> None:
+    from splitc.cli import show
+
+    grouped = _grouped(model)
+    show.print_json(
+        {
+            "sha256": model.digest,
+            "note": model.note,
+            **_totals(grouped),
+            "inputs": [_tensor(t) for t in model.graph.inputs],
+            "outputs": [_tensor(t) for t in model.graph.output_tensors],
+            "graph": [
+                {
+                    "name": layer.name, "op": layer.op, "kind": layer.kind, "block": layer.block,
+                    "inputs": list(layer.inputs), "outputs": [_tensor(t) for t in layer.outputs],
+                    "flops": layer.flops, "param_bytes": layer.param_bytes,
+                }
+                for layer in grouped.graph.layers
+            ],
+        }
+    )  # fmt: skip
+
+
+def _model_table(model: OnnxModel, *, quiet: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from splitc.cli import show
+
+    grouped = _grouped(model)
+    view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    view.add_column("block", justify="right")
+    view.add_column("layer", overflow="ellipsis", no_wrap=True, ratio=1)
+    view.add_column("op", no_wrap=True)
+    view.add_column("makes", no_wrap=True)
+    view.add_column("weights", justify="right", no_wrap=True)
+    view.add_column("MFLOP", justify="right", no_wrap=True)
+    for layer in grouped.graph.layers:
+        first = layer.outputs[0]
+        shape = "x".join("?" if d is None else str(d) for d in first.shape or ()) or "scalar"
+        more = f" +{len(layer.outputs) - 1}" if len(layer.outputs) > 1 else ""
+        view.add_row(
+            str(layer.block), Text(layer.name), layer.op, shape + more,
+            show.short_bytes(layer.param_bytes) if layer.param_bytes else "",
+            f"{layer.flops / 1e6:,.1f}" if layer.flops else "",
+        )  # fmt: skip
+    console = show.out()
+    console.print(view)
+    totals = _totals(grouped)
+    console.print(
+        f"{totals['layers']} layers in {totals['blocks']} blocks, "
+        f"{totals['flops'] / 1e9:.3f} GFLOP, {show.short_bytes(totals['param_bytes'])} of weights",
+        style="bold",
+    )
+    if model.note and not quiet:
+        show.err().print(f"note: {model.note}", markup=False)
+
+
+def _bundle(path: str, *, json: bool) -> None:
+    import msgspec
+
+    from splitc.bundle import Bundle
+    from splitc.cli import show
+
+    bundle = Bundle.open(path)
+    parts = {name: bundle.part(name) for name in ("head", "tail")}
+    if json:
+        show.print_json(
+            {
+                "manifest": msgspec.to_builtins(bundle.manifest),
+                **{name: msgspec.to_builtins(part) for name, part in parts.items()},
+            }
+        )
+        return
+    console = show.out()
+    manifest = bundle.manifest
+    lines = [
+        f"{manifest.name}, cut after {','.join(manifest.cut.layers)}",
+        f"  source   sha256 {manifest.source.sha256}",
+        f"  split    {manifest.split}",
+        f"  predicted head {manifest.cut.head_ms} ms, link {manifest.cut.link_ms} ms, "
+        f"tail {manifest.cut.tail_ms} ms",
+    ]
+    for spec in manifest.cut.boundary:
+        shape = "x".join(map(str, spec.shape)) or "scalar"
+        size = show.short_bytes(spec.bytes)
+        lines.append(f"  crosses  {spec.name}  {shape} {spec.dtype}  {size}")
+    for name, part in parts.items():
+        size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
+        lines.append(
+            f"  {name}     {part.target}: {part.isa} {part.cpu}, glibc {part.glibc} or later, {size}"
+        )
+    tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
+    lines.append(f"  tools    {tools}")
+    for line in lines:
+        console.print(line, markup=False)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc ops`: which operators a model has, and which cannot be compiled."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from splitc.cli import options as o
+
+
+def ops(
+    model: o.ModelPath,
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = True,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """List MODEL's operators and name the layers that cannot be compiled."""
+    from splitc.cli import show
+    from splitc.plugins import find
+
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+    count = Counter(node.op_type for node in loaded.proto.graph.node)
+    missing = find("backends", "tvm")().unsupported(loaded)
+    if json:
+        show.print_json(
+            {
+                "ops": dict(sorted(count.items())),
+                "unsupported": [{"layer": u.layer, "op": u.op, "why": u.why} for u in missing],
+                "compiles": not missing,
+            }
+        )
+        return
+    from rich.table import Table
+
+    refused = Counter(u.op for u in missing)
+    view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    view.add_column("operator")
+    view.add_column("layers", justify="right")
+    view.add_column("")
+    for op, number in sorted(count.items(), key=lambda item: (-item[1], item[0])):
+        view.add_row(op, str(number), "[red]not supported[/]" if refused[op] else "")
+    console = show.out()
+    console.print(view)
+    for one in missing:
+        console.print(f"not supported: layer '{one.layer}' ({one.op}): {one.why}", markup=False)
+    if missing and not quiet:
+        console.print("--emit onnx splits it for another runtime.", style="dim")

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several verbs share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splitc.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from splitc.cost import Objective
+    from splitc.frontend.onnx import OnnxModel
+    from splitc.link import Link
+    from splitc.search import Constraints
+
+MODEL = "Model"
+LINK = "Link"
+WANT = "What to look for"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="NAME:SHAPE", rich_help_panel=MODEL,
+        help="Fix an input's extents: [b]x:1x3x224x224[/]. Repeatable.",
+    ),
+]  # fmt: skip
+Simplify = Annotated[
+    bool,
+    typer.Option("--simplify/--no-simplify", rich_help_panel=MODEL, help="Run onnxsim first."),
+]
+MaxBytes = Annotated[
+    str,
+    typer.Option(
+        "--max-bytes", metavar="SIZE", rich_help_panel=MODEL,
+        help="Refuse models with more weights, or a larger tensor.",
+    ),
+]  # fmt: skip
+Target = Annotated[
+    str,
+    typer.Option("--target", "-t", metavar="BOARD", envvar="SPLITC_TARGET",
+                 help="Board of the device; `splitc targets` lists them."),
+]  # fmt: skip
+TailTarget = Annotated[
+    str,
+    typer.Option("--tail-target", metavar="BOARD", envvar="SPLITC_TAIL_TARGET",
+                 help="Board of the server."),
+]  # fmt: skip
+LinkName = Annotated[
+    str | None,
+    typer.Option("--link", metavar="NAME", envvar="SPLITC_LINK", rich_help_panel=LINK,
+                 help="wifi (default), wifi5, lte, 3g, 5g, ethernet, lora."),
+]  # fmt: skip
+Bandwidth = Annotated[
+    str | None,
+    typer.Option("--bandwidth", metavar="RATE", envvar="SPLITC_BANDWIDTH", rich_help_panel=LINK,
+                 help="Like 20Mbit."),
+]  # fmt: skip
+Rtt = Annotated[
+    str | None,
+    typer.Option("--rtt", metavar="TIME", envvar="SPLITC_RTT", rich_help_panel=LINK,
+                 help="Round-trip time, like 5ms."),
+]  # fmt: skip
+Loss = Annotated[
+    float | None,
+    typer.Option("--loss", metavar="RATE", envvar="SPLITC_LOSS", rich_help_panel=LINK,
+                 help="Fraction of packets lost, in 0 to 1."),
+]  # fmt: skip
+Mtu = Annotated[
+    int | None,
+    typer.Option("--mtu", metavar="BYTES", envvar="SPLITC_MTU", rich_help_panel=LINK,
+                 help="Largest packet, headers included."),
+]  # fmt: skip
+ObjectiveName = Annotated[
+    str,
+    typer.Option("--objective", metavar="NAME", envvar="SPLITC_OBJECTIVE", rich_help_panel=WANT,
+                 help="latency, throughput or energy."),
+]  # fmt: skip
+MaxHeadMemory = Annotated[
+    str | None,
+    typer.Option("--max-head-memory", metavar="SIZE", rich_help_panel=WANT,
+                 help="Weights and live activations on the device, like 64MB."),
+]  # fmt: skip
+MaxHeadMs = Annotated[
+    float | None,
+    typer.Option("--max-head-ms", metavar="MS", rich_help_panel=WANT,
+                 help="Time of the head on the device."),
+]  # fmt: skip
+MinDepth = Annotated[
+    int,
+    typer.Option("--min-depth", metavar="LAYERS", rich_help_panel=WANT,
+                 help="Layers that must stay on the device at least."),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How to read the model."""
+
+    path: str
+    inputs: list[str] | None
+    simplify: bool
+    max_bytes: str
+
+    def load(self) -> OnnxModel:
+        """Read the model.
+
+        Raises:
+            SplitcError: See `splitc.load`.
+        """
+        from splitc.frontend import load
+
+        return load(
+            self.path,
+            inputs=dict(parse_input(text) for text in self.inputs or []),
+            simplify=self.simplify,
+            max_bytes=parse_bytes(self.max_bytes),
+        )
+
+
+def parse_input(text: str) -> tuple[str, tuple[int, ...]]:
+    """`x:1x3x224x224` as name and shape; `x:scalar` has no extents.
+
+    Raises:
+        UsageError: It is malformed.
+    """
+    name, colon, dims = text.rpartition(":")
+    if not colon or not name or not re.fullmatch(r"scalar|\d+(x\d+)*", dims):
+        raise UsageError(f"'{text}' is no input shape", hint="write it like x:1x3x224x224")
+    return name, () if dims == "scalar" else tuple(int(d) for d in dims.split("x"))
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from `64MB`, `1.5GiB`, `4096`.
+
+    Raises:
+        UsageError: It is no size, or not above zero.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"'{text}' is no size", hint="write it like 64MB or 8GiB")
+    power = " KMGT".index(match[2].upper() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def parse_link(
+    name: str | None,
+    bandwidth: str | None,
+    rtt: str | None,
+    loss: float | None,
+    mtu: int | None,
+) -> Link:
+    """The named link with the given figures changed; wifi where none is named.
+
+    Raises:
+        UsageError: An unknown name or a figure out of range.
+    """
+    from splitc.link import Link
+
+    base = Link.named(name or "wifi")
+    return Link(
+        base.bandwidth_bps if bandwidth is None else bandwidth,
+        rtt=base.rtt_s if rtt is None else rtt,
+        loss=base.loss_rate if loss is None else loss,
+        mtu=base.mtu_bytes if mtu is None else mtu,
+    )
+
+
+def parse_objective(text: str) -> Objective:
+    """The objective of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from splitc.cost import OBJECTIVES
+
+    for objective in OBJECTIVES:
+        if text == objective:
+            return objective
+    raise UsageError(f"there is no objective '{text}'", hint=nearest(text, OBJECTIVES))
+
+
+def parse_constraints(memory: str | None, milliseconds: float | None, depth: int) -> Constraints:
+    """The limits a cut must keep.
+
+    Raises:
+        UsageError: A limit is malformed.
+    """
+    from splitc.search import Constraints
+
+    return Constraints(
+        max_head_bytes=None if memory is None else parse_bytes(memory),
+        max_head_s=None if milliseconds is None else milliseconds / 1e3,
+        min_depth=depth,
+    )

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs print: tables for people, objects for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splitc.search import CutRow, CutTable
+
+BASELINES = {"device": "all on the device", "server": "all on the server"}
+
+
+def out() -> Console:
+    """Standard output; as wide as the terminal, never cut short in a pipe."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def err() -> Console:
+    """Standard error, for progress and hints."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One object on standard output."""
+    print(json.dumps(value, indent=2))
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function to call as each step begins: a spinner on a TTY, lines elsewhere."""
+    console = err()
+    if quiet:
+        yield lambda step: None
+    elif console.is_terminal:
+        with console.status("starting") as status:
+            yield lambda step: status.update(step)
+    else:
+        yield lambda step: console.print(f"splitc: {step}")
+
+
+def short_bytes(count: int) -> str:
+    """`4.0 kB`, `1.6 MB`: three figures for a table."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Milliseconds with one decimal."""
+    return f"{seconds * 1e3:,.1f}"
+
+
+def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Table:
+    """The cut table with its two baselines, the chosen row marked."""
+    energy = table.objective == "energy"
+    view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    view.add_column("", width=1)
+    view.add_column("cut after", overflow="ellipsis", no_wrap=True, ratio=1)
+    for name in ("crosses", "head ms", "link ms", "tail ms", "mJ" if energy else "total ms"):
+        view.add_column(name, justify="right", no_wrap=True)
+    view.add_column("", no_wrap=True)
+    for row in (table.device, table.server, *rows):
+        cost = row.cost
+        mark = "▸" if chosen is not None and row.cut == chosen.cut else ""
+        name = BASELINES.get(row.kind, row.cut.name)
+        style = "bold" if mark else "dim" if row.kind in BASELINES or row.rejected else ""
+        total = table.value(row) if energy else cost.latency_s
+        view.add_row(
+            mark,
+            Text(name),
+            short_bytes(cost.boundary_bytes) if row.kind != "device" else "–",
+            *(milliseconds(s) for s in (cost.head_s, cost.link_s, cost.tail_s, total)),
+            "not usable" if row.rejected else f"{len(row.cut.boundary)} tensors"
+            if row.kind == "multi" else "",
+            style=style,
+        )  # fmt: skip
+    return view
+
+
+def row_object(row: CutRow, objective_value: float) -> dict[str, Any]:
+    """A row as JSON."""
+    cost = row.cost
+    return {
+        "cut": BASELINES.get(row.kind, row.cut.name),
+        "layers": list(row.cut.layers) if row.kind not in BASELINES else [],
+        "kind": row.kind,
+        "boundary": [
+            {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype, "bytes": t.nbytes}
+            for t in row.cut.boundary
+        ],
+        "boundary_bytes": cost.boundary_bytes,
+        "head_ms": cost.head_s * 1e3,
+        "link_ms": cost.link_s * 1e3,
+        "tail_ms": cost.tail_s * 1e3,
+        "latency_ms": cost.latency_s * 1e3,
+        "period_ms": cost.period_s * 1e3,
+        "energy_mj": cost.energy_j * 1e3,
+        "head_param_bytes": cost.head_param_bytes,
+        "head_peak_bytes": cost.head_peak_bytes,
+        "objective": objective_value,
+        "rejected": row.rejected,
+    }
+
+
+def table_object(table: CutTable) -> dict[str, Any]:
+    """The whole cut table as JSON."""
+    link = table.costs.link
+    certificate = table.certificate
+    usable = table.usable
+    return {
+        "figures": table.costs.label,
+        "objective": table.objective,
+        "link": {
+            "bandwidth_bps": link.bandwidth_bps,
+            "rtt_s": link.rtt_s,
+            "loss_rate": link.loss_rate,
+            "mtu_bytes": link.mtu_bytes,
+        },
+        "baselines": {
+            "device": row_object(table.device, table.value(table.device)),
+            "server": row_object(table.server, table.value(table.server)),
+        },
+        "best": usable[0].cut.name if usable else None,
+        "split_pays": table.split_pays if usable else False,
+        "certificate": None
+        if certificate is None
+        else {
+            "algorithm": certificate.algorithm,
+            "cut_value": certificate.cut_value,
+            "flow_value": certificate.flow_value,
+            "lower_bound": certificate.lower_bound,
+            "segments": certificate.segments,
+        },
+        "cuts": [row_object(row, table.value(row)) for row in table.rows],
+    }
+
+
+def advice(table: CutTable, row: CutRow) -> Text:
+    """What the split is worth against the baselines, and which flag would change it."""
+    unit = "mJ" if table.objective == "energy" else "ms"
+    value, device, server = (table.value(r) * 1e3 for r in (row, table.device, table.server))
+    best = min(device, server)
+    if value < best:
+        side = "the device" if device <= server else "the server"
+        return Text(f"The split saves {best - value:.1f} {unit} against all on {side}.")
+    side = "on the device" if device <= server else "on the server"
+    text = f"No split beats keeping all {side}: this one costs {value - best:.1f} {unit} more."
+    if device <= server:
+        text += " A faster link (--link wifi5, --bandwidth 200Mbit) makes splitting pay sooner."
+    else:
+        text += " A slower link, --objective energy, or a smaller boundary (a codec) changes that."
+    return Text(text)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc targets`: the boards there are."""
+
+from __future__ import annotations
+
+from splitc.cli import options as o
+
+
+def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
+    """List the boards that head and tail can be compiled for."""
+    from splitc.board import boards, load_board
+    from splitc.cli import show
+
+    known = boards()
+    if json:
+        import msgspec
+
+        show.print_json({"targets": [msgspec.to_builtins(board) for board in known.values()]})
+        return
+    from rich.table import Table
+
+    view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    for name in ("name", "what", "ISA", "CPU"):
+        view.add_column(name, no_wrap=name != "what")
+    view.add_column("GFLOP/s", justify="right")
+    view.add_column("GB/s", justify="right")
+    for name, board in known.items():
+        shown = load_board(name) if name != "host" or not quiet else board
+        view.add_row(
+            name, shown.title, shown.isa, shown.cpu, f"{shown.peak_flops / 1e9:.0f}",
+            f"{shown.memory_bandwidth / 1e9:.1f}",
+        )  # fmt: skip
+    console = show.out()
+    console.print(view)
+    if not quiet:
+        console.print("Your own: a .toml file of the same form as --target.", style="dim")
