@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo   venv, install, resnet50.onnx, the main job, the check of its result
+# make test   venv, install, the whole test suite
+PYTHON ?= python3
+VENV   ?= .venv
+BUILD  ?= build
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	mkdir -p $(BUILD)
+	$(BIN)/python -m splitc.zoo resnet50 $(BUILD)/resnet50.onnx
+	cd $(BUILD) && $(abspath $(BIN))/splitc compile resnet50.onnx --cut auto --target rpi4
+	cd $(BUILD) && $(abspath $(BIN))/splitc verify resnet50.splitc
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/graph_scale.py
+	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/board_models.py
+
+clean:
+	rm -rf $(VENV) $(BUILD) dist .pytest_cache .hypothesis .ruff_cache

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmarks share: `--quick`, `--json FILE`, the machine's name, medians."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+from pathlib import Path
+from typing import Any
+
+
+def arguments(question: str) -> argparse.Namespace:
+    """The two options that every benchmark takes: `quick` and `json`."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, smaller cases")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON too")
+    return parser.parse_args()
+
+
+def machine() -> str:
+    """What it ran on, in one line."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [
+        line.partition(":")[2].strip()
+        for line in (cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else [])
+        if line.startswith("model name")
+    ]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def median(values: list[float]) -> float:
+    """The middle value."""
+    return statistics.median(values)
+
+
+def children_peak_mb() -> float:
+    """Largest resident set of any finished child process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def finish(figures: dict[str, Any], target: Path | None) -> None:
+    """Print the machine, and write the figures where asked."""
+    print(f"on {machine()}")
+    if target is not None:
+        target.write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n", "utf-8")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures: a compiled bundle that several tests read, and where emulation can run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import splitc
+from splitc.bundle import Bundle
+from splitc.errors import ToolchainError
+from splitc.runtime.part import find_emulator
+from tests.helpers import save, small_network, two_headed_network
+
+
+@pytest.fixture(scope="session")
+def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small residual network as a file."""
+    return save(small_network(), tmp_path_factory.mktemp("small") / "small.onnx")
+
+
+@pytest.fixture(scope="session")
+def compiled(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The small network cut after its residual block, for rpi4 and this machine. Read only."""
+    folder = tmp_path_factory.mktemp("bundle")
+    return splitc.compile(small_onnx, cut="block_add", head="rpi4", output=folder / "small.splitc")
+
+
+@pytest.fixture(scope="session")
+def two_headed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A network with two inputs and results, a two-tensor boundary, head for this machine."""
+    folder = tmp_path_factory.mktemp("two")
+    path = save(two_headed_network(), folder / "two.onnx")
+    return splitc.compile(path, cut="tanh", head="host", output=folder / "two.splitc")
+
+
+@pytest.fixture
+def bundle(compiled: Bundle, tmp_path: Path) -> Bundle:
+    """A copy of the compiled bundle that a test may damage."""
+    shutil.copytree(compiled.path, tmp_path / "small.splitc")
+    return Bundle.open(tmp_path / "small.splitc")
+
+
+@pytest.fixture
+def qemu() -> None:
+    """Skip where no ARM code can be emulated."""
+    try:
+        find_emulator("aarch64")
+    except ToolchainError as error:
+        pytest.skip(str(error))

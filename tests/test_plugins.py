@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packs: ours enter by the door that is open to anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from splitc import board, plugins
+from splitc.board import load_board, read_board
+from splitc.errors import SplitcError, UsageError
+from splitc.plugins import Plugin
+from tests.helpers import ROOT
+
+OTHER = Plugin(passes={"other-pass": "tests.test_passes:LoseALayer"})
+SAME = Plugin(passes={"group-blocks": "tests.test_passes:LoseALayer"})
+NOT_A_PLUGIN = "text"
+
+
+@pytest.fixture
+def packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+    """The installed entry points, to which a test may add."""
+    found = list(plugins.entry_points(group=plugins.GROUP))
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        return found
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    plugins.plugins.cache_clear()
+    yield found
+    plugins.plugins.cache_clear()
+
+
+def entry(name: str) -> EntryPoint:
+    return EntryPoint(name.lower(), f"tests.test_plugins:{name}", plugins.GROUP)
+
+
+def test_a_strangers_pack_brings_a_pass(packs: list[EntryPoint]) -> None:
+    packs.append(entry("OTHER"))
+    assert plugins.find("passes", "other-pass").name == "lose-a-layer"
+    assert plugins.find("passes", "group-blocks").name == "group-blocks"
+
+
+def test_two_packs_with_one_name_are_refused(packs: list[EntryPoint]) -> None:
+    packs.append(entry("SAME"))
+    with pytest.raises(SplitcError, match="two packs bring the passes 'group-blocks'"):
+        plugins.plugins()
+
+
+def test_an_entry_point_that_is_no_pack_is_refused(packs: list[EntryPoint]) -> None:
+    packs.append(entry("NOT_A_PLUGIN"))
+    with pytest.raises(SplitcError, match="pack 'not_a_plugin'"):
+        plugins.plugins()
+
+
+def test_the_boards_that_were_promised_are_there() -> None:
+    wanted = {"rpi3", "rpi4", "rpi5", "x86-64-v2", "x86-64-v3", "x86-64-v4", "host"}
+    assert wanted <= set(board.boards())
+    assert load_board("host").cpu.startswith("x86-64-v")
+
+
+def test_every_figure_of_a_board_file_has_a_comment() -> None:
+    for path in sorted((ROOT / "targets/splitc_targets/boards").glob("*.toml")):
+        lines = path.read_text("utf-8").splitlines()
+        for key in ("clock_hz", "flops_per_cycle", "memory_bandwidth", "compute_power_w"):
+            at = next(i for i, line in enumerate(lines) if line.startswith(key))
+            assert lines[at - 1].startswith("#"), f"{path.name}: {key} has no source"
+
+
+def test_a_board_of_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
+    text = (ROOT / "targets/splitc_targets/boards/rpi4.toml").read_text("utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('name = "rpi4"', 'name = "mine"'), "utf-8")
+    assert load_board(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("cores = 4", 'cores = "four"', "cores"),
+        ("cores = 4", "kores = 4", "kores"),
+        ("cores = 4", "cores = ", "cannot read"),
+    ],
+)
+def test_a_malformed_board_file_is_a_usage_error(
+    tmp_path: Path, old: str, new: str, why: str
+) -> None:
+    text = (ROOT / "targets/splitc_targets/boards/rpi4.toml").read_text("utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(UsageError, match="board file") as caught:
+        read_board(path)
+    assert why in str(caught.value)
