@@ -217,6 +217,7 @@ def build(
                                  split, runtime)  # fmt: skip
         progress("writing the bundle")
         _write_bundle(folder, job, split, tools, emit, runtime, seed)
+        progress("moving it into place")
         _move_into_place(folder, target)
     except OSError as error:
         raise OutputError(

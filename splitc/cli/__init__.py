@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
 
 
@@ -13,9 +14,24 @@ def main() -> None:
     """Entry point of the program `splitc`."""
     sys.excepthook = _internal_error
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, interrupt)
     from splitc.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
+
+
+_interrupted = threading.Event()
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """Stop on Ctrl-C, and remember it: compilers called from here may swallow the exception."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C was pressed since the program started."""
+    return _interrupted.is_set()
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
@@ -26,6 +42,11 @@ def _internal_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """One line instead of a traceback; Python's exit status is 1 already."""
+    if was_interrupted():
+        # A compiler wrapped the interruption in an error of its own. Everything is
+        # unwound by now; an exit status can only be set this way from here.
+        print("splitc: stopped", file=sys.stderr, flush=True)
+        os._exit(130)
     if os.environ.get("SPLITC_DEBUG"):
         sys.__excepthook__(kind, error, trace)
         return

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from splitc import __version__
+from splitc.cli import was_interrupted
 from splitc.cli import compile as compile_verb
 from splitc.cli import cuts, doctor, inspect, ops, passes, schema, targets, verify
 from splitc.errors import SplitcError, UsageError, nearest
@@ -105,19 +106,29 @@ def run(arguments: Sequence[str]) -> int:
     """Run the program and give its exit code; prints every error itself."""
     try:
         config = read_config(Path.cwd()) if arguments else {}
-        outcome = app(list(arguments), standalone_mode=False, default_map=config)
+        outcome = app(
+            list(arguments), prog_name="splitc", standalone_mode=False, default_map=config
+        )
         sys.stdout.flush()
+        if was_interrupted():
+            return _stopped()
         return outcome if isinstance(outcome, int) else 0
     except SplitcError as error:
+        if was_interrupted():
+            return _stopped()
         return report_error(error, as_json="--json" in arguments)
     except (KeyboardInterrupt, typer.Abort):
-        print("splitc: stopped", file=sys.stderr)
-        return 130
+        return _stopped()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except typer.TyperException as error:
         return report_usage(error, as_json="--json" in arguments)
+
+
+def _stopped() -> int:
+    print("splitc: stopped", file=sys.stderr)
+    return 130
 
 
 def report_usage(error: Any, *, as_json: bool) -> int:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from splitc.cli import was_interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,15 +40,24 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A function to call as each step begins: a spinner on a TTY, lines elsewhere."""
+    """A function to call as each step begins: a spinner on a TTY, lines elsewhere.
+
+    It stops the program where Ctrl-C was pressed during the step before.
+    """
     console = err()
+
+    def begin(step: str, tell: Callable[[str], None]) -> None:
+        if was_interrupted():
+            raise KeyboardInterrupt
+        tell(step)
+
     if quiet:
-        yield lambda step: None
+        yield lambda step: begin(step, lambda _: None)
     elif console.is_terminal:
         with console.status("starting") as status:
-            yield lambda step: status.update(step)
+            yield lambda step: begin(step, status.update)
     else:
-        yield lambda step: console.print(f"splitc: {step}")
+        yield lambda step: begin(step, lambda text: console.print(f"splitc: {text}"))
 
 
 def short_bytes(count: int) -> str:

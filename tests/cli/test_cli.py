@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: verbs, exit codes, what goes to stdout and what to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from splitc.bundle import Bundle
+from splitc.cli.app import VERBS, run
+from tests.helpers import model_of, save
+
+Capture = pytest.CaptureFixture[str]
+
+
+def as_json(capsys: Capture, arguments: Sequence[str], *, code: int = 0) -> dict[str, Any]:
+    assert run([*arguments, "--json"]) == code
+    captured = capsys.readouterr()
+    return json.loads(captured.out)
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in os.environ:
+        if name.startswith("SPLITC_") and name != "SPLITC_CACHE_DIR":
+            monkeypatch.delenv(name)
+
+
+def test_compile_writes_a_bundle_and_says_what_to_type_next(
+    small_onnx: Path, capsys: Capture
+) -> None:
+    assert run(["compile", str(small_onnx), "--cut", "auto", "--target", "rpi4"]) == 0
+    captured = capsys.readouterr()
+    assert "Next: splitc verify small.splitc" in captured.out
+    assert "all on the device" in captured.out
+    assert "all on the server" in captured.out
+    assert captured.out.count("▸") == 1
+    assert "compiling head for rpi4" in captured.err
+    assert run(["verify", "small.splitc"]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"verified: worst \d\.\de-\d\d, tolerance 1e-03", captured.out)
+
+
+def test_compile_prints_one_object_with_json(small_onnx: Path, capsys: Capture) -> None:
+    got = as_json(capsys, ["compile", str(small_onnx), "--emit", "onnx", "-o", "out.splitc"])
+    assert got["bundle"] == "out.splitc"
+    assert got["chosen"]["cut"] == got["table"]["best"]
+    assert set(got["table"]["baselines"]) == {"device", "server"}
+    Bundle.open("out.splitc").check()
+
+
+def test_quiet_says_nothing_on_stderr(small_onnx: Path, capsys: Capture) -> None:
+    assert run(["compile", str(small_onnx), "--emit", "onnx", "--quiet"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "Next" not in captured.out
+
+
+def test_cuts_ranks_every_cut_with_its_prices(small_onnx: Path, capsys: Capture) -> None:
+    got = as_json(capsys, ["cuts", str(small_onnx), "--link", "lte"])
+    assert {row["cut"] for row in got["cuts"]} >= {"stem", "stem_relu", "block_add", "pool"}
+    totals = [row["latency_ms"] for row in got["cuts"] if row["rejected"] is None]
+    assert totals == sorted(totals)
+    assert got["best"] == got["cuts"][0]["cut"]
+    certificate = got["certificate"]
+    assert certificate["cut_value"] == certificate["flow_value"]
+    assert got["figures"].startswith("head predicted")
+
+
+def test_a_split_that_does_not_pay_is_called_that(small_onnx: Path, capsys: Capture) -> None:
+    assert run(["cuts", str(small_onnx), "--bandwidth", "10kbit"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "No split beats keeping all on the device" in out
+    assert "--link" in out
+
+
+def test_why_explains_a_cut_inside_a_block(small_onnx: Path, capsys: Capture) -> None:
+    got = as_json(capsys, ["cuts", str(small_onnx), "--why", "block_conv"])
+    assert got["usable"] is True
+    assert [t["made_by"] for t in got["boundary"]] == ["stem_relu", "block_conv"]
+    assert run(["cuts", str(small_onnx), "--why", "softmax"]) == 0
+    assert "cannot be used: head or tail would be empty" in capsys.readouterr().out
+
+
+def test_constraints_reject_cuts_and_say_why(small_onnx: Path, capsys: Capture) -> None:
+    assert run(["cuts", str(small_onnx), "--all", "--min-depth", "6"]) == 0
+    out = capsys.readouterr().out
+    assert "not usable: stem: head has 1 layers, at least 6 wanted" in out
+
+
+def test_inspect_shows_a_model_and_its_canonical_text(small_onnx: Path, capsys: Capture) -> None:
+    got = as_json(capsys, ["inspect", str(small_onnx)])
+    assert got["layers"] == 10
+    assert got["flops"] == sum(layer["flops"] for layer in got["graph"])
+    assert run(["inspect", str(small_onnx), "--text"]) == 0
+    from splitc.text import parse_graph
+
+    graph = parse_graph(capsys.readouterr().out)
+    assert len(graph) == got["layers"] + 1
+
+
+def test_inspect_shows_a_bundle_without_loading_code(compiled: Bundle, capsys: Capture) -> None:
+    got = as_json(capsys, ["inspect", str(compiled.path)])
+    assert got["head"]["isa"] == "aarch64"
+    assert got["manifest"]["cut"]["layers"] == ["block_add"]
+    assert run(["inspect", str(compiled.path)]) == 0
+    assert "cut after block_add" in capsys.readouterr().out
+
+
+def test_verify_emulates_the_arm_head(compiled: Bundle, capsys: Capture, qemu: None) -> None:
+    got = as_json(capsys, ["verify", str(compiled.path), "--emulate"])
+    assert got["passed"]
+    assert got["head_ran"] == "rpi4 under qemu"
+
+
+@pytest.mark.parametrize("verb", ["targets", "passes", "doctor", "schema"])
+def test_listing_verbs_print_one_object(verb: str, capsys: Capture) -> None:
+    assert as_json(capsys, [verb])
+    assert run([verb]) == 0
+    assert capsys.readouterr().out
+
+
+def test_ops_names_the_layers_that_cannot_be_compiled(tmp_path: Path, capsys: Capture) -> None:
+    w = np.ones((1, 1, 2, 2), np.float32)
+    offsets = np.zeros((1, 8, 3, 3), np.float32)
+    nodes = [helper.make_node("DeformConv", ["x", "w", "o"], ["y"], "bend")]
+    proto = model_of(nodes, {"x": [1, 1, 4, 4]}, ["y"], {"w": w, "o": offsets}, opset=19)
+    path = save(proto, tmp_path / "bend.onnx")
+    got = as_json(capsys, ["ops", str(path)])
+    assert got["ops"] == {"DeformConv": 1}
+    assert got["unsupported"][0]["layer"] == "bend"
+    assert run(["ops", str(path)]) == 0
+    assert "not supported" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["compile", "nothing.onnx"], 2, "there is no file"),
+        (["compile", "MODEL", "--targt", "rpi4"], 2, "No such option"),
+        (["compile", "MODEL", "--target", "rpi44"], 2, "did you mean 'rpi4'"),
+        (["compile", "MODEL", "--cut", "blok_add"], 2, "did you mean 'block_add'"),
+        (["compile", "MODEL", "--emit", "wasm"], 2, "one of: tvm, onnx"),
+        (["compile", "MODEL", "--link", "wfi"], 2, "did you mean 'wifi'"),
+        (["compile", "MODEL", "--bandwidth", "fast"], 2, "write it like 20Mbit"),
+        (["compile", "MODEL", "--max-head-memory", "lots"], 2, "write it like 64MB"),
+        (["compile", "MODEL", "--max-head-memory", "1B"], 5, "no cut keeps every constraint"),
+        (["compile", "MODEL", "--cut", "softmax"], 5, "would be empty"),
+        (["compile", "MODEL", "--input", "x=1x3"], 2, "write it like x:1x3x224x224"),
+        (["compile", "MODEL", "--input", "z:1x3"], 2, "no input 'z'"),
+        (["compile", "MODEL", "-o", "/proc/nowhere/x"], 2, "choose another -o"),
+        (["cuts", "MODEL", "--objective", "speed"], 2, "one of: energy, latency, throughput"),
+        (["cuts", "MODEL", "--max-bytes", "100B"], 3, "raise it with --max-bytes"),
+        (["cuts", "splitc.py"], 3, "is no ONNX model"),
+        (["verify", "nothing.splitc"], 2, "there is no bundle"),
+        (["verify", "."], 3, "no manifest"),
+        (["inspect", "nothing"], 2, "there is no file"),
+        (["passes", "group-block"], 2, "did you mean 'group-blocks'"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_mistakes_get_their_exit_code_a_hint_and_no_traceback(
+    small_onnx: Path, capsys: Capture, arguments: list[str], code: int, message: str
+) -> None:
+    Path("splitc.py").write_text("import splitc\n", "utf-8")
+    given = [str(small_onnx) if part == "MODEL" else part for part in arguments]
+    assert run(given) == code
+    captured = capsys.readouterr()
+    assert message in " ".join(captured.err.split())
+    assert "Traceback" not in captured.err
+    assert not list(Path().glob("*.splitc"))
+
+
+def test_an_error_is_an_object_with_json(small_onnx: Path, capsys: Capture) -> None:
+    got = as_json(capsys, ["compile", str(small_onnx), "--target", "rpi44"], code=2)
+    assert got["error"] == "UsageError"
+    assert got["exit_code"] == 2
+    assert "rpi4" in got["hint"]
+
+
+def test_flags_override_the_environment_which_overrides_the_file(
+    small_onnx: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("splitc.toml").write_text('link = "3g"\n[cuts]\nobjective = "energy"\n', "utf-8")
+
+    def seen(*flags: str) -> tuple[float, str]:
+        got = as_json(capsys, ["cuts", str(small_onnx), *flags])
+        return got["link"]["bandwidth_bps"], got["objective"]
+
+    assert seen() == (1.1e6, "energy")
+    monkeypatch.setenv("SPLITC_LINK", "lte")
+    assert seen() == (5.85e6, "energy")
+    assert seen("--link", "5g", "--objective", "latency") == (50e6, "latency")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("linc = 'lte'", "did you mean 'link'"),
+        ("[cutz]\nlink = 'lte'", "did you mean 'cuts'"),
+        ("[cuts]\nlinc = 'lte'", "did you mean 'link'"),
+        ("link = ", "cannot read splitc.toml"),
+    ],
+)
+def test_a_mistake_in_the_config_file_is_a_usage_error(
+    text: str, why: str, capsys: Capture
+) -> None:
+    Path("splitc.toml").write_text(text, "utf-8")
+    assert run(["targets"]) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+def splitc(*arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
+    code = "from splitc.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs,
+    )  # fmt: skip
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(small_onnx: Path, tmp_path: Path) -> None:
+    process = splitc("compile", str(small_onnx), "-o", "out.splitc")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "compiling head" in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopped" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_is_quiet(small_onnx: Path) -> None:
+    process = splitc("inspect", str(small_onnx), "--text")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_an_internal_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    code = (
+        "import splitc.cli.app as app, sys\n"
+        "def broken(arguments): raise ZeroDivisionError('bang')\n"
+        "app.run = broken\n"
+        "from splitc.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "internal error: ZeroDivisionError: bang" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", [None, *VERBS])
+def test_help_fits_80_columns_and_shows_every_verb(verb: str | None, capsys: Capture) -> None:
+    assert run(["--help"] if verb is None else [verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    if verb is None:
+        assert all(name in out for name in VERBS)
+    else:
+        assert "--json" in out
+        assert "--quiet" in out
+
+
+def test_completion_is_for_splitc(capsys: Capture) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        run(["--show-completion"])
+    assert "_splitc_completion" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys: Capture) -> None:
+    import splitc as package
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"splitc {package.__version__}\n"
