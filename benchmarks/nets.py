@@ -146,9 +146,7 @@ class Net:
         depth = math.prod(x.static_shape)
         flat = self._append("reshape", (x,), (1, depth)) if len(x.static_shape) > 2 else x
         weights = depth * units
-        made = self._append(
-            "gemm", (flat,), (1, units), flops=2 * weights, weights=weights + units
-        )
+        made = self._append("gemm", (flat,), (1, units), flops=2 * weights, weights=weights + units)
         return self.activate(made, act)
 
     def softmax(self, x: Tensor) -> LayerGraph:

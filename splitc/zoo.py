@@ -33,6 +33,7 @@ NAMES: dict[str, str] = {
     "zfnet512": "light_zfnet512",
 }
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
+_VIEWS = ("Reshape", "Unsqueeze")
 
 
 def build(name: str, *, seed: int = 0) -> ModelProto:
@@ -88,7 +89,7 @@ def _roles(nodes: list[NodeProto]) -> dict[str, tuple[str, int]]:
     role: dict[str, tuple[str, int]] = {}
     for node in reversed(nodes):
         for k, name in enumerate(node.input):
-            through = node.op_type == "Reshape" and k == 0 and node.output[0] in role
+            through = node.op_type in _VIEWS and k == 0 and node.output[0] in role
             role[name] = role[node.output[0]] if through else (node.op_type, k)
     return role
 
@@ -96,20 +97,20 @@ def _roles(nodes: list[NodeProto]) -> dict[str, tuple[str, int]]:
 def _weight(
     role: tuple[str, int], shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """He-normal for kernels, small normal biases, and batch norms that do something."""
+    """He-normal for kernels, small normal biases, scales and variances around 1."""
     op, place = role
     noise = rng.standard_normal(shape, dtype=np.float32)
     if op in _WEIGHTED and place == 1:
         fan_in = np.prod(shape[1:]) if len(shape) < 4 or shape[0] > 1 else shape[-1]
         return noise * np.float32(np.sqrt(2.0 / max(fan_in, 1)))
-    if op == "BatchNormalization" and place in (1, 4):
+    if (op == "BatchNormalization" and place in (1, 4)) or op == "Mul":
         return np.exp(np.float32(0.2) * noise)
     return noise * np.float32(0.1)
 
 
 def _scale_logits(proto: ModelProto, rng: np.random.Generator) -> None:
     """Scale the last kernel and its bias so that the softmax's input, or the result, spreads 1."""
-    import onnxruntime
+    from splitc.ort import Session
 
     graph = proto.graph
     softmax = [node.input[0] for node in graph.node if node.op_type == "Softmax"]
@@ -119,15 +120,12 @@ def _scale_logits(proto: ModelProto, rng: np.random.Generator) -> None:
     probe.CopyFrom(proto)
     del probe.graph.output[:]
     probe.graph.output.append(onnx.ValueInfoProto(name=logits_name))
-    session = onnxruntime.InferenceSession(
-        probe.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
     entry = graph.input[0]
     shape = [d.dim_value for d in entry.type.tensor_type.shape.dim]
     sample = rng.standard_normal(shape, dtype=np.float32)
-    logits: Any = session.run(None, {entry.name: sample})[0]
+    logits = Session(probe.SerializeToString()).run([logits_name], {entry.name: sample})[0]
     spread = float(np.std(logits))
-    through = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Reshape"}
+    through = {node.output[0]: node.input[0] for node in graph.node if node.op_type in _VIEWS}
     scaled = {through.get(name, name) for name in last.input[1:]}
     for tensor in graph.initializer:
         if tensor.name in scaled:

@@ -13,30 +13,32 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnx import ModelProto, NodeProto
 
 from splitc.cut import Cut
-from splitc.errors import BadModelError
+from splitc.errors import BadModelError, IllegalCutError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
+from splitc.frontend.onnx_form import name_nodes, normalise, reads
 from splitc.frontend.onnx_read import (
     check_budget,
     check_weights,
-    dtype_name,
-    infer,
-    normalise,
+    digest_of,
     over_budget,
     read_proto,
-    reads,
+    refuse_external,
     tensor_bytes,
 )
+from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from splitc.ort import Session
 
 SIMPLIFY_SECONDS = 300
 _PROTO_LIMIT = 2**31 - 2**24
@@ -54,6 +56,7 @@ class OnnxModel:
     Args:
         proto: The ONNX model in normal form; nodes are named like layers.
         graph: The layer DAG.
+        tensors: Every tensor of the model by name, weights included.
         digest: sha256 of the source file, or of the model given in memory.
         cut: The cut a pass chose.
         note: What the reader should know: say, that onnxsim gave up.
@@ -61,6 +64,7 @@ class OnnxModel:
 
     proto: ModelProto = field(repr=False)
     graph: LayerGraph
+    tensors: Mapping[str, Tensor] = field(repr=False)
     digest: str
     cut: Cut | None = None
     note: str = ""
@@ -90,7 +94,13 @@ class OnnxModel:
         Returns:
             Head, then tail. Outputs of the head are the boundary tensors that it
             makes, then the network's results that it makes.
+
+        Raises:
+            IllegalCutError: A side would be empty, or what crosses has no fixed size.
         """
+        why_not = cut.why_not()
+        if why_not is not None:
+            raise IllegalCutError(f"cannot cut after '{cut.name}'", why=why_not)
         graph = cut.graph
         entries = [t.name for t in cut.boundary]
         made = [n for n in entries if graph.producer[n] >= graph.input_count]
@@ -115,11 +125,17 @@ class OnnxModel:
         part.graph.initializer.extend(
             t for t in self.proto.graph.initializer if t.name in needed or t.name in outputs
         )
-        part.graph.input.extend(_value_info(self.graph.tensors[name]) for name in inputs)
-        part.graph.output.extend(_value_info(self.graph.tensors[name]) for name in outputs)
+        declared = {v.name: v for v in self.proto.graph.output}
+        part.graph.input.extend(value_info(self.graph.tensors[name]) for name in inputs)
+        for name in outputs:
+            tensor = self.graph.tensors[name]
+            # A result that is no tensor, or of unknown rank: what the source declares stands.
+            known = tensor.shape is not None or name not in declared
+            part.graph.output.append(value_info(tensor) if known else declared[name])
+        # A node may be called like a boundary tensor, which is an input layer now.
+        name_nodes(part.graph)
         digest = hashlib.sha256(f"{self.digest}:{what}:{','.join(outputs)}".encode())
-        graph = build_graph(part, infer(part))
-        return OnnxModel(part, graph, digest.hexdigest())
+        return OnnxModel(part, build_graph(part, self.tensors), self.tensors, digest.hexdigest())
 
     def _constant_nodes(self, nodes: Iterable[NodeProto]) -> list[NodeProto]:
         layer_names = self.graph.index
@@ -150,33 +166,23 @@ class OnnxModel:
         Raises:
             BadModelError: onnxruntime cannot load or run it.
         """
-        try:
-            feed = {t.name: inputs[t.name] for t in self.graph.inputs}
-            values: list[Any] = self._session.run(list(self.graph.outputs), feed)
-        except KeyError as error:
-            raise BadModelError(f"no value for input {error}") from error
-        except RuntimeError as error:
-            raise BadModelError("onnxruntime cannot run it", why=_one_line(error)) from error
+        missing = [t.name for t in self.graph.inputs if t.name not in inputs]
+        if missing:
+            raise BadModelError(f"no value for input '{missing[0]}'")
+        feed = {t.name: inputs[t.name] for t in self.graph.inputs}
+        values = self._session.run(self.graph.outputs, feed)
         return dict(zip(self.graph.outputs, values, strict=True))
 
     @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
+    def _session(self) -> Session:
+        from splitc.ort import Session
 
-        onnxruntime.set_default_logger_severity(4)
-        errors = (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.Fail)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            if stored_bytes(self.proto) < _PROTO_LIMIT:
-                data = self.proto.SerializeToString()
-                return onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "model.onnx"
-                self.save(path)
-                return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        except errors as error:
-            raise BadModelError("onnxruntime cannot load it", why=_one_line(error)) from error
+        if stored_bytes(self.proto) < _PROTO_LIMIT:
+            return Session(self.proto.SerializeToString())
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            self.save(path)
+            return Session(path)
 
     def save(self, path: Path) -> list[Path]:
         """Write the model; weights go to `NAME.data` beside it when over 2 GiB.
@@ -189,7 +195,7 @@ class OnnxModel:
             return [path]
         copy = ModelProto()
         copy.CopyFrom(self.proto)
-        onnx.save_model(
+        onnx.save_model(  # pyright: ignore[reportUnknownMemberType]
             copy, str(path), save_as_external_data=True, location=path.name + ".data",
             size_threshold=1024,
         )  # fmt: skip
@@ -199,16 +205,6 @@ class OnnxModel:
 def stored_bytes(proto: ModelProto) -> int:
     """Bytes of all initialisers; `ByteSize` would serialise them to count."""
     return sum(tensor_bytes(t) for t in proto.graph.initializer)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _value_info(tensor: Tensor) -> onnx.ValueInfoProto:
-    known = onnx.TensorProto.DataType.values()
-    elem_type = next((k for k in known if dtype_name(k) == tensor.dtype), 0)
-    return onnx.helper.make_tensor_value_info(tensor.name, elem_type, tensor.shape)
 
 
 def load_onnx(
@@ -223,22 +219,32 @@ def load_onnx(
         if isinstance(source, ModelProto):
             given = ModelProto()
             given.CopyFrom(source)
+            refuse_external(given)
             check_budget(given, max_bytes)
-            digest = hashlib.sha256(given.SerializeToString(deterministic=True)).hexdigest()
+            digest = digest_of(given)
         else:
             given, digest = read_proto(Path(source), max_bytes)
-        proto = normalise(given, inputs)
-        tensors = infer(proto)
-        _check_tensors(tensors, max_bytes)
+        proto, tensors = _prepare(given, inputs, max_bytes)
         check_weights(proto)
         note = ""
         if simplifier is not None:
             simpler, note = simplifier.run(proto, max_bytes)
             if simpler is not None:
-                proto = normalise(simpler, {})
-                tensors = infer(proto)
-                _check_tensors(tensors, max_bytes)
-    return OnnxModel(proto, build_graph(proto, tensors), digest, note=note)
+                try:
+                    proto, tensors = _prepare(simpler, {}, max_bytes)
+                except BadModelError as error:
+                    note = f"not simplified: what onnxsim made cannot be used ({error.what})"
+    return OnnxModel(proto, build_graph(proto, tensors), tensors, digest, note=note)
+
+
+def _prepare(
+    given: ModelProto, inputs: Mapping[str, Sequence[int]], max_bytes: int
+) -> tuple[ModelProto, dict[str, Tensor]]:
+    proto = normalise(given, inputs)
+    tensors = infer(proto)
+    _check_tensors(tensors, max_bytes)
+    declare_results(proto, tensors)
+    return proto, tensors
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], max_bytes: int) -> None:
@@ -255,7 +261,8 @@ class _Simplifier:
 
     def __enter__(self) -> _Simplifier:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "splitc.frontend._simplify"],
+            # -P: a file onnx.py in the user's folder is not to be run.
+            [sys.executable, "-P", "-m", "splitc.frontend._simplify"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         return self
@@ -292,7 +299,13 @@ class _Simplifier:
             simpler = ModelProto.FromString(target.read_bytes())
         if _signature(simpler) != _signature(proto):
             return None, "not simplified: onnxsim changed the model's inputs or outputs"
+        if _domains(simpler) - _domains(proto):
+            return None, "not simplified: onnxsim brought in operators of another domain"
         return simpler, ""
+
+
+def _domains(proto: ModelProto) -> set[str]:
+    return {node.domain for node in proto.graph.node} - {"ai.onnx", ""}
 
 
 def _signature(proto: ModelProto) -> tuple[list[str], list[str]]:

@@ -198,5 +198,6 @@ def kind_of(node: NodeProto, tensors: Mapping[str, Tensor]) -> str:
         return "depthwise"
     if all(k == 1 for k in shape[2:]):
         return "conv1x1"
-    plain = all(s == 1 for s in (*values.get("strides", []), *values.get("dilations", [])))
-    return "conv3x3" if tuple(shape[2:]) == (3, 3) and plain and values.get("group", 1) == 1 else kind
+    steps = (*values.get("strides", []), *values.get("dilations", []), values.get("group", 1))
+    plain = all(step == 1 for step in steps)
+    return "conv3x3" if tuple(shape[2:]) == (3, 3) and plain else kind

@@ -173,18 +173,16 @@ def _call(command: list[str], part: PartManifest, timeout_s: float | None) -> di
 
 
 def _run_onnx(folder: Path, part: PartManifest, inputs: Sequence[Array]) -> list[Array]:
-    import onnxruntime
+    from splitc.ort import Session
 
-    session = onnxruntime.InferenceSession(
-        str(folder / part.model), providers=["CPUExecutionProvider"]
-    )
+    session = Session(folder / part.model)
     names = [spec.name for spec in part.outputs]
     stacked = bool(inputs) and inputs[0].ndim == len(part.inputs[0].shape) + 1
     if not stacked:
         feed = {s.name: a for s, a in zip(part.inputs, inputs, strict=True)}
-        return list(session.run(names, feed))
+        return session.run(names, feed)
     runs: list[list[Array]] = []
     for sample in range(len(inputs[0])):
         feed = {s.name: a[sample] for s, a in zip(part.inputs, inputs, strict=True)}
-        runs.append(list(session.run(names, feed)))
+        runs.append(session.run(names, feed))
     return [np.stack([run[k] for run in runs]) for k in range(len(names))]

@@ -7,8 +7,14 @@ Written for apache-tvm 0.27; everything else in the pack speaks to TVM through i
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
+import sys
+import tempfile
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,7 @@ from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
 from splitc.board import Board
 from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc_targets.rewrites import for_tvm
 
 Module = tvm.IRModule
 
@@ -45,20 +52,67 @@ def converted_ops() -> frozenset[str]:
     return frozenset(onnx_frontend._get_convert_map()) | {"Constant", "If"}
 
 
+_FAILURES = (
+    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
+)  # fmt: skip
+"""What TVM raises when it cannot go on; its own errors derive from these."""
+
+
 def lower(proto: Any) -> Module:
     """Lower an ONNX model with fixed shapes to Relax, weights as constants.
 
     Raises:
         UnsupportedOpError: TVM's front end refuses an operator's form.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silenced() as said:
         try:
-            return from_onnx(proto, keep_params_in_input=False)
-        except (tvm.error.TVMError, ValueError, TypeError, KeyError, IndexError,
-                AttributeError, AssertionError, NotImplementedError, RuntimeError) as error:  # fmt: skip
-            why = " ".join(str(error).split())[-300:]
-            raise UnsupportedOpError("TVM cannot lower the model", why=why) from error
+            return from_onnx(for_tvm(proto), keep_params_in_input=False)
+        except _FAILURES as error:
+            # What TVM held complains when it is dropped: drop it while nobody listens.
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
+            refused = [line for line in said() if line.startswith("Error converting operator")]
+            at = refused[-1].partition(",")[0].removeprefix("Error converting ") if refused else ""
+            raise UnsupportedOpError(
+                "TVM cannot lower the model",
+                at=at,
+                why=_last_words(error),
+                hint="--emit onnx writes the parts for another runtime",
+            ) from error
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[Callable[[], list[str]]]:
+    """Keep what TVM's native code and front end print off the terminal.
+
+    Yields:
+        A function giving the lines printed so far.
+    """
+    sys.stderr.flush()
+    sys.stdout.flush()
+    kept = [(fd, os.dup(fd)) for fd in (1, 2)]
+    with tempfile.TemporaryFile() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+
+        def said() -> list[str]:
+            sys.stdout.flush()
+            file.seek(0)
+            return file.read().decode(errors="replace").splitlines()
+
+        try:
+            for fd, _ in kept:
+                os.dup2(file.fileno(), fd)
+            with contextlib.redirect_stdout(open(1, "w", closefd=False)):  # noqa: PTH123, SIM115
+                yield said
+        finally:
+            sys.stderr.flush()
+            for fd, copy in kept:
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def _last_words(error: BaseException) -> str:
+    return " ".join(str(error).split())[-300:]
 
 
 def build(module: Module, target: Any, pipeline: Any) -> Any:
@@ -67,11 +121,11 @@ def build(module: Module, target: Any, pipeline: Any) -> Any:
     Raises:
         ToolchainError: TVM fails.
     """
-    try:
-        return relax.build(module, target, relax_pipeline=pipeline)
-    except (tvm.error.TVMError, ValueError, TypeError, RuntimeError) as error:
-        why = " ".join(str(error).split())[-300:]
-        raise ToolchainError("TVM cannot compile the model", why=why) from error
+    with _silenced():
+        try:
+            return relax.build(module, target, relax_pipeline=pipeline)
+        except _FAILURES as error:
+            raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
 
 
 def default_pipeline(target: Any) -> Any:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""onnxruntime as the oracle: the one place that starts it and names its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
+
+from splitc.errors import BadModelError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(
+        one
+        for one in vars(_state).values()
+        if isinstance(one, type) and issubclass(one, Exception)
+    ),
+)
+"""onnxruntime's errors derive from nothing in common but `Exception`."""
+
+
+class Session:
+    """A model loaded by onnxruntime on the CPU, without its log.
+
+    Args:
+        source: A serialised model, or the path of one with external data.
+
+    Raises:
+        BadModelError: onnxruntime cannot load it.
+    """
+
+    def __init__(self, source: bytes | Path) -> None:
+        onnxruntime.set_default_logger_severity(4)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        given = source if isinstance(source, bytes) else str(source)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                given, options, providers=["CPUExecutionProvider"]
+            )
+        except _ERRORS as error:
+            raise BadModelError("onnxruntime cannot load it", why=_one_line(error)) from error
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+        """Run the model.
+
+        Args:
+            outputs: Names of the results wanted.
+            feed: Arrays by input name.
+
+        Raises:
+            BadModelError: onnxruntime cannot run it on these inputs.
+        """
+        try:
+            return list(self._session.run(list(outputs), dict(feed)))
+        except _ERRORS as error:
+            raise BadModelError("onnxruntime cannot run it", why=_one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

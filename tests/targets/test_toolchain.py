@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runtime libraries, cache and zig: what is checked, and what an offline machine is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from splitc.board import load_board
+from splitc.errors import ToolchainError
+from splitc_targets import runtime_libs as libs
+from splitc_targets import toolchain
+from splitc_targets.cache import cache_dir, cached
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SPLITC_CACHE_DIR", str(tmp_path / "cache"))
+    libs.runtime_libs.cache_clear()
+    yield tmp_path / "cache"  # type: ignore[misc]
+    libs.runtime_libs.cache_clear()
+
+
+def test_libraries_come_with_their_licences(empty_cache: Path) -> None:
+    found = libs.runtime_libs("x86_64")
+    assert [path.name for path in found.libraries] == list(libs.LIBRARIES)
+    assert any("LICENSE" in name for name in found.licenses)
+    assert all("Apache" in path.read_text("utf-8") for path in found.licenses.values())
+
+
+def test_an_offline_machine_is_told_what_to_do(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(empty_cache))
+    with pytest.raises(ToolchainError, match="cannot fetch libtvm_ffi.so for aarch64") as caught:
+        libs.runtime_libs("aarch64")
+    assert "--runtime none" in caught.value.hint
+    assert caught.value.exit_code == 6
+    assert not any(empty_cache.rglob("*.so"))
+
+
+def test_a_library_that_was_altered_is_refused(empty_cache: Path) -> None:
+    path = libs.runtime_libs("x86_64").libraries[0]
+    path.write_bytes(path.read_bytes() + b"x")
+    libs.runtime_libs.cache_clear()
+    with pytest.raises(ToolchainError, match="is not the file this release knows"):
+        libs.runtime_libs("x86_64")
+
+
+def test_an_unknown_isa_is_refused(empty_cache: Path) -> None:
+    with pytest.raises(ToolchainError, match="no runtime libraries are known for riscv64"):
+        libs.runtime_libs("riscv64")
+
+
+def test_a_failed_fill_leaves_no_cache_folder(empty_cache: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("x", "utf-8")
+        raise ToolchainError("no luck")
+
+    with pytest.raises(ToolchainError, match="no luck"):
+        cached("thing", fail)
+    assert list(cache_dir().iterdir()) == []
+
+
+def test_the_last_words_of_the_linker_are_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.o").write_bytes(b"no object file")
+    with pytest.raises(ToolchainError, match="zig failed") as caught:
+        toolchain.link_shared(load_board("rpi4"), tmp_path / "out.so", [tmp_path / "bad.o"])
+    assert "bad.o" in caught.value.why
