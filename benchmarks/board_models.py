@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from nets import NETS
 
 import splitc
+from nets import NETS
 from splitc import zoo
 from splitc.board import Board, load_board, x86_level
 from splitc.cost import BoardCost

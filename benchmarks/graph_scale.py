@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from common import arguments, finish, median
 from onnx import ModelProto, helper, numpy_helper
 
 import splitc
+from common import arguments, finish, median
 from splitc.passes import make_pass
 
 
@@ -24,9 +24,7 @@ def residual_network(layers: int) -> ModelProto:
     """An ONNX network of about `layers` layers: blocks of conv, relu, conv, add, relu."""
     rng = np.random.default_rng(0)
     weights = [
-        numpy_helper.from_array(
-            (rng.standard_normal((4, 4, 1, 1)) / 2).astype(np.float32), f"w{k}"
-        )
+        numpy_helper.from_array((rng.standard_normal((4, 4, 1, 1)) / 2).astype(np.float32), f"w{k}")
         for k in range(8)
     ]
     nodes: list[Any] = []

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, finish, median
-
 from splitc import zoo
 
 MAIN = "from splitc.cli import main; main()"

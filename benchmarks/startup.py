@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from common import arguments, finish, median
-
 from splitc import zoo
 
 MAIN = "from splitc.cli import main; main()"

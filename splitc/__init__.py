@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """splitc: compile a network into a head for the device and a tail for the server.
 
-    import splitc
+import splitc
 
-    model = splitc.load("resnet50.onnx")
-    link = splitc.Link("20Mbit", rtt="5ms")
-    table = splitc.find_cuts(model, head="rpi4", tail="x86-64-v3", link=link)
-    bundle = splitc.compile(model, cut="auto", head="rpi4", tail="x86-64-v3", link=link)
-    outputs = bundle.run({"x": array})
+model = splitc.load("resnet50.onnx")
+link = splitc.Link("20Mbit", rtt="5ms")
+table = splitc.find_cuts(model, head="rpi4", tail="x86-64-v3", link=link)
+bundle = splitc.compile(model, cut="auto", head="rpi4", tail="x86-64-v3", link=link)
+outputs = bundle.run({"x": array})
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ class Built:
         runner: File name of the program that runs it; empty where there is none.
         tools: Tool versions that shaped the bytes.
         schedule: Name of the schedule that was used.
+        caveat: What a user should know of the code's quality, in a sentence.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Built:
     runner: str = ""
     tools: dict[str, str] = field(default_factory=dict[str, str])
     schedule: str = ""
+    caveat: str = ""
 
 
 class Backend(Protocol):

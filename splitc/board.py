@@ -14,7 +14,6 @@ import msgspec
 from splitc.errors import UsageError, nearest
 from splitc.plugins import plugins
 
-
 DETECT = "detect"
 _LEVELS = {
     # x86-64 psABI, section 3.1.1; the flags of each level that the kernel lists.

@@ -104,15 +104,14 @@ class Bundle:
             BadBundleError: Names the file that is missing, altered or extra, or
                 the part that is another model's.
         """
-        compare_files(
-            self.manifest.files, list_files(self.path, but=(MANIFEST,)), self.path.name
-        )
+        compare_files(self.manifest.files, list_files(self.path, but=(MANIFEST,)), self.path.name)
         parts = {name: check_part(self.path / name, name) for name in ("head", "tail")}
         for name, part in parts.items():
             if part.split != self.manifest.split or part.part != name:
                 raise BadBundleError(
                     f"the {name} belongs to another split",
-                    why=f"its digest is {part.split[:16]}…, the bundle's {self.manifest.split[:16]}…",
+                    why=f"its digest is {part.split[:12]}…, the bundle's "
+                    f"{self.manifest.split[:12]}…",
                     hint="compile the bundle again",
                 )
         made = {spec.name: spec for spec in (*parts["head"].inputs, *parts["head"].outputs)}
@@ -120,7 +119,9 @@ class Bundle:
             if made.get(spec.name) != spec:
                 raise BadBundleError(f"head and tail disagree about '{spec.name}'")
 
-    def run(self, inputs: Mapping[str, Array] | Array, *, emulate: bool = False) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array] | Array, *, emulate: bool = False
+    ) -> dict[str, Array]:
         """Run head and tail one after the other.
 
         Args:

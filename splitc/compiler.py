@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from splitc import __version__
-from splitc.backend import Backend, OnnxBackend
+from splitc.backend import Backend, Built, OnnxBackend
 from splitc.board import Board, load_board
 from splitc.bundle import SUFFIX, Bundle
 from splitc.cost import Objective
@@ -43,8 +42,8 @@ from splitc.manifest import (
     write_manifest,
 )
 from splitc.plugins import find
-from splitc.runtime.part import part_files
 from splitc.report import write_report
+from splitc.runtime.part import part_files
 from splitc.search import Constraints, CutRow, CutTable, find_cuts
 
 Emit = Literal["tvm", "onnx"]
@@ -181,6 +180,7 @@ def build(
     runtime: Runtime = "bundle",
     seed: int = 0,
     progress: Callable[[str], None] = lambda step: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Bundle:
     """Split, compile both parts and write the bundle of a planned job.
 
@@ -191,6 +191,7 @@ def build(
         runtime: `bundle` or `none`.
         seed: Of the golden inputs.
         progress: Called with each step's name as it begins.
+        note: Called with what a user should know of the code that was made.
 
     Raises:
         SplitcError: See `compile`. Nothing is left half-written.
@@ -198,7 +199,8 @@ def build(
     target = Path(output) if output is not None else Path(job.name + SUFFIX)
     backend: Backend = OnnxBackend() if emit == "onnx" else find("backends", emit)()
     progress("splitting")
-    parts = dict(zip(("head", "tail"), job.model.split(job.row.cut), strict=True))
+    head, tail = job.model.split(job.row.cut)
+    parts = {"head": head, "tail": tail}
     for name, part in parts.items():
         refuse_unsupported(backend, part, name)
     folder = _beside(target)
@@ -207,14 +209,16 @@ def build(
         _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
         split = _split_digest(job, emit, runtime)
         tools = {"splitc": __version__, "numpy": np.__version__}
+        caveats: dict[str, None] = {}
         sides = [("head", job.head, "head"), ("tail", job.tail, "tail")]
         if job.head.isa != job.tail.isa and emit == "tvm":
             sides.append(("head", job.tail, "golden/head"))
         for name, board, where in sides:
             progress(f"compiling {name} for {board.name}")
             (folder / where).mkdir(parents=True)
-            tools |= _build_part(backend, parts[name], name, board, folder / where,
-                                 split, runtime)  # fmt: skip
+            built = _build_part(backend, parts[name], name, board, folder / where, split, runtime)
+            tools |= built.tools
+            caveats[built.caveat] = None
         progress("writing the bundle")
         _write_bundle(folder, job, split, tools, emit, runtime, seed)
         progress("moving it into place")
@@ -225,6 +229,8 @@ def build(
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    for caveat in filter(None, caveats):
+        note(caveat)
     return Bundle.open(target)
 
 
@@ -243,7 +249,7 @@ def refuse_unsupported(backend: Backend, model: OnnxModel, name: str) -> None:
             + ", ".join(sorted({u.op for u in found})),
             at=f"layer '{first.layer}' ({first.op}){more}",
             why=first.why,
-            hint="`splitc ops MODEL` lists them all; --emit onnx writes the parts for another runtime",
+            hint="`splitc ops MODEL` lists them; --emit onnx writes the parts for another runtime",
         )
 
 
@@ -291,8 +297,8 @@ def _move_into_place(folder: Path, target: Path) -> None:
     folder.chmod(0o755)
     old = folder.with_name(folder.name + ".old")
     if target.exists():
-        os.rename(target, old)
-    os.rename(folder, target)
+        target.rename(old)
+    folder.rename(target)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -325,7 +331,7 @@ def _build_part(
     folder: Path,
     split: str,
     runtime: Runtime,
-) -> dict[str, str]:
+) -> Built:
     built = backend.build(model, board, folder, runtime=runtime == "bundle")
     part = PartManifest(
         schema=SCHEMA,
@@ -345,7 +351,7 @@ def _build_part(
         files=part_files(folder),
     )
     write_manifest(folder, part)
-    return built.tools
+    return built
 
 
 def _write_bundle(

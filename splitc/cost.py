@@ -68,7 +68,9 @@ class BoardCost:
         moved = read + sum(t.nbytes or 0 for t in layer.outputs)
         fits = moved + layer.param_bytes <= board.cache_bytes
         bandwidth = board.cache_bandwidth if fits else board.memory_bandwidth
-        rate = board.peak_flops * getattr(board.efficiency, layer.kind, board.efficiency.elementwise)
+        rate = board.peak_flops * getattr(
+            board.efficiency, layer.kind, board.efficiency.elementwise
+        )
         return board.layer_overhead_s + max(
             layer.flops / rate,
             moved / bandwidth,

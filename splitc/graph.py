@@ -37,7 +37,7 @@ KIND_OF_OP: dict[str, str] = {
             "batchnormalization", "layernormalization", "instancenormalization", "lrn", "softmax",
             "logsoftmax", "groupnormalization", "lpnormalization", "meanvariancenormalization",
             "reducemean", "reducesum", "reducemax", "reducemin", "reduceprod", "reducel1",
-            "reducel2", "reducelogsum", "reducelogsumexp", "reducesumsquare", "softmaxcrossentropyloss",
+            "reducel2", "reducelogsum", "reducelogsumexp", "reducesumsquare",
         ),
         "norm",
     ),
@@ -241,9 +241,7 @@ class LayerGraph:
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
         """Positions of the layers each layer reads from."""
         producer = self.producer
-        return tuple(
-            tuple(sorted({producer[t] for t in layer.inputs})) for layer in self.layers
-        )
+        return tuple(tuple(sorted({producer[t] for t in layer.inputs})) for layer in self.layers)
 
     @cached_property
     def successors(self) -> tuple[tuple[int, ...], ...]:

@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from splitc.errors import BadModelError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_ort: Any = onnxruntime
+"""onnxruntime has no types of its own."""
+
+_state: Any = vars(_ort.capi.onnxruntime_pybind11_state)
 _ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
-    *(
-        one
-        for one in vars(_state).values()
-        if isinstance(one, type) and issubclass(one, Exception)
-    ),
+    *(one for one in _state.values() if isinstance(one, type) and issubclass(one, Exception)),
 )
 """onnxruntime's errors derive from nothing in common but `Exception`."""
 
@@ -38,12 +37,12 @@ class Session:
     """
 
     def __init__(self, source: bytes | Path) -> None:
-        onnxruntime.set_default_logger_severity(4)
-        options = onnxruntime.SessionOptions()
+        _ort.set_default_logger_severity(4)
+        options = _ort.SessionOptions()
         options.log_severity_level = 4
         given = source if isinstance(source, bytes) else str(source)
         try:
-            self._session: Any = onnxruntime.InferenceSession(
+            self._session: Any = _ort.InferenceSession(
                 given, options, providers=["CPUExecutionProvider"]
             )
         except _ERRORS as error:

@@ -13,7 +13,8 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding
 table{border-collapse:collapse;width:100%}td,th{padding:.2rem .6rem;text-align:right}
 td:first-child,th:first-child{text-align:left;word-break:break-all}tr.chosen{background:#e8f1fb;font-weight:600}
 tr.base{color:#666}tr.no{color:#999}th{border-bottom:1px solid #888}svg{width:100%;height:auto}
-.head{fill:#3b7dd8}.link{fill:#e39a2d}.tail{fill:#4f9d69}text{font:11px system-ui,sans-serif;fill:#333}
+.head{fill:#3b7dd8}.link{fill:#e39a2d}.tail{fill:#4f9d69}
+text{font:11px system-ui,sans-serif;fill:#333}
 """.strip()
 _BARS = 16
 
@@ -44,15 +45,15 @@ def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None
 def summary(table: CutTable, chosen: CutRow) -> str:
     """One sentence: what the split costs against keeping everything on one side."""
     unit = "mJ" if table.objective == "energy" else "ms"
-    split, device, server = (
-        table.value(row) * 1e3 for row in (chosen, table.device, table.server)
+    split, device, server = (table.value(row) * 1e3 for row in (chosen, table.device, table.server))
+    words = (
+        f"split {split:.1f} {unit}, all on the device {device:.1f}, all on the server {server:.1f}"
     )
-    words = f"split {split:.1f} {unit}, all on the device {device:.1f}, all on the server {server:.1f}"
     best = min(device, server)
     if split < best:
         return f"The split wins: {words}."
     side = "on the device" if device <= server else "on the server"
-    return f"No gain from splitting here: everything {side} is {split - best:.1f} {unit} better ({words})."
+    return f"No gain from splitting: all {side} is {split - best:.1f} {unit} better ({words})."
 
 
 def _around(table: CutTable, chosen: CutRow) -> list[CutRow]:
@@ -98,6 +99,8 @@ def _chart(rows: list[CutRow], chosen: CutRow) -> str:
         parts.append(f'<text x="{x + 5:.1f}" y="{y + 11}">{row.cost.latency_s * 1e3:.1f} ms</text>')
     y = len(rows) * 20 + 18
     for k, side in enumerate(("head", "link", "tail")):
-        parts.append(f'<rect class="{side}" x="{250 + 70 * k}" y="{y - 10}" width="12" height="12"/>')
+        parts.append(
+            f'<rect class="{side}" x="{250 + 70 * k}" y="{y - 10}" width="12" height="12"/>'
+        )
         parts.append(f'<text x="{266 + 70 * k}" y="{y}">{side}</text>')
     return "".join(parts) + "</svg>"

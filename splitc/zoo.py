@@ -52,7 +52,7 @@ def build(name: str, *, seed: int = 0) -> ModelProto:
     if name not in NAMES:
         raise UsageError(f"there is no network '{name}'", hint=nearest(name, NAMES))
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-    proto = onnx.load(str(folder / f"{NAMES[name]}.onnx"))
+    proto = ModelProto.FromString((folder / f"{NAMES[name]}.onnx").read_bytes())
     proto.ir_version = 8
     rng = np.random.Generator(np.random.PCG64(seed))
     _give_weights(proto.graph, rng)
@@ -68,12 +68,8 @@ def _give_weights(graph: GraphProto, rng: np.random.Generator) -> None:
         if node.op_type == "ConstantOfShape":
             shapes[node.output[0]] = tuple(int(d) for d in stored[node.input[0]])
     role = _roles(nodes)
-    made = {
-        name: _weight(role[name], shape, rng) for name, shape in shapes.items() if name in role
-    }
-    kept = {
-        name: value for name, value in stored.items() if name in role and name not in made
-    }
+    made = {name: _weight(role[name], shape, rng) for name, shape in shapes.items() if name in role}
+    kept = {name: value for name, value in stored.items() if name in role and name not in made}
     inputs = [v for v in graph.input if v.name not in stored]
     for repeated in (graph.node, graph.initializer, graph.input):
         del repeated[:]

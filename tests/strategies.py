@@ -29,7 +29,9 @@ def graphs(draw: st.DrawFn, *, max_layers: int = 10, max_inputs: int = 2) -> Lay
         for layer in layers
         if not any(t.name in consumed for t in layer.outputs) and not layer.is_input
     ]
-    extra = draw(st.lists(st.sampled_from([t.name for la in layers for t in la.outputs]), max_size=1))
+    extra = draw(
+        st.lists(st.sampled_from([t.name for la in layers for t in la.outputs]), max_size=1)
+    )
     return LayerGraph(tuple(layers), tuple(dict.fromkeys((*loose, *extra))))
 
 

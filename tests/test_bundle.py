@@ -43,7 +43,8 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def whole(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ort: Any = onnxruntime
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]
     return dict(zip(names, session.run(names, feed), strict=True))
 

@@ -13,7 +13,7 @@ REFERENCE = np.array([[0.0, 1.0, 4.0]], np.float32)
 
 
 def test_the_error_is_relative_to_the_references_range() -> None:
-    found = difference("y", REFERENCE + np.float32([[0, 0.004, 0]]), REFERENCE)
+    found = difference("y", REFERENCE + np.array([[0, 0.004, 0]], np.float32), REFERENCE)
     assert found.relative == pytest.approx(1e-3, rel=1e-4)
     assert found.same_argmax
     assert found.within(2e-3)

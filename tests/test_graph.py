@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-import networkx as nx
+from typing import Any
+
+import networkx
 import pytest
 from hypothesis import given
 
@@ -13,6 +15,7 @@ from splitc.text import parse_graph
 from tests.strategies import graphs
 
 SINK = -1
+nx: Any = networkx
 
 
 def layer(name: str, *reads: str) -> Layer:
@@ -47,9 +50,7 @@ def test_after_a_narrow_only_its_own_outputs_cross(graph: LayerGraph) -> None:
 
 
 def test_layers_are_sorted_with_inputs_first() -> None:
-    graph = LayerGraph.sort(
-        [layer("c", "b"), layer("b", "a", "z"), layer("a"), layer("z")], ["c"]
-    )
+    graph = LayerGraph.sort([layer("c", "b"), layer("b", "a", "z"), layer("a"), layer("z")], ["c"])
     assert [one.name for one in graph.layers] == ["a", "z", "b", "c"]
 
 

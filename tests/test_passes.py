@@ -20,10 +20,15 @@ MODEL = GraphModel(
     parse_graph("%x = input() : 1x64\n%a = gemm(%x) {flops=100000} : 1x8\n%y = relu(%a) : 1x8")
 )
 BLOCKS = st.sampled_from(["exact", "paper"]).map(lambda r: make_pass("group-blocks", {"rule": r}))
+
+
+def find_min_cut(head: str, bandwidth: str, loss: float) -> Pass:
+    options = {"head": head, "bandwidth": bandwidth, "loss_rate": loss}
+    return make_pass("find-min-cut", options)
+
+
 CUTS = st.builds(
-    lambda head, bandwidth, loss: make_pass(
-        "find-min-cut", {"head": head, "bandwidth": bandwidth, "loss_rate": loss}
-    ),
+    find_min_cut,
     st.sampled_from(["rpi4", "rpi5"]),
     st.sampled_from(["1Mbit", "a, b) (c"]),
     st.floats(0, 0.99),

@@ -26,20 +26,19 @@ MODELS = {
     "vit": "onnx/vit/pgd_2_3_16.onnx",
 }
 CIFAR = ("cifar_base", "resnet", "vit")
-MEAN = np.float32([0.485, 0.456, 0.406])
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGES = 400
 
 
 def load(name: str) -> OnnxModel:
     """A model with its batch dimension, where it is dynamic, fixed to 1."""
     path = shared(MODELS[name])
-    graph = onnx.load(str(path), load_external_data=False).graph
+    graph = onnx.ModelProto.FromString(path.read_bytes()).graph
     stored = {t.name for t in graph.initializer}
     shapes = {
         v.name: [d.dim_value or 1 for d in v.type.tensor_type.shape.dim]
         for v in graph.input
-        if v.name not in stored
-        and any(not d.dim_value for d in v.type.tensor_type.shape.dim)
+        if v.name not in stored and any(not d.dim_value for d in v.type.tensor_type.shape.dim)
     }
     return splitc.load(path, inputs=shapes)
 
@@ -55,7 +54,8 @@ def images(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     ]
     every = np.concatenate([strip.reshape(-1, 32, 32, 3) for strip in strips])
     chosen = every[:: len(every) // count][:count].astype(np.float32) / 255
-    return np.ascontiguousarray(((chosen - MEAN) / np.float32(0.225)).transpose(0, 3, 1, 2))
+    scaled = ((chosen - MEAN) / 0.225).astype(np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
 
 def middle_cut(model: OnnxModel) -> str:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 
 from splitc.board import load_board
-from splitc.cost import BoardCost, Costs, price
+from splitc.cost import BoardCost, Costs, Objective, price
 from splitc.cut import Cut
 from splitc.errors import NoLegalCutError
 from splitc.graph import LayerGraph
 from splitc.link import Link
 from splitc.model import GraphModel
-from splitc.search import Constraints, find_cuts
+from splitc.search import Constraints, CutTable, find_cuts
 from splitc.text import parse_graph
 from tests.passes.test_min_cut import downsets
 from tests.strategies import graphs
@@ -66,10 +66,12 @@ def test_the_best_row_is_the_best_of_all_downsets(graph: LayerGraph) -> None:
 def test_the_objective_decides() -> None:
     model = GraphModel(parse_graph(CHAIN))
     slow = Link("1Mbit", rtt="50ms")
-    kwargs = {"head": "rpi4", "tail": "x86-64-v4", "link": slow}
-    latency = find_cuts(model, **kwargs).best
-    energy = find_cuts(model, **kwargs, objective="energy").best
-    throughput = find_cuts(model, **kwargs, objective="throughput")
+
+    def table(objective: Objective) -> CutTable:
+        return find_cuts(model, head="rpi4", tail="x86-64-v4", link=slow, objective=objective)
+
+    latency, energy = table("latency").best, table("energy").best
+    throughput = table("throughput")
     assert latency.cost.latency_s <= energy.cost.latency_s
     assert energy.cost.energy_j <= latency.cost.energy_j
     assert throughput.certificate is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
 from splitc.errors import PassError
-from splitc.graph import LayerGraph
+from splitc.graph import Layer, LayerGraph
 from splitc.model import Model
 from splitc.passes import Pass
 
@@ -49,7 +49,7 @@ class GroupBlocks(Pass):
         """The model with `block` set on every layer."""
         graph = model.graph
         ends = block_ends(graph, self.rule)
-        layers = []
+        layers: list[Layer] = []
         block = 0
         for i, layer in enumerate(graph.layers):
             layers.append(replace(layer, block=block))

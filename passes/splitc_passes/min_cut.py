@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import Any
 
-import networkx as nx
+import networkx
 
 from splitc.cost import Weights, price
 from splitc.cut import Cut
@@ -16,6 +17,8 @@ from splitc.graph import LayerGraph
 from splitc.search import Certificate, Found
 
 HEAD, TAIL = "head", "tail"
+nx: Any = networkx
+"""networkx has no types of its own."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def _narrow_price(
 def _stretches(graph: LayerGraph, points: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Ranges of positions between neighbouring dominators that hold a layer."""
     edges = [graph.input_count - 1, *(p for p in points if p >= graph.input_count), len(graph)]
-    for before, after in zip(edges, edges[1:], strict=False):
+    for before, after in pairwise(edges):
         if after - before > 1:
             yield before + 1, after
 

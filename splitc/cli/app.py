@@ -13,9 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from splitc import __version__
-from splitc.cli import was_interrupted
 from splitc.cli import compile as compile_verb
-from splitc.cli import cuts, doctor, inspect, ops, passes, schema, targets, verify
+from splitc.cli import cuts, doctor, inspect, ops, passes, schema, targets, verify, was_interrupted
 from splitc.errors import SplitcError, UsageError, nearest
 
 CONFIG = "splitc.toml"
@@ -69,28 +68,27 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"cannot read {CONFIG}", why=str(error)) from error
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     options: dict[str, set[str]] = {
-        name: {p.name for p in sub.params if p.name}
-        for name, sub in command.commands.items()  # type: ignore[attr-defined]
+        name: {p.name for p in sub.params if p.name} for name, sub in command.commands.items()
     }
     common = {_key(k): v for k, v in data.items() if not isinstance(v, dict)}
-    everywhere = set().union(*options.values())
+    everywhere = {key for known in options.values() for key in known}
     for key in common:
         if key not in everywhere:
             raise UsageError(f"{CONFIG}: unknown option '{key}'", hint=nearest(key, everywhere))
     merged: dict[str, dict[str, Any]] = {}
     for verb, known in options.items():
         merged[verb] = {k: v for k, v in common.items() if k in known}
-    for verb, table in data.items():
-        if not isinstance(table, dict):
+    for verb in data:
+        if not isinstance(data[verb], dict):
             continue
         if verb not in options:
             raise UsageError(f"{CONFIG}: unknown verb '{verb}'", hint=nearest(verb, options))
-        for key, value in table.items():
+        for key, value in data[verb].items():
             if _key(key) not in options[verb]:
                 hint = nearest(_key(key), options[verb])
                 raise UsageError(f"{CONFIG}: [{verb}] has no option '{key}'", hint=hint)

@@ -74,9 +74,11 @@ def compile_(
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
+        notes = [loaded.note] if loaded.note else []
         bundle = build(
-            job, output=output, emit=emit, runtime=runtime, seed=seed, progress=step
-        )
+            job, output=output, emit=emit, runtime=runtime, seed=seed,
+            progress=step, note=notes.append,
+        )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if json:
         show.print_json(
@@ -86,13 +88,13 @@ def compile_(
                 "chosen": show.row_object(job.row, job.table.value(job.row)),
                 "table": show.table_object(job.table),
                 "bytes": {name: _size(bundle.path / name) for name in ("head", "tail")},
-                "note": loaded.note,
+                "notes": notes,
             }
         )
         return
     console = show.out()
-    if loaded.note:
-        show.err().print(f"note: {loaded.note}", markup=False)
+    for note in notes:
+        show.err().print(f"note: {note}", markup=False)
     for name, what in (("head", job.head.title), ("tail", job.tail.title)):
         size = show.short_bytes(_size(bundle.path / name))
         console.print(f"wrote {bundle.path / name}/  {size} for {what}", markup=False)

@@ -31,8 +31,10 @@ def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
         for check in found:
             if check.ok and quiet:
                 continue
-            mark = "[green]ok[/]     " if check.ok else (
-                "[red]missing[/]" if check.needed else "[yellow]absent[/] "
+            mark = (
+                "[green]ok[/]     "
+                if check.ok
+                else ("[red]missing[/]" if check.needed else "[yellow]absent[/] ")
             )
             console.print(f"{mark} {check.name:16} {check.found or check.hint}")
         console.print("ready to compile" if not broken else "not ready to compile", style="bold")

@@ -149,7 +149,7 @@ def _bundle(path: str, *, json: bool) -> None:
     for name, part in parts.items():
         size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
         lines.append(
-            f"  {name}     {part.target}: {part.isa} {part.cpu}, glibc {part.glibc} or later, {size}"
+            f"  {name}     {part.target}: {part.isa} {part.cpu}, glibc {part.glibc}+, {size}"
         )
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
     lines.append(f"  tools    {tools}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+def progress(quiet: bool) -> Generator[Callable[[str], None], None, None]:
     """A function to call as each step begins: a spinner on a TTY, lines elsewhere.
 
     It stops the program where Ctrl-C was pressed during the step before.

@@ -367,4 +367,3 @@ def _known(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _tensor_bytes(tensor: Tensor) -> int:
     return tensor.nbytes or 0
-

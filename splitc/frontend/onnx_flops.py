@@ -147,9 +147,7 @@ def _attention(node: NodeProto, shapes: _Shapes) -> int:
 
 def _resize(node: NodeProto, shapes: _Shapes) -> int:
     mode = attributes(node).get("mode", b"nearest").decode()
-    moved = sum(
-        a != b for a, b in zip(shapes.input(0), shapes.of(node.output[0]), strict=False)
-    )
+    moved = sum(a != b for a, b in zip(shapes.input(0), shapes.of(node.output[0]), strict=False))
     taps = {"linear": 2, "cubic": 4}.get(mode, 0)
     return 2 * shapes.made * int(taps**moved) if taps else 0
 

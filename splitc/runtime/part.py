@@ -81,9 +81,7 @@ def part_files(folder: Path) -> dict[str, FileEntry]:
     return {name: entry for name, entry in found.items() if "/" not in name}
 
 
-def compare_files(
-    listed: dict[str, FileEntry], present: dict[str, FileEntry], where: str
-) -> None:
+def compare_files(listed: dict[str, FileEntry], present: dict[str, FileEntry], where: str) -> None:
     """Hold the files present against those listed.
 
     Raises:

@@ -102,7 +102,7 @@ def _silenced() -> Iterator[Callable[[], list[str]]]:
         try:
             for fd, _ in kept:
                 os.dup2(file.fileno(), fd)
-            with contextlib.redirect_stdout(open(1, "w", closefd=False)):  # noqa: PTH123, SIM115
+            with contextlib.redirect_stdout(open(1, "w", closefd=False)):
                 yield said
         finally:
             sys.stderr.flush()

@@ -41,7 +41,7 @@ class TvmBackend:
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         if not runtime:
-            return Built("model.so", tools=tools, schedule=schedules.NAME)
+            return Built("model.so", tools=tools, schedule=schedules.NAME, caveat=schedules.CAVEAT)
         libs = runtime_libs(board.isa)
         for path in libs.libraries:
             shutil.copyfile(path, folder / path.name)
@@ -56,4 +56,5 @@ class TvmBackend:
             runner=RUNNER,
             tools={**tools, "apache-tvm-ffi": FFI},
             schedule=schedules.NAME,
+            caveat=schedules.CAVEAT,
         )

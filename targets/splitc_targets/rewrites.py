@@ -46,9 +46,7 @@ def scalar_depths(proto: ModelProto) -> ModelProto:
     for tensor in list(copy.graph.initializer):
         if tensor.name in depths:
             scalar = numpy_helper.to_array(tensor).reshape(())
-            copy.graph.initializer.append(
-                numpy_helper.from_array(scalar, f"{tensor.name}.scalar")
-            )
+            copy.graph.initializer.append(numpy_helper.from_array(scalar, f"{tensor.name}.scalar"))
     for node in copy.graph.node:
         if node.op_type == "OneHot" and node.input[1] in depths:
             node.input[1] += ".scalar"

@@ -84,7 +84,8 @@ def runner(isa: str, glibc: str) -> Path:
             "c++", "-std=c++17", "-O2", "-s", "-target", f"{isa}-linux-gnu.{glibc}",
             "-fPIE", "-pie", "-fno-sanitize=undefined", "-ffunction-sections",
             "-fdata-sections", "-Wl,--gc-sections", f"-ffile-prefix-map={_SOURCES}=.",
-            f"-I{include}", *(path.name for path in sources), "-o", str(folder / RUNNER), "-ldl", "-lpthread",
+            f"-I{include}", *(path.name for path in sources), "-o", str(folder / RUNNER),
+            "-ldl", "-lpthread",
             cwd=_SOURCES,
         )  # fmt: skip
 

@@ -263,9 +263,7 @@ def test_an_internal_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         "app.run = broken\n"
         "from splitc.cli import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "internal error: ZeroDivisionError: bang" in done.stderr
     assert "Traceback" not in done.stderr

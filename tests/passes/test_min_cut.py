@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -79,8 +80,9 @@ def test_where_the_published_construction_lets_the_tail_feed_the_head() -> None:
 
 def published_value(graph: LayerGraph, weights: Weights) -> int:
     """The value of the construction as published: no edges against dependencies."""
-    import networkx as nx
+    import networkx
 
+    nx: Any = networkx
     net = nx.DiGraph()
     for i, layer in enumerate(graph.layers):
         net.add_edge("head", i, capacity=10**9 if layer.is_input else weights.tail[i])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ from splitc_targets.cache import cache_dir, cached
 
 
 @pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SPLITC_CACHE_DIR", str(tmp_path / "cache"))
     libs.runtime_libs.cache_clear()
-    yield tmp_path / "cache"  # type: ignore[misc]
+    yield tmp_path / "cache"
     libs.runtime_libs.cache_clear()
 
 

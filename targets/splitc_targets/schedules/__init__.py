@@ -11,6 +11,8 @@ from splitc_targets import adapter
 NAME = "tvm-default"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
 
+CAVEAT = "kernels are not scheduled for the target yet: expect far slower runs than predicted"
+
 
 def pipeline_for(board: Board) -> Any:
     """The pass pipeline that schedules and builds for a board."""
