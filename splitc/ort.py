@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _ort: Any = onnxruntime
 """onnxruntime has no types of its own."""
 
-_state: Any = vars(_ort.capi.onnxruntime_pybind11_state)
+_state = cast("dict[str, Any]", vars(_ort.capi.onnxruntime_pybind11_state))
 _ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,

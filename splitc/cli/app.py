@@ -75,20 +75,20 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
     options: dict[str, set[str]] = {
         name: {p.name for p in sub.params if p.name} for name, sub in command.commands.items()
     }
-    common = {_key(k): v for k, v in data.items() if not isinstance(v, dict)}
+    tables: dict[str, dict[str, Any]] = {k: v for k, v in data.items() if isinstance(v, dict)}
+    common = {_key(k): v for k, v in data.items() if k not in tables}
     everywhere = {key for known in options.values() for key in known}
     for key in common:
         if key not in everywhere:
             raise UsageError(f"{CONFIG}: unknown option '{key}'", hint=nearest(key, everywhere))
-    merged: dict[str, dict[str, Any]] = {}
-    for verb, known in options.items():
-        merged[verb] = {k: v for k, v in common.items() if k in known}
-    for verb in data:
-        if not isinstance(data[verb], dict):
-            continue
+    merged = {
+        verb: {key: value for key, value in common.items() if key in known}
+        for verb, known in options.items()
+    }
+    for verb, table in tables.items():
         if verb not in options:
             raise UsageError(f"{CONFIG}: unknown verb '{verb}'", hint=nearest(verb, options))
-        for key, value in data[verb].items():
+        for key, value in table.items():
             if _key(key) not in options[verb]:
                 hint = nearest(_key(key), options[verb])
                 raise UsageError(f"{CONFIG}: [{verb}] has no option '{key}'", hint=hint)
