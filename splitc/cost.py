@@ -153,7 +153,7 @@ class Costs:
     @property
     def label(self) -> str:
         """Where the figures come from."""
-        return f"head {self.device.label}; tail {self.server.label}"
+        return f"{self.device.label} (head) and {self.server.label} (tail)"
 
     @cached_property
     def device_s(self) -> tuple[float, ...]:

@@ -127,7 +127,7 @@ def test_head_memory_is_weights_and_live_activations() -> None:
 def test_figures_say_that_they_are_predicted() -> None:
     label = costs_of(parse_graph(CHAIN)).label
     assert label == (
-        "head predicted from board file rpi4; tail predicted from board file x86-64-v3"
+        "predicted from board file rpi4 (head) and predicted from board file x86-64-v3 (tail)"
     )
 
 

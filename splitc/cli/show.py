@@ -76,30 +76,37 @@ def milliseconds(seconds: float) -> str:
 
 
 def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Table:
-    """The cut table with its two baselines, the chosen row marked."""
+    """The cut table with its two baselines; ▸ marks the chosen row, ✗ what cannot be used."""
     energy = table.objective == "energy"
     view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     view.add_column("", width=1)
     view.add_column("cut after", overflow="ellipsis", no_wrap=True, ratio=1)
-    for name in ("crosses", "head ms", "link ms", "tail ms", "mJ" if energy else "total ms"):
-        view.add_column(name, justify="right", no_wrap=True)
-    view.add_column("", no_wrap=True)
+    view.add_column("op", overflow="ellipsis", no_wrap=True, max_width=12)
+    widest = 11 if any(row.kind == "multi" for row in rows) else 8
+    view.add_column("crosses", justify="right", no_wrap=True, min_width=widest)
+    for name in ("head ms", "link ms", "tail ms", "mJ" if energy else "total ms"):
+        view.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for row in (table.device, table.server, *rows):
         cost = row.cost
-        mark = "▸" if chosen is not None and row.cut == chosen.cut else ""
-        name = BASELINES.get(row.kind, row.cut.name)
-        style = "bold" if mark else "dim" if row.kind in BASELINES or row.rejected else ""
+        here = chosen is not None and row.cut == chosen.cut
+        crosses = short_bytes(cost.boundary_bytes) if row.kind != "device" else "–"
         total = table.value(row) if energy else cost.latency_s
         view.add_row(
-            mark,
-            Text(name),
-            short_bytes(cost.boundary_bytes) if row.kind != "device" else "–",
+            "▸" if here else "✗" if row.rejected else "",
+            Text(BASELINES.get(row.kind, row.cut.name)),
+            _op(row),
+            f"{crosses} ×{len(row.cut.boundary)}" if row.kind == "multi" else crosses,
             *(milliseconds(s) for s in (cost.head_s, cost.link_s, cost.tail_s, total)),
-            "not usable" if row.rejected else f"{len(row.cut.boundary)} tensors"
-            if row.kind == "multi" else "",
-            style=style,
-        )  # fmt: skip
+            style="bold" if here else "dim" if row.kind in BASELINES or row.rejected else "",
+        )
     return view
+
+
+def _op(row: CutRow) -> str:
+    """Operator of the last head layer; empty where there are several, or a baseline."""
+    graph = row.cut.graph
+    alone = row.kind not in BASELINES and len(row.cut.layers) == 1
+    return graph.layer(row.cut.layers[0]).op if alone else ""
 
 
 def row_object(row: CutRow, objective_value: float) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_cuts_ranks_every_cut_with_its_prices(small_onnx: Path, capsys: Capture)
     assert got["best"] == got["cuts"][0]["cut"]
     certificate = got["certificate"]
     assert certificate["cut_value"] == certificate["flow_value"]
-    assert got["figures"].startswith("head predicted")
+    assert got["figures"].startswith("predicted from board file rpi4")
 
 
 def test_a_split_that_does_not_pay_is_called_that(small_onnx: Path, capsys: Capture) -> None:
