@@ -78,14 +78,20 @@ def milliseconds(seconds: float) -> str:
 def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Table:
     """The cut table with its two baselines; ▸ marks the chosen row, ✗ what cannot be used."""
     energy = table.objective == "energy"
-    view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    crosses_width = 11 if any(row.kind == "multi" for row in rows) else 8
+    columns = {"op": 11, "crosses": crosses_width, "head ms": 8, "link ms": 8, "tail ms": 8}
+    columns["mJ" if energy else "total ms"] = 8
+    name_width = max(9, out().width - 2 - sum(width + 1 for width in columns.values()) - 1)
+    names = [BASELINES["device"], *(row.cut.name for row in rows)]
+    view = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     view.add_column("", width=1)
-    view.add_column("cut after", overflow="ellipsis", no_wrap=True, ratio=1)
-    view.add_column("op", overflow="ellipsis", no_wrap=True, max_width=12)
-    widest = 11 if any(row.kind == "multi" for row in rows) else 8
-    view.add_column("crosses", justify="right", no_wrap=True, min_width=widest)
-    for name in ("head ms", "link ms", "tail ms", "mJ" if energy else "total ms"):
-        view.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    view.add_column(
+        "cut after", no_wrap=True, overflow="ellipsis",
+        width=min(name_width, max(map(len, names))),
+    )  # fmt: skip
+    for name, width in columns.items():
+        justify = "left" if name == "op" else "right"
+        view.add_column(name, justify=justify, no_wrap=True, width=width, overflow="ellipsis")
     for row in (table.device, table.server, *rows):
         cost = row.cost
         here = chosen is not None and row.cut == chosen.cut
