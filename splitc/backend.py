@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from splitc.board import Board
 from splitc.frontend.onnx import OnnxModel
@@ -54,8 +54,16 @@ class Backend(Protocol):
         """The layers it cannot compile; asked before any compilation starts."""
         ...
 
-    def build(self, model: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Compile a part into a folder, with or without the runtime libraries."""
+    def lower(self, model: OnnxModel) -> Any:
+        """The part in the backend's own form, ready to be built for any board.
+
+        Raises:
+            UnsupportedOpError: It has an operator, or a form of one, that cannot be.
+        """
+        ...
+
+    def build(self, lowered: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Compile a lowered part into a folder, with or without the runtime libraries."""
         ...
 
 
@@ -67,9 +75,13 @@ class OnnxBackend:
         """Every layer can be written as ONNX."""
         return []
 
-    def build(self, model: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
+    def lower(self, model: OnnxModel) -> OnnxModel:
+        """The model as it is."""
+        return model
+
+    def build(self, lowered: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write the part as `model.onnx`, weights beside it when over 2 GiB."""
         import onnx
 
-        model.save(folder / "model.onnx")
+        lowered.save(folder / "model.onnx")
         return Built("model.onnx", tools={"onnx": onnx.__version__}, schedule="none")

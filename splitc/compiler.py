@@ -7,10 +7,10 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -203,22 +203,15 @@ def build(
     parts = {"head": head, "tail": tail}
     for name, part in parts.items():
         refuse_unsupported(backend, part, name)
+    lowered = {name: backend.lower(part) for name, part in parts.items()}
     folder = _beside(target)
     try:
         progress("golden vectors")
         _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
         split = _split_digest(job, emit, runtime)
-        tools = {"splitc": __version__, "numpy": np.__version__}
-        caveats: dict[str, None] = {}
-        sides = [("head", job.head, "head"), ("tail", job.tail, "tail")]
-        if job.head.isa != job.tail.isa and emit == "tvm":
-            sides.append(("head", job.tail, "golden/head"))
-        for name, board, where in sides:
-            progress(f"compiling {name} for {board.name}")
-            (folder / where).mkdir(parents=True)
-            built = _build_part(backend, parts[name], name, board, folder / where, split, runtime)
-            tools |= built.tools
-            caveats[built.caveat] = None
+        tools, caveats = _build_parts(
+            backend, job, parts, lowered, folder, split, runtime, progress
+        )
         progress("writing the bundle")
         _write_bundle(folder, job, split, tools, emit, runtime, seed)
         progress("moving it into place")
@@ -229,7 +222,7 @@ def build(
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for caveat in filter(None, caveats):
+    for caveat in caveats:
         note(caveat)
     return Bundle.open(target)
 
@@ -323,16 +316,40 @@ def _save(folder: Path, arrays: dict[str, Array]) -> None:
         np.save(folder / f"{k}.npy", array)
 
 
-def _build_part(
+def _build_parts(
     backend: Backend,
-    model: OnnxModel,
-    name: str,
-    board: Board,
+    job: Job,
+    parts: Mapping[str, OnnxModel],
+    lowered: Mapping[str, Any],
     folder: Path,
     split: str,
     runtime: Runtime,
-) -> Built:
-    built = backend.build(model, board, folder, runtime=runtime == "bundle")
+    progress: Callable[[str], None],
+) -> tuple[dict[str, str], list[str]]:
+    """Build head and tail, and the head for the tail's ISA where the head's is another.
+
+    Returns:
+        Tool versions that shaped the bytes, and what to know of the code.
+    """
+    tools = {"splitc": __version__, "numpy": np.__version__}
+    caveats: dict[str, None] = {}
+    sides = [("head", job.head, "head"), ("tail", job.tail, "tail")]
+    if job.head.isa != job.tail.isa and not isinstance(backend, OnnxBackend):
+        sides.append(("head", job.tail, "golden/head"))
+    for name, board, where in sides:
+        progress(f"compiling {name} for {board.name}")
+        place = folder / where
+        place.mkdir(parents=True)
+        built = backend.build(lowered[name], board, place, runtime=runtime == "bundle")
+        _describe_part(built, parts[name], name, board, place, split)
+        tools |= built.tools
+        caveats[built.caveat] = None
+    return tools, [text for text in caveats if text]
+
+
+def _describe_part(
+    built: Built, model: OnnxModel, name: str, board: Board, folder: Path, split: str
+) -> None:
     part = PartManifest(
         schema=SCHEMA,
         part="head" if name == "head" else "tail",
@@ -351,7 +368,6 @@ def _build_part(
         files=part_files(folder),
     )
     write_manifest(folder, part)
-    return built
 
 
 def _write_bundle(

@@ -71,14 +71,25 @@ def lower(proto: Any) -> Module:
             # What TVM held complains when it is dropped: drop it while nobody listens.
             traceback.clear_frames(error.__traceback__)
             gc.collect()
-            refused = [line for line in said() if line.startswith("Error converting operator")]
-            at = refused[-1].partition(",")[0].removeprefix("Error converting ") if refused else ""
+            at = _refused(proto, said())
             raise UnsupportedOpError(
                 "TVM cannot lower the model",
                 at=at,
                 why=_last_words(error),
                 hint="--emit onnx writes the parts for another runtime",
             ) from error
+
+
+def _refused(proto: Any, lines: list[str]) -> str:
+    """The operator that TVM's front end stopped at, and the layers that have it."""
+    start = "Error converting operator "
+    found = [line.removeprefix(start) for line in lines if line.startswith(start)]
+    if not found:
+        return ""
+    op = found[-1].partition(",")[0]
+    names = [f"'{node.name}'" for node in proto.graph.node if node.op_type == op]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"operator {op}: layer " + ", ".join(names[:3]) + more
 
 
 @contextlib.contextmanager

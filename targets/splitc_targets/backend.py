@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from splitc.backend import Built, Unsupported
 from splitc.board import Board
@@ -31,11 +32,17 @@ class TvmBackend:
                 found.append(Unsupported(node.name, node.op_type, "TVM has no converter for it"))
         return found
 
-    def build(self, model: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
+    def lower(self, model: OnnxModel) -> adapter.Module:
+        """The part as a Relax module, weights as constants.
+
+        Raises:
+            UnsupportedOpError: TVM's front end refuses an operator's form.
+        """
+        return adapter.lower(model.proto)
+
+    def build(self, lowered: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
-        executable = adapter.build(
-            adapter.lower(model.proto), adapter.target_of(board), schedules.pipeline_for(board)
-        )
+        executable = adapter.build(lowered, adapter.target_of(board), schedules.pipeline_for(board))
         adapter.export(
             executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
         )
