@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from splitc.errors import BadModelError, UsageError, nearest
 
@@ -286,6 +287,16 @@ class LayerGraph:
         for name in self.outputs:
             last[self.producer[name]] = len(self.layers)
         return self._unspanned(last)
+
+    @cached_property
+    def stretches(self) -> tuple[tuple[int, int], ...]:
+        """Ranges of positions between neighbouring dominators that hold a layer.
+
+        A downset that holds the inputs ends inside one of them, or at a dominator.
+        """
+        points = (p for p in self.dominators if p >= self.input_count)
+        edges = (self.input_count - 1, *points, len(self.layers))
+        return tuple((a + 1, b) for a, b in pairwise(edges) if b - a > 1)
 
     def _unspanned(self, last_reader: list[int]) -> tuple[int, ...]:
         found: list[int] = []

@@ -17,6 +17,9 @@ from splitc.link import Link
 from splitc.model import Model
 from splitc.plugins import find
 
+EXHAUSTIVE = 20_000
+"""Cuts that are tried one by one at most."""
+
 RowKind = Literal["single", "multi", "device", "server"]
 
 
@@ -105,7 +108,7 @@ class CutRow:
 
 @dataclass(frozen=True)
 class CutTable:
-    """Every cut that was looked at, cheapest first, and the two baselines.
+    """The cuts that were looked at, cheapest first, and the two baselines.
 
     Args:
         rows: Proper cuts; usable ones first, in order of the objective.
@@ -115,6 +118,7 @@ class CutTable:
         objective: What is minimised.
         certificate: Proof for the best cut without constraints; None where no
             cut can cross, and for throughput, which no min-cut minimises.
+        exhaustive: Whether every downset of the graph is among the rows.
     """
 
     rows: tuple[CutRow, ...]
@@ -123,6 +127,7 @@ class CutTable:
     costs: Costs
     objective: Objective
     certificate: Certificate | None
+    exhaustive: bool = False
 
     @property
     def usable(self) -> tuple[CutRow, ...]:
@@ -175,6 +180,10 @@ def find_cuts(
 ) -> CutTable:
     """Every single-tensor cut and the best cut of all, ranked.
 
+    With constraints, and for throughput, neither of which a min-cut minimises
+    under, every downset of the graph is tried, up to `EXHAUSTIVE` of them; on
+    graphs with more, the single-tensor cuts and the unconstrained optimum are.
+
     Args:
         model: What to cut.
         head: Board of the device, by name, file or object.
@@ -194,6 +203,10 @@ def find_cuts(
     costs = Costs(graph, BoardCost(load_board(head)), BoardCost(load_board(tail)), link)
     limits = constraints or Constraints()
     cuts = {(cut.prefix, cut.extra): cut for cut in single_cuts(graph)}
+    every = None
+    if limits != Constraints() or objective == "throughput":
+        every = all_cuts(graph, EXHAUSTIVE)
+        cuts |= {(cut.prefix, cut.extra): cut for cut in every or ()}
     certificate = None
     try:
         found: Found = find("cutters", cutter)().find(graph, costs.weights(objective))
@@ -214,7 +227,27 @@ def find_cuts(
         costs=costs,
         objective=objective,
         certificate=certificate,
+        exhaustive=every is not None,
     )
+
+
+def all_cuts(graph: LayerGraph, most: int) -> list[Cut] | None:
+    """Every proper cut of a graph; None where there are more than `most`.
+
+    Between neighbouring dominators the downsets are listed one stretch at a time,
+    so that their number is a sum over stretches and not a product.
+    """
+    cuts = list(single_cuts(graph))
+    for start, stop in graph.stretches:
+        found: list[frozenset[int]] = [frozenset()]
+        for i in range(start, stop):
+            needs = [j for j in graph.predecessors[i] if j >= start]
+            found += [s | {i} for s in found if s.issuperset(needs)]
+            if len(cuts) + len(found) > most:
+                return None
+        heads = (Cut.of(graph, (*range(start), *inside)) for inside in found)
+        cuts += [cut for cut in heads if cut.is_proper]
+    return cuts
 
 
 def single_cuts(graph: LayerGraph) -> Iterator[Cut]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from splitc.board import load_board
 from splitc.cost import BoardCost, Costs, Objective, price
@@ -15,7 +16,7 @@ from splitc.errors import NoLegalCutError
 from splitc.graph import LayerGraph
 from splitc.link import Link
 from splitc.model import GraphModel
-from splitc.search import Constraints, CutTable, find_cuts
+from splitc.search import Constraints, CutTable, all_cuts, find_cuts
 from splitc.text import parse_graph
 from tests.passes.test_min_cut import downsets
 from tests.strategies import graphs
@@ -77,6 +78,47 @@ def test_the_objective_decides() -> None:
     assert throughput.certificate is None
     best = min(row.cost.period_s for row in throughput.rows)
     assert throughput.best.cost.period_s == best
+
+
+@settings(deadline=None, max_examples=60)
+@given(graphs(), st.integers(0, 5))
+def test_under_constraints_the_best_row_is_the_best_downset_that_keeps_them(
+    graph: LayerGraph, depth: int
+) -> None:
+    limits = Constraints(min_depth=depth, max_head_bytes=600)
+    costs = costs_of(graph)
+    kept = [
+        costs.of(cut).latency_s
+        for cut in (Cut.of(graph, head) for head in downsets(graph))
+        if cut.is_proper and limits.why_not(cut, costs.of(cut)) is None
+    ]
+    table = find_cuts(graph, head="rpi4", tail="x86-64-v3", link=LINK, constraints=limits)
+    assert table.exhaustive
+    if kept:
+        assert table.value(table.best) == pytest.approx(min(kept))
+    else:
+        assert table.usable == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(graphs())
+def test_for_throughput_the_best_row_has_the_shortest_period_of_all_downsets(
+    graph: LayerGraph,
+) -> None:
+    costs = costs_of(graph)
+    cuts = (Cut.of(graph, head) for head in downsets(graph))
+    periods = [costs.of(cut).period_s for cut in cuts if cut.is_proper]
+    table = find_cuts(graph, head="rpi4", tail="x86-64-v3", link=LINK, objective="throughput")
+    assert [row.cost.period_s for row in table.rows[:1]] == pytest.approx(sorted(periods)[:1])
+
+
+@given(graphs(max_layers=8))
+def test_all_cuts_are_all_proper_downsets(graph: LayerGraph) -> None:
+    expected = {Cut.of(graph, head) for head in downsets(graph)}
+    found = all_cuts(graph, 10**6)
+    assert found is not None
+    assert set(found) == {cut for cut in expected if cut.is_proper}
+    assert all_cuts(graph, 0) is None or not found
 
 
 def test_baselines_are_priced_like_cuts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import networkx
@@ -65,7 +65,7 @@ class MinCut:
             if (cut.is_proper or not self.proper) and value is not None:
                 best = min(best or (value, cut), (value, cut), key=lambda found: found[0])
         flow, solved = (best[0] if best else 0), 0
-        for start, stop in _stretches(graph, points):
+        for start, stop in graph.stretches:
             fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop] + weights.crossing
             cheap = sum(min(weights.head[i], weights.tail[i]) for i in range(start, stop))
             if best is not None and fixed + cheap >= best[0]:
@@ -94,14 +94,6 @@ def _narrow_price(
             return None
         total += crossing
     return total
-
-
-def _stretches(graph: LayerGraph, points: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Ranges of positions between neighbouring dominators that hold a layer."""
-    edges = [graph.input_count - 1, *(p for p in points if p >= graph.input_count), len(graph)]
-    for before, after in pairwise(edges):
-        if after - before > 1:
-            yield before + 1, after
 
 
 def _solve(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 import splitc
 from splitc import zoo
@@ -27,61 +27,46 @@ from tests.frontend.splitting import (
     several,
     single,
 )
-from tests.helpers import SHARED
+from tests.helpers import SHARED, save
 
 ONNX = SHARED / "onnx"
 FILES = sorted(p.relative_to(ONNX).as_posix() for p in ONNX.rglob("*.onnx"))
 
-# Three networks are up to 575 MB, nearly all of it in layers of 4096 neurons, and
-# two more compute for long. With 48 neurons and smaller images the layers and their
-# edges are the same, and every cut of every network can be tried in a minute.
-NEURONS = {4096: 48}
-SMALLER = {
-    "light_bvlc_alexnet": (224, NEURONS),
-    "light_densenet121": (96, {}),
-    "light_resnet50": (96, {}),
-    "light_vgg19": (64, NEURONS | {512 * 7 * 7: 512 * 2 * 2}),
-    "light_zfnet512": (224, NEURONS),
-}
+# Some networks are up to 575 MB and 40 GFLOP. With an eighth of the channels the
+# layers and their edges are the same, and every cut can be tried in seconds.
+LARGE = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "vgg19",
+         "zfnet512")  # fmt: skip
 
 
-def smaller(proto: ModelProto, file: str) -> ModelProto:
-    """A topology whose weights are still made by ConstantOfShape, at a smaller size."""
-    if file not in SMALLER:
+def slimmed(proto: ModelProto, file: str) -> ModelProto:
+    """A large topology, its weights still made by ConstantOfShape, with fewer channels."""
+    if file.removeprefix("light_") not in LARGE:
         return proto
-    image, dims = SMALLER[file]
-    stored = {t.name for t in proto.graph.initializer}
     for tensor in proto.graph.initializer:
-        if tensor.name.endswith("__SHAPE") or tensor.name == "OC2_DUMMY_1":
-            new = [dims.get(d, d) for d in numpy_helper.to_array(tensor).tolist()]
-            tensor.CopyFrom(numpy_helper.from_array(np.array(new, np.int64), tensor.name))
-    for value in proto.graph.input:
-        extents = value.type.tensor_type.shape.dim
-        for extent in extents[2:] if value.name not in stored and len(extents) == 4 else ():
-            extent.dim_value = image
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if image == 96 and node.op_type == "AveragePool" and [*attribute.ints] == [7, 7]:
-                attribute.ints[:] = [3, 3]
+        if tensor.data_type == TensorProto.INT64:  # shapes of weights, and what Reshape makes
+            dims = numpy_helper.to_array(tensor)
+            thin = np.where((dims >= 16) & (dims != 1000), dims // 8, dims)
+            tensor.CopyFrom(numpy_helper.from_array(thin, tensor.name))
     return proto
 
 
-def build(name: str, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
-    load = onnx.load
-
-    def load_smaller(path: str) -> ModelProto:
-        return smaller(load(path), Path(path).stem)
-
-    monkeypatch.setattr(onnx, "load", load_smaller)
-    return zoo.build(name)
+def build(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
+    """A zoo network with seeded weights, from its topology with fewer channels."""
+    file = zoo.NAMES[name]
+    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    save(slimmed(onnx.load(str(light / f"{file}.onnx")), file), folder / f"{file}.onnx")
+    monkeypatch.setitem(zoo.NAMES, name, str(folder / file))
+    proto = zoo.build(name)
+    assert sum(t.ByteSize() for t in proto.graph.initializer) < 10e6
+    return proto
 
 
 @pytest.mark.parametrize("simplify", [False, True], ids=["as_is", "simplified"])
 @pytest.mark.parametrize("name", zoo.NAMES)
 def test_a_zoo_network_split_at_any_cut_computes_the_same(
-    name: str, simplify: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, simplify: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proto = build(name, monkeypatch)
+    proto = build(name, tmp_path, monkeypatch)
     model = splitc.load(proto, simplify=simplify)
     assert model.note == ""
     feed = seeded_inputs(model.graph.inputs, 1)
@@ -95,12 +80,12 @@ def test_a_zoo_network_split_at_any_cut_computes_the_same(
     assert_close(whole, run_plain(proto, feed), 1e-4 if simplify else 1e-6)
 
 
-@pytest.mark.parametrize("name", ["inception_v2", "resnet50", "shufflenet", "squeezenet"])
+@pytest.mark.parametrize("name", ["inception_v2", "resnet50", "shufflenet"])
 def test_the_parts_compute_the_same_with_onnxruntimes_own_fusions(name: str) -> None:
     model = splitc.load(zoo.build(name))
     feed = seeded_inputs(model.graph.inputs, 2)
     whole = model.run(feed)
-    cuts = [*single(model.graph)[::9], *several(model, 1)]
+    cuts = [*single(model.graph)[::13], *several(model, 1)]
     for cut in cuts:
         head, tail = model.split(cut)
         sent = head.run(feed)
@@ -111,6 +96,9 @@ def test_the_parts_compute_the_same_with_onnxruntimes_own_fusions(name: str) -> 
 REFUSED: dict[str, str] = {
     # an operator of opset 10 in a model of opset 7
     "ngraph_ops/thresholded_relu.onnx": "the model is malformed\n.*No Op registered",
+    # a result of two axes that is declared with one
+    "ngraph_ops/scatter_elements_opset11.onnx": "the model is malformed\n.*differ in rank",
+    "ngraph_ops/scatter_opset10.onnx": "the model is malformed\n.*differ in rank",
     # a negative axis, which opset 7 does not define: the shapes contradict each other
     "ngraph_ops/unsqueeze_negative_axes.onnx": "the model is malformed\n.*differ in rank",
 }
@@ -135,7 +123,7 @@ def test_the_shared_files_are_here() -> None:
 def read_file(file: str) -> ModelProto:
     path = ONNX / file
     proto = onnx.load(str(path), load_external_data=False)
-    return smaller(proto, path.stem)
+    return slimmed(proto, path.stem)
 
 
 def load_like_onnxruntime(proto: ModelProto, file: str, *, simplify: bool) -> OnnxModel:
