@@ -80,8 +80,9 @@ class OnnxBackend:
         return model
 
     def build(self, lowered: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Write the part as `model.onnx`, weights beside it when over 2 GiB."""
+        """Write the part as `head.onnx` or `tail.onnx`, weights beside it when over 2 GiB."""
         import onnx
 
-        lowered.save(folder / "model.onnx")
-        return Built("model.onnx", tools={"onnx": onnx.__version__}, schedule="none")
+        name = f"{folder.name}.onnx"
+        lowered.save(folder / name)
+        return Built(name, tools={"onnx": onnx.__version__}, schedule="none")

@@ -8,6 +8,7 @@ import os
 import platform
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -23,21 +24,27 @@ _LEVELS = {
 }  # fmt: skip
 
 
+PositiveInt = Annotated[int, msgspec.Meta(gt=0, le=2**50)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0, le=1e18)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1.5)]
+
+
 class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the peak rate that kernels of each kind reach, in (0, 1.5].
 
     Above 1 is possible where an algorithm saves arithmetic (Winograd).
     """
 
-    conv: float
-    conv1x1: float
-    conv3x3: float
-    depthwise: float
-    gemm: float
-    recurrent: float
-    pool: float
-    norm: float
-    elementwise: float
+    conv: Share
+    conv1x1: Share
+    conv3x3: Share
+    depthwise: Share
+    gemm: Share
+    recurrent: Share
+    pool: Share
+    norm: Share
+    elementwise: Share
 
 
 class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,16 +61,16 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cpu: str
     features: tuple[str, ...] = ()
     glibc: str
-    cores: int
-    clock_hz: float
-    flops_per_cycle: float
-    memory_bytes: int
-    memory_bandwidth: float
-    cache_bytes: int
-    cache_bandwidth: float
-    layer_overhead_s: float
-    compute_power_w: float
-    transmit_power_w: float
+    cores: PositiveInt
+    clock_hz: PositiveFloat
+    flops_per_cycle: PositiveFloat
+    memory_bytes: PositiveInt
+    memory_bandwidth: PositiveFloat
+    cache_bytes: PositiveInt
+    cache_bandwidth: PositiveFloat
+    layer_overhead_s: NotNegative
+    compute_power_w: NotNegative
+    transmit_power_w: NotNegative
     efficiency: Efficiency
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from splitc import __version__
@@ -24,7 +26,9 @@ from splitc.errors import (
     BadModelError,
     IllegalCutError,
     OutputError,
+    SplitcError,
     UnsupportedOpError,
+    UsageError,
 )
 from splitc.frontend import load
 from splitc.frontend.onnx import OnnxModel
@@ -45,6 +49,25 @@ from splitc.plugins import find
 from splitc.report import write_report
 from splitc.runtime.part import part_files
 from splitc.search import Constraints, CutRow, CutTable, find_cuts
+
+_RUNNER_DTYPES = frozenset(
+    [
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    ]
+)
+_LONGEST_NAME = 255
+_MOST_TENSORS = 256
 
 Emit = Literal["tvm", "onnx"]
 Runtime = Literal["bundle", "none"]
@@ -82,14 +105,7 @@ def choose(table: CutTable, cut: str) -> CutRow:
     """
     if cut == "auto":
         return table.best
-    graph = table.costs.graph
-    names = [cut] if cut in graph.index else [part.strip() for part in cut.split(",")]
-    wanted = Cut.after(graph, names)
-    for row in table.rows:
-        if row.cut == wanted:
-            break
-    else:
-        row = CutRow(wanted, table.costs.of(wanted), "multi", wanted.why_not())
+    row = table.row(Cut.named(table.costs.graph, cut))
     if row.rejected is not None:
         raise IllegalCutError(
             f"cannot cut after '{cut}'",
@@ -118,12 +134,14 @@ def plan(
     loaded = model if isinstance(model, OnnxModel) else load(model)
     if name is None:
         name = Path(model).stem if isinstance(model, str | Path) else loaded.proto.graph.name
+    # A graph's name comes out of the file, and becomes a folder's.
+    name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
     device, server = load_board(head), load_board(tail)
     path = link if isinstance(link, Link) else Link.named(link)
     table = find_cuts(
         loaded, head=device, tail=server, link=path, objective=objective, constraints=constraints
     )
-    return Job(loaded, name or "model", table, choose(table, cut), device, server)
+    return Job(loaded, name, table, choose(table, cut), device, server)
 
 
 def compile(
@@ -199,8 +217,13 @@ def build(
     target = Path(output) if output is not None else Path(job.name + SUFFIX)
     backend: Backend = OnnxBackend() if emit == "onnx" else find("backends", emit)()
     progress("splitting")
+    if seed < 0:
+        raise UsageError(f"seed {seed} is negative")
     head, tail = job.model.split(job.row.cut)
     parts = {"head": head, "tail": tail}
+    if emit != "onnx":
+        for part in parts.values():
+            refuse_contract(part)
     for name, part in parts.items():
         refuse_unsupported(backend, part, name)
     lowered = {name: backend.lower(part) for name, part in parts.items()}
@@ -208,7 +231,7 @@ def build(
     try:
         progress("golden vectors")
         _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
-        split = _split_digest(job, emit, runtime)
+        split = _split_digest(job, parts, emit, runtime)
         tools, caveats = _build_parts(
             backend, job, parts, lowered, folder, split, runtime, progress
         )
@@ -246,10 +269,15 @@ def refuse_unsupported(backend: Backend, model: OnnxModel, name: str) -> None:
         )
 
 
-def _split_digest(job: Job, emit: Emit, runtime: Runtime) -> str:
-    """Changes when the source model, the cut or the configuration does."""
-    config = {**_config(job, emit, runtime), "source": job.model.digest, "cut": job.row.cut.name}
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+def _split_digest(job: Job, parts: Mapping[str, OnnxModel], emit: Emit, runtime: Runtime) -> str:
+    """Changes when the source model, what is in either part, a board or the configuration does."""
+    digest = hashlib.sha256(job.model.digest.encode())
+    digest.update(json.dumps(_config(job, emit, runtime), sort_keys=True).encode())
+    for part in parts.values():
+        digest.update(str(part.graph).encode())
+    for board in (job.head, job.tail):
+        digest.update(msgspec.json.encode(board))
+    return digest.hexdigest()
 
 
 def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
@@ -271,11 +299,9 @@ def _beside(target: Path) -> Path:
     Raises:
         OutputError: The place cannot be written, or holds something that is no bundle.
     """
-    if target.exists() and not (target / MANIFEST).is_file():
-        empty = target.is_dir() and not any(target.iterdir())
-        if not empty:
-            why = "it exists and is no bundle"
-            raise OutputError(f"cannot write '{target}'", why=why, hint="choose another -o")
+    if target.exists() and not _may_replace(target):
+        why = "it exists and is no bundle, or holds files that are not the bundle's"
+        raise OutputError(f"cannot write '{target}'", why=why, hint="choose another -o")
     try:
         target.resolve().parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.resolve().parent)
@@ -286,12 +312,30 @@ def _beside(target: Path) -> Path:
     return Path(folder)
 
 
+def _may_replace(target: Path) -> bool:
+    """Whether what stands there is an empty folder, or a bundle and nothing besides."""
+    if not target.is_dir() or target.is_symlink():
+        return False
+    if not any(target.iterdir()):
+        return True
+    try:
+        listed = {*Bundle.open(target).manifest.files, MANIFEST}
+        return set(list_files(target)) <= listed
+    except SplitcError:
+        return False
+
+
 def _move_into_place(folder: Path, target: Path) -> None:
     folder.chmod(0o755)
     old = folder.with_name(folder.name + ".old")
     if target.exists():
         target.rename(old)
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -299,10 +343,10 @@ def _write_golden(folder: Path, model: OnnxModel, head: OnnxModel, cut: Cut, see
     feed = seeded_inputs(model.graph.inputs, seed)
     outputs = model.run(feed)
     for name, array in outputs.items():
-        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+        if array.dtype.kind == "f" and array.size and not np.isfinite(array).any():
             raise BadModelError(
-                f"result '{name}' is NaN on seeded inputs",
-                why="no comparison with NaN can verify the split",
+                f"result '{name}' has no finite element on seeded inputs",
+                why="no comparison with NaN or infinity can verify the split",
             )
     made = {**feed, **head.run({n: feed[n] for n in (t.name for t in head.graph.inputs)})}
     crossing = {t.name: made[t.name] for t in cut.boundary}
@@ -314,6 +358,28 @@ def _write_golden(folder: Path, model: OnnxModel, head: OnnxModel, cut: Cut, see
 def _save(folder: Path, arrays: dict[str, Array]) -> None:
     for k, array in enumerate(arrays.values()):
         np.save(folder / f"{k}.npy", array)
+
+
+def refuse_contract(model: OnnxModel) -> None:
+    """Raise where a part takes or gives what its runner cannot.
+
+    Raises:
+        BadModelError: Names the tensor and the reason.
+    """
+    tensors = (*model.graph.inputs, *model.graph.output_tensors)
+    if len(tensors) > _MOST_TENSORS:
+        raise BadModelError(f"{len(tensors)} tensors cross", why=f"the limit is {_MOST_TENSORS}")
+    for tensor in tensors:
+        why = ""
+        if tensor.dtype not in _RUNNER_DTYPES:
+            why = f"the runner has no {tensor.dtype}"
+        elif 0 in tensor.static_shape:
+            why = "it has no elements"
+        elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():
+            why = "its name is too long, or has a control character"
+        if why:
+            hint = "--emit onnx splits it for another runtime"
+            raise BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)
 
 
 def _build_parts(

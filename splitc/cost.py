@@ -102,6 +102,7 @@ class CutCost:
     Args:
         head_s: The head on the device.
         link_s: Boundary out, round trip, results back.
+        busy_s: How long the link is taken by one inference: that without the round trip.
         tail_s: The tail on the server.
         energy_j: What the device spends: computing, then sending.
         boundary_bytes: Bytes that cross.
@@ -111,6 +112,7 @@ class CutCost:
 
     head_s: float
     link_s: float
+    busy_s: float
     tail_s: float
     energy_j: float
     boundary_bytes: int
@@ -124,8 +126,11 @@ class CutCost:
 
     @property
     def period_s(self) -> float:
-        """Seconds between results when head, link and tail work at once."""
-        return max(self.head_s, self.link_s, self.tail_s)
+        """Seconds between results when head, link and tail work at once.
+
+        A round trip delays a result but holds nothing up: others follow meanwhile.
+        """
+        return max(self.head_s, self.busy_s, self.tail_s)
 
     def value(self, objective: Objective) -> float:
         """The figure that the objective minimises: seconds or joules."""
@@ -196,11 +201,13 @@ class Costs:
         tail_s = server[-1] - server[k] - sum(self.server_s[i] for i in cut.extra)
         head_params = params[k] + sum(self.graph.layers[i].param_bytes for i in cut.extra)
         grown = sum(t.nbytes or 0 for i in cut.extra for t in self.graph.layers[i].outputs)
-        link_s, sent_s = self._link_s(cut)
+        sent_s, back_s = self._sent_and_back_s(cut)
+        crosses = cut.prefix + len(cut.extra) < len(self.graph)
         board = self.device.board
         return CutCost(
             head_s=head_s,
-            link_s=link_s,
+            link_s=sent_s + back_s + (self.link.rtt_s if crosses else 0.0),
+            busy_s=sent_s + back_s,
             tail_s=max(tail_s, 0.0),
             energy_j=board.compute_power_w * head_s + board.transmit_power_w * sent_s,
             boundary_bytes=cut.boundary_bytes or 0,
@@ -208,16 +215,14 @@ class Costs:
             head_peak_bytes=head_params + live_max[k] + grown,
         )
 
-    def _link_s(self, cut: Cut) -> tuple[float, float]:
-        if cut.prefix + len(cut.extra) == len(self.graph):
-            return 0.0, 0.0
+    def _sent_and_back_s(self, cut: Cut) -> tuple[float, float]:
         sent = sum(self.link.transfer_s(t.nbytes or 0) for t in cut.boundary)
         back = sum(
             self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
             for name in self.graph.outputs
             if not cut.holds(self.graph.producer[name])
         )
-        return sent + self.link.rtt_s + back, sent
+        return sent, back
 
     def weights(self, objective: Objective) -> Weights:
         """Min-cut prices: seconds for latency and throughput, joules for energy."""

@@ -146,12 +146,22 @@ class Cut:
         if self.prefix + len(self.extra) == self.graph.input_count:
             return tuple(layer.name for layer in self.graph.layers[: self.prefix])
         successors = self.graph.successors
-        names = [
+        ends = (i for i in self.graph.dead_ends if self.holds(i))
+        return tuple(
             self.graph.layers[i].name
-            for i in (self._window if self.prefix < len(self.graph) else self.head)
+            for i in sorted({*self._window, *ends})
             if i >= self.graph.input_count and not any(self.holds(j) for j in successors[i])
-        ]
-        return tuple(names)
+        )
+
+    @staticmethod
+    def named(graph: LayerGraph, text: str) -> Cut:
+        """The cut as `--cut` writes it: layer names with commas between.
+
+        Raises:
+            UsageError: A name is unknown; the hint lists the nearest.
+        """
+        names = [text] if text in graph.index else [part.strip() for part in text.split(",")]
+        return Cut.after(graph, names)
 
     @property
     def name(self) -> str:

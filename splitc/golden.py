@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from splitc.errors import BadModelError
 from splitc.graph import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -16,7 +17,10 @@ TOLERANCE = 1e-3
 
 
 def seeded_inputs(inputs: Sequence[Tensor], seed: int) -> dict[str, Array]:
-    """Inputs that are the same everywhere: normal floats, small integers, coin flips.
+    """Inputs that are the same everywhere.
+
+    Floats are normal. Integers of one byte, pixels and quantised values, span their
+    whole range; wider ones, which may be indices, are 0 or 1.
 
     Args:
         inputs: Tensors with fixed shapes.
@@ -24,16 +28,26 @@ def seeded_inputs(inputs: Sequence[Tensor], seed: int) -> dict[str, Array]:
 
     Returns:
         Arrays by tensor name.
+
+    Raises:
+        BadModelError: numpy has no such element type.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     made: dict[str, Array] = {}
     for tensor in inputs:
         shape = tensor.static_shape
-        dtype = np.dtype(tensor.dtype)
+        try:
+            dtype = np.dtype(tensor.dtype)
+        except TypeError as error:
+            why = f"numpy has no {tensor.dtype}"
+            raise BadModelError(f"no input can be made for '{tensor.name}'", why=why) from error
         if dtype.kind == "f":
             made[tensor.name] = rng.standard_normal(shape).astype(dtype)
         elif dtype.kind == "b":
             made[tensor.name] = rng.integers(0, 2, shape).astype(bool)
+        elif dtype.itemsize == 1:
+            limits = np.iinfo(dtype)
+            made[tensor.name] = rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
         else:
             made[tensor.name] = rng.integers(0, 2, shape).astype(dtype)
     return made
@@ -71,8 +85,8 @@ def difference(name: str, got: Array, reference: Array) -> Difference:
     if reference.size == 0:
         return Difference(name, 0.0, True)
     if reference.dtype.kind != "f":
-        far = float(np.max(got.astype(np.float64) != reference.astype(np.float64)))
-        return Difference(name, far, far == 0)
+        same = np.array_equal(got, reference)
+        return Difference(name, 0.0 if same else float("inf"), same)
     left, right = got.astype(np.float64), reference.astype(np.float64)
     finite = np.isfinite(right)
     if not np.array_equal(finite, np.isfinite(left)) or not np.array_equal(

@@ -269,6 +269,11 @@ class LayerGraph:
         return tuple(self.tensors[name] for name in self.outputs)
 
     @cached_property
+    def dead_ends(self) -> tuple[int, ...]:
+        """Positions of the layers nobody reads from."""
+        return tuple(i for i, readers in enumerate(self.successors) if not readers)
+
+    @cached_property
     def narrows(self) -> tuple[int, ...]:
         """Positions of layers that no edge passes by: single-layer cut points.
 

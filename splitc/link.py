@@ -11,6 +11,9 @@ from splitc.errors import UsageError, nearest
 HEADER_BYTES = 40
 """IPv4 and TCP headers without options."""
 
+_LONGEST_S = 1e6
+_LARGEST_PACKET = 65_535
+
 _UNITS: dict[str, float] = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
@@ -24,9 +27,7 @@ def parse_bandwidth(text: str | float) -> float:
         bits = float(text)
     else:
         match = re.fullmatch(
-            r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmg]?)(bit(?:/s)?|bps|b/s|B/s|Bps)?\s*",
-            text,
-            re.IGNORECASE,
+            r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kKmMgG]?)((?i:bit)(?:/s)?|bps|b/s|B/s|Bps)?\s*", text
         )
         try:
             bits = float(match.group(1)) if match else -1.0
@@ -34,8 +35,8 @@ def parse_bandwidth(text: str | float) -> float:
             bits = -1.0
         if match and bits > 0:
             bits *= _UNITS[match.group(2).lower()]
-            bits *= 8 if (match.group(3) or "").startswith("B") else 1
-    if not 0 < bits < float("inf"):
+            bits *= 8 if match.group(3) in ("B/s", "Bps") else 1
+    if not 1 <= bits <= 1e15:
         raise UsageError(f"'{text}' is no bandwidth", hint="write it like 20Mbit or 250kbit")
     return bits
 
@@ -56,7 +57,7 @@ def parse_seconds(text: str | float) -> float:
             seconds = -1.0
         if match:
             seconds *= {"us": 1e-6, "ms": 1e-3}.get(match.group(2) or "s", 1.0)
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= _LONGEST_S:
         raise UsageError(f"'{text}' is no duration", hint="write it like 5ms or 0.2s")
     return seconds
 
@@ -90,8 +91,9 @@ class Link:
     ) -> None:
         if not 0 <= loss < 1:
             raise UsageError(f"loss rate {loss} is not in [0, 1)")
-        if mtu <= HEADER_BYTES:
-            raise UsageError(f"mtu {mtu} leaves no room after {HEADER_BYTES} bytes of headers")
+        if not HEADER_BYTES < mtu <= _LARGEST_PACKET:
+            why = f"it must be over the {HEADER_BYTES} bytes of headers, at most {_LARGEST_PACKET}"
+            raise UsageError(f"mtu {mtu} is no packet size", why=why)
         object.__setattr__(self, "bandwidth_bps", parse_bandwidth(bandwidth))
         object.__setattr__(self, "rtt_s", parse_seconds(rtt))
         object.__setattr__(self, "loss_rate", float(loss))

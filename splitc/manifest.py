@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -126,12 +128,7 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
     """
     path = folder / MANIFEST
     at = str(path)
-    try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BadBundleError("manifest is too large", at=at)
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadBundleError("no manifest", at=at, why=error.strerror or "") from error
+    data = _read_plain(path)
     try:
         version = msgspec.json.decode(data, type=dict[str, Any]).get("schema")
         if version != SCHEMA:
@@ -141,9 +138,34 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
                 why=f"its schema is {version}, this splitc reads {SCHEMA}",
                 hint="compile the bundle again, or install the splitc that wrote it",
             )
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        manifest = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBundleError("manifest is malformed", at=at, why=str(error)) from error
+    if isinstance(manifest, PartManifest):
+        _check_names(manifest, at)
+    return manifest
+
+
+def _read_plain(path: Path) -> bytes:
+    """The bytes of a regular file: a link is not followed, a pipe not waited for."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadBundleError("manifest is no plain file", at=str(path))
+            data = file.read(_MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BadBundleError("no manifest", at=str(path), why=error.strerror or "") from error
+    if len(data) > _MAX_MANIFEST_BYTES:
+        raise BadBundleError("manifest is too large", at=str(path))
+    return data
+
+
+def _check_names(part: PartManifest, at: str) -> None:
+    """What a part loads and runs is a listed file in its own folder."""
+    for name in (part.model, *part.libraries, *([part.runner] if part.runner else [])):
+        if "/" in name or name.startswith(".") or name not in part.files:
+            why = "it is no file of the part"
+            raise BadBundleError(f"the part names '{name}'", at=at, why=why)
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -49,7 +49,10 @@ def plugins() -> Plugin:
     tables: dict[str, dict[str, str]] = {"passes": {}, "cutters": {}, "backends": {}, "checks": {}}
     boards: list[Path] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        pack: object = entry.load()
+        try:
+            pack: object = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise SplitcError(f"pack '{entry.name}' does not load", why=str(error)) from error
         if not isinstance(pack, Plugin):
             raise SplitcError(f"pack '{entry.name}'", why=f"{entry.value} is no splitc Plugin")
         for kind, table in tables.items():

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
 from splitc.board import Board, load_board
 from splitc.cost import BoardCost, Costs, CutCost, Objective, Weights
 from splitc.cut import Cut
-from splitc.errors import NoLegalCutError
+from splitc.errors import NoLegalCutError, UsageError
 from splitc.graph import LayerGraph
 from splitc.link import Link
 from splitc.model import Model
@@ -29,17 +29,23 @@ class Certificate:
 
     Args:
         algorithm: Name of the cutter.
-        cut_value: Price of the cut, summed over its layers and tensors.
-        flow_value: Value of the maximum flow; equal to `cut_value` when optimal.
-        lower_bound: No cut costs less than this.
-        segments: Pieces that were solved on their own.
+        cut_value: Price of the cut, summed anew over its layers and tensors.
+        flow_value: Value of the maximum flow that gave it; None where the cut is
+            after a layer on every path, which needs no flow.
+        lower_bound: No cut costs less: the least of all cuts after such layers,
+            all flows, and the bounds of the stretches that were passed over.
+        stretches: Pieces between such layers that were solved by a flow.
+        head: The head's last layers; the head was checked to be a downset.
+        boundary: Names of the tensors that cross.
     """
 
     algorithm: str
     cut_value: int
-    flow_value: int
+    flow_value: int | None
     lower_bound: int
-    segments: int
+    stretches: int
+    head: tuple[str, ...]
+    boundary: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,22 @@ class Constraints:
         max_head_bytes: Weights plus live activations on the device.
         max_head_s: Seconds of the head on the device.
         min_depth: Layers that must run on the device at least.
+
+    Raises:
+        UsageError: A limit that nothing, or anything, keeps.
     """
 
     max_head_bytes: int | None = None
     max_head_s: float | None = None
     min_depth: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_head_bytes is not None and self.max_head_bytes <= 0:
+            raise UsageError("the head's memory limit must be above zero")
+        if self.max_head_s is not None and not 0 < self.max_head_s < float("inf"):
+            raise UsageError("the head's time limit must be above zero")
+        if self.min_depth < 0:
+            raise UsageError("the least number of head layers must not be negative")
 
     def why_not(self, cut: Cut, cost: CutCost) -> str | None:
         """The limit that a cut breaks, in words; None where it keeps all."""
@@ -119,6 +136,7 @@ class CutTable:
         certificate: Proof for the best cut without constraints; None where no
             cut can cross, and for throughput, which no min-cut minimises.
         exhaustive: Whether every downset of the graph is among the rows.
+        constraints: The limits that rows were held against.
     """
 
     rows: tuple[CutRow, ...]
@@ -128,6 +146,13 @@ class CutTable:
     objective: Objective
     certificate: Certificate | None
     exhaustive: bool = False
+    constraints: Constraints = field(default_factory=Constraints)
+
+    def row(self, cut: Cut) -> CutRow:
+        """The row of any cut of the graph, whether it is in the table or not."""
+        cost = self.costs.of(cut)
+        kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
+        return CutRow(cut, cost, kind, cut.why_not() or self.constraints.why_not(cut, cost))
 
     @property
     def usable(self) -> tuple[CutRow, ...]:
@@ -155,7 +180,8 @@ class CutTable:
             "no cut keeps every constraint",
             at=f"after {first.cut.name}",
             why=first.rejected or "",
-            hint="relax --max-head-memory, --max-head-ms or --min-depth",
+            hint="relax --max-head-memory, --max-head-ms or --min-depth"
+            + ("" if self.exhaustive else "; too many cuts to try them all: name one with --cut"),
         )
 
     def value(self, row: CutRow) -> float:
@@ -178,11 +204,11 @@ def find_cuts(
     constraints: Constraints | None = None,
     cutter: str = "min-cut",
 ) -> CutTable:
-    """Every single-tensor cut and the best cut of all, ranked.
+    """The cuts after every layer that no edge passes by and the best cut of all, ranked.
 
     With constraints, and for throughput, neither of which a min-cut minimises
     under, every downset of the graph is tried, up to `EXHAUSTIVE` of them; on
-    graphs with more, the single-tensor cuts and the unconstrained optimum are.
+    graphs with more, those cuts and the unconstrained optimum are.
 
     Args:
         model: What to cut.
@@ -214,21 +240,19 @@ def find_cuts(
         cuts.setdefault((found.cut.prefix, found.cut.extra), found.cut)
     except NoLegalCutError:
         pass
-    rows: list[CutRow] = []
-    for cut in cuts.values():
-        cost = costs.of(cut)
-        kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
-        rows.append(CutRow(cut, cost, kind, cut.why_not() or limits.why_not(cut, cost)))
-    rows.sort(key=lambda r: (r.rejected is not None, r.cost.value(objective), r.cut.prefix))
-    return CutTable(
-        rows=tuple(rows),
+    table = CutTable(
+        rows=(),
         device=_baseline(costs, len(graph), "device"),
         server=_baseline(costs, graph.input_count, "server"),
         costs=costs,
         objective=objective,
         certificate=certificate,
         exhaustive=every is not None,
+        constraints=limits,
     )
+    rows = [table.row(cut) for cut in cuts.values()]
+    rows.sort(key=lambda r: (r.rejected is not None, r.cost.value(objective), r.cut.prefix))
+    return replace(table, rows=tuple(rows))
 
 
 def all_cuts(graph: LayerGraph, most: int) -> list[Cut] | None:
@@ -238,6 +262,8 @@ def all_cuts(graph: LayerGraph, most: int) -> list[Cut] | None:
     so that their number is a sum over stretches and not a product.
     """
     cuts = list(single_cuts(graph))
+    if len(cuts) > most:
+        return None
     for start, stop in graph.stretches:
         found: list[frozenset[int]] = [frozenset()]
         for i in range(start, stop):

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from splitc.errors import BadModelError
 from splitc.graph import KIND_OF_OP, Layer, LayerGraph, Tensor
 
+_WORD = re.compile(r"[A-Za-z_][\w.]*")
 _BARE = re.compile(r"[\w./\-]+")
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -41,7 +42,7 @@ def print_graph(graph: LayerGraph) -> str:
     lines = [_print_layer(layer) for layer in graph.layers]
     if graph.outputs != _unread(graph.layers):
         lines.append("return " + ", ".join(_ref(name) for name in graph.outputs))
-    return "\n".join(lines) + "\n"
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def parse_graph(text: str) -> LayerGraph:
@@ -62,7 +63,7 @@ def parse_graph(text: str) -> LayerGraph:
         tokens = _Tokens(stripped, number)
         if stripped.split(None, 1)[0] == "return":
             tokens.expect("word", "return")
-            outputs = tuple(tokens.names())
+            outputs = tuple(tokens.names()) if tokens.peek("name") else ()
         else:
             layers.append(_parse_layer(tokens))
         tokens.end()
@@ -92,9 +93,10 @@ def _print_layer(layer: Layer) -> str:
         attrs.append(f"block={layer.block}")
     if layer.origin != layer.name:
         attrs.append(f"origin={json.dumps(layer.origin)}")
+    op = layer.op if _WORD.fullmatch(layer.op) else json.dumps(layer.op)
     return (
         ", ".join(_ref(t.name) for t in layer.outputs)
-        + f" = {layer.op}(" + ", ".join(_ref(name) for name in layer.inputs) + ")"
+        + f" = {op}(" + ", ".join(_ref(name) for name in layer.inputs) + ")"
         + (" {" + ", ".join(attrs) + "}" if attrs else "")
         + " : " + ", ".join(_print_type(t) for t in layer.outputs)
     )  # fmt: skip
@@ -163,7 +165,7 @@ class _Tokens:
 def _parse_layer(tokens: _Tokens) -> Layer:
     made = tokens.names()
     tokens.expect("mark", "=")
-    op = tokens.expect("word")
+    op = tokens.expect("string" if tokens.peek("string") else "word")
     tokens.expect("mark", "(")
     inputs = tokens.names() if tokens.peek("name") else []
     tokens.expect("mark", ")")

@@ -11,7 +11,17 @@ from splitc.link import LINKS, Link, parse_bandwidth, parse_seconds
 
 @pytest.mark.parametrize(
     ("text", "bits"),
-    [("20Mbit", 20e6), ("250 kbit/s", 250e3), ("1Gbps", 1e9), ("2.5MB/s", 20e6), (9e6, 9e6)],
+    [
+        ("20Mbit", 20e6),
+        ("20MBit", 20e6),
+        ("20Bit", 20),
+        ("3Mbps", 3e6),
+        ("3MBps", 24e6),
+        ("250 kbit/s", 250e3),
+        ("1Gbps", 1e9),
+        ("2.5MB/s", 20e6),
+        (9e6, 9e6),
+    ],
 )
 def test_bandwidths_are_read_in_their_units(text: str | float, bits: float) -> None:
     assert parse_bandwidth(text) == bits
@@ -36,7 +46,9 @@ def test_lost_packets_are_sent_again() -> None:
     assert clean.transfer_s(0) == 0
 
 
-@pytest.mark.parametrize("text", ["fast", "-3Mbit", "0", "", "1e400Mbit", "Mbit", "1..5Mbit"])
+@pytest.mark.parametrize(
+    "text", ["fast", "-3Mbit", "0", "", "1e400Mbit", "0.1", "Mbit", "1..5Mbit"]
+)
 def test_a_bad_bandwidth_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="no bandwidth"):
         Link(text)
@@ -50,6 +62,8 @@ def test_a_bad_bandwidth_is_a_usage_error(text: str) -> None:
         ({"loss": 1.0}, "loss rate"),
         ({"loss": float("nan")}, "loss rate"),
         ({"mtu": 40}, "mtu 40"),
+        ({"mtu": 70_000}, "mtu 70000"),
+        ({"rtt": 1e300}, "no duration"),
     ],
 )
 def test_a_figure_out_of_range_is_a_usage_error(figures: dict[str, float], why: str) -> None:

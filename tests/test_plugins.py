@@ -83,6 +83,9 @@ def test_a_board_of_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
         ("cores = 4", 'cores = "four"', "cores"),
         ("cores = 4", "kores = 4", "kores"),
         ("cores = 4", "cores = ", "cannot read"),
+        ("cores = 4", "cores = 0", "cores"),
+        ("clock_hz = 1800000000.0", "clock_hz = nan", "clock_hz"),
+        ("layer_overhead_s = 4e-05", "layer_overhead_s = -1.0", "layer_overhead_s"),
     ],
 )
 def test_a_malformed_board_file_is_a_usage_error(

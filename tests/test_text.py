@@ -33,10 +33,12 @@ def test_a_graph_survives_printing_and_parsing(graph: LayerGraph, data: st.DataO
     assert parse_graph(print_graph(given_graph)) == given_graph
 
 
-@given(NAMES, NAMES)
-def test_any_name_can_be_printed_and_parsed(layer_name: str, tensor_name: str) -> None:
-    layer = Layer(layer_name, "input", (), (Tensor(tensor_name, (1, None), "int8"),))
-    graph = LayerGraph((layer,), (tensor_name,))
+@given(NAMES, NAMES, NAMES, st.booleans())
+def test_any_name_and_op_can_be_printed_and_parsed(
+    layer_name: str, tensor_name: str, op: str, result: bool
+) -> None:
+    layer = Layer(layer_name, op, (), (Tensor(tensor_name, (1, None), "int8"),))
+    graph = LayerGraph((layer,), (tensor_name,) if result else ())
     assert parse_graph(print_graph(graph)) == graph
 
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from splitc.board import load_board
-from splitc.cost import BoardCost, Costs, Objective
+from splitc.cost import BoardCost, Costs
 from splitc.errors import PassError
 from splitc.link import Link
 from splitc.model import Model
@@ -51,7 +51,7 @@ class FindMinCut(Pass):
     bandwidth: str = "18.88Mbit"
     rtt: str = "5ms"
     loss_rate: float = 0.0
-    objective: Objective = "latency"
+    objective: Literal["latency", "energy"] = "latency"
 
     def apply(self, model: M) -> M:
         """The model with its cut set."""

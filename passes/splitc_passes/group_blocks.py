@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, Literal, TypeVar
 
 from splitc.errors import PassError
@@ -57,10 +58,17 @@ class GroupBlocks(Pass):
         return model.with_graph(graph.with_layers(layers))
 
     def ensures(self, before: Model, after: Model) -> None:
-        """No edge passes by the end of a block, and blocks count up from 0."""
-        blocks = [layer.block for layer in after.graph.layers]
-        if None in blocks or blocks != sorted(blocks, key=lambda b: -1 if b is None else b):
-            raise PassError("blocks do not count up along the layers")
+        """Blocks count up along the layers, and no edge passes by the end of one."""
+        layers = after.graph.layers
+        ends: list[int] = []
+        for i, (layer, follower) in enumerate(pairwise(layers)):
+            step = -1 if None in (layer.block, follower.block) else follower.block - layer.block
+            if step not in (0, 1):
+                raise PassError("blocks do not count up", at=f"layer '{follower.name}'")
+            ends += [i] * step
+        passed_by = set(ends) - set(after.graph.dominators)
+        if passed_by:
+            raise PassError("an edge passes by a block's end", at=layers[min(passed_by)].name)
 
 
 def block_ends(graph: LayerGraph, rule: Rule) -> frozenset[int]:

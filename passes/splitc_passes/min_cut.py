@@ -64,22 +64,30 @@ class MinCut:
             value = _narrow_price(weights, cut, head_sum, tail_sum)
             if (cut.is_proper or not self.proper) and value is not None:
                 best = min(best or (value, cut), (value, cut), key=lambda found: found[0])
-        flow, solved = (best[0] if best else 0), 0
+        flow: int | None = None
+        solved, bounds = 0, [best[0]] if best else []
         for start, stop in graph.stretches:
             fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop] + weights.crossing
             cheap = sum(min(weights.head[i], weights.tail[i]) for i in range(start, stop))
             if best is not None and fixed + cheap >= best[0]:
+                bounds.append(fixed + cheap)
                 continue
             solved += 1
             for cut, value in _solve(graph, weights, start, stop, fixed, self.proper):
+                bounds.append(value)
                 if best is None or value < best[0]:
                     best, flow = (value, cut), value
         if best is None:
             raise NoLegalCutError("the model cannot be cut in two")
-        value = price(weights, best[1])
-        if value is None or value != flow:
-            raise SplitcError("min-cut: flow and cut disagree", why=f"{flow} against {value}")
-        return Found(best[1], Certificate("min-cut", value, flow, flow, solved))
+        cut = best[1]
+        value = price(weights, cut)
+        if value is None or value != best[0]:
+            raise SplitcError("min-cut: flow and cut disagree", why=f"{best[0]} against {value}")
+        crossing = tuple(tensor.name for tensor in cut.boundary)
+        return Found(
+            cut,
+            Certificate("min-cut", value, flow, min(bounds), solved, cut.layers, crossing),
+        )
 
 
 def _narrow_price(

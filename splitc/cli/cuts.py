@@ -81,10 +81,8 @@ def _explain(table: CutTable, names: str, *, json: bool) -> None:
     from splitc.cut import Cut
 
     graph = table.costs.graph
-    wanted = [names] if names in graph.index else [part.strip() for part in names.split(",")]
-    cut = Cut.after(graph, wanted)
-    reason = next((r.rejected for r in table.rows if r.cut == cut), cut.why_not())
-    cost = table.costs.of(cut)
+    row = table.row(Cut.named(graph, names))
+    cut, cost, reason = row.cut, row.cost, row.rejected
     if json:
         show.print_json(
             {

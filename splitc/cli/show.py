@@ -167,7 +167,9 @@ def table_object(table: CutTable) -> dict[str, Any]:
             "cut_value": certificate.cut_value,
             "flow_value": certificate.flow_value,
             "lower_bound": certificate.lower_bound,
-            "segments": certificate.segments,
+            "stretches": certificate.stretches,
+            "head": list(certificate.head),
+            "boundary": list(certificate.boundary),
         },
         "cuts": [row_object(row, table.value(row)) for row in table.rows],
     }

@@ -25,6 +25,7 @@ from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
 from splitc.frontend.onnx_read import (
     check_budget,
+    check_names,
     check_weights,
     digest_of,
     over_budget,
@@ -219,6 +220,7 @@ def load_onnx(
         if isinstance(source, ModelProto):
             given = ModelProto()
             given.CopyFrom(source)
+            check_names(given)
             refuse_external(given)
             check_budget(given, max_bytes)
             digest = digest_of(given)

@@ -26,7 +26,7 @@ _PER_OUTPUT: dict[str, int] = {
     # maximum, subtract, exponential, sum, divide
     "Softmax": 5, "LogSoftmax": 5,
     "Sigmoid": 3, "HardSigmoid": 3, "HardSwish": 4, "Gelu": 5, "Mish": 4, "Softplus": 3,
-    "LeakyRelu": 2, "PRelu": 2, "Elu": 3, "Clip": 2, "Mean": 1,
+    "LeakyRelu": 2, "PRelu": 2, "Elu": 3, "Clip": 2,
     "QuantizeLinear": 3, "DequantizeLinear": 2,
 }  # fmt: skip
 
@@ -50,6 +50,8 @@ def flops(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
         tensors: Shapes of what it reads and makes; missing or unknown ones count 0.
     """
     shapes = _Shapes(node, tensors)
+    if node.domain not in ("", "ai.onnx"):  # it may be called Conv and be something else
+        return shapes.made
     rule = _RULES.get(node.op_type)
     if rule is not None:
         return rule(node, shapes)
@@ -63,8 +65,8 @@ def flops(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
         return 0
     if kind == "control":
         return _body_flops(node, tensors)
-    if kind == "elementwise" and node.op_type in ("Sum", "Max", "Min"):
-        return made * max(len(node.input) - 1, 0)
+    if node.op_type in ("Sum", "Max", "Min", "Mean"):
+        return made * (len(node.input) - (node.op_type != "Mean"))
     return made if kind == "elementwise" else 0
 
 
@@ -111,13 +113,23 @@ def _matmul(node: NodeProto, shapes: _Shapes) -> int:
 
 
 def _einsum(node: NodeProto, shapes: _Shapes) -> int:
-    equation = attributes(node).get("equation", b"").decode().replace(" ", "")
+    """Per point of the index space: the multiplications, and one addition where any is summed."""
+    equation = attributes(node).get("equation", b"").replace(b" ", b"").decode(errors="replace")
+    left, arrow, right = equation.partition("->")
     extents: dict[str, int] = {}
-    for k, term in enumerate(equation.split("->")[0].split(",")):
-        if "." in term:
-            return 2 * shapes.made
-        extents.update(zip(term, shapes.input(k), strict=False))
-    return 2 * math.prod(extents.values())
+    terms = left.split(",")
+    for k, term in enumerate(terms):
+        shape = shapes.input(k)
+        dots = len(shape) - len(term.replace("...", ""))
+        # Digits stand for the axes under an ellipsis, counted from the right: they broadcast.
+        hidden = "".join(chr(ord("0") + i) for i in reversed(range(dots)))
+        for index, extent in zip(term.replace("...", hidden), shape, strict=False):
+            extents[index] = max(extent, extents.get(index, 0))
+    letters = {index for index in extents if index.isalpha()}
+    if not arrow:  # the result keeps the indices that stand once
+        right = "".join(index for index in letters if left.count(index) == 1)
+    summed = bool(letters - set(right))
+    return math.prod(extents.values()) * (len(terms) - 1 + summed)
 
 
 def _pool(node: NodeProto, shapes: _Shapes) -> int:
@@ -138,17 +150,27 @@ def _recurrent(node: NodeProto, shapes: _Shapes) -> int:
 
 
 def _attention(node: NodeProto, shapes: _Shapes) -> int:
-    query, key, value = shapes.input(0), shapes.input(1), shapes.input(2)
-    if len(query) != 4 or len(key) != 4 or len(value) != 4:
-        return 2 * shapes.made * (key[1] if len(key) > 1 else 1) * 2
-    scores = query[0] * query[1] * query[2] * key[2]
+    """Queries by keys, a softmax over the scores, scores by values."""
+    query, key, value = (_heads(node, shapes, k) for k in range(3))
+    past = (*shapes.input(4), 0, 0, 0)[2]  # batch, heads, length, width; cached keys
+    scores = query[0] * query[1] * query[2] * (key[2] + past)
     return scores * (2 * query[3] + 2 * value[3] + 5)
 
 
+def _heads(node: NodeProto, shapes: _Shapes, k: int) -> Sequence[int]:
+    """Batch, heads, length and width of an operand; three axes hold heads and width in one."""
+    shape = shapes.input(k)
+    if len(shape) == 3:
+        name = "q_num_heads" if k == 0 else "kv_num_heads"
+        heads = max(int(attributes(node).get(name, 1)), 1)
+        return shape[0], heads, shape[1], shape[2] // heads
+    return shape if len(shape) == 4 else (0, 0, 0, 0)
+
+
 def _resize(node: NodeProto, shapes: _Shapes) -> int:
-    mode = attributes(node).get("mode", b"nearest").decode()
+    mode = attributes(node).get("mode", b"nearest")
     moved = sum(a != b for a, b in zip(shapes.input(0), shapes.of(node.output[0]), strict=False))
-    taps = {"linear": 2, "cubic": 4}.get(mode, 0)
+    taps = {b"linear": 2, b"cubic": 4}.get(mode, 0)
     return 2 * shapes.made * int(taps**moved) if taps else 0
 
 
@@ -185,7 +207,7 @@ _RULES: dict[str, Callable[[NodeProto, _Shapes], int]] = {
 def kind_of(node: NodeProto, tensors: Mapping[str, Tensor]) -> str:
     """The cost kind of a node: convolutions are told apart by their form."""
     kind = KIND_OF_OP.get(node.op_type.lower(), "elementwise")
-    if node.op_type not in _CONVS or len(node.input) < 2:
+    if node.op_type not in _CONVS or node.domain not in ("", "ai.onnx"):
         return kind
     weight = tensors.get(node.input[3 if node.op_type == "QLinearConv" else 1])
     if weight is None or weight.elements is None or len(weight.static_shape) < 3:

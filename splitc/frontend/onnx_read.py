@@ -54,6 +54,7 @@ def read_proto(path: Path, max_bytes: int) -> tuple[ModelProto, str]:
         ) from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise BadModelError(f"{path.name} is no ONNX model", why="it holds no graph")
+    check_names(proto)
     check_budget(proto, max_bytes)
     digest = hashlib.sha256(data)
     for tensor in stored_tensors(proto):
@@ -116,6 +117,42 @@ def subgraphs_of(attribute: AttributeProto) -> list[GraphProto]:
     """The graphs an attribute holds."""
     own = [attribute.g] if attribute.HasField("g") else []
     return [*own, *attribute.graphs]
+
+
+def check_names(proto: ModelProto) -> None:
+    """Refuse names that are no text; protobuf hands those out as bytes, or not at all.
+
+    Raises:
+        BadModelError: One is not UTF-8.
+    """
+    nodes = [node for function in proto.functions for node in function.node]
+    texts: list[str | bytes] = [o.domain for o in proto.opset_import]
+    for function in proto.functions:
+        texts += [function.name, function.domain, *function.input, *function.output]
+        texts += [*function.attribute, *(o.domain for o in function.opset_import)]
+    _graph_texts(proto.graph, texts)
+    for node in nodes:
+        _node_texts(node, texts)
+    if not all(isinstance(text, str) for text in texts):
+        raise BadModelError("the model is malformed", why="a name in it is not UTF-8")
+
+
+def _graph_texts(graph: GraphProto, texts: list[str | bytes]) -> None:
+    texts.append(graph.name)
+    texts += [tensor.name for tensor in graph.initializer]
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        texts.append(value.name)
+        texts += [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+    for node in graph.node:
+        _node_texts(node, texts)
+
+
+def _node_texts(node: NodeProto, texts: list[str | bytes]) -> None:
+    texts += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]
+    for attribute in node.attribute:
+        texts += [attribute.name, attribute.ref_attr_name, attribute.t.name]
+        for graph in subgraphs_of(attribute):
+            _graph_texts(graph, texts)
 
 
 def tensor_bytes(tensor: TensorProto) -> int:

@@ -159,11 +159,17 @@ def _call(command: list[str], part: PartManifest, timeout_s: float | None) -> di
         )
     except subprocess.TimeoutExpired as error:
         raise DeviceError(f"the {part.part} took over {timeout_s:g} s") from error
+    except PermissionError as error:
+        hint = f"chmod +x {command[0]}"
+        raise ToolchainError(f"may not start the {part.part}", hint=hint) from error
     except OSError as error:
         why = f"built for {part.isa}, this machine is {host_isa()}"
         raise ToolchainError(f"cannot start the {part.part}", why=why) from error
     if done.returncode == 0:
-        return json.loads(done.stdout)
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            raise ToolchainError(f"the {part.part}'s runner gave no report") from error
     lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
     why = lines[-1].removeprefix("splitc-run: ")
     kind: dict[int, type[SplitcError]] = {2: BadBundleError, 3: BadBundleError, 6: ToolchainError}

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from onnx import GraphProto, NodeProto
 
 from splitc.backend import Built, Unsupported
 from splitc.board import Board
@@ -24,12 +27,12 @@ class TvmBackend:
         """Layers whose operator TVM's front end does not know, or knows in part."""
         known = adapter.converted_ops()
         found: list[Unsupported] = []
-        for node in model.proto.graph.node:
+        for layer, node in _nodes(model.proto.graph):
             if node.domain not in ("", "ai.onnx"):
                 why = f"operator of the domain '{node.domain}'"
-                found.append(Unsupported(node.name, node.op_type, why))
+                found.append(Unsupported(layer, node.op_type, why))
             elif node.op_type not in known:
-                found.append(Unsupported(node.name, node.op_type, "TVM has no converter for it"))
+                found.append(Unsupported(layer, node.op_type, "TVM has no converter for it"))
         return found
 
     def lower(self, model: OnnxModel) -> adapter.Module:
@@ -65,3 +68,13 @@ class TvmBackend:
             schedule=schedules.NAME,
             caveat=schedules.CAVEAT,
         )
+
+
+def _nodes(graph: GraphProto, layer: str = "") -> Iterator[tuple[str, NodeProto]]:
+    """Every node, those in the bodies of control flow too, and the layer it belongs to."""
+    for node in graph.node:
+        owner = layer or node.name
+        yield owner, node
+        for attribute in node.attribute:
+            for body in ([attribute.g] if attribute.HasField("g") else []) + [*attribute.graphs]:
+                yield from _nodes(body, owner)

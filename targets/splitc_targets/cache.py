@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from splitc.errors import ToolchainError
+
 
 def cache_dir() -> Path:
     """`SPLITC_CACHE_DIR`, or `splitc` in the user's cache folder."""
@@ -23,12 +25,23 @@ def cached(key: str, make: Callable[[Path], None]) -> Path:
 
     Filled beside and renamed, so that a folder that exists is complete, also with
     several processes at once.
+
+    Raises:
+        ToolchainError: The cache folder cannot be written.
     """
     folder = cache_dir() / key
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    except OSError as error:
+        raise ToolchainError(
+            "the cache folder cannot be written",
+            at=str(folder.parent),
+            why=error.strerror or "",
+            hint="name another in SPLITC_CACHE_DIR",
+        ) from error
     try:
         make(beside)
         try:

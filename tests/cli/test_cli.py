@@ -77,7 +77,7 @@ def test_cuts_ranks_every_cut_with_its_prices(small_onnx: Path, capsys: Capture)
     assert totals == sorted(totals)
     assert got["best"] == got["cuts"][0]["cut"]
     certificate = got["certificate"]
-    assert certificate["cut_value"] == certificate["flow_value"]
+    assert certificate["cut_value"] == certificate["lower_bound"]
     assert got["figures"].startswith("predicted from board file rpi4")
 
 

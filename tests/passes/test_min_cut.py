@@ -49,7 +49,11 @@ def test_the_cut_costs_what_the_best_of_all_downsets_costs(
         return
     found = MinCut().find(graph, weights)
     assert price(weights, found.cut) == expected
-    assert found.certificate.cut_value == found.certificate.flow_value == expected
+    certificate = found.certificate
+    assert certificate.cut_value == certificate.lower_bound == expected
+    assert certificate.flow_value in (None, expected)
+    assert Cut.after(graph, certificate.head) == found.cut
+    assert certificate.boundary == tuple(t.name for t in found.cut.boundary)
     assert found.cut.is_proper
 
 
