@@ -17,6 +17,7 @@ tr.base{color:#666}tr.no{color:#999}th{border-bottom:1px solid #888}svg{width:10
 text{font:11px system-ui,sans-serif;fill:#333}
 """.strip()
 _BARS = 16
+_TOTALS = {"latency": "total (ms)", "throughput": "period (ms)", "energy": "energy (mJ)"}
 
 
 def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None:
@@ -29,8 +30,8 @@ def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None
             f"<p>Times are {escape(table.costs.label)}. Link: {escape(str(table.costs.link))}.</p>",
             _chart([table.device, table.server, *_around(table, chosen)], chosen),
             "<table><tr><th>cut after</th><th>crosses (bytes)</th><th>head (ms)</th>"
-            "<th>link (ms)</th><th>tail (ms)</th><th>total (ms)</th></tr>",
-            *(_line(row, chosen) for row in rows),
+            f"<th>link (ms)</th><th>tail (ms)</th><th>{_TOTALS[table.objective]}</th></tr>",
+            *(_line(table, row, chosen) for row in rows),
             "</table>",
         ]
     )
@@ -67,11 +68,11 @@ def _short(row: CutRow) -> str:
     )
 
 
-def _line(row: CutRow, chosen: CutRow) -> str:
+def _line(table: CutTable, row: CutRow, chosen: CutRow) -> str:
     kind = "base" if row.kind in ("device", "server") else "no" if row.rejected else ""
     kind = "chosen" if row.cut == chosen.cut else kind
     cost = row.cost
-    cells = (cost.head_s, cost.link_s, cost.tail_s, cost.latency_s)
+    cells = (cost.head_s, cost.link_s, cost.tail_s, table.value(row))
     title = f' title="{escape(row.rejected)}"' if row.rejected else ""
     return (
         f'<tr class="{kind}"{title}><td>{escape(_short(row))}</td><td>{cost.boundary_bytes:,}</td>'

@@ -195,9 +195,72 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(manifest), "utf-8")
 
 
+def rehash(bundle: Bundle) -> None:
+    """Make the manifest agree with the files again, as an attacker would."""
+    digests = tree(bundle.path)
+    entries = {
+        name: {"bytes": (bundle.path / name).stat().st_size, "sha256": digest}
+        for name, digest in digests.items()
+        if name != MANIFEST
+    }
+    edit(bundle.path, lambda m: m.update(files=entries))
+
+
+def outside_runner(bundle: Bundle) -> None:
+    edit(bundle.path / "golden" / "head", lambda m: m.update(runner="../../evil.sh"))
+    rehash(bundle)
+
+
+def unlisted_model(bundle: Bundle) -> None:
+    edit(bundle.path / "tail", lambda m: m.update(model="manifest.json"))
+    rehash(bundle)
+
+
+def other_twin(bundle: Bundle) -> None:
+    edit(bundle.path / "golden" / "head", lambda m: m.update(schedule="another"))
+    rehash(bundle)
+
+
+def no_results(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["source"].update(outputs=[]))
+
+
+def renamed_result(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["source"]["outputs"][0].update(name="z"))
+
+
+def junk_golden(bundle: Bundle) -> None:
+    (bundle.path / "golden" / "inputs" / "0.npy").write_bytes(b"junk")
+    rehash(bundle)
+
+
+def huge_golden(bundle: Bundle) -> None:
+    path = bundle.path / "golden" / "outputs" / "0.npy"
+    text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 99999999999), }"
+    header = text.ljust(117).encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    rehash(bundle)
+
+
+def pipe_for_manifest(bundle: Bundle) -> None:
+    (bundle.path / MANIFEST).unlink()
+    os.mkfifo(bundle.path / MANIFEST)
+
+
+def deep_manifest(bundle: Bundle) -> None:
+    (bundle.path / MANIFEST).write_text('{"schema": ' + "[" * 100_000, "utf-8")
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
+        (outside_runner, "the part names '../../evil.sh'"),
+        (unlisted_model, "the part names 'manifest.json'"),
+        (other_twin, "disagree about their schedule"),
+        (no_results, "no results"),
+        (renamed_result, "disagree about 'z'"),
+        (pipe_for_manifest, "no plain file"),
+        (deep_manifest, "malformed"),
         (flip, "'head/model.so' was altered"),
         (remove, "'golden/outputs/0.npy' is missing"),
         (add, "'tail/extra.so' is not in the manifest"),
@@ -219,6 +282,96 @@ def test_a_damaged_bundle_is_refused_before_any_code_is_loaded(
     with pytest.raises(BadBundleError, match=why) as caught:
         Bundle.open(bundle.path).verify()
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("damage", [junk_golden, huge_golden])
+def test_golden_vectors_that_do_not_fit_are_refused(
+    bundle: Bundle, damage: Callable[[Bundle], None]
+) -> None:
+    damage(bundle)
+    with pytest.raises(BadBundleError, match="does not fit its contract"):
+        Bundle.open(bundle.path).verify()
+
+
+def test_a_bundle_cannot_ask_for_a_looser_tolerance(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m.update(tolerance=1e9))
+    assert Bundle.open(bundle.path).verify().tolerance == 1e-3
+
+
+def test_a_wrong_crossing_tensor_fails_verification(bundle: Bundle) -> None:
+    path = bundle.path / "golden" / "boundary" / "0.npy"
+    np.save(path, np.load(path) + np.float32(99))
+    rehash(bundle)
+    found = Bundle.open(bundle.path).verify()
+    assert not found.passed
+    assert found.worst.name == "a1"
+
+
+def test_a_packed_bundle_holds_nothing_from_outside(bundle: Bundle, tmp_path: Path) -> None:
+    edit(bundle.path, lambda m: m["files"].update({"../../secret": m["files"]["report.html"]}))
+    with pytest.raises(BadBundleError, match="is missing"):
+        Bundle.open(bundle.path).pack(tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_a_folder_with_a_foreign_manifest_is_kept(small_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("{}", "utf-8")
+    (tmp_path / "thesis.txt").write_text("precious", "utf-8")
+    with pytest.raises(OutputError, match="cannot write"):
+        splitc.compile(small_onnx, emit="onnx", output=tmp_path)
+    assert (tmp_path / "thesis.txt").is_file()
+
+
+def test_a_bundle_with_files_of_ones_own_is_kept(small_onnx: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.splitc"
+    splitc.compile(small_onnx, emit="onnx", output=target)
+    (target / "notes.txt").write_text("mine", "utf-8")
+    with pytest.raises(OutputError, match="cannot write"):
+        splitc.compile(small_onnx, emit="onnx", output=target)
+    assert (target / "notes.txt").is_file()
+
+
+def test_a_graphs_name_never_leads_out_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    proto = small_network()
+    proto.graph.name = "../escape"
+    bundle = splitc.compile(splitc.load(proto), emit="onnx")
+    assert bundle.path.resolve().parent == tmp_path / "here"
+
+
+def test_other_samples_of_one_input_than_of_another_are_a_usage_error(two_headed: Bundle) -> None:
+    feed = {"a": np.zeros((3, 2, 4), np.float32), "b": np.zeros((5, 2, 4), np.float32)}
+    with pytest.raises(UsageError, match="different numbers of samples"):
+        two_headed.run(feed)
+    with pytest.raises(UsageError, match="no input 'c'"):
+        two_headed.run({**{k: v[0] for k, v in feed.items()}, "c": feed["a"]})
+
+
+def test_the_split_digest_tells_shapes_apart(tmp_path: Path) -> None:
+    proto = small_network()
+    for k in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[k].dim_param = f"d{k}"
+    del proto.graph.value_info[:]
+    digests = {
+        splitc.compile(
+            splitc.load(proto, inputs={"x": (1, 3, size, size)}),
+            cut="stem", emit="onnx", output=tmp_path / f"{size}.splitc",
+        ).manifest.split
+        for size in (12, 24)
+    }  # fmt: skip
+    assert len(digests) == 2
+
+
+def test_the_onnx_parts_are_named_head_and_tail(small_onnx: Path, tmp_path: Path) -> None:
+    bundle = splitc.compile(small_onnx, cut="pool", emit="onnx", output=tmp_path / "o.splitc")
+    assert (bundle.path / "head" / "head.onnx").is_file()
+    assert (bundle.path / "tail" / "tail.onnx").is_file()
+    assert bundle.verify().head_ran == "onnxruntime on this machine"
+    with pytest.raises(UsageError, match="no code to emulate"):
+        bundle.verify(emulate=True)
 
 
 def test_the_head_of_one_model_with_the_tail_of_another_is_refused(

@@ -121,6 +121,14 @@ def test_all_cuts_are_all_proper_downsets(graph: LayerGraph) -> None:
     assert all_cuts(graph, 0) is None or not found
 
 
+def test_a_round_trip_delays_results_but_holds_up_no_pipeline() -> None:
+    graph = parse_graph(CHAIN)
+    near, far = (costs_of(graph, Link("940Mbit", rtt=rtt)) for rtt in ("1ms", "500ms"))
+    cut = Cut.after(graph, ["b"])
+    assert far.of(cut).latency_s == pytest.approx(near.of(cut).latency_s + 0.499)
+    assert far.of(cut).period_s == near.of(cut).period_s
+
+
 def test_baselines_are_priced_like_cuts() -> None:
     table = find_cuts(parse_graph(CHAIN), head="rpi4", tail="x86-64-v3", link=LINK)
     assert table.device.cost.link_s == 0

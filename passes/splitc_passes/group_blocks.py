@@ -60,13 +60,12 @@ class GroupBlocks(Pass):
     def ensures(self, before: Model, after: Model) -> None:
         """Blocks count up along the layers, and no edge passes by the end of one."""
         layers = after.graph.layers
-        ends: list[int] = []
-        for i, (layer, follower) in enumerate(pairwise(layers)):
-            step = -1 if None in (layer.block, follower.block) else follower.block - layer.block
-            if step not in (0, 1):
-                raise PassError("blocks do not count up", at=f"layer '{follower.name}'")
-            ends += [i] * step
-        passed_by = set(ends) - set(after.graph.dominators)
+        blocks = [-1 if layer.block is None else layer.block for layer in layers]
+        steps = [after - before for before, after in pairwise(blocks)]
+        if blocks[:1] != [0] or not set(steps) <= {0, 1}:
+            raise PassError("blocks do not count up from 0")
+        ends = {i for i, step in enumerate(steps) if step}
+        passed_by = ends - set(after.graph.dominators)
         if passed_by:
             raise PassError("an edge passes by a block's end", at=layers[min(passed_by)].name)
 

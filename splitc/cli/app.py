@@ -72,8 +72,14 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"cannot read {CONFIG}", why=str(error)) from error
     command: Any = typer.main.get_command(app)
-    options: dict[str, set[str]] = {
-        name: {p.name for p in sub.params if p.name} for name, sub in command.commands.items()
+    options: dict[str, dict[str, str]] = {
+        name: {
+            _key(flag.lstrip("-")): p.name
+            for p in sub.params
+            for flag in (*p.opts, *p.secondary_opts)
+            if flag.startswith("--")
+        }
+        for name, sub in command.commands.items()
     }
     tables: dict[str, dict[str, Any]] = {k: v for k, v in data.items() if isinstance(v, dict)}
     common = {_key(k): v for k, v in data.items() if k not in tables}
@@ -82,7 +88,7 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
         if key not in everywhere:
             raise UsageError(f"{CONFIG}: unknown option '{key}'", hint=nearest(key, everywhere))
     merged = {
-        verb: {key: value for key, value in common.items() if key in known}
+        verb: {known[key]: value for key, value in common.items() if key in known}
         for verb, known in options.items()
     }
     for verb, table in tables.items():
@@ -92,7 +98,7 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
             if _key(key) not in options[verb]:
                 hint = nearest(_key(key), options[verb])
                 raise UsageError(f"{CONFIG}: [{verb}] has no option '{key}'", hint=hint)
-            merged[verb][_key(key)] = value
+            merged[verb][options[verb][_key(key)]] = value
     return merged
 
 
@@ -147,10 +153,12 @@ def report_error(error: SplitcError, *, as_json: bool) -> int:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble((f"{error.kind}: ", "bold red"), error.what))
+    from splitc.cli.show import plain
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console.print(Text.assemble((f"{error.kind}: ", "bold red"), plain(error.what)))
     for label, text in (("at", error.at), ("why", error.why), ("hint", error.hint)):
         if text:
             style = "green" if label == "hint" else "dim"
-            console.print(Text.assemble((f"{label:>6}: ", style), text))
+            console.print(Text.assemble((f"{label:>6}: ", style), plain(text)))
     return error.exit_code

@@ -94,15 +94,15 @@ def compile_(
         return
     console = show.out()
     for note in notes:
-        show.err().print(f"note: {note}", markup=False)
+        show.err().print(f"note: {note}")
     for name, what in (("head", job.head.title), ("tail", job.tail.title)):
         size = show.short_bytes(_size(bundle.path / name))
-        console.print(f"wrote {bundle.path / name}/  {size} for {what}", markup=False)
+        console.print(f"wrote {bundle.path / name}/  {size} for {what}")
     if packed:
-        console.print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}", markup=False)
+        console.print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}")
     if not quiet:
         verb = "verify" if runtime == "bundle" else "inspect"
-        console.print(f"\nNext: splitc {verb} {bundle.path}", markup=False)
+        console.print(f"\nNext: splitc {verb} {bundle.path}")
 
 
 def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:

@@ -58,6 +58,8 @@ def cuts(
         return
     if json:
         show.print_json(show.table_object(table))
+        if not table.usable:
+            raise typer.Exit(5)
         return
     rows = list(table.rows if show_all else table.usable[:_ROWS])
     console = show.out()
@@ -69,7 +71,7 @@ def cuts(
     if show_all:
         for row in table.rows:
             if row.rejected:
-                console.print(f"not usable: {row.cut.name}: {row.rejected}", markup=False)
+                console.print(show.plain(f"not usable: {row.cut.name}: {row.rejected}"))
     elif len(table.rows) > len(rows):
         console.print(f"{len(table.rows) - len(rows)} more with --all.", style="dim")
     best = table.best
@@ -100,9 +102,9 @@ def _explain(table: CutTable, names: str, *, json: bool) -> None:
         return
     console = show.out()
     state = "can be used" if reason is None else f"cannot be used: {reason}"
-    console.print(f"cut after {cut.name}: {state}", markup=False)
+    console.print(f"cut after {cut.name}: {state}")
     made = len(cut.head) - graph.input_count
-    console.print(f"  head {made} layers, tail {len(cut.tail)}", markup=False)
+    console.print(f"  head {made} layers, tail {len(cut.tail)}")
     for tensor in cut.boundary:
         producer = graph.layers[graph.producer[tensor.name]]
         reader = graph.layers[next(i for i in graph.readers[tensor.name] if not cut.holds(i))]
@@ -111,7 +113,7 @@ def _explain(table: CutTable, names: str, *, json: bool) -> None:
             f"  crosses: {tensor.name}  {size}, from {producer.name} to {reader.name}", markup=False
         )
     if len(cut.boundary) > 1:
-        console.print("  several tensors cross because edges go round the last layer", markup=False)
+        console.print("  several tensors cross because edges go round the last layer")
     rank = next((k for k, r in enumerate(table.usable, start=1) if r.cut == cut), None)
     place = f"rank {rank} of {len(table.usable)}" if rank else "not in the ranking"
-    console.print(f"  {show.milliseconds(cost.latency_s)} ms predicted, {place}", markup=False)
+    console.print(f"  {show.milliseconds(cost.latency_s)} ms predicted, {place}")

@@ -10,6 +10,8 @@ from splitc.cli import options as o
 
 def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
     """Check what this machine has and lacks; exit status 6 if compiling would fail."""
+    from rich.text import Text
+
     from splitc.cli import show
     from splitc.doctor import diagnose
 
@@ -31,12 +33,10 @@ def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
         for check in found:
             if check.ok and quiet:
                 continue
-            mark = (
-                "[green]ok[/]     "
-                if check.ok
-                else ("[red]missing[/]" if check.needed else "[yellow]absent[/] ")
-            )
-            console.print(f"{mark} {check.name:16} {check.found or check.hint}")
+            mark = "ok" if check.ok else "missing" if check.needed else "absent"
+            colour = {"ok": "green", "missing": "red", "absent": "yellow"}[mark]
+            line = f" {check.name:16} {check.found or check.hint}"
+            console.print(Text.assemble((f"{mark:7}", colour), line))
         console.print("ready to compile" if not broken else "not ready to compile", style="bold")
     if broken:
         raise typer.Exit(6)

@@ -84,7 +84,6 @@ def _model_json(model: OnnxModel) -> None:
 
 def _model_table(model: OnnxModel, *, quiet: bool) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from splitc.cli import show
 
@@ -101,7 +100,7 @@ def _model_table(model: OnnxModel, *, quiet: bool) -> None:
         shape = "x".join("?" if d is None else str(d) for d in first.shape or ()) or "scalar"
         more = f" +{len(layer.outputs) - 1}" if len(layer.outputs) > 1 else ""
         view.add_row(
-            str(layer.block), Text(layer.name), layer.op, shape + more,
+            str(layer.block), show.plain(layer.name), show.plain(layer.op), shape + more,
             show.short_bytes(layer.param_bytes) if layer.param_bytes else "",
             f"{layer.flops / 1e6:,.1f}" if layer.flops else "",
         )  # fmt: skip
@@ -154,4 +153,4 @@ def _bundle(path: str, *, json: bool) -> None:
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
     lines.append(f"  tools    {tools}")
     for line in lines:
-        console.print(line, markup=False)
+        console.print(show.plain(line))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import typer
+
 from splitc.cli import options as o
 
 
@@ -16,7 +18,7 @@ def ops(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """List MODEL's operators and name the layers that cannot be compiled."""
+    """List MODEL's operators; name those that cannot be compiled, exit status 4 if any."""
     from splitc.cli import show
     from splitc.plugins import find
 
@@ -31,6 +33,8 @@ def ops(
                 "compiles": not missing,
             }
         )
+        if missing:
+            raise typer.Exit(4)
         return
     from rich.table import Table
 
@@ -40,10 +44,12 @@ def ops(
     view.add_column("layers", justify="right")
     view.add_column("")
     for op, number in sorted(count.items(), key=lambda item: (-item[1], item[0])):
-        view.add_row(op, str(number), "[red]not supported[/]" if refused[op] else "")
+        view.add_row(show.plain(op), str(number), "not supported" if refused[op] else "")
     console = show.out()
     console.print(view)
     for one in missing:
-        console.print(f"not supported: layer '{one.layer}' ({one.op}): {one.why}", markup=False)
+        console.print(show.plain(f"not supported: layer '{one.layer}' ({one.op}): {one.why}"))
     if missing and not quiet:
         console.print("--emit onnx splits it for another runtime.", style="dim")
+    if missing:
+        raise typer.Exit(4)

@@ -39,7 +39,8 @@ Simplify = Annotated[
 MaxBytes = Annotated[
     str,
     typer.Option(
-        "--max-bytes", metavar="SIZE", rich_help_panel=MODEL,
+        "--max-bytes", envvar="SPLITC_MAX_BYTES",
+        metavar="SIZE", rich_help_panel=MODEL,
         help="Refuse models with more weights, or a larger tensor.",
     ),
 ]  # fmt: skip
@@ -85,17 +86,20 @@ ObjectiveName = Annotated[
 ]  # fmt: skip
 MaxHeadMemory = Annotated[
     str | None,
-    typer.Option("--max-head-memory", metavar="SIZE", rich_help_panel=WANT,
+    typer.Option("--max-head-memory", envvar="SPLITC_MAX_HEAD_MEMORY",
+        metavar="SIZE", rich_help_panel=WANT,
                  help="Weights and live activations on the device, like 64MB."),
 ]  # fmt: skip
 MaxHeadMs = Annotated[
     float | None,
-    typer.Option("--max-head-ms", metavar="MS", rich_help_panel=WANT,
+    typer.Option("--max-head-ms", envvar="SPLITC_MAX_HEAD_MS",
+        metavar="MS", rich_help_panel=WANT,
                  help="Time of the head on the device."),
 ]  # fmt: skip
 MinDepth = Annotated[
     int,
-    typer.Option("--min-depth", metavar="LAYERS", rich_help_panel=WANT,
+    typer.Option("--min-depth", envvar="SPLITC_MIN_DEPTH",
+        metavar="LAYERS", rich_help_panel=WANT,
                  help="Layers that must stay on the device at least."),
 ]  # fmt: skip
 
@@ -144,7 +148,7 @@ def parse_bytes(text: str) -> int:
         UsageError: It is no size, or not above zero.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", text)
-    if match is None or float(match[1]) <= 0:
+    if match is None or len(text) > 30 or float(match[1]) <= 0:
         raise UsageError(f"'{text}' is no size", hint="write it like 64MB or 8GiB")
     power = " KMGT".index(match[2].upper() or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)

@@ -34,12 +34,14 @@ def passes(
             }
         )
         return
+    from rich.text import Text
+
     console = show.out()
     for one, cls in found.items():
         if name:
             console.print(_spec(cls), markup=False)
             continue
-        console.print(f"[bold]{one}[/]  {_spec(cls).splitlines()[0]}")
+        console.print(Text.assemble((one, "bold"), "  " + _spec(cls).splitlines()[0]))
         for option in _options(cls):
             console.print(f"    {option['name']}={option['default']}", style="dim", markup=False)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,22 +21,38 @@ if TYPE_CHECKING:
 
     from splitc.search import CutRow, CutTable
 
+TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
 BASELINES = {"device": "all on the device", "server": "all on the server"}
 
 
 def out() -> Console:
     """Standard output; as wide as the terminal, never cut short in a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def err() -> Console:
     """Standard error, for progress and hints."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One object on standard output."""
-    print(json.dumps(value, indent=2))
+    """One object on standard output; a figure that is no number becomes null."""
+    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_finite(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def plain(text: str) -> Text:
+    """Text out of a model or a bundle, which may hold what a terminal would obey."""
+    return Text("".join(c if c.isprintable() else "�" for c in text))
 
 
 @contextmanager
@@ -77,10 +94,9 @@ def milliseconds(seconds: float) -> str:
 
 def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Table:
     """The cut table with its two baselines; ▸ marks the chosen row, ✗ what cannot be used."""
-    energy = table.objective == "energy"
     crosses_width = 11 if any(row.kind == "multi" for row in rows) else 8
     columns = {"op": 11, "crosses": crosses_width, "head ms": 8, "link ms": 8, "tail ms": 8}
-    columns["mJ" if energy else "total ms"] = 8
+    columns[TOTALS[table.objective]] = 9
     name_width = max(9, out().width - 2 - sum(width + 1 for width in columns.values()) - 1)
     names = [BASELINES["device"], *(row.cut.name for row in rows)]
     view = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -96,13 +112,12 @@ def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Tab
         cost = row.cost
         here = chosen is not None and row.cut == chosen.cut
         crosses = short_bytes(cost.boundary_bytes) if row.kind != "device" else "–"
-        total = table.value(row) if energy else cost.latency_s
         view.add_row(
             "▸" if here else "✗" if row.rejected else "",
-            Text(BASELINES.get(row.kind, row.cut.name)),
-            _op(row),
+            plain(BASELINES.get(row.kind, row.cut.name)),
+            plain(_op(row)),
             f"{crosses} ×{len(row.cut.boundary)}" if row.kind == "multi" else crosses,
-            *(milliseconds(s) for s in (cost.head_s, cost.link_s, cost.tail_s, total)),
+            *(milliseconds(s) for s in (cost.head_s, cost.link_s, cost.tail_s, table.value(row))),
             style="bold" if here else "dim" if row.kind in BASELINES or row.rejected else "",
         )
     return view
@@ -185,6 +200,8 @@ def advice(table: CutTable, row: CutRow) -> Text:
         return Text(f"The split saves {best - value:.1f} {unit} against all on {side}.")
     side = "on the device" if device <= server else "on the server"
     text = f"No split beats keeping all {side}: this one costs {value - best:.1f} {unit} more."
+    if table.objective != "latency":
+        return Text(text)
     if device <= server:
         text += " A faster link (--link wifi5, --bandwidth 200Mbit) makes splitting pay sooner."
     else:

@@ -49,17 +49,16 @@ def verify(
             console.print(
                 f"{what} {one.name}: relative error {one.relative:.1e}{same}", markup=False
             )
-    console.print(f"head ran as {found.head_ran}", markup=False)
+    console.print(f"head ran as {found.head_ran}")
     console.print(
         f"verified: worst {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}",
         style="bold green",
-        markup=False,
     )
     if quiet:
         return
     if not emulate and found.head_ran.startswith("host build"):
         console.print(f"\nNext: splitc verify {bundle} --emulate   (the real head, under qemu)")
-        console.print(f"  or: scp -r {bundle}/head pi@raspberrypi:", markup=False)
+        console.print(f"  or: scp -r {bundle}/head pi@raspberrypi:")
 
 
 def _difference(one: Any) -> dict[str, Any]:

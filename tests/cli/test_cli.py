@@ -140,10 +140,10 @@ def test_ops_names_the_layers_that_cannot_be_compiled(tmp_path: Path, capsys: Ca
     nodes = [helper.make_node("DeformConv", ["x", "w", "o"], ["y"], "bend")]
     proto = model_of(nodes, {"x": [1, 1, 4, 4]}, ["y"], {"w": w, "o": offsets}, opset=19)
     path = save(proto, tmp_path / "bend.onnx")
-    got = as_json(capsys, ["ops", str(path)])
+    got = as_json(capsys, ["ops", str(path)], code=4)
     assert got["ops"] == {"DeformConv": 1}
     assert got["unsupported"][0]["layer"] == "bend"
-    assert run(["ops", str(path)]) == 0
+    assert run(["ops", str(path)]) == 4
     assert "not supported" in capsys.readouterr().out
 
 
@@ -163,6 +163,17 @@ def test_ops_names_the_layers_that_cannot_be_compiled(tmp_path: Path, capsys: Ca
         (["compile", "MODEL", "--input", "x=1x3"], 2, "write it like x:1x3x224x224"),
         (["compile", "MODEL", "--input", "z:1x3"], 2, "no input 'z'"),
         (["compile", "MODEL", "-o", "/proc/nowhere/x"], 2, "choose another -o"),
+        (["compile", "MODEL", "--cut", ""], 2, "no layer ''"),
+        (["compile", "MODEL", "--cut", "[/b]"], 2, "no layer '[/b]'"),
+        (["compile", "MODEL", "--loss", "nan"], 2, "loss rate"),
+        (["compile", "MODEL", "--rtt", "1e300"], 2, "no duration"),
+        (["compile", "MODEL", "--max-head-ms", "nan"], 2, "must be above zero"),
+        (["compile", "MODEL", "--max-head-ms", "-5"], 2, "must be above zero"),
+        (["compile", "MODEL", "--min-depth", "-3"], 2, "must not be negative"),
+        (["compile", "MODEL", "--seed", "-1"], 2, "seed -1 is negative"),
+        (["compile", "MODEL", "--max-bytes", "9" * 400], 2, "write it like 64MB"),
+        (["compile", "MODEL", "--cut", "block_conv", "--max-head-ms", "1e-6"], 5, "head takes"),
+        (["cuts", "."], 2, "there is no file"),
         (["cuts", "MODEL", "--objective", "speed"], 2, "one of: energy, latency, throughput"),
         (["cuts", "MODEL", "--max-bytes", "100B"], 3, "raise it with --max-bytes"),
         (["cuts", "splitc.py"], 3, "is no ONNX model"),
@@ -195,7 +206,8 @@ def test_an_error_is_an_object_with_json(small_onnx: Path, capsys: Capture) -> N
 def test_flags_override_the_environment_which_overrides_the_file(
     small_onnx: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("splitc.toml").write_text('link = "3g"\n[cuts]\nobjective = "energy"\n', "utf-8")
+    text = 'link = "3g"\n[cuts]\nobjective = "energy"\ninput = ["x:1x3x12x12"]\n'
+    Path("splitc.toml").write_text(text, "utf-8")
 
     def seen(*flags: str) -> tuple[float, str]:
         got = as_json(capsys, ["cuts", str(small_onnx), *flags])
@@ -292,3 +304,43 @@ def test_the_version_is_printed(capsys: Capture) -> None:
 
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"splitc {package.__version__}\n"
+
+
+def test_names_that_a_terminal_or_a_table_would_obey_are_shown_plain(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], "bell\x1b[31mRED"),
+        helper.make_node("Tanh", ["r"], ["y"], "[/b]end[bold]"),
+    ]
+    path = save(model_of(nodes, {"x": [1, 4]}, ["y"]), tmp_path / "a[b].onnx")
+    for arguments in (["inspect", str(path)], ["cuts", str(path)], ["ops", str(path)]):
+        assert run(arguments) == 0
+        out = capsys.readouterr().out
+        assert "\x1b[31m" not in out
+    assert run(["inspect", str(path), "--no-simplify"]) == 0
+    assert "[/b]end[bold]" in capsys.readouterr().out
+    assert run(["compile", str(path), "--emit", "onnx"]) == 0
+    assert "a_b.splitc" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_cut_exits_5_with_and_without_json(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    proto = model_of([helper.make_node("Relu", ["x"], ["y"], "only")], {"x": [1, 4]}, ["y"])
+    path = save(proto, tmp_path / "one.onnx")
+    assert as_json(capsys, ["cuts", str(path)], code=5)["best"] is None
+    assert run(["compile", str(path)]) == 5
+    assert "cannot be cut in two" in capsys.readouterr().err
+
+
+def test_the_column_of_the_objective_is_the_one_the_rows_are_sorted_by(
+    small_onnx: Path, capsys: Capture
+) -> None:
+    for objective, heading in (("throughput", "period ms"), ("energy", "energy mJ")):
+        assert run(["cuts", str(small_onnx), "--objective", objective]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert heading in lines[0]
+        rows = [line for line in lines[3:] if line[:2].strip() in ("", "▸") and line[2:3].isalpha()]
+        figures = [float(row.split()[-1].replace(",", "")) for row in rows[: len(rows)]]
+        assert figures == sorted(figures)

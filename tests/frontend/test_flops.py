@@ -168,7 +168,7 @@ def test_pools_norms_and_elementwise_layers_follow_the_table(
 
 def test_normalisations_count_what_each_element_goes_through() -> None:
     elements = 2 * 6 * 8 * 8
-    batch = dict.fromkeys(("scale", "bias", "mean", "var"), (6,))
+    batch = {"scale": (6,), "bias": (6,), "mean": (6,), "var": (6,)}
     layer = layer_of("BatchNormalization", X4, batch)
     assert (layer.flops, layer.param_bytes) == (2 * elements, 4 * 4 * 6)
     instance = layer_of("InstanceNormalization", X4, {"scale": (6,), "bias": (6,)})
