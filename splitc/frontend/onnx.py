@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto
 
 from splitc.cut import Cut
@@ -298,7 +299,10 @@ class _Simplifier:
             if self._process.returncode != 0 or not target.is_file():
                 last = (errors.strip().splitlines() or ["it crashed"])[-1]
                 return None, f"not simplified: onnxsim failed ({last[:160]})"
-            simpler = ModelProto.FromString(target.read_bytes())
+            try:
+                simpler = ModelProto.FromString(target.read_bytes())
+            except DecodeError:
+                return None, "not simplified: onnxsim failed (what it wrote does not parse)"
         if _signature(simpler) != _signature(proto):
             return None, "not simplified: onnxsim changed the model's inputs or outputs"
         if _domains(simpler) - _domains(proto):
