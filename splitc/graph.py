@@ -115,7 +115,7 @@ class Layer:
         inputs: Names of the tensors it reads, weights left out, without repeats
             removed (`add(%x, %x)` reads one tensor twice).
         outputs: The tensors it makes; at least one.
-        param_bytes: Bytes of the weights it reads.
+        param_bytes: Bytes of the weights it reads that no layer before it does.
         flops: Floating-point operations of one run; a multiply-add counts two.
         origin: Its name in the source model.
         kind: What sort of work it is, for cost models; by default from `op`.

@@ -92,3 +92,21 @@ def test_all_on_one_side_is_no_proper_cut() -> None:
     assert not Cut(graph, 1).is_proper
     assert not Cut(graph, len(graph)).is_proper
     assert "empty" in (Cut(graph, 1).why_not() or "")
+
+
+def test_a_weight_that_two_layers_share_is_counted_once() -> None:
+    import numpy as np
+    from onnx import helper
+
+    import splitc
+    from tests.helpers import model_of
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "w"], ["y"], "second"),
+    ]
+    weights = {"w": np.eye(4, dtype=np.float32)}
+    graph = splitc.load(model_of(nodes, {"x": [1, 4]}, ["y"], weights)).graph
+    assert sum(layer.param_bytes for layer in graph.layers) == 64
+    assert graph.layer("first").param_bytes == 64

@@ -333,10 +333,14 @@ def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
     results = {v.name for v in graph.output}
     stored = {t.name: _tensor_bytes(tensors[t.name]) for t in graph.initializer}
     constant: dict[str, int] = dict(stored)
+    counted: set[str] = set()
     layers = [Layer(v.name, INPUT_OP, (), (tensors[v.name],)) for v in graph.input]
     for node in graph.node:
         read = list(dict.fromkeys(reads(node)))
-        param_bytes = sum(constant[name] for name in read if name in constant)
+        # A weight that several layers share is held once: its first reader counts it.
+        first = [name for name in read if name in constant and name not in counted]
+        param_bytes = sum(constant[name] for name in first)
+        counted.update(first)
         outputs = tuple(_known(tensors, name) for name in node.output if name)
         if (
             all(name in constant for name in read)

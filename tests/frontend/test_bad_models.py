@@ -380,8 +380,8 @@ def huge(kind: str) -> ModelProto:
         "resize": helper.make_node("Upsample", ["x", "scales"], ["b"]),
     }[kind]
     stored: dict[str, Array] = {
-        "dims": dims, "times": np.array([2**34], np.int64), "start": np.array(0, np.int64),
-        "stop": np.array(2**33, np.int64), "step": np.array(1, np.int64),
+        "dims": dims, "times": np.array([2**34], np.int64), "start": np.array(0, np.float32),
+        "stop": np.array(2.0**34, np.float32), "step": np.array(1, np.float32),
         "pads": np.array([0, 2**34], np.int64), "scales": np.array([2.0**34], np.float32),
     }  # fmt: skip
     last = helper.make_node("Identity", ["b"], ["y"])
@@ -427,7 +427,7 @@ def test_64_gib_that_are_declared_are_refused_within_2_gib_of_address_space(
     for kind, line in zip(KINDS, lines, strict=True):
         # the error, its exit code, no 64 MiB more, no 2 seconds
         assert line.startswith("BadModelError 3 False False "), (kind, line)
-        assert "would take" in line or (kind, line[-9:]) == ("range", "malformed"), line
+        assert "would take" in line, (kind, line)
 
 
 def test_the_budget_names_the_tensor_the_limit_and_the_flag(tmp_path: Path) -> None:
