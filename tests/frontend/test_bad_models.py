@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 import splitc
 from splitc.errors import BadModelError, NoLegalCutError, SplitcError, UsageError
-from splitc.frontend import onnx as front_end
 from splitc.link import Link
 from tests.frontend.nets import Array, chain, model, value
 from tests.frontend.splitting import single
@@ -476,90 +474,12 @@ def test_functions_that_call_each_other_in_a_circle_are_refused(tmp_path: Path) 
     refused(proto, tmp_path, "functions call each other in a circle")
 
 
-# The simplifier ------------------------------------------------------------------------
-
-
-def simplifier_is(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Run this Python code in place of onnxsim's process."""
-    start: Callable[..., Any] = subprocess.Popen
-
-    def stand_in(command: list[str], **options: Any) -> Any:
-        assert command[-1] == "splitc.frontend._simplify"
-        return start([sys.executable, "-c", script], **options)
-
-    monkeypatch.setattr(front_end.subprocess, "Popen", stand_in)
-
-
-READ_JOB = "import json, sys; source, target, _, _ = json.loads(sys.stdin.readline())\n"
-
-
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("raise SystemExit('out of luck')", r"onnxsim failed \(out of luck\)"),
-        (READ_JOB + "import os; os.abort()", r"onnxsim failed \(it crashed\)"),
-        (READ_JOB + "raise MemoryError('too much')", r"onnxsim failed \(MemoryError: too much\)"),
-        (READ_JOB, "onnxsim failed"),
-        ("", "onnxsim failed"),
-        (READ_JOB + "open(target, 'wb').write(b'rubbish')", "onnxsim failed"),
-        (
-            READ_JOB + "import onnx; m = onnx.load(source); m.graph.output[0].name = 't1';"
-            "onnx.save(m, target)",
-            "onnxsim changed the model's inputs or outputs",
-        ),
-        (
-            READ_JOB + "import onnx; m = onnx.load(source); m.graph.node[0].domain = 'else';"
-            "onnx.save(m, target)",
-            "onnxsim brought in operators of another domain",
-        ),
-        (
-            READ_JOB + "import onnx; m = onnx.load(source); m.graph.node[0].input[0] = 'gone';"
-            "onnx.save(m, target)",
-            "what onnxsim made cannot be used",
-        ),
-    ],
-    ids=["refuses", "aborts", "memory", "writes_nothing", "dies_early", "rubbish", "signature",
-         "domain", "broken"],
-)  # fmt: skip
-def test_where_the_simplifier_fails_the_model_is_used_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, script: str, expected: str
-) -> None:
-    simplifier_is(monkeypatch, script)
-    loaded = splitc.load(chain("Relu", "Tanh"))
-    assert [layer.name for layer in loaded.graph.layers] == ["x", "n0", "n1"]
-    assert loaded.note.startswith("not simplified: ")
-    assert re.search(expected, loaded.note), loaded.note
-
-
-def test_a_simplifier_that_hangs_is_ended_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front_end, "SIMPLIFY_SECONDS", 1)
-    simplifier_is(monkeypatch, "import time; time.sleep(60)")
-    started = time.monotonic()
-    with pytest.raises(BadModelError, match=r"(?s)took too long.*--no-simplify") as caught:
-        splitc.load(chain("Relu", "Tanh"))
-    assert caught.value.exit_code == 3
-    assert time.monotonic() - started < 10
-
-
-def test_the_simplifier_does_not_run_code_from_the_users_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("onnx", "onnxsim", "json"):
-        (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(1)\n")
-    monkeypatch.chdir(tmp_path)
-    assert splitc.load(chain("Relu", "Tanh")).note == ""
-    assert not (tmp_path / "ran").exists()
-
-
 # Nothing to cut ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ops", [("Relu",), ("MaxPool",)])
-def test_a_model_of_one_layer_cannot_be_cut(ops: tuple[str, ...]) -> None:
-    attributes = {"kernel_shape": [1, 1]} if ops == ("MaxPool",) else {}
-    shape = (1, 1, 2, 2)
-    node = helper.make_node(ops[0], ["x"], ["y"], "only", **attributes)
-    loaded = splitc.load(model([node], [value("x", shape)], [value("y", shape)]))
+@pytest.mark.parametrize("simplify", [False, True])
+def test_a_model_of_one_layer_cannot_be_cut(simplify: bool) -> None:
+    loaded = splitc.load(chain("Relu"), simplify=simplify)
     table = splitc.find_cuts(loaded, head="rpi4", tail="x86-64-v3", link=Link("20Mbit", rtt="5ms"))
     with pytest.raises(NoLegalCutError, match=r"cannot be cut in two\n.*it has 1 layer") as caught:
         assert table.best
