@@ -175,6 +175,8 @@ class Cut:
         for tensor in self.boundary:
             if tensor.dtype in ("string", "sequence", "optional"):
                 return f"'{tensor.name}' is a {tensor.dtype}, which has no fixed size"
+            if tensor.shape is None or tensor.dtype == "unknown":
+                return f"the shape or type of '{tensor.name}' is unknown"
             if tensor.nbytes is None:
                 return f"the size of '{tensor.name}' depends on data"
         return None

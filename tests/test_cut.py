@@ -80,7 +80,11 @@ def test_an_unknown_layer_is_a_usage_error() -> None:
 
 @pytest.mark.parametrize(
     ("line", "why"),
-    [("%b = unique(%a) : ?", "depends on data"), ("%b = text(%a) : 1 string", "is a string")],
+    [
+        ("%b = unique(%a) : ?", "depends on data"),
+        ("%b = text(%a) : 1 string", "is a string"),
+        ("%b = odd(%a) : *", "is unknown"),
+    ],
 )
 def test_a_tensor_without_a_fixed_size_cannot_cross(line: str, why: str) -> None:
     graph = parse_graph(f"%a = input() : 1\n{line}\n%c = op(%b) : 1")
