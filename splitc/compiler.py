@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ from splitc.errors import (
     BadModelError,
     IllegalCutError,
     OutputError,
-    SplitcError,
-    UnsupportedOpError,
     UsageError,
 )
 from splitc.frontend import load
@@ -35,7 +32,6 @@ from splitc.frontend.onnx import OnnxModel
 from splitc.golden import TOLERANCE, Array, seeded_inputs
 from splitc.link import Link
 from splitc.manifest import (
-    MANIFEST,
     SCHEMA,
     CutEntry,
     Manifest,
@@ -45,29 +41,12 @@ from splitc.manifest import (
     list_files,
     write_manifest,
 )
+from splitc.place import beside, move_into_place
 from splitc.plugins import find
+from splitc.refuse import refuse_contract, refuse_unsupported
 from splitc.report import write_report
 from splitc.runtime.part import part_files
 from splitc.search import Constraints, CutRow, CutTable, find_cuts
-
-_RUNNER_DTYPES = frozenset(
-    [
-        "float16",
-        "float32",
-        "float64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "bool",
-    ]
-)
-_LONGEST_NAME = 255
-_MOST_TENSORS = 256
 
 Emit = Literal["tvm", "onnx"]
 Runtime = Literal["bundle", "none"]
@@ -227,7 +206,7 @@ def build(
     for name, part in parts.items():
         refuse_unsupported(backend, part, name)
     lowered = {name: backend.lower(part) for name, part in parts.items()}
-    folder = _beside(target)
+    folder = beside(target)
     try:
         progress("golden vectors")
         _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
@@ -238,7 +217,7 @@ def build(
         progress("writing the bundle")
         _write_bundle(folder, job, split, tools, emit, runtime, seed)
         progress("moving it into place")
-        _move_into_place(folder, target)
+        move_into_place(folder, target)
     except OSError as error:
         raise OutputError(
             f"cannot write '{target}'", why=error.strerror or str(error), hint="choose another -o"
@@ -248,25 +227,6 @@ def build(
     for caveat in caveats:
         note(caveat)
     return Bundle.open(target)
-
-
-def refuse_unsupported(backend: Backend, model: OnnxModel, name: str) -> None:
-    """Raise where a part has layers the backend cannot compile.
-
-    Raises:
-        UnsupportedOpError: Names the layers and their operators.
-    """
-    found = backend.unsupported(model)
-    if found:
-        first = found[0]
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        raise UnsupportedOpError(
-            f"the {name} has operators that cannot be compiled: "
-            + ", ".join(sorted({u.op for u in found})),
-            at=f"layer '{first.layer}' ({first.op}){more}",
-            why=first.why,
-            hint="`splitc ops MODEL` lists them; --emit onnx writes the parts for another runtime",
-        )
 
 
 def _split_digest(job: Job, parts: Mapping[str, OnnxModel], emit: Emit, runtime: Runtime) -> str:
@@ -293,52 +253,6 @@ def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
     }
 
 
-def _beside(target: Path) -> Path:
-    """A new folder next to the output, so that the finished one can be renamed to it.
-
-    Raises:
-        OutputError: The place cannot be written, or holds something that is no bundle.
-    """
-    if target.exists() and not _may_replace(target):
-        why = "it exists and is no bundle, or holds files that are not the bundle's"
-        raise OutputError(f"cannot write '{target}'", why=why, hint="choose another -o")
-    try:
-        target.resolve().parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.resolve().parent)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write '{target}'", why=error.strerror or str(error), hint="choose another -o"
-        ) from error
-    return Path(folder)
-
-
-def _may_replace(target: Path) -> bool:
-    """Whether what stands there is an empty folder, or a bundle and nothing besides."""
-    if not target.is_dir() or target.is_symlink():
-        return False
-    if not any(target.iterdir()):
-        return True
-    try:
-        listed = {*Bundle.open(target).manifest.files, MANIFEST}
-        return set(list_files(target)) <= listed
-    except SplitcError:
-        return False
-
-
-def _move_into_place(folder: Path, target: Path) -> None:
-    folder.chmod(0o755)
-    old = folder.with_name(folder.name + ".old")
-    if target.exists():
-        target.rename(old)
-    try:
-        folder.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_golden(folder: Path, model: OnnxModel, head: OnnxModel, cut: Cut, seed: int) -> None:
     feed = seeded_inputs(model.graph.inputs, seed)
     outputs = model.run(feed)
@@ -358,28 +272,6 @@ def _write_golden(folder: Path, model: OnnxModel, head: OnnxModel, cut: Cut, see
 def _save(folder: Path, arrays: dict[str, Array]) -> None:
     for k, array in enumerate(arrays.values()):
         np.save(folder / f"{k}.npy", array)
-
-
-def refuse_contract(model: OnnxModel) -> None:
-    """Raise where a part takes or gives what its runner cannot.
-
-    Raises:
-        BadModelError: Names the tensor and the reason.
-    """
-    tensors = (*model.graph.inputs, *model.graph.output_tensors)
-    if len(tensors) > _MOST_TENSORS:
-        raise BadModelError(f"{len(tensors)} tensors cross", why=f"the limit is {_MOST_TENSORS}")
-    for tensor in tensors:
-        why = ""
-        if tensor.dtype not in _RUNNER_DTYPES:
-            why = f"the runner has no {tensor.dtype}"
-        elif 0 in tensor.static_shape:
-            why = "it has no elements"
-        elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():
-            why = "its name is too long, or has a control character"
-        if why:
-            hint = "--emit onnx splits it for another runtime"
-            raise BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)
 
 
 def _build_parts(
