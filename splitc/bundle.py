@@ -18,7 +18,7 @@ from splitc.errors import (
     VerificationError,
     nearest,
 )
-from splitc.golden import TOLERANCE, Difference, difference
+from splitc.golden import TOLERANCE, Array, Difference, difference
 from splitc.manifest import (
     MANIFEST,
     Manifest,
@@ -28,7 +28,6 @@ from splitc.manifest import (
     read_manifest,
 )
 from splitc.runtime.part import (
-    Array,
     Emulator,
     Timing,
     check_part,

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import onnxruntime
 
 from splitc.errors import BadModelError
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from splitc.golden import Array
 
 _ort: Any = onnxruntime
 """onnxruntime has no types of its own."""

@@ -50,11 +50,13 @@ def summary(table: CutTable, chosen: CutRow) -> str:
     words = (
         f"split {split:.1f} {unit}, all on the device {device:.1f}, all on the server {server:.1f}"
     )
-    best = min(device, server)
+    best = table.value(table.baseline) * 1e3
     if split < best:
         return f"The split wins: {words}."
-    side = "on the device" if device <= server else "on the server"
-    return f"No gain from splitting: all {side} is {split - best:.1f} {unit} better ({words})."
+    side = table.baseline.kind
+    return (
+        f"No gain from splitting: all on the {side} is {split - best:.1f} {unit} better ({words})."
+    )
 
 
 def _around(table: CutTable, chosen: CutRow) -> list[CutRow]:

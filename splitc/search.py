@@ -188,10 +188,15 @@ class CutTable:
         """The figure the table is ordered by."""
         return row.cost.value(self.objective)
 
+    @property
+    def baseline(self) -> CutRow:
+        """The better of the two baselines."""
+        return self.device if self.value(self.device) <= self.value(self.server) else self.server
+
     @cached_property
     def split_pays(self) -> bool:
         """Whether the best proper cut beats both baselines."""
-        return self.value(self.best) < min(self.value(self.device), self.value(self.server))
+        return self.value(self.best) < self.value(self.baseline)
 
 
 def find_cuts(

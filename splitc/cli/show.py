@@ -193,16 +193,14 @@ def table_object(table: CutTable) -> dict[str, Any]:
 def advice(table: CutTable, row: CutRow) -> Text:
     """What the split is worth against the baselines, and which flag would change it."""
     unit = "mJ" if table.objective == "energy" else "ms"
-    value, device, server = (table.value(r) * 1e3 for r in (row, table.device, table.server))
-    best = min(device, server)
-    if value < best:
-        side = "the device" if device <= server else "the server"
-        return Text(f"The split saves {best - value:.1f} {unit} against all on {side}.")
-    side = "on the device" if device <= server else "on the server"
-    text = f"No split beats keeping all {side}: this one costs {value - best:.1f} {unit} more."
+    gain = (table.value(table.baseline) - table.value(row)) * 1e3
+    side = table.baseline.kind
+    if gain > 0:
+        return Text(f"The split saves {gain:.1f} {unit} against all on the {side}.")
+    text = f"No split beats keeping all on the {side}: this one costs {-gain:.1f} {unit} more."
     if table.objective != "latency":
         return Text(text)
-    if device <= server:
+    if side == "device":
         text += " A faster link (--link wifi5, --bandwidth 200Mbit) makes splitting pay sooner."
     else:
         text += " A slower link, --objective energy, or a smaller boundary (a codec) changes that."

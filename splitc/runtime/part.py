@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError
+from splitc.golden import Array
 from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from onnx import GraphProto, NodeProto
 from splitc.backend import Built, Unsupported
 from splitc.board import Board
 from splitc.frontend.onnx import OnnxModel
+from splitc.frontend.onnx_read import subgraphs_of
 from splitc_targets import adapter, schedules
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
@@ -76,5 +77,5 @@ def _nodes(graph: GraphProto, layer: str = "") -> Iterator[tuple[str, NodeProto]
         owner = layer or node.name
         yield owner, node
         for attribute in node.attribute:
-            for body in ([attribute.g] if attribute.HasField("g") else []) + [*attribute.graphs]:
+            for body in subgraphs_of(attribute):
                 yield from _nodes(body, owner)
