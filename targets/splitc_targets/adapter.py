@@ -151,3 +151,14 @@ def export(executable: Any, path: Path, link: Callable[[Path, list[Path]], None]
         link(Path(output), [Path(name) for name in objects])
 
     executable.export_library(str(path), fcompile=fcompile)
+
+
+def machine(executable: Any) -> Callable[..., list[Any]]:
+    """The executable on this machine's CPU: a function from numpy arrays to numpy arrays."""
+    vm = relax.VirtualMachine(executable, tvm.cpu())
+
+    def call(*arrays: Any) -> list[Any]:
+        found = vm["main"](*[tvm.runtime.tensor(array) for array in arrays])
+        return [found.numpy()] if hasattr(found, "numpy") else [one.numpy() for one in found]
+
+    return call

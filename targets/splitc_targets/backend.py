@@ -46,9 +46,9 @@ class TvmBackend:
 
     def build(self, lowered: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
-        executable = adapter.build(lowered, adapter.target_of(board), schedules.pipeline_for(board))
+        code = schedules.compile_module(lowered, board)
         adapter.export(
-            executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
+            code.executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         if not runtime:
