@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: `--quick`, `--json FILE`, the machine's name, medians."""
+"""What the benchmarks share: options, the machine's name, medians."""
 
 from __future__ import annotations
 
@@ -9,16 +9,43 @@ import os
 import platform
 import resource
 import statistics
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 
+def parser(question: str) -> argparse.ArgumentParser:
+    """A parser of the two options that every benchmark takes: `quick` and `json`."""
+    made = argparse.ArgumentParser(
+        description=question, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--quick", action="store_true", help="fewer repeats, smaller cases")
+    made.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON too")
+    return made
+
+
 def arguments(question: str) -> argparse.Namespace:
-    """The two options that every benchmark takes: `quick` and `json`."""
-    parser = argparse.ArgumentParser(description=question)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, smaller cases")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON too")
-    return parser.parse_args()
+    """The options of a benchmark that takes no others."""
+    return parser(question).parse_args()
+
+
+def some_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """The type of an option that takes some of the known names, separated by commas."""
+    names = list(known)
+
+    def read(text: str) -> list[str]:
+        found = [name for name in text.split(",") if name]
+        strange = [name for name in found if name not in names]
+        if strange:
+            raise argparse.ArgumentTypeError(f"no '{strange[0]}'; there are {', '.join(names)}")
+        return found
+
+    return read
+
+
+def numbers(text: str) -> list[int]:
+    """The type of an option that takes numbers separated by commas."""
+    return [int(one) for one in text.split(",")]
 
 
 def machine() -> str:

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How do two sides compare? Each in its own process, run in turn, never at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx
+from networks import build
+from onnx import helper, numpy_helper
+
+import splitc
+from common import median
+from nets import macs
+from splitc.golden import Array, seeded_inputs
+
+_WORKER = Path(__file__).parent / "worker.py"
+_BATCH_S = 0.25
+_PAIRS_S = 20.0
+_PAUSE_S = 0.05
+"""Threads that wait for work go to sleep in less."""
+
+
+class WorkerError(Exception):
+    """A worker died; its last words."""
+
+
+class Worker:
+    """A side in a process of its own: `splitc`, `onnxruntime` or `numpy`; see worker.py."""
+
+    def __init__(self, side: str, threads: int) -> None:
+        count = str(threads)
+        names = ("SPLITC_BENCH_THREADS", "TVM_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                 "OMP_NUM_THREADS", "MKL_NUM_THREADS")  # fmt: skip
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, str(_WORKER), side],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            env={**os.environ, **dict.fromkeys(names, count)},
+        )  # fmt: skip
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Call a method of the worker's side.
+
+        Raises:
+            WorkerError: It died.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if answer:
+            return json.loads(answer)
+        status = self._process.wait()
+        self._errors.seek(0)
+        said = [line for line in self._errors.read().splitlines() if line.strip()]
+        raise WorkerError(said[-1] if said else f"{do}: exit status {status}")
+
+    def run(self, count: int) -> list[float]:
+        """Seconds of each of `count` runs of what is loaded."""
+        return self.ask("run", count=count)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network on disk: as it was made, as splitc's front end simplifies it, its inputs.
+
+    Args:
+        flops: Of convolutions and matrix products.
+    """
+
+    name: str
+    original: Path
+    simplified: Path
+    inputs: Path
+    flops: int
+
+
+def prepare(name: str, folder: Path) -> Network:
+    """Make a network, load it as `splitc compile` does, and write what workers read."""
+    proto = build(name)
+    model = splitc.load(proto)
+    network = Network(
+        name, folder / f"{name}.onnx", folder / f"{name}.simplified.onnx",
+        folder / f"{name}.inputs.npz", 2 * macs(model.graph),
+    )  # fmt: skip
+    network.original.write_bytes(proto.SerializeToString())
+    model.save(network.simplified)
+    write_arrays(network.inputs, *seeded_inputs(model.graph.inputs, 0).values())
+    return network
+
+
+def write_arrays(path: Path, *arrays: Array) -> None:
+    """Arrays in a file, in this order."""
+    np.savez(path, *arrays)
+
+
+def read_arrays(path: Path) -> list[Array]:
+    """The arrays of a file that a worker wrote."""
+    with np.load(path) as stored:
+        return [stored[f"arr_{k}"] for k in range(len(stored.files))]
+
+
+def in_turn(
+    first: Worker, second: Worker, *, quick: bool
+) -> Iterator[tuple[list[float], list[float]]]:
+    """Rounds of seconds a run of each side, one batch after the other, a pause between.
+
+    The sides take turns at going first. Long runs make for smaller batches, very
+    long ones for fewer rounds.
+    """
+    sides = (first, second)
+    singles = [median(side.run(1 if quick else 2)) for side in sides]
+    counts = [max(1, min(200, int(_BATCH_S / (4 if quick else 1) / s))) for s in singles]
+    each_s = sum(single * count for single, count in zip(singles, counts, strict=True))
+    rounds = 3 if quick else max(3, min(9, int(_PAIRS_S / each_s)))
+    for k in range(rounds):
+        found: list[list[float]] = [[], []]
+        for turn in (k % 2, 1 - k % 2):
+            time.sleep(_PAUSE_S)
+            found[turn] = sides[turn].run(counts[turn])
+        yield found[0], found[1]
+
+
+def difference(first: Worker, second: Worker, folder: Path) -> float:
+    """Largest difference of the sides' outputs, relative to the second's largest value."""
+    written = (folder / "first.npz", folder / "second.npz")
+    for side, path in zip((first, second), written, strict=True):
+        side.ask("outputs", target=str(path))
+    ours, theirs = (read_arrays(path) for path in written)
+    return max(
+        float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def sgemm_flops(threads: int, folder: Path, *, quick: bool) -> float:
+    """FLOP/s of the best single-precision product of square matrices: the machine's rate.
+
+    The best of numpy's BLAS and onnxruntime, of several sizes, of several runs.
+    """
+    best = 0.0
+    with Worker("numpy", threads) as blas, Worker("onnxruntime", threads) as ort:
+        for size in (1024,) if quick else (1024, 1536, 2048):
+            _write_product(folder, size)
+            left, both = str(folder / "left.npz"), str(folder / "both.npz")
+            blas.ask("load", inputs=both)
+            ort.ask("load", models=[str(folder / "product.onnx")], inputs=left)
+            for _ in range(2 if quick else 4):
+                for side in (blas, ort):
+                    time.sleep(_PAUSE_S)
+                    best = max(best, 2 * size**3 / min(side.run(3)))
+    return best
+
+
+def _write_product(folder: Path, size: int) -> None:
+    """Two matrices, and their product as a model in which the right one is stored."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    left, right = (rng.standard_normal((size, size), np.float32) for _ in range(2))
+    write_arrays(folder / "left.npz", left)
+    write_arrays(folder / "both.npz", left, right)
+    entries = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [size, size]) for name in "ac"
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["a", "b"], ["c"])], "product", entries[:1], entries[1:],
+        [numpy_helper.from_array(right, "b")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "product.onnx").write_bytes(model.SerializeToString())

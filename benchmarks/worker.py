@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false
+"""What does one run take? One side of a comparison, alone in its process.
+
+The thread pools of TVM, onnxruntime and OpenBLAS spin while they wait for work,
+and would take the processor from one another inside one process. Started by
+`sides.Worker`: reads requests from stdin, a JSON object a line, answers each with
+a line of JSON, and dies with a message on stderr where it cannot go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splitc.errors import SplitcError
+
+_SHORT_S = 0.5
+
+
+class Side(ABC):
+    """Something that can be run again and again on inputs that lie ready."""
+
+    _last_s = 0.0
+
+    @abstractmethod
+    def once(self) -> None:
+        """Run once."""
+
+    def run(self, count: int) -> list[float]:
+        """Seconds of each of `count` runs, after one that wakes the threads."""
+        self.warm()
+        seconds: list[float] = []
+        for _ in range(count):
+            start = time.perf_counter()
+            self.once()
+            seconds.append(time.perf_counter() - start)
+        self._last_s = seconds[-1]
+        return seconds
+
+    def warm(self) -> None:
+        """Wake the threads; long runs do it in no time themselves."""
+        if self._last_s < _SHORT_S:
+            self.once()
+
+
+class Splitc(Side):
+    """What splitc compiles, run by TVM's virtual machine."""
+
+    def __init__(self) -> None:
+        import tvm
+
+        self._tvm: Any = tvm
+
+    def compile(self, model: str, board: str, library: str) -> dict[str, Any]:
+        """Compile a simplified ONNX model; seconds a stage, peak memory, kernels."""
+        import onnx
+
+        from splitc.board import load_board
+        from splitc_targets import adapter, schedules
+        from splitc_targets.toolchain import link_shared
+
+        proto = onnx.ModelProto.FromString(Path(model).read_bytes())
+        target = load_board(board)
+        clock = [time.perf_counter()]
+        lowered = adapter.lower(proto)
+        clock.append(time.perf_counter())
+        code = schedules.compile_module(lowered, target)
+        clock.append(time.perf_counter())
+        adapter.export(
+            code.executable, Path(library), lambda out, objects: link_shared(target, out, objects)
+        )
+        clock.append(time.perf_counter())
+        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        return {
+            "lower_s": clock[1] - clock[0],
+            "compile_s": clock[2] - clock[1],
+            "link_s": clock[3] - clock[2],
+            "peak_mb": max(resource.getrusage(who).ru_maxrss for who in whose) / 1024,
+            "kernels": [vars(kernel) for kernel in code.kernels],
+        }
+
+    def load(self, library: str, inputs: str) -> None:
+        """Load a compiled library and lay its inputs ready."""
+        module = self._tvm.runtime.load_module(library)
+        self._vm = self._tvm.relax.VirtualMachine(module, self._tvm.cpu())
+        self._main = self._vm["main"]
+        self._inputs = [self._tvm.runtime.tensor(array) for array in _read(inputs)]
+
+    def once(self) -> None:
+        """Run once."""
+        self._result = self._main(*self._inputs)
+
+    def outputs(self, target: str) -> None:
+        """Write what a run gives."""
+        self.once()
+        found = self._result
+        several = [found] if hasattr(found, "numpy") else list(found)
+        np.savez(target, *(one.numpy() for one in several))
+
+    def functions(self, count: int) -> list[dict[str, list[float]]]:
+        """For each of `count` runs: seconds of every call, by function."""
+        self.warm()
+        runs: list[dict[str, list[float]]] = []
+        start = 0.0
+
+        def instrument(_function: Any, name: str, before: bool, *_: Any) -> None:
+            nonlocal start
+            if not before:
+                runs[-1].setdefault(name, []).append(time.perf_counter() - start)
+            start = time.perf_counter()
+
+        self._vm.set_instrument(instrument)
+        for _ in range(count):
+            runs.append({})
+            self.once()
+        self._vm.set_instrument(lambda *_: None)
+        return runs
+
+
+class Onnxruntime(Side):
+    """onnxruntime on the CPU: every graph optimisation, sequential execution."""
+
+    def load(self, models: list[str], inputs: str, *, profile: bool = False) -> int:
+        """Load the fastest of some models that compute the same; says which.
+
+        With `profile`, `kernel_seconds` says later what each node took.
+        """
+        self._rounds: list[tuple[int, int]] = []
+        self._runs = 0
+        self._folder = tempfile.TemporaryDirectory()
+        arrays = _read(inputs)
+        sessions = [self._bind(model, arrays, profile) for model in models]
+        best = 0 if len(sessions) == 1 else int(np.argmin([self._trial(s) for s in sessions]))
+        self._session, self._binding = sessions[best]
+        return best
+
+    def _bind(self, model: str, arrays: list[Any], profile: bool) -> tuple[Any, Any]:
+        import onnxruntime
+
+        ort: Any = onnxruntime
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = int(os.environ["SPLITC_BENCH_THREADS"])
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 4
+        options.enable_profiling = profile
+        options.profile_file_prefix = f"{self._folder.name}/profile"
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        binding = session.io_binding()
+        for entry, array in zip(session.get_inputs(), arrays, strict=True):
+            binding.bind_ortvalue_input(entry.name, ort.OrtValue.ortvalue_from_numpy(array))
+        for result in session.get_outputs():
+            binding.bind_output(result.name)
+        return session, binding
+
+    def _trial(self, session: tuple[Any, Any]) -> float:
+        self._session, self._binding = session
+        return min(self.run(3))
+
+    def once(self) -> None:
+        """Run once."""
+        self._session.run_with_iobinding(self._binding)
+        self._runs += 1
+
+    def run(self, count: int) -> list[float]:
+        """Seconds of each of `count` runs, after one that wakes the threads."""
+        seconds = super().run(count)
+        self._rounds.append((self._runs - count, self._runs))
+        return seconds
+
+    def outputs(self, target: str) -> None:
+        """Write what a run gives."""
+        self.once()
+        np.savez(target, *self._binding.copy_outputs_to_cpu())
+
+    def kernel_seconds(self) -> list[list[float]]:
+        """For each `run` since `load`, seconds of the node that is no change of layout."""
+        events = json.loads(Path(self._session.end_profiling()).read_text("utf-8"))
+        kernels = [
+            event["dur"] / 1e6
+            for event in sorted(events, key=lambda event: event["ts"])
+            if event["cat"] == "Node"
+            and event["name"].endswith("_kernel_time")
+            and not event["args"]["op_name"].startswith(("Reorder", "Transpose"))
+        ]
+        each = len(kernels) // self._runs
+        runs = [sum(kernels[k * each : (k + 1) * each]) for k in range(self._runs)]
+        return [runs[start:end] for start, end in self._rounds]
+
+
+class Numpy(Side):
+    """A square matrix product by numpy's BLAS."""
+
+    def load(self, inputs: str) -> None:
+        """Lay two matrices ready."""
+        self._left, self._right = _read(inputs)
+        self._made = np.empty_like(self._left)
+
+    def once(self) -> None:
+        """Run once."""
+        np.matmul(self._left, self._right, out=self._made)
+
+
+def _read(path: str) -> list[Any]:
+    with np.load(path) as stored:
+        return [stored[f"arr_{k}"] for k in range(len(stored.files))]
+
+
+def main() -> None:
+    """`python worker.py SIDE`: answer requests until there are no more."""
+    sides: dict[str, type[Side]] = {
+        "splitc": Splitc, "onnxruntime": Onnxruntime, "numpy": Numpy
+    }  # fmt: skip
+    side = sides[sys.argv[1]]()
+    # Whatever native code prints goes to stderr: stdout carries answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            found = getattr(side, request.pop("do"))(**request)
+        except SplitcError as error:
+            raise SystemExit(" ".join(str(error).split())) from error
+        print(json.dumps(found), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution, direct, with results held in registers; 1x1 and matrix products are its case.
+
+Activations are channels-last; weights are packed at compile time, in blocks of output channels:
+[group][block][kernel row][kernel column][input channel][block's channels]. A tile of a
+few pixels by a few vectors of channels stays in registers over the whole reduction. Columns
+at the border get code of their own, so that no padded copy is made and nothing is multiplied
+by zeros; kernel rows outside of the map are skipped by the loop's bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from splitc_targets.schedules import emit, tiles
+from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
+from splitc_targets.schedules.expression import Arg, Expression, evaluate
+from splitc_targets.schedules.machine import Machine
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a fused expression reads beside the result: how its index follows the result's.
+
+    Args:
+        kind: "channel": a vector over output channels; "tensor": the result's own shape;
+            "scalar": one number.
+        pixel: Distance between a tensor's neighbouring pixels, in elements.
+    """
+
+    kind: str
+    pixel: int = 0
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution of channels-last maps; sizes are in elements.
+
+    Args:
+        batch, height, width: The input's maps.
+        channels: Input channels of one group.
+        groups: Groups of channels.
+        out_height, out_width: The result's map.
+        out_channels: Output channels of all groups.
+        kernel, stride, dilation: Rows and columns.
+        pad: Rows above and columns left of the input; what lies below and right follows.
+        x_pixel, x_row, x_image, x_channel: Distances in the input.
+        y_pixel, y_row, y_image: Distances in the result.
+        expression: What is stored; operand 0 is the sum.
+        operands: Its other operands.
+    """
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    groups: int
+    out_height: int
+    out_width: int
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pad: tuple[int, int]
+    x_pixel: int
+    x_row: int
+    x_image: int
+    x_channel: int
+    y_pixel: int
+    y_row: int
+    y_image: int
+    expression: Expression = Arg(0)
+    operands: tuple[Operand, ...] = ()
+
+    @property
+    def flops(self) -> int:
+        """Operations of the mathematics, a multiply-add being 2."""
+        pixels = self.batch * self.out_height * self.out_width
+        return 2 * pixels * self.out_channels * self.channels * self.kernel[0] * self.kernel[1]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of equal tiles along a row of the result.
+
+    Args:
+        start: First column.
+        size: Columns of a tile.
+        count: Tiles.
+        inside: For each kernel column, the tile's columns (from, to) whose input exists.
+    """
+
+    start: int
+    size: int
+    count: int
+    inside: tuple[tuple[int, int], ...]
+
+
+def flattened(conv: Conv) -> Conv:
+    """A 1x1 convolution without stride as one row of all pixels."""
+    dense = (
+        conv.kernel == (1, 1) and conv.stride == (1, 1) and conv.pad == (0, 0)
+        and (conv.height, conv.width) == (conv.out_height, conv.out_width)
+        and conv.x_row == conv.width * conv.x_pixel
+        and conv.y_row == conv.width * conv.y_pixel
+        and (conv.batch == 1 or conv.x_image == conv.height * conv.x_row)
+        and (conv.batch == 1 or conv.y_image == conv.height * conv.y_row)
+    )  # fmt: skip
+    if not dense:
+        return conv
+    pixels = conv.batch * conv.height * conv.width
+    return _replace(
+        conv, batch=1, height=1, width=pixels, out_height=1, out_width=pixels,
+        x_row=pixels * conv.x_pixel, y_row=pixels * conv.y_pixel,
+    )  # fmt: skip
+
+
+def _replace(conv: Conv, **changes: Any) -> Conv:
+    return Conv(**{**conv.__dict__, **changes})
+
+
+def blocks(conv: Conv, tile: tiles.Tile, lanes: int) -> list[int]:
+    """Vectors of each block of output channels of one group."""
+    return tiles.split(-(-(conv.out_channels // conv.groups) // lanes), tile.vectors)
+
+
+def tile_of(conv: Conv, machine: Machine) -> tiles.Tile:
+    """The register tile for a convolution (flattened where it can be)."""
+    per_group = conv.out_channels // conv.groups
+    step = 4 * conv.x_pixel * conv.stride[1]
+    return tiles.choose(machine, conv.out_width, per_group, step)
+
+
+def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndarray[Any, Any]:
+    """Weights [out channels][channels][rows][columns] in the order the kernel reads them."""
+    tile = tile_of(flattened(conv), machine)
+    per_group = conv.out_channels // conv.groups
+    pieces: list[np.ndarray[Any, Any]] = []
+    for group in range(conv.groups):
+        first = group * per_group
+        for vectors in blocks(conv, tile, machine.lanes):
+            wide = vectors * machine.lanes
+            last = min(first + wide, (group + 1) * per_group)
+            block = weights[first:last].transpose(2, 3, 1, 0)
+            missing = wide - (last - first)
+            pieces.append(np.pad(block, ((0, 0), (0, 0), (0, 0), (0, missing))).ravel())
+            first = last
+    return np.ascontiguousarray(np.concatenate(pieces), dtype=np.float32)
+
+
+def segments(conv: Conv, rows: int) -> list[Segment]:
+    """The tiles of a row of the result, equal neighbours together."""
+    found: list[Segment] = []
+    start = 0
+    for size in tiles.split(conv.out_width, rows):
+        inside = tuple(_inside(conv, start, size, column) for column in range(conv.kernel[1]))
+        last = found[-1] if found else None
+        if last is not None and (last.size, last.inside) == (size, inside):
+            found[-1] = Segment(last.start, size, last.count + 1, inside)
+        else:
+            found.append(Segment(start, size, 1, inside))
+        start += size
+    return found
+
+
+def _inside(conv: Conv, start: int, size: int, column: int) -> tuple[int, int]:
+    """The columns of a tile whose input under a kernel column lies in the map."""
+    shift = column * conv.dilation[1] - conv.pad[1]
+    good = [i for i in range(size) if 0 <= (start + i) * conv.stride[1] + shift < conv.width]
+    return (good[0], good[-1] + 1) if good else (0, 0)
+
+
+def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
+    """The kernel (x, packed weights, operands…, y) as a function of TVM's tensor IR."""
+    flat = flattened(conv)
+    x_size = (flat.batch - 1) * flat.x_image + (flat.height - 1) * flat.x_row
+    x_size += (flat.width - 1) * flat.x_pixel
+    x_size += (flat.channels * flat.groups - 1) * flat.x_channel + 1
+    y_size = _span(flat, flat.y_pixel, flat.y_row, flat.y_image)
+    arguments = [Argument("x", (x_size,)), Argument("w", (packed,))]
+    for number, operand in enumerate(conv.operands):
+        size = {"channel": flat.out_channels, "scalar": 1}.get(operand.kind)
+        if size is None:
+            rows = flat.out_width * operand.pixel
+            size = _span(flat, operand.pixel, rows, rows * flat.out_height)
+        arguments.append(Argument(f"e{number}", (size,)))
+    arguments.append(Argument("y", (y_size,)))
+    return emit.function(name, arguments, lambda code, *arrays: _write(code, flat, machine, arrays))
+
+
+def _span(conv: Conv, pixel: int, row: int, image: int) -> int:
+    size = (conv.batch - 1) * image + (conv.out_height - 1) * row
+    return size + (conv.out_width - 1) * pixel + conv.out_channels
+
+
+def _write(code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
+    writer = _Writer(code, conv, machine, arrays)
+    writer.tasks()
+
+
+class _Writer:
+    """Writes one convolution's loops."""
+
+    def __init__(
+        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]
+    ) -> None:
+        self.code, self.conv, self.machine = code, conv, machine
+        self.x, self.w, *self.extra = arrays[:-1]
+        self.y = arrays[-1]
+        self.tile = tile_of(conv, machine)
+        self.blocks = blocks(conv, self.tile, machine.lanes)
+        self.taps = conv.kernel[0] * conv.kernel[1] * conv.channels
+        self.vector = emit.typed("float32", machine.lanes)
+
+    def tasks(self) -> None:
+        """The parallel loop over blocks of channels and stretches of pixels."""
+        conv, code = self.conv, self.code
+        runs = segments(conv, self.tile.rows)
+        chunks = self._chunks(runs)
+        lines = conv.batch * conv.out_height
+        count = conv.groups * len(self.blocks)
+        total = count * lines * chunks
+        weights_stay = self._weights_bytes() <= self.machine.l2_bytes // 2
+        parallel = total > 1 and conv.flops > _WORTH_SHARING and self.machine.cores > 1
+        with code.loop("task", total, parallel=parallel) as task:
+            if weights_stay and not self._many_pixels_stay():
+                place, block = emit.div(task, count), emit.mod(task, count)
+            else:
+                block, place = emit.div(task, lines * chunks), emit.mod(task, lines * chunks)
+            line, chunk = emit.div(place, chunks), emit.mod(place, chunks)
+            self._block(code.bind(block), code.bind(line), code.bind(chunk), runs, chunks)
+
+    def _weights_bytes(self) -> int:
+        lanes = self.machine.lanes
+        return 4 * self.taps * lanes * sum(self.blocks) * self.conv.groups
+
+    def _many_pixels_stay(self) -> bool:
+        """Whether all of a core's share of pixels stays in L2 beside a block of weights."""
+        conv = self.conv
+        pixels = 4 * conv.batch * conv.height * conv.width * conv.channels * conv.groups
+        return pixels // self.machine.cores <= self.machine.l2_bytes // 2
+
+    def _chunks(self, runs: list[Segment]) -> int:
+        """In how many stretches a single long row is cut, so that cores share it evenly."""
+        conv = self.conv
+        if len(runs) > 2 or conv.batch * conv.out_height > 1 or runs[0].count < 2:
+            return 1
+        row_bytes = 4 * conv.x_pixel * self.tile.rows
+        tiles_in_cache = max(1, self.machine.l1_bytes // (2 * max(1, row_bytes)))
+        wanted = max(4 * self.machine.cores, runs[0].count // max(1, tiles_in_cache))
+        limit = min(runs[0].count, wanted)
+        return next((n for n in range(limit, 2 * limit) if runs[0].count % n == 0), limit)
+
+    def _block(
+        self, block: Index, line: Index, chunk: Index, runs: list[Segment], chunks: int
+    ) -> None:
+        """One block of channels over one stretch of pixels; the last block may be narrower."""
+        per_group = len(self.blocks)
+        group = self.code.bind(emit.div(block, per_group))
+        within = self.code.bind(emit.mod(block, per_group))
+        narrow = self.blocks[-1] != self.blocks[0] or self._ragged()
+        if per_group == 1 or not narrow:
+            last = per_group == 1
+            self._runs(group, within, self.blocks[0], last and self._ragged(), line, chunk, runs, chunks)
+            return
+        edge = emit.const(per_group - 1)
+        with self.code.when(emit.tirx.LT(emit.index(within), edge)):
+            self._runs(group, within, self.blocks[0], False, line, chunk, runs, chunks)
+        with self.code.when(emit.tirx.EQ(emit.index(within), edge)):
+            self._runs(group, within, self.blocks[-1], self._ragged(), line, chunk, runs, chunks)
+
+    def _ragged(self) -> bool:
+        return (self.conv.out_channels // self.conv.groups) % self.machine.lanes != 0
+
+    def _runs(
+        self, group: Index, within: Index, vectors: int, ragged: bool,
+        line: Index, chunk: Index, runs: list[Segment], chunks: int,
+    ) -> None:  # fmt: skip
+        conv, code = self.conv, self.code
+        lanes = self.machine.lanes
+        per_group = conv.out_channels // conv.groups
+        channel = code.bind(group * per_group + within * (self.tile.vectors * lanes))
+        weights = code.bind(
+            group * (self.taps * lanes * sum(self.blocks))
+            + within * (self.taps * self.tile.vectors * lanes)
+        )
+        used = per_group - (len(self.blocks) - 1) * self.tile.vectors * lanes if ragged else vectors * lanes
+        image = code.bind(emit.div(line, conv.out_height))
+        row = code.bind(emit.mod(line, conv.out_height))
+        spot = _Spot(group, channel, weights, vectors, used, image, row)
+        for number, run in enumerate(runs):
+            if chunks == 1:
+                with code.loop("tile", run.count) as t:
+                    self._tile(spot, run, run.start + t * run.size)
+            elif number == 0:
+                share, more = divmod(run.count, chunks)
+                if more == 0:
+                    with code.loop("tile", share) as t:
+                        self._tile(spot, run, (chunk * share + t) * run.size)
+                else:
+                    first = code.bind(emit.div(chunk * run.count, chunks))
+                    after = code.bind(emit.div((chunk + 1) * run.count, chunks))
+                    with code.loop("tile", after - first, start=first) as t:
+                        self._tile(spot, run, t * run.size)
+            else:
+                with code.when(emit.tirx.EQ(emit.index(chunk), emit.const(chunks - 1))):
+                    self._tile(spot, run, run.start)
+
+    def _tile(self, spot: _Spot, run: Segment, column: Index) -> None:
+        """One tile of results: sums in registers, then the fused expression, then the store."""
+        conv, code, lanes = self.conv, self.code, self.machine.lanes
+        with code.scope():
+            sums = code.local(run.size * spot.vectors * lanes)
+            zero = emit.number(0.0, lanes)
+            for i in range(run.size * spot.vectors):
+                code.store(sums, i * lanes, zero, lanes)
+            top = spot.row * conv.stride[0] - conv.pad[0]
+            base = code.bind(
+                spot.image * conv.x_image
+                + spot.group * (conv.channels * conv.x_channel)
+                + top * conv.x_row
+                + (column * conv.stride[1] - conv.pad[1]) * conv.x_pixel
+            )
+            low, high = self._kernel_rows(spot.row)
+            with code.loop("kr", high - low, start=low) as kr:
+                at = code.bind(base + kr * (conv.dilation[0] * conv.x_row))
+                taps = code.bind(spot.weights + kr * (conv.kernel[1] * conv.channels * spot.vectors * lanes))
+                self._columns(spot, run, sums, at, taps)
+            self._store(spot, run, sums, column)
+
+    def _kernel_rows(self, row: Index) -> tuple[Index, Index]:
+        """Kernel rows (from, to) whose input rows lie in the map."""
+        conv, code = self.conv, self.code
+        rows, d, s = conv.kernel[0], conv.dilation[0], conv.stride[0]
+        top, last = -conv.pad[0], (conv.out_height - 1) * s - conv.pad[0] + (rows - 1) * d
+        low: Index = 0
+        high: Index = rows
+        if top < 0:
+            low = emit.most(0, emit.div(conv.pad[0] - row * s + d - 1 + d * rows, d) - rows)
+            low = code.bind(emit.least(low, rows))
+        if last >= conv.height:
+            # The first kernel row beyond the map: ceil((height - top) / d).
+            high = emit.div(conv.height + conv.pad[0] - row * s + d - 1 + d * rows, d) - rows
+            high = code.bind(emit.most(low, emit.least(rows, high)))
+        return low, high
+
+    def _columns(self, spot: _Spot, run: Segment, sums: Array, at: Index, taps: Index) -> None:
+        """The kernel's columns, unrolled where tiles at the border differ in them."""
+        conv, code = self.conv, self.code
+        whole = all(inside == (0, run.size) for inside in run.inside)
+        width = conv.channels * spot.vectors * self.machine.lanes
+        unroll = not whole or conv.channels * conv.kernel[1] <= _UNROLL
+        if not unroll:
+            with code.loop("kc", conv.kernel[1]) as kc:
+                self._reduce(
+                    spot, (0, run.size), sums, code.bind(at + kc * (conv.dilation[1] * conv.x_pixel)),
+                    code.bind(taps + kc * width),
+                )  # fmt: skip
+            return
+        for kc, inside in enumerate(run.inside):
+            if inside[0] < inside[1]:
+                where = at + kc * conv.dilation[1] * conv.x_pixel
+                self._reduce(spot, inside, sums, where, taps + kc * width)
+
+    def _reduce(
+        self, spot: _Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index
+    ) -> None:
+        """Multiply-adds over the input channels of one kernel tap."""
+        conv, code = self.conv, self.code
+        step = self.machine.lanes if self.machine.lane_fma and conv.x_channel == 1 else 1
+        if conv.channels <= 4 and step > conv.channels:
+            step = 1
+        unrolled = conv.channels * conv.kernel[1] <= _UNROLL
+        main = conv.channels // step
+        if unrolled:
+            for c in range(main):
+                self._step(spot, inside, sums, at, taps, c * step, step)
+        else:
+            with code.loop("c", main) as c:
+                self._step(spot, inside, sums, at, taps, c * step, step)
+        for c in range(main * step, conv.channels):
+            self._step(spot, inside, sums, at, taps, c, 1)
+
+    def _step(
+        self, spot: _Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index,
+        channel: Index, step: int,
+    ) -> None:  # fmt: skip
+        """`step` input channels: weights by vectors, pixels by scalars or lanes."""
+        conv, code, lanes = self.conv, self.code, self.machine.lanes
+        rows = range(*inside)
+        reach = conv.stride[1] * conv.x_pixel
+        wide = spot.vectors * lanes
+        whole: dict[int, Value] = {}
+        if step > 1:
+            for i in rows:
+                whole[i] = code.bind(self.x.at(at + i * reach + channel, step), "a")
+        for u in range(step):
+            from_ = taps + (channel + u) * wide
+            weights = [code.bind(self.w.at(from_ + j * lanes, lanes), "b") for j in range(spot.vectors)]
+            for i in rows:
+                if step > 1:
+                    a = emit.lane(whole[i], u, lanes)
+                else:
+                    a = self.x.everywhere(at + i * reach + (channel + u) * conv.x_channel, lanes)
+                a = code.bind(a, "s")
+                for j, b in enumerate(weights):
+                    cell = (i * spot.vectors + j) * lanes
+                    total = emit.fma(a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma)
+                    code.store(sums, cell, total, lanes)
+
+    def _store(self, spot: _Spot, run: Segment, sums: Array, column: Index) -> None:
+        """The fused expression of every result of the tile, and its store."""
+        conv, code, lanes = self.conv, self.code, self.machine.lanes
+        out = code.bind(
+            spot.image * conv.y_image + spot.row * conv.y_row + column * conv.y_pixel + spot.channel
+        )
+        place = code.bind((spot.image * conv.out_height + spot.row) * conv.out_width + column)
+        for j in range(spot.vectors):
+            used = min(lanes, spot.used - j * lanes)
+            with code.scope():
+                fixed = {
+                    number: code.bind(self._fixed(operand, number, spot, j, used))
+                    for number, operand in enumerate(conv.operands)
+                    if operand.kind != "tensor"
+                }
+                for i in range(run.size):
+                    read = self._reader(spot, sums, fixed, place, i, j, used)
+                    value = evaluate(code, conv.expression, read, lanes)
+                    code.store(self.y, out + i * conv.y_pixel + j * lanes, value, lanes, used)
+
+    def _fixed(self, operand: Operand, number: int, spot: _Spot, j: int, used: int) -> Value:
+        lanes = self.machine.lanes
+        if operand.kind == "scalar":
+            return self.extra[number].everywhere(0, lanes)
+        return self.extra[number].at(spot.channel + j * lanes, lanes, used)
+
+    def _reader(
+        self, spot: _Spot, sums: Array, fixed: dict[int, Value], place: Index,
+        i: int, j: int, used: int,
+    ) -> Callable[[int], Value]:  # fmt: skip
+        lanes = self.machine.lanes
+
+        def read(number: int) -> Value:
+            if number == 0:
+                return sums.at((i * spot.vectors + j) * lanes, lanes)
+            if number - 1 in fixed:
+                return fixed[number - 1]
+            pixel = self.conv.operands[number - 1].pixel
+            where = (place + i) * pixel + spot.channel + j * lanes
+            return self.extra[number - 1].at(where, lanes, used)
+
+        return read
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where a tile lies: its group and block of channels, its image and row of the result."""
+
+    group: Index
+    channel: Index
+    weights: Index
+    vectors: int
+    used: int
+    image: Index
+    row: Index
+
+
+_UNROLL = 36
+"""Steps of the reduction up to which a kernel row is written out (first layers)."""
+
+_WORTH_SHARING = 200_000
+"""Operations below which waking the other cores costs more than it saves."""

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""Loops as rules write them: a small builder over TVM's tensor IR.
+
+Rules say which loops run and which values sit in registers; TVM lowers and LLVM allocates
+registers. Arrays are flat: an index counts elements from the tensor's first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+Index = Any
+"""An `int` or an integer expression."""
+Value = Any
+"""A vector or scalar expression."""
+
+_SERIAL, _PARALLEL = 0, 1
+
+
+def const(value: int) -> Any:
+    """An integer constant."""
+    return tirx.IntImm("int32", value)
+
+
+def index(value: Index) -> Any:
+    """An index as an expression."""
+    return const(value) if isinstance(value, int) else value
+
+
+def div(a: Index, b: int) -> Index:
+    """Integer quotient of non-negative numbers."""
+    if b == 1:
+        return a
+    return a // b if isinstance(a, int) else tirx.indexdiv(a, const(b))
+
+
+def mod(a: Index, b: int) -> Index:
+    """Integer remainder of non-negative numbers."""
+    if b == 1:
+        return 0
+    return a % b if isinstance(a, int) else tirx.indexmod(a, const(b))
+
+
+def least(a: Index, b: Index) -> Index:
+    """The smaller index."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return tirx.min(index(a), index(b))
+
+
+def most(a: Index, b: Index) -> Index:
+    """The larger index."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return tirx.max(index(a), index(b))
+
+
+def typed(dtype: str, lanes: int) -> str:
+    """The vector type of so many lanes."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def number(value: float, lanes: int, dtype: str = "float32") -> Value:
+    """A constant in every lane."""
+    one = tirx.const(value, dtype)
+    return one if lanes == 1 else tirx.Broadcast(one, const(lanes))
+
+
+def splat(value: Value, lanes: int) -> Value:
+    """A scalar in every lane."""
+    return value if lanes == 1 else tirx.Broadcast(value, const(lanes))
+
+
+def lane(value: Value, position: int, lanes: int) -> Value:
+    """One lane of a vector, in every lane of a vector of `lanes`."""
+    return tirx.Shuffle([value], [const(position)] * lanes)
+
+
+def shuffle(values: Sequence[Value], positions: Sequence[int]) -> Value:
+    """Lanes picked from the concatenation of vectors."""
+    return tirx.Shuffle(list(values), [const(p) for p in positions])
+
+
+def fma(a: Value, b: Value, c: Value, dtype: str, *, fused: bool = True) -> Value:
+    """a * b + c, as one instruction where the target has it."""
+    return tirx.call_llvm_pure_intrin(dtype, "llvm.fma", a, b, c) if fused else a * b + c
+
+
+class Array:
+    """A flat tensor that a kernel reads or writes."""
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+        self.dtype = str(buffer.dtype)
+
+    def at(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
+        """Elements from `i` on, `lanes` of them; of the last ones only `used` are read."""
+        if used is not None and used < lanes:
+            where, mask = _masked(i, lanes, used)
+            return tirx.op.masked_load(typed(self.dtype, lanes), self.buffer, where, mask)
+        where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
+        return tirx.BufferLoad(self.buffer, [where])
+
+    def everywhere(self, i: Index, lanes: int) -> Value:
+        """Element `i` in every lane."""
+        return splat(tirx.BufferLoad(self.buffer, [index(i)]), lanes)
+
+    def spaced(self, i: Index, step: Index, lanes: int) -> Value:
+        """`lanes` elements from `i` on, `step` apart."""
+        if lanes == 1:
+            return self.at(i)
+        return tirx.BufferLoad(self.buffer, [tirx.Ramp(index(i), index(step), const(lanes))])
+
+
+def _masked(i: Index, lanes: int, used: int) -> tuple[Any, Any]:
+    where = tirx.Ramp(index(i), const(1), const(lanes))
+    count = tirx.Ramp(const(0), const(1), const(lanes))
+    return where, tirx.LT(count, tirx.Broadcast(const(used), const(lanes)))
+
+
+class Code:
+    """Statements in the order they run; loops are `with` blocks."""
+
+    def __init__(self) -> None:
+        self._open: list[list[Any]] = [[]]
+        self._names = 0
+
+    def add(self, statement: Any) -> None:
+        """Append a statement."""
+        self._open[-1].append(statement)
+
+    def bind(self, value: Value, name: str = "v") -> Value:
+        """Name a value, so that using it again does not compute it again."""
+        if isinstance(value, int):
+            return value
+        self._names += 1
+        var = tirx.Var(f"{name}{self._names}", value.ty)
+        self.add(tirx.Bind(var, value))
+        return var
+
+    def store(
+        self, array: Array, i: Index, value: Value, lanes: int = 1, used: int | None = None
+    ) -> None:
+        """Write a value's lanes from element `i` on; of the last ones only `used`."""
+        if used is not None and used < lanes:
+            where, mask = _masked(i, lanes, used)
+            self.add(tirx.Evaluate(tirx.op.masked_store(array.buffer, value, where, mask)))
+            return
+        where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
+        self.add(tirx.BufferStore(array.buffer, value, [where]))
+
+    @contextlib.contextmanager
+    def loop(
+        self, name: str, count: Index, *, start: Index = 0, parallel: bool = False
+    ) -> Iterator[Index]:
+        """A loop over `start … start + count - 1`; nothing where the count is 1."""
+        if isinstance(count, int) and count == 1:
+            yield start
+            return
+        self._names += 1
+        var = tirx.Var(f"{name}{self._names}", "int32")
+        self._open.append([])
+        yield var
+        body = _sequence(self._open.pop())
+        kind = tirx.ForKind(_PARALLEL if parallel else _SERIAL)
+        self.add(tirx.For(var, index(start), index(count), kind, body))
+
+    @contextlib.contextmanager
+    def when(self, condition: Any) -> Iterator[None]:
+        """Statements that run where a condition holds."""
+        self._open.append([])
+        yield
+        body = _sequence(self._open.pop())
+        self.add(tirx.IfThenElse(condition, body, None))
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Statements of their own, for values that must not outlive them."""
+        self._open.append([])
+        yield
+        self.add(_sequence(self._open.pop()))
+
+    def local(self, count: int, dtype: str = "float32", name: str = "acc") -> Array:
+        """A small array of this thread that LLVM keeps in registers."""
+        self._names += 1
+        buffer = tirx.decl_buffer((count,), dtype, name=f"{name}{self._names}", scope="local")
+        self.add(tirx.AllocBuffer(buffer))
+        return Array(buffer)
+
+    def scratch(self, count: int, dtype: str = "float32", name: str = "scratch") -> Array:
+        """An array in memory, this thread's own."""
+        self._names += 1
+        buffer = tirx.decl_buffer((count,), dtype, name=f"{name}{self._names}", scope="global")
+        self.add(tirx.AllocBuffer(buffer))
+        return Array(buffer)
+
+    def body(self) -> Any:
+        """Everything added so far."""
+        (statements,) = self._open
+        return _sequence(statements)
+
+
+def _sequence(statements: list[Any]) -> Any:
+    if not statements:
+        return tirx.Evaluate(const(0))
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A kernel's parameter: shape as the caller hands it over, and element type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+def function(name: str, arguments: Sequence[Argument], write: Any) -> Any:
+    """A kernel: `write(code, *arrays)` adds its statements.
+
+    Arguments may lie anywhere in an arena (any element offset), and none overlaps another
+    in what is written.
+    """
+    buffers, arrays, views = [], [], []
+    for argument in arguments:
+        offset = tirx.Var(f"{argument.name}_at", "int32")
+        buffer = tirx.decl_buffer(
+            argument.shape, argument.dtype, name=argument.name,
+            elem_offset=offset, offset_factor=1,
+        )  # fmt: skip
+        count = 1
+        for size in argument.shape:
+            count *= size
+        if len(argument.shape) == 1:
+            flat = buffer
+        else:
+            flat = tirx.decl_buffer(
+                (count,), argument.dtype, name=f"{argument.name}_flat",
+                data=buffer.data, elem_offset=offset,
+            )  # fmt: skip
+            views.append(tirx.DeclBuffer(flat, data=buffer.data))
+        buffers.append(buffer)
+        arrays.append(Array(flat))
+    code = Code()
+    for view in views:
+        code.add(view)
+    write(code, *arrays)
+    made = tirx.PrimFunc(buffers, code.body())
+    return made.with_attr({"global_symbol": name, "tirx.noalias": True})
+
+
+def compile_alone(made: Any, target: Any) -> Any:
+    """One kernel as a module that can be called and whose assembly can be read."""
+    with target:
+        return tvm.tirx.build(tvm.IRModule({"main": made.with_attr("global_symbol", "main")}), target=target)
