@@ -72,6 +72,33 @@ def children_peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
+class Others:
+    """The share of this machine's processors that others take from now on: figures' worst enemy."""
+
+    def __init__(self) -> None:
+        self._start = self._seconds()
+
+    @staticmethod
+    def _seconds() -> tuple[float, float, float]:
+        """Processor seconds so far: this process and its children, anybody, all there were."""
+        stat = Path("/proc/stat")
+        own = os.times()
+        mine = own.user + own.system + own.children_user + own.children_system
+        if not stat.is_file():
+            return mine, mine, 0.0
+        ticks = [int(word) for word in stat.read_text("ascii").split("\n")[0].split()[1:9]]
+        idle, everything = ticks[3] + ticks[4], sum(ticks)
+        hertz = os.sysconf("SC_CLK_TCK")
+        return mine, (everything - idle) / hertz, everything / hertz
+
+    def share(self) -> float:
+        """The share so far, the hypervisor's included; children count once they have ended."""
+        mine, busy, everything = (
+            now - then for now, then in zip(self._seconds(), self._start, strict=True)
+        )
+        return max(0.0, busy - mine) / everything if everything else 0.0
+
+
 def finish(figures: dict[str, Any], target: Path | None) -> None:
     """Print the machine, and write the figures where asked."""
     print(f"on {machine()}")

@@ -23,7 +23,7 @@ from typing import Any
 from networks import NAMES
 from sides import Network, Worker, WorkerError, difference, in_turn, prepare, sgemm_flops
 
-from common import finish, median, numbers, parser, some_of
+from common import Others, finish, median, numbers, parser, some_of
 
 MEAN_BAR, WORST_BAR = 1.3, 2.0
 QUICK = ["squeezenet", "shufflenet"]
@@ -71,19 +71,20 @@ def compare(
     network: Network, library: Path, threads: int, sgemm: float, options: Namespace, folder: Path
 ) -> Row:
     """Run both sides in turn."""
+    rounds, batch_s = (3, 0.06) if options.quick else (9, 0.25)
     with Worker("splitc", threads) as ours, Worker("onnxruntime", threads) as theirs:
         ours.ask("load", library=str(library), inputs=str(network.inputs))
         models = (network.original, network.simplified)
-        taken = theirs.ask("load", models=[str(m) for m in models], inputs=str(network.inputs))
+        taken: int = theirs.ask("load", models=[str(m) for m in models], inputs=str(network.inputs))
         error = difference(ours, theirs, folder)
-        rounds = [
+        pairs = [
             (median(mine), median(other))
-            for mine, other in in_turn(ours, theirs, quick=options.quick)
+            for mine, other in in_turn(ours, theirs, rounds=rounds, batch_s=batch_s)
         ]
-    splitc_s, ort_s = (median([pair[k] for pair in rounds]) for k in range(2))
+    splitc_s, ort_s = (median([pair[k] for pair in pairs]) for k in range(2))
     rate = network.flops / splitc_s
     return Row(
-        network.name, threads, median([mine / other for mine, other in rounds]),
+        network.name, threads, median([mine / other for mine, other in pairs]),
         splitc_s * 1e3, ort_s * 1e3, rate / 1e9, rate / sgemm, error,
         ("original", "simplified")[taken],
     )  # fmt: skip
@@ -180,7 +181,7 @@ def arguments() -> Namespace:
     """The options."""
     made = parser(__doc__ or "")
     made.add_argument("--networks", type=some_of(NAMES), metavar="A,B", help=", ".join(NAMES))
-    made.add_argument("--threads", type=numbers, default=[1, 2], metavar="1,2")
+    made.add_argument("--threads", type=numbers, default=[1, 2], metavar="1,2", help="default 1,2")
     made.add_argument("--profile", choices=NAMES, metavar="NETWORK", help="times by function")
     options = made.parse_args()
     options.networks = options.networks or (QUICK if options.quick else list(NAMES))
@@ -194,6 +195,7 @@ def main() -> None:
         found = [profile(options.profile, threads, options) for threads in options.threads]
         finish({"profiles": found}, options.json)
         return
+    others = Others()
     with tempfile.TemporaryDirectory() as folder:
         sgemm = {n: sgemm_flops(n, Path(folder), quick=options.quick) for n in options.threads}
     for threads, rate in sgemm.items():
@@ -206,8 +208,10 @@ def main() -> None:
             sys.stdout.flush()
             rows.append(row)
     summaries = {str(threads): summary(rows, threads) for threads in sgemm}
+    print(f"others took {others.share():.0%} of the processors meanwhile")
     finish(
         {
+            "others_share": others.share(),
             "sgemm_gflops": {str(n): rate / 1e9 for n, rate in sgemm.items()},
             "rows": [asdict(row) for row in rows],
             "summary": summaries,

@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -22,12 +21,10 @@ from networks import build
 from onnx import helper, numpy_helper
 
 import splitc
-from common import median
 from nets import macs
 from splitc.golden import Array, seeded_inputs
 
 _WORKER = Path(__file__).parent / "worker.py"
-_BATCH_S = 0.25
 _PAIRS_S = 20.0
 _PAUSE_S = 0.05
 """Threads that wait for work go to sleep in less."""
@@ -35,6 +32,14 @@ _PAUSE_S = 0.05
 
 class WorkerError(Exception):
     """A worker died; its last words."""
+
+
+class Runs(Protocol):
+    """Something to time."""
+
+    def run(self, count: int) -> list[float]:
+        """Seconds of each of `count` runs."""
+        ...
 
 
 class Worker:
@@ -54,12 +59,7 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
@@ -129,18 +129,23 @@ def read_arrays(path: Path) -> list[Array]:
 
 
 def in_turn(
-    first: Worker, second: Worker, *, quick: bool
+    first: Runs, second: Runs, *, rounds: int, batch_s: float
 ) -> Iterator[tuple[list[float], list[float]]]:
     """Rounds of seconds a run of each side, one batch after the other, a pause between.
 
-    The sides take turns at going first. Long runs make for smaller batches, very
-    long ones for fewer rounds.
+    The sides take turns at going first.
+
+    Args:
+        first: One side.
+        second: The other.
+        rounds: How many, unless that takes too long.
+        batch_s: Seconds of runs of a side in a round.
     """
     sides = (first, second)
-    singles = [median(side.run(1 if quick else 2)) for side in sides]
-    counts = [max(1, min(200, int(_BATCH_S / (4 if quick else 1) / s))) for s in singles]
+    singles = [side.run(1)[0] for side in sides]
+    counts = [max(1, min(200, int(batch_s / single))) for single in singles]
     each_s = sum(single * count for single, count in zip(singles, counts, strict=True))
-    rounds = 3 if quick else max(3, min(9, int(_PAIRS_S / each_s)))
+    rounds = min(rounds, max(3, int(_PAIRS_S / each_s)))
     for k in range(rounds):
         found: list[list[float]] = [[], []]
         for turn in (k % 2, 1 - k % 2):
@@ -172,7 +177,7 @@ def sgemm_flops(threads: int, folder: Path, *, quick: bool) -> float:
             left, both = str(folder / "left.npz"), str(folder / "both.npz")
             blas.ask("load", inputs=both)
             ort.ask("load", models=[str(folder / "product.onnx")], inputs=left)
-            for _ in range(2 if quick else 4):
+            for _ in range(4):
                 for side in (blas, ort):
                     time.sleep(_PAUSE_S)
                     best = max(best, 2 * size**3 / min(side.run(3)))

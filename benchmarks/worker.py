@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Splitc(Side):
             "compile_s": clock[2] - clock[1],
             "link_s": clock[3] - clock[2],
             "peak_mb": max(resource.getrusage(who).ru_maxrss for who in whose) / 1024,
-            "kernels": [vars(kernel) for kernel in code.kernels],
+            "kernels": [asdict(kernel) for kernel in code.kernels],
         }
 
     def load(self, library: str, inputs: str) -> None:
@@ -195,7 +196,7 @@ class Onnxruntime(Side):
             and not event["args"]["op_name"].startswith(("Reorder", "Transpose"))
         ]
         each = len(kernels) // self._runs
-        runs = [sum(kernels[k * each : (k + 1) * each]) for k in range(self._runs)]
+        runs: list[float] = [sum(kernels[k * each : (k + 1) * each]) for k in range(self._runs)]
         return [runs[start:end] for start, end in self._rounds]
 
 
