@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scheduling: from a lowered module to loops, a step of its own so that it can be replaced."""
+"""Scheduling: from a lowered module to loops fit for the target, without any tuning."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from typing import Any
 
 from splitc.board import Board
 from splitc_targets import adapter
+from splitc_targets.schedules import arena, writer
+from splitc_targets.schedules.fallback import fall_back
+from splitc_targets.schedules.fuse import fuse
+from splitc_targets.schedules.homes import find_homes
+from splitc_targets.schedules.machine import machine_of
+from splitc_targets.schedules.planner import Planner
+from splitc_targets.schedules.reader import NotReadable, read
+from splitc_targets.schedules.rules import RULES
+from splitc_targets.schedules.simplify import simplify
 
-NAME = "tvm-default"
+NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
 
 CAVEAT = "kernels are not scheduled for the target yet: expect far slower runs than predicted"
@@ -38,13 +47,41 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Code:
-    """A module compiled for a board: what is exported, and what it is made of."""
+    """A module compiled for a board: what is exported, and what it is made of.
+
+    Args:
+        executable: What TVM exports as a library.
+        kernels: Its functions.
+        activation_bytes: Memory planned for tensors between kernels.
+        live_bytes: Least that any plan would need: the largest set alive at one time.
+        fallbacks: Operations that no rule fitted.
+    """
 
     executable: Any
     kernels: tuple[Kernel, ...] = ()
+    activation_bytes: int = 0
+    live_bytes: int = 0
+    fallbacks: tuple[str, ...] = ()
 
 
 def compile_module(lowered: Any, board: Board) -> Code:
     """Choose loops for every function of a lowered module and compile it for a board."""
     target = adapter.target_of(board)
-    return Code(adapter.build(lowered, target, adapter.default_pipeline(target)))
+    try:
+        graph = read(lowered)
+        simplify(graph)
+        fuse(graph)
+        planner = Planner(graph, machine_of(board))
+        find_homes(planner)
+        plan = planner.plan(RULES, fall_back)
+    except NotReadable as reason:
+        executable = adapter.build(lowered, target, adapter.default_pipeline(target))
+        return Code(executable, fallbacks=(f"the whole part: {reason}",))
+    memory = arena.arrange(plan)
+    written = writer.write(plan, memory)
+    executable = adapter.build(written.module, target, writer.finishing_passes())
+    kernels = tuple(
+        Kernel(name, s[0].rule, s[0].op, s[0].shapes, s[0].flops, len(s))
+        for name, s in written.functions.items()
+    )
+    return Code(executable, kernels, memory.bytes, memory.live_bytes, tuple(plan.fallbacks))

@@ -23,6 +23,13 @@ Value = Any
 
 _SERIAL, _PARALLEL = 0, 1
 
+_ON_STACK = 128
+"""Elements up to which TVM puts an array on the stack, where LLVM turns it into registers.
+
+TVM's own limit is below 1024 bytes in the scope "global"; what is larger or in the scope "local"
+comes from its pool of workspaces: memory that is written even where registers hold it.
+"""
+
 
 def const(value: int) -> Any:
     """An integer constant."""
@@ -100,23 +107,47 @@ class Array:
         self.buffer = buffer
         self.dtype = str(buffer.dtype)
 
+    def piece(self, i: Index) -> tuple[Any, Index]:
+        """The buffer that holds an element, and where in it."""
+        return self.buffer, i
+
     def at(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
         """Elements from `i` on, `lanes` of them; of the last ones only `used` are read."""
+        buffer, i = self.piece(i)
         if used is not None and used < lanes:
             where, mask = _masked(i, lanes, used)
-            return tirx.op.masked_load(typed(self.dtype, lanes), self.buffer, where, mask)
+            return tirx.op.masked_load(typed(self.dtype, lanes), buffer, where, mask)
         where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
-        return tirx.BufferLoad(self.buffer, [where])
+        return tirx.BufferLoad(buffer, [where])
 
     def everywhere(self, i: Index, lanes: int) -> Value:
         """Element `i` in every lane."""
-        return splat(tirx.BufferLoad(self.buffer, [index(i)]), lanes)
+        buffer, i = self.piece(i)
+        return splat(tirx.BufferLoad(buffer, [index(i)]), lanes)
 
     def spaced(self, i: Index, step: Index, lanes: int) -> Value:
         """`lanes` elements from `i` on, `step` apart."""
         if lanes == 1:
             return self.at(i)
         return tirx.BufferLoad(self.buffer, [tirx.Ramp(index(i), index(step), const(lanes))])
+
+
+class Registers(Array):
+    """An array in pieces small enough for the stack; elements are named by constants.
+
+    A vector that starts at a multiple of its lanes lies in one piece.
+    """
+
+    def __init__(self, pieces: Sequence[Any]) -> None:
+        super().__init__(pieces[0])
+        self.pieces = pieces
+
+    def piece(self, i: Index) -> tuple[Any, Index]:
+        """The buffer that holds an element, and where in it."""
+        if len(self.pieces) == 1:
+            return self.buffer, i
+        number, i = divmod(i, _ON_STACK)
+        return self.pieces[number], i
 
 
 def _masked(i: Index, lanes: int, used: int) -> tuple[Any, Any]:
@@ -149,20 +180,26 @@ class Code:
         self, array: Array, i: Index, value: Value, lanes: int = 1, used: int | None = None
     ) -> None:
         """Write a value's lanes from element `i` on; of the last ones only `used`."""
+        buffer, i = array.piece(i)
         if used is not None and used < lanes:
             where, mask = _masked(i, lanes, used)
-            self.add(tirx.Evaluate(tirx.op.masked_store(array.buffer, value, where, mask)))
+            self.add(tirx.Evaluate(tirx.op.masked_store(buffer, value, where, mask)))
             return
         where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
-        self.add(tirx.BufferStore(array.buffer, value, [where]))
+        self.add(tirx.BufferStore(buffer, value, [where]))
 
     @contextlib.contextmanager
     def loop(
         self, name: str, count: Index, *, start: Index = 0, parallel: bool = False
     ) -> Iterator[Index]:
-        """A loop over `start … start + count - 1`; nothing where the count is 1."""
+        """A loop over `start … start + count - 1`; no loop where the count is 1, nothing where 0."""
         if isinstance(count, int) and count == 1:
             yield start
+            return
+        if isinstance(count, int) and count == 0:
+            self._open.append([])
+            yield start
+            self._open.pop()
             return
         self._names += 1
         var = tirx.Var(f"{name}{self._names}", "int32")
@@ -188,11 +225,14 @@ class Code:
         self.add(_sequence(self._open.pop()))
 
     def local(self, count: int, dtype: str = "float32", name: str = "acc") -> Array:
-        """A small array of this thread that LLVM keeps in registers."""
-        self._names += 1
-        buffer = tirx.decl_buffer((count,), dtype, name=f"{name}{self._names}", scope="local")
-        self.add(tirx.AllocBuffer(buffer))
-        return Array(buffer)
+        """A small array of this thread that LLVM keeps in registers; indices are constants."""
+        pieces: list[Any] = []
+        for size in [_ON_STACK] * (count // _ON_STACK) + [count % _ON_STACK]:
+            if size:
+                self._names += 1
+                pieces.append(tirx.decl_buffer((size,), dtype, name=f"{name}{self._names}"))
+                self.add(tirx.AllocBuffer(pieces[-1]))
+        return Registers(pieces)
 
     def scratch(self, count: int, dtype: str = "float32", name: str = "scratch") -> Array:
         """An array in memory, this thread's own."""

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A part's operations while rules choose among them: nodes in the order they run, and values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(eq=False, repr=False)
+class Value:
+    """A tensor: shape in elements, numpy's name of its element type, and where it comes from.
+
+    Args:
+        data: Its numbers, for a constant.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    producer: Node | None = None
+    data: np.ndarray[Any, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(eq=False, repr=False)
+class Node:
+    """An operation.
+
+    Args:
+        op: Its name in Relax, without "relax."; rewrites add names of their own.
+        args: Its arguments: values, lists of values, and plain Python for the rest.
+        attrs: Its attributes by name.
+        outputs: The values it gives.
+        call: The Relax call, for operations that no rule writes.
+        work: Operations of the mathematics, a multiply-add being 2.
+    """
+
+    op: str
+    args: list[Any]
+    attrs: dict[str, Any]
+    outputs: list[Value] = field(default_factory=list[Value])
+    call: Any = None
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Every value among the arguments, those inside lists too."""
+        found: list[Value] = []
+        for arg in self.args:
+            if isinstance(arg, Value):
+                found.append(arg)
+            elif isinstance(arg, list):
+                found += [each for each in arg if isinstance(each, Value)]
+        return found
+
+    @property
+    def output(self) -> Value:
+        """Its only output."""
+        return self.outputs[0]
+
+
+@dataclass(eq=False, repr=False)
+class Graph:
+    """Operations in the order they run, from inputs to outputs."""
+
+    inputs: list[Value]
+    nodes: list[Node]
+    outputs: list[Value]
+    single: bool = True
+
+    def consumers(self) -> dict[Value, list[Node]]:
+        """The nodes that read each value; a node that reads it twice counts once."""
+        found: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.inputs):
+                found.setdefault(value, []).append(node)
+        return found
+
+    def replace(self, replaced: dict[Value, Value]) -> None:
+        """Have every reader of a value read another; chains of replacements are followed."""
+        if not replaced:
+            return
+
+        def final(value: Any) -> Any:
+            while isinstance(value, Value) and value in replaced:
+                value = replaced[value]
+            return value
+
+        for node in self.nodes:
+            node.args = [
+                [final(each) for each in arg] if isinstance(arg, list) else final(arg)
+                for arg in node.args
+            ]
+        self.outputs = [final(value) for value in self.outputs]
+
+    def prune(self) -> None:
+        """Drop nodes that nothing reads."""
+        wanted = set(self.outputs)
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if any(value in wanted for value in node.outputs):
+                wanted.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
+
+
+def made(op: str, args: Iterable[Any], shape: tuple[int, ...], dtype: str, **attrs: Any) -> Node:
+    """A new node with one output."""
+    node = Node(op, list(args), attrs)
+    node.outputs.append(Value(shape, dtype, node))
+    return node
+
+
+def constant(data: np.ndarray[Any, Any]) -> Value:
+    """A constant."""
+    return Value(tuple(data.shape), str(data.dtype), None, data)

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites before rules choose: constants folded, identities dropped, normalisations merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from splitc_targets.schedules.graph import Graph, Node, Value, constant, made
+
+Array = np.ndarray[Any, Any]
+
+
+def simplify(graph: Graph) -> None:
+    """Rewrite a graph in place until rules see one node for each thing that they know."""
+    fold(graph)
+    drop_identities(graph)
+    name_local_normalisation(graph)
+    sum_of_stack(graph)
+    spell_batch_norm(graph)
+    fold(graph)
+    merge_affine(graph)
+    graph.prune()
+
+
+_FOLD: dict[str, Callable[..., Array]] = {
+    "reshape": lambda node, x, shape: x.reshape(node.output.shape),
+    "permute_dims": lambda node, x: x.transpose(node.attrs["axes"]),
+    "broadcast_to": lambda node, x, shape: np.broadcast_to(x, shape),
+    "expand_dims": lambda node, x: x.reshape(node.output.shape),
+    "squeeze": lambda node, x: x.reshape(node.output.shape),
+    "flatten": lambda node, x: x.reshape(node.output.shape),
+    "astype": lambda node, x: x.astype(node.output.dtype),
+    "add": lambda node, x, y: x + y,
+    "subtract": lambda node, x, y: x - y,
+    "multiply": lambda node, x, y: x * y,
+    "divide": lambda node, x, y: (x / y) if x.dtype.kind == "f" else x // y,
+    "sqrt": lambda node, x: np.sqrt(x),
+    "negative": lambda node, x: -x,
+    "power": lambda node, x, y: np.power(x, y),
+    "concat": lambda node, xs: np.concatenate(xs, axis=node.attrs["axis"]),
+}
+"""Operations on constants that numpy does when compiling: (node, arguments) -> numbers."""
+
+
+def fold(graph: Graph) -> None:
+    """Compute what depends on constants only."""
+    replaced: dict[Value, Value] = {}
+    kept: list[Node] = []
+
+    def known(arg: Any) -> Any:
+        if isinstance(arg, list):
+            return [known(each) for each in arg]
+        if isinstance(arg, Value):
+            return replaced.get(arg, arg).data
+        return arg
+
+    for node in graph.nodes:
+        ready = all(replaced.get(v, v).data is not None for v in node.inputs)
+        if node.op in _FOLD and ready and node.inputs:
+            data = _FOLD[node.op](node, *[known(arg) for arg in node.args])
+            data = np.asarray(data, dtype=node.output.dtype)
+            if data.size <= _LARGEST or node.op in _MOVES:
+                replaced[node.output] = constant(data)
+                continue
+        kept.append(node)
+    graph.nodes = kept
+    graph.replace(replaced)
+
+
+_MOVES = ("reshape", "permute_dims", "expand_dims", "squeeze", "flatten", "broadcast_to")
+_LARGEST = 1 << 22
+"""Elements of a computed constant that may be stored rather than computed at run time."""
+
+
+def drop_identities(graph: Graph) -> None:
+    """Operations that give back their input: dropout, same-shape reshapes and broadcasts."""
+    replaced: dict[Value, Value] = {}
+    kept: list[Node] = []
+    for node in graph.nodes:
+        first = node.inputs[0] if node.inputs else None
+        same = first is not None and (first.shape, first.dtype) == (
+            node.output.shape, node.output.dtype,
+        )  # fmt: skip
+        if node.op == "nn.dropout" or (same and node.op in _IDENTITIES):
+            replaced[node.output] = first  # type: ignore[assignment]
+        else:
+            kept.append(node)
+    graph.nodes = kept
+    graph.replace(replaced)
+
+
+_IDENTITIES = ("reshape", "broadcast_to", "astype", "squeeze", "expand_dims", "flatten")
+
+
+def sum_of_stack(graph: Graph) -> None:
+    """Sum over stacked tensors, as ONNX's Sum arrives, as additions."""
+    consumers = graph.consumers()
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        source = node.inputs[0].producer if node.inputs else None
+        if (
+            node.op == "sum"
+            and source is not None
+            and source.op == "stack"
+            and node.attrs["axis"] == (source.attrs["axis"],)
+            and not node.attrs["keepdims"]
+            and len(consumers[source.output]) == 1
+        ):
+            total, *rest = source.inputs
+            for term in rest:
+                step = made("add", [total, term], node.output.shape, node.output.dtype)
+                nodes.append(step)
+                total = step.output
+            replaced[node.output] = total
+        else:
+            nodes.append(node)
+    graph.nodes = nodes
+    graph.replace(replaced)
+    graph.prune()
+
+
+def spell_batch_norm(graph: Graph) -> None:
+    """Batch normalisation at inference as a multiplication and an addition by constants."""
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        stored = [value.data for value in node.inputs[1:]]
+        if node.op != "nn.batch_norm" or any(data is None for data in stored):
+            nodes.append(node)
+            continue
+        gamma, beta, mean, variance = (np.asarray(data, np.float64) for data in stored)
+        shape = [1] * len(node.inputs[0].shape)
+        shape[node.attrs["axis"]] = -1
+        scale = 1.0 / np.sqrt(variance + node.attrs["epsilon"])
+        scale = scale * gamma if node.attrs["scale"] else scale
+        shift = -mean * scale + (beta if node.attrs["center"] else 0.0)
+        out = node.outputs[0]
+        scaled = made("multiply", [node.inputs[0], _stored(scale, shape)], out.shape, out.dtype)
+        moved = made("add", [scaled.output, _stored(shift, shape)], out.shape, out.dtype)
+        nodes += [scaled, moved]
+        replaced[out] = moved.output
+    graph.nodes = nodes
+    graph.replace(replaced)
+
+
+def _stored(data: Array, shape: list[int]) -> Value:
+    return constant(data.reshape(shape).astype(np.float32))
+
+
+def merge_affine(graph: Graph) -> None:
+    """Chains of multiplications and additions by constants as one of each.
+
+    Behind a convolution the factor goes into the weights: the layer computes the same
+    with fewer operations.
+    """
+    changed = True
+    while changed:
+        changed = False
+        consumers = graph.consumers()
+        outputs = set(graph.outputs)
+        for node in graph.nodes:
+            if node.op not in ("multiply", "add", "subtract") or not _by_constant(node):
+                continue
+            before = node.args[0].producer
+            if before is None or len(consumers[node.args[0]]) != 1 or node.args[0] in outputs:
+                continue
+            if _merge(graph, before, node):
+                changed = True
+                break
+
+
+def _by_constant(node: Node) -> bool:
+    """Whether it is `x op constant` (a constant first operand is moved behind)."""
+    x, y = node.args
+    if node.op != "subtract" and x.data is not None and y.data is None:
+        node.args = [y, x]
+        x, y = node.args
+    if x.data is not None or y.data is None or x.dtype != "float32":
+        return False
+    if node.op == "subtract":
+        node.op, node.args = "add", [x, constant(-y.data)]
+    return x.shape == node.output.shape
+
+
+def _merge(graph: Graph, before: Node, node: Node) -> bool:
+    """Merge `node` into what gives its first operand; whether that could be done."""
+    data = node.args[1].data
+    if before.op == "nn.conv2d" and node.op == "multiply":
+        scaled = _scaled_weights(before, data)
+        if scaled is None:
+            return False
+        before.args = [before.args[0], scaled]
+    elif before.op == node.op and _by_constant(before):
+        other = before.args[1].data
+        both = other * data if node.op == "multiply" else other + data
+        if both.size > max(other.size, data.size):
+            return False
+        before.args = [before.args[0], constant(both)]
+    elif before.op == "add" and node.op == "multiply" and _by_constant(before):
+        shift = before.args[1].data * data
+        if shift.size > max(before.args[1].data.size, data.size):
+            return False
+        before.op, before.args = "multiply", [before.args[0], node.args[1]]
+        node.op, node.args = "add", [before.output, constant(shift)]
+        return True
+    else:
+        return False
+    graph.nodes.remove(node)
+    graph.replace({node.output: before.output})
+    return True
+
+
+def _scaled_weights(conv: Node, factor: Array) -> Value | None:
+    """A convolution's weights times a factor per output channel."""
+    weights = conv.args[1].data
+    if weights is None or conv.attrs["kernel_layout"] != "OIHW":
+        return None
+    per_channel = factor.size == 1 or (factor.ndim in (3, 4) and factor.shape[-3] == factor.size)
+    if not per_channel:
+        return None
+    return constant((weights * factor.reshape(-1, 1, 1, 1)).astype(np.float32))
+
+
+def name_local_normalisation(graph: Graph) -> None:
+    """Local response normalisation, which arrives as seven operations, as the node "lrn"."""
+    nodes = {node.output: node for node in graph.nodes}
+    replaced: dict[Value, Value] = {}
+    for position, node in enumerate(graph.nodes):
+        if node.op != "divide":
+            continue
+        found = _local_normalisation(node, nodes)
+        if found is not None:
+            graph.nodes[position] = found
+            replaced[node.output] = found.output
+    graph.replace(replaced)
+    graph.prune()
+
+
+def _local_normalisation(node: Node, by_output: dict[Value, Node]) -> Node | None:
+    """x / (bias + alpha * mean of squares over a window)^beta, read backwards from the division."""
+    x, bottom = node.args
+
+    def step(value: Any, op: str) -> Node | None:
+        found = by_output.get(value) if isinstance(value, Value) else None
+        return found if found is not None and found.op == op else None
+
+    power = step(bottom, "power")
+    add = step(power.args[0], "add") if power else None
+    if power is None or add is None:
+        return None
+    product = next((n for n in (step(a, "multiply") for a in add.args) if n), None)
+    squeeze = next((n for n in (step(a, "squeeze") for a in product.args) if n), None) if product else None
+    pool = step(squeeze.args[0], "nn.avg_pool3d") if squeeze else None
+    expand = step(pool.args[0], "expand_dims") if pool else None
+    square = step(expand.args[0], "multiply") if expand else None
+    if product is None or pool is None or square is None or expand is None:
+        return None
+    window, *others = pool.attrs["pool_size"]
+    scalars = [_scalar(power.args), _scalar(add.args), _scalar(product.args)]
+    centred = pool.attrs["padding"] == ((window - 1) // 2, 0, 0, window // 2, 0, 0)
+    if square.args != [x, x] or others != [1, 1] or None in scalars or not centred:
+        return None
+    if expand.attrs["axis"] != (1,) or not pool.attrs["count_include_pad"]:
+        return None
+    beta, bias, alpha = scalars
+    return made(
+        "lrn", [x], node.output.shape, node.output.dtype,
+        window=window, alpha=alpha, beta=beta, bias=bias,
+    )  # fmt: skip
+
+
+def _scalar(args: list[Any]) -> float | None:
+    """The one number among two operands."""
+    found = [a.data for a in args if isinstance(a, Value) and a.data is not None and a.size == 1]
+    return float(found[0].reshape(())) if len(found) == 1 else None
