@@ -29,11 +29,19 @@ class Operand:
     Args:
         kind: "channel": a vector over output channels; "tensor": the result's own shape;
             "scalar": one number.
-        pixel: Distance between a tensor's neighbouring pixels, in elements.
+        pixel, row, image: Distances between a tensor's neighbours, in elements; a row or
+            image of 0 means that nothing lies between.
     """
 
     kind: str
     pixel: int = 0
+    row: int = 0
+    image: int = 0
+
+    def steps(self, height: int, width: int) -> tuple[int, int, int]:
+        """Distances between images, rows and pixels of maps of that size."""
+        row = self.row or width * self.pixel
+        return self.image or height * row, row, self.pixel
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Conv:
         pad: Rows above and columns left of the input; what lies below and right follows.
         x_pixel, x_row, x_image, x_channel: Distances in the input.
         y_pixel, y_row, y_image: Distances in the result.
+        w_image: Distance between the weights of images; 0 where all share them.
         expression: What is stored; operand 0 is the sum.
         operands: Its other operands.
     """
@@ -75,6 +84,7 @@ class Conv:
     y_image: int
     expression: Expression = Arg(0)
     operands: tuple[Operand, ...] = ()
+    w_image: int = 0
 
     @property
     def flops(self) -> int:
@@ -109,6 +119,12 @@ def flattened(conv: Conv) -> Conv:
         and conv.y_row == conv.width * conv.y_pixel
         and (conv.batch == 1 or conv.x_image == conv.height * conv.x_row)
         and (conv.batch == 1 or conv.y_image == conv.height * conv.y_row)
+        and (conv.batch == 1 or conv.w_image == 0)
+        and all(
+            operand.kind != "tensor" or operand.steps(conv.out_height, conv.out_width)
+            == Operand("tensor", operand.pixel).steps(conv.out_height, conv.out_width)
+            for operand in conv.operands
+        )
     )  # fmt: skip
     if not dense:
         return conv
@@ -116,6 +132,7 @@ def flattened(conv: Conv) -> Conv:
     return _replace(
         conv, batch=1, height=1, width=pixels, out_height=1, out_width=pixels,
         x_row=pixels * conv.x_pixel, y_row=pixels * conv.y_pixel,
+        operands=tuple(Operand(operand.kind, operand.pixel) for operand in conv.operands),
     )  # fmt: skip
 
 
@@ -180,16 +197,26 @@ def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
     x_size = (flat.batch - 1) * flat.x_image + (flat.height - 1) * flat.x_row
     x_size += (flat.width - 1) * flat.x_pixel
     x_size += (flat.channels * flat.groups - 1) * flat.x_channel + 1
-    y_size = _span(flat, flat.y_pixel, flat.y_row, flat.y_image)
     arguments = [Argument("x", (x_size,)), Argument("w", (packed,))]
+    arguments += [*operand_arguments(flat), Argument("y", (result_size(flat),))]
+    return emit.function(name, arguments, lambda code, *arrays: write(code, flat, machine, arrays))
+
+
+def operand_arguments(conv: Conv) -> list[Argument]:
+    """Parameters for what the fused expression reads."""
+    arguments: list[Argument] = []
     for number, operand in enumerate(conv.operands):
-        size = {"channel": flat.out_channels, "scalar": 1}.get(operand.kind)
+        size = {"channel": conv.out_channels, "scalar": 1}.get(operand.kind)
         if size is None:
-            rows = flat.out_width * operand.pixel
-            size = _span(flat, operand.pixel, rows, rows * flat.out_height)
+            image, row, pixel = operand.steps(conv.out_height, conv.out_width)
+            size = _span(conv, pixel, row, image)
         arguments.append(Argument(f"e{number}", (size,)))
-    arguments.append(Argument("y", (y_size,)))
-    return emit.function(name, arguments, lambda code, *arrays: _write(code, flat, machine, arrays))
+    return arguments
+
+
+def result_size(conv: Conv) -> int:
+    """Elements from the result's first to its last."""
+    return _span(conv, conv.y_pixel, conv.y_row, conv.y_image)
 
 
 def _span(conv: Conv, pixel: int, row: int, image: int) -> int:
@@ -197,9 +224,9 @@ def _span(conv: Conv, pixel: int, row: int, image: int) -> int:
     return size + (conv.out_width - 1) * pixel + conv.out_channels
 
 
-def _write(code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
-    writer = _Writer(code, conv, machine, arrays)
-    writer.tasks()
+def write(code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
+    """Add the loops of a (flattened) convolution on (x, packed weights, operands…, y)."""
+    _Writer(code, conv, machine, arrays).tasks()
 
 
 class _Writer:
@@ -225,7 +252,7 @@ class _Writer:
         count = conv.groups * len(self.blocks)
         total = count * lines * chunks
         weights_stay = self._weights_bytes() <= self.machine.l2_bytes // 2
-        parallel = total > 1 and conv.flops > _WORTH_SHARING and self.machine.cores > 1
+        parallel = total > 1 and conv.flops > WORTH_SHARING and self.machine.cores > 1
         with code.loop("task", total, parallel=parallel) as task:
             if weights_stay and not self._many_pixels_stay():
                 place, block = emit.div(task, count), emit.mod(task, count)
@@ -287,6 +314,7 @@ class _Writer:
         weights = code.bind(
             group * (self.taps * lanes * sum(self.blocks))
             + within * (self.taps * self.tile.vectors * lanes)
+            + emit.div(line, conv.out_height) * conv.w_image
         )
         used = per_group - (len(self.blocks) - 1) * self.tile.vectors * lanes if ragged else vectors * lanes
         image = code.bind(emit.div(line, conv.out_height))
@@ -418,7 +446,10 @@ class _Writer:
         out = code.bind(
             spot.image * conv.y_image + spot.row * conv.y_row + column * conv.y_pixel + spot.channel
         )
-        place = code.bind((spot.image * conv.out_height + spot.row) * conv.out_width + column)
+        places = [
+            code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
+            for image, row, pixel in (o.steps(conv.out_height, conv.out_width) for o in conv.operands)
+        ]
         for j in range(spot.vectors):
             used = min(lanes, spot.used - j * lanes)
             with code.scope():
@@ -428,7 +459,7 @@ class _Writer:
                     if operand.kind != "tensor"
                 }
                 for i in range(run.size):
-                    read = self._reader(spot, sums, fixed, place, i, j, used)
+                    read = self._reader(spot, sums, fixed, places, i, j, used)
                     value = evaluate(code, conv.expression, read, lanes)
                     code.store(self.y, out + i * conv.y_pixel + j * lanes, value, lanes, used)
 
@@ -439,7 +470,7 @@ class _Writer:
         return self.extra[number].at(spot.channel + j * lanes, lanes, used)
 
     def _reader(
-        self, spot: _Spot, sums: Array, fixed: dict[int, Value], place: Index,
+        self, spot: _Spot, sums: Array, fixed: dict[int, Value], places: list[Index],
         i: int, j: int, used: int,
     ) -> Callable[[int], Value]:  # fmt: skip
         lanes = self.machine.lanes
@@ -450,7 +481,7 @@ class _Writer:
             if number - 1 in fixed:
                 return fixed[number - 1]
             pixel = self.conv.operands[number - 1].pixel
-            where = (place + i) * pixel + spot.channel + j * lanes
+            where = places[number - 1] + i * pixel + j * lanes
             return self.extra[number - 1].at(where, lanes, used)
 
         return read
@@ -472,5 +503,5 @@ class _Spot:
 _UNROLL = 36
 """Steps of the reduction up to which a kernel row is written out (first layers)."""
 
-_WORTH_SHARING = 200_000
+WORTH_SHARING = 200_000
 """Operations below which waking the other cores costs more than it saves."""

@@ -68,6 +68,7 @@ class Planner:
 
     def __init__(self, graph: Graph, machine: Machine) -> None:
         self.graph, self.machine = graph, machine
+        self._readers = graph.consumers()
         self.steps: list[Step] = []
         self.fallbacks: list[str] = []
         self.homes: dict[Value, View] = {}
@@ -87,6 +88,12 @@ class Planner:
                 raise KeyError("a value is read before it is written")
             self._places[value] = self.constant(value.data)
         return self._places[value]
+
+    def readers(self, value: Value) -> list[Node]:
+        """The nodes that read a value; none more is told of an output of the part."""
+        if value in self.graph.outputs:
+            return []
+        return self._readers.get(value, [])
 
     def constant(self, data: np.ndarray[Any, Any]) -> View:
         """A constant's view, dense."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,10 @@ from splitc_targets.schedules.expression import operations
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.views import View, canonical, channels_last
+from splitc_targets.schedules.views import View, channels_last
 
 
-def operands(
-    planner: Planner, node: Node, target: View
-) -> tuple[tuple[direct.Operand, ...], list[View]]:
+def operands(planner: Planner, node: Node) -> tuple[tuple[direct.Operand, ...], list[View]]:
     """What a fused expression reads: descriptions for the kernel, and the views."""
     kinds: list[direct.Operand] = []
     views: list[View] = []
@@ -26,24 +25,26 @@ def operands(
         if channel is not None:
             kinds.append(direct.Operand("channel"))
             views.append(planner.constant(channel))
-            continue
-        view = planner.place(value)
-        order = canonical(view.shape, view.strides)
-        pixel = view.strides[-1] if len(view.shape) > 2 else 0
-        if order != _with_pixel(view.shape, pixel):
-            view = planner.laid(value, channels_last(value.shape))
-            pixel = view.shape[1]
-        kinds.append(direct.Operand("tensor", pixel))
-        views.append(view)
+        else:
+            view = planner.channels_inner(value)
+            kinds.append(beside(as_map(view)))
+            views.append(view)
     return tuple(kinds), views
 
 
-def _with_pixel(shape: tuple[int, ...], pixel: int) -> tuple[int, ...]:
-    """Channels-last strides where a pixel takes `pixel` elements."""
-    if len(shape) != 4:
-        return ()
-    n, c, h, w = shape
-    return canonical(shape, (h * w * pixel, 1, w * pixel, pixel))
+def as_map(view: View) -> View:
+    """A view of [N, C, L] or [N, C, H, W] as the latter."""
+    if len(view.shape) == 4:
+        return view
+    n, c, length = view.shape
+    image, channel, pixel = view.strides
+    return View(view.buffer, view.offset, (n, c, 1, length), (image, channel, 0, pixel))
+
+
+def beside(view: View) -> direct.Operand:
+    """A channels-last view as an operand of the result's shape."""
+    pixel, row, image = (step(view, d, view.shape[1]) for d in (3, 2, 0))
+    return direct.Operand("tensor", pixel, row, image)
 
 
 def describe(node: Node, extra: str = "") -> str:
@@ -58,55 +59,155 @@ def shapes_of(*values: Value) -> str:
     return f"{' * '.join(inputs)} -> {output}"
 
 
-def _conv2d(planner: Planner, node: Node) -> bool:
+def _conv(planner: Planner, node: Node) -> bool:
+    """Two- and one-dimensional convolution by constant weights."""
     x, w = node.args[0], node.args[1]
     attrs = node.attrs
-    if w.data is None or x.dtype != "float32" or attrs["data_layout"] != "NCHW":
+    if w.data is None or x.dtype != "float32" or attrs["data_layout"] not in ("NCHW", "NCW"):
         return False
-    if attrs["kernel_layout"] != "OIHW" or attrs["out_layout"] not in ("NCHW", ""):
+    if attrs["kernel_layout"] not in ("OIHW", "OIW"):
         return False
     few = w.shape[1] <= 4 and attrs["groups"] == 1
     view = planner.place(x) if few else planner.channels_inner(x)
     target = planner.result(node.output, channels_last(node.output.shape))
-    kinds, extras = operands(planner, node, target)
-    spec = _spec(node, view, target, kinds)
-    _plan_direct(planner, node, spec, w.data, [view, *extras, target])
-    return True
+    kinds, extras = operands(planner, node)
+    weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
+    spec = forward(node, as_map(view), as_map(target), weights.shape, kinds)
+    return plan_direct(planner, node, spec, weights, [view, *extras, target])
 
 
-def _spec(node: Node, view: View, target: View, kinds: tuple[direct.Operand, ...]) -> direct.Conv:
-    x, w = node.args[0], node.args[1]
-    n, c, height, width = x.shape
-    _, oc, oh, ow = node.output.shape
-    groups = node.attrs["groups"]
+def forward(
+    node: Node, x: View, y: View, weights: tuple[int, ...], kinds: tuple[direct.Operand, ...]
+) -> direct.Conv:
+    """The convolution that a node describes, on these views of [N, C, H, W]."""
+    attrs, (n, c, height, width) = node.attrs, x.shape
+    groups, line = attrs["groups"], len(attrs["strides"]) == 1
+
+    def pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
+        return (missing, numbers[0]) if line else (numbers[0], numbers[1])
+
     return direct.Conv(
         batch=n, height=height, width=width, channels=c // groups, groups=groups,
-        out_height=oh, out_width=ow, out_channels=oc,
-        kernel=w.shape[2:], stride=tuple(node.attrs["strides"]),
-        dilation=tuple(node.attrs["dilation"]), pad=tuple(node.attrs["padding"][:2]),
-        x_pixel=_step(view, 3, c), x_row=_step(view, 2, c), x_image=_step(view, 0, c),
-        x_channel=view.strides[1] if c > 1 else 1,
-        y_pixel=_step(target, 3, oc), y_row=_step(target, 2, oc), y_image=_step(target, 0, oc),
-        expression=node.attrs["expression"], operands=kinds,
+        out_height=y.shape[2], out_width=y.shape[3], out_channels=y.shape[1],
+        kernel=weights[2:], stride=pair(attrs["strides"], 1),
+        dilation=pair(attrs["dilation"], 1), pad=pair(attrs["padding"], 0),
+        **distances(x, y), expression=attrs["expression"], operands=kinds,
     )  # fmt: skip
 
 
-def _step(view: View, dimension: int, channels: int) -> int:
-    """A stride; for a single-element dimension, what it would be without gaps."""
+def distances(x: View, y: View) -> dict[str, int]:
+    """Distances between neighbours in a kernel's input and result."""
+    c, oc = x.shape[1], y.shape[1]
+    return {
+        "x_pixel": step(x, 3, c), "x_row": step(x, 2, c), "x_image": step(x, 0, c),
+        "x_channel": x.strides[1] if c > 1 else 1,
+        "y_pixel": step(y, 3, oc), "y_row": step(y, 2, oc), "y_image": step(y, 0, oc),
+    }  # fmt: skip
+
+
+def step(view: View, dimension: int, channels: int) -> int:
+    """A stride of [N, C, H, W]; for a single-element dimension, what it would be without gaps."""
     if view.shape[dimension] > 1:
         return view.strides[dimension]
     if dimension == 3:
         return channels
     if dimension == 2:
-        return _step(view, 3, channels) * view.shape[3]
-    return _step(view, 2, channels) * view.shape[2]
+        return step(view, 3, channels) * view.shape[3]
+    return step(view, 2, channels) * view.shape[2]
 
 
-def _plan_direct(
+def _transposed(planner: Planner, node: Node) -> bool:
+    """Transposed convolution as one convolution for each phase of its stride.
+
+    Results whose row and column leave the same remainder by the stride read the same kernel
+    taps, so they are a plain convolution that writes every stride-th row and column.
+    """
+    x, w = node.args[0], node.args[1]
+    attrs = node.attrs
+    if w.data is None or x.dtype != "float32" or attrs["kernel_layout"] not in ("IOHW", "IOW"):
+        return False
+    if attrs["groups"] != 1 or any(d != 1 for d in attrs["dilation"]):
+        return False
+    line = len(attrs["strides"]) == 1
+    weights = w.data[:, :, None, :] if line else w.data
+    strides = (1, attrs["strides"][0]) if line else attrs["strides"]
+    before = (0, attrs["padding"][0]) if line else attrs["padding"][:2]
+    if any(size < s for size, s in zip(weights.shape[2:], strides, strict=True)):
+        return False
+    view = planner.channels_inner(x)
+    target = planner.result(node.output, channels_last(node.output.shape))
+    kinds, extras = operands(planner, node)
+    source, whole = as_map(view), as_map(target)
+    for row in range(strides[0]):
+        for column in range(strides[1]):
+            phases = [
+                _phase(r, s, p, k, o)
+                for r, s, p, k, o in zip(
+                    (row, column), strides, before, weights.shape[2:], whole.shape[2:], strict=True
+                )
+            ]
+            if any(phase.count <= 0 for phase in phases):
+                continue
+            _plan_phase(planner, node, source, whole, kinds, extras, weights, phases, strides)
+    return True
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """One remainder of a dimension: its kernel taps, and the results it gives."""
+
+    taps: tuple[int, ...]
+    pad: int
+    first: int
+    count: int
+
+
+def _phase(remainder: int, stride: int, before: int, kernel: int, size: int) -> _Phase:
+    taps = tuple(range(remainder, kernel, stride))[::-1]
+    quotient = -((remainder - before) // stride)
+    first = stride * quotient + remainder - before
+    return _Phase(taps, len(taps) - 1 - quotient, first, -(-(size - first) // stride))
+
+
+def _plan_phase(
+    planner: Planner, node: Node, source: View, whole: View, kinds: tuple[direct.Operand, ...],
+    extras: list[View], weights: Any, phases: list[_Phase], strides: tuple[int, int],
+) -> None:  # fmt: skip
+    rows, columns = phases
+
+    def part(view: View) -> View:
+        lines = view.sliced(2, rows.first, rows.count, strides[0])
+        return lines.sliced(3, columns.first, columns.count, strides[1])
+
+    def of_phase(kind: direct.Operand, view: View) -> tuple[direct.Operand, View]:
+        if kind.kind != "tensor":
+            return kind, view
+        image, row, pixel = kind.steps(whole.shape[2], whole.shape[3])
+        steps = direct.Operand("tensor", pixel * strides[1], row * strides[0], image)
+        return steps, part(as_map(view))
+
+    target = part(whole)
+    chosen = [of_phase(kind, view) for kind, view in zip(kinds, extras, strict=True)]
+    some = weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)].transpose(1, 0, 2, 3)
+    n, c, height, width = source.shape
+    spec = direct.Conv(
+        batch=n, height=height, width=width, channels=c, groups=1,
+        out_height=rows.count, out_width=columns.count, out_channels=whole.shape[1],
+        kernel=(len(rows.taps), len(columns.taps)), stride=(1, 1), dilation=(1, 1),
+        pad=(rows.pad, columns.pad),
+        **{**distances(source, whole), "y_pixel": step(whole, 3, whole.shape[1]) * strides[1],
+           "y_row": step(whole, 2, whole.shape[1]) * strides[0]},
+        expression=node.attrs["expression"], operands=tuple(kind for kind, _ in chosen),
+    )  # fmt: skip
+    plan_direct(planner, node, spec, some, [source, *(view for _, view in chosen), target])
+
+
+def plan_direct(
     planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
-) -> None:
+) -> bool:
+    """Append a direct convolution; `args` are the input, the operands and the result."""
     machine = planner.machine
-    packed = direct.pack(np.asarray(weights), spec, machine)
+    packed = direct.pack(np.ascontiguousarray(weights), spec, machine)
     size = packed.size
     view, *rest = args
     planner.step(
@@ -114,6 +215,12 @@ def _plan_direct(
         [view, planner.constant(packed), *rest], "conv", describe(node),
         shapes_of(node.args[0], node.args[1], node.output), spec.flops,
     )  # fmt: skip
+    return True
 
 
-RULES: dict[str, Rule] = {"nn.conv2d": _conv2d}
+RULES: dict[str, Rule] = {
+    "nn.conv2d": _conv,
+    "nn.conv1d": _conv,
+    "nn.conv2d_transpose": _transposed,
+    "nn.conv1d_transpose": _transposed,
+}

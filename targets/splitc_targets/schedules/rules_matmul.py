@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
+from splitc_targets.schedules import matmul as products
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner, Rule
@@ -21,7 +23,7 @@ def _matmul(planner: Planner, node: Node) -> bool:
         return False
     if b.data is not None and len(b.shape) == 2 and len(a.shape) >= 2:
         return _by_constant(planner, node)
-    return False
+    return _batched(planner, node)
 
 
 def _by_constant(planner: Planner, node: Node) -> bool:
@@ -67,6 +69,60 @@ def _by_constant(planner: Planner, node: Node) -> bool:
         describe(node), shapes_of(a, b, node.output), spec.flops,
     )  # fmt: skip
     return True
+
+
+def _batched(planner: Planner, node: Node) -> bool:
+    """[…, M, K] x […, K, N] for any batch dimensions that lie evenly."""
+    a, b = node.args[0], node.args[1]
+    shape = node.output.shape
+    if len(a.shape) < 2 or len(b.shape) < 2 or node.args[-1]:
+        return False
+    batch, (rows, columns), depth = shape[:-2], shape[-2:], a.shape[-1]
+    left = planner.place(a).broadcast((*batch, rows, depth))
+    right = planner.place(b).broadcast((*batch, depth, columns))
+    pairs = math.prod(batch)
+    x, w = left.reshaped((pairs, rows, depth)), right.reshaped((pairs, depth, columns))
+    x = x or planner.dense(a).broadcast((*batch, rows, depth)).reshaped((pairs, rows, depth))
+    w = w or planner.dense(b).broadcast((*batch, depth, columns)).reshaped((pairs, depth, columns))
+    target = planner.result(node.output, _result_strides(planner, node))
+    y = target.reshaped((pairs, rows, columns))
+    if y is None:
+        target = planner.fresh(shape, node.output.dtype, packed(shape))
+        planner.set(node.output, target)
+        y = target.reshaped((pairs, rows, columns))
+    if x is None or w is None or y is None or (columns > 1 and y.strides[2] != 1):
+        return False
+    spec = direct.Conv(
+        batch=pairs, height=1, width=rows, channels=depth, groups=1,
+        out_height=1, out_width=rows, out_channels=columns,
+        kernel=(1, 1), stride=(1, 1), dilation=(1, 1), pad=(0, 0),
+        x_pixel=x.strides[1], x_row=0, x_image=x.strides[0], x_channel=x.strides[2],
+        y_pixel=y.strides[1], y_row=0, y_image=y.strides[0],
+        expression=node.attrs["expression"],
+    )  # fmt: skip
+    spec = replace(spec, w_image=products.packed_size(spec, planner.machine))
+    product = products.Matmul(spec, *w.strides)
+    machine = planner.machine
+    planner.step(
+        ("matmul", product), lambda name: products.kernel(name, product, machine),
+        [x, w, y], "matmul", describe(node), shapes_of(a, b, node.output), spec.flops,
+    )  # fmt: skip
+    return True
+
+
+def _result_strides(planner: Planner, node: Node) -> tuple[int, ...]:
+    """Strides in the order that the only reader, a transpose, will give the result."""
+    shape = node.output.shape
+    readers = planner.readers(node.output)
+    if len(readers) == 1 and readers[0].op == "permute_dims" and readers[0].attrs["axes"]:
+        axes = readers[0].attrs["axes"]
+        if axes[-1] == len(shape) - 1:
+            inner = packed(readers[0].output.shape)
+            strides = [0] * len(shape)
+            for position, axis in enumerate(axes):
+                strides[axis] = inner[position]
+            return tuple(strides)
+    return packed(shape)
 
 
 def _rows(view: View, rows: int, depth: int) -> View | None:
