@@ -9,7 +9,7 @@ registers. Arrays are flat: an index counts elements from the tensor's first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,24 @@ def lane(value: Value, position: int, lanes: int) -> Value:
 def shuffle(values: Sequence[Value], positions: Sequence[int]) -> Value:
     """Lanes picked from the concatenation of vectors."""
     return tirx.Shuffle(list(values), [const(p) for p in positions])
+
+
+def first(value: Value, used: int, rest: float, lanes: int) -> Value:
+    """The first lanes of a vector; the others are `rest`."""
+    if used >= lanes:
+        return value
+    count = tirx.Ramp(const(0), const(1), const(lanes))
+    kept = tirx.LT(count, tirx.Broadcast(const(used), const(lanes)))
+    return tirx.Select(kept, value, number(rest, lanes))
+
+
+def across(code: Code, value: Value, lanes: int, combine: Callable[[Value, Value], Value]) -> Value:
+    """A vector's lanes combined into a scalar, by halves."""
+    while lanes > 1:
+        lanes //= 2
+        low, high = shuffle([value], range(lanes)), shuffle([value], range(lanes, 2 * lanes))
+        value = code.bind(combine(low, high), "half")
+    return value
 
 
 def fma(a: Value, b: Value, c: Value, dtype: str, *, fused: bool = True) -> Value:

@@ -124,6 +124,17 @@ def exp(code: Code, lanes: int, x: Value) -> Value:
     return emit.tirx.Select(emit.tirx.EQ(x, x), scaled, x)
 
 
+def exp_of_negative(code: Code, lanes: int, x: Value) -> Value:
+    """e to the x where x is at most 0, about 1 ulp; 0 where x is below -87."""
+    inside = code.bind(emit.tirx.max(_num(-87.0, lanes), x), "inside")
+    n = code.bind(emit.tirx.floor(inside * _num(math.log2(math.e), lanes) + _num(0.5, lanes)), "n")
+    r = inside + n * _num(-0.693359375, lanes)
+    r = code.bind(r + n * _num(2.12194440e-4, lanes), "r")
+    y = _poly(r, _EXP, lanes) * (r * r) + r + _num(1.0, lanes)
+    scaled = y * _power_of_two(n, lanes)
+    return emit.tirx.Select(emit.tirx.LT(x, _num(-87.0, lanes)), _num(0.0, lanes), scaled)
+
+
 _TANH = (
     (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
      1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03),

@@ -23,6 +23,8 @@ def fall_back(planner: Planner, node: Node) -> bool:
     """
     if node.call is None:
         raise NotReadable(f"no rule writes {node.op}")
+    if "function" in node.attrs:
+        return _as_written(planner, node)
     values = list(dict.fromkeys(v for v in _core(node) if v.data is None))
     params = {v: relax.Var(f"x{i}", relax.TensorType(v.shape, v.dtype)) for i, v in enumerate(values)}
     module = _legalised(node, params)
@@ -36,6 +38,27 @@ def fall_back(planner: Planner, node: Node) -> bool:
     planner.fallbacks.append(node.op)
     _finish(planner, node)
     return True
+
+
+def _as_written(planner: Planner, node: Node) -> bool:
+    """Loops that the front end wrote itself."""
+    sources = [_own(planner, planner.dense(value)) for value in node.inputs]
+    targets = [
+        _own(planner, planner.fresh(v.shape, v.dtype, packed(v.shape))) for v in node.outputs
+    ]
+    _call(planner, node, node.attrs["function"], [*sources, *targets])
+    for output, view in zip(node.outputs, targets, strict=True):
+        planner.set(output, view)
+    planner.fallbacks.append(node.op)
+    return True
+
+
+def _call(planner: Planner, node: Node, function: Any, args: list[View]) -> None:
+    planner.step(
+        ("tvm", function.script()), lambda name: function.with_attr("global_symbol", name), args,
+        "fallback", node.op.removeprefix("nn."), _words(node),
+    )  # fmt: skip
+    planner.steps[-1].shaped = True
 
 
 def _core(node: Node) -> list[Value]:
@@ -58,25 +81,22 @@ def _finish(planner: Planner, node: Node) -> None:
 def _legalised(node: Node, params: dict[Value, Any]) -> Any:
     """A module whose main function is this one call, as calls of tensor functions."""
     builder = relax.BlockBuilder()
-    values = iter(_core(node))
 
-    def replaced(expr: Any) -> Any:
-        if isinstance(expr, tvm.ir.Tuple):
-            return relax.Tuple([replaced(each) for each in expr.fields])
-        if isinstance(expr, relax.Var | tvm.ir.GenericConst):
-            value = next(values)
-            return params[value] if value.data is None else relax.const(value.data, value.dtype)
-        return expr
+    def replaced(expr: Any, arg: Any) -> Any:
+        """TVM's argument with the graph's value in it."""
+        if isinstance(arg, list):
+            return relax.Tuple([replaced(expr, each) for each in arg])
+        if isinstance(arg, Value):
+            return params[arg] if arg.data is None else relax.const(arg.data, arg.dtype)
+        return relax.ShapeExpr(arg) if isinstance(expr, relax.Var) else expr
 
     with builder.function("main", list(params.values())):
         with builder.dataflow():
-            args = [replaced(arg) for arg in node.call.args]
+            args = list(map(replaced, node.call.args, node.args))
             call = relax.Call(node.call.op, args, node.call.attrs, node.call.ty_args)
             out = builder.emit_output(builder.emit(call))
         builder.emit_func_output(out)
-    passes = [relax.transform.LegalizeOps(), relax.transform.AnnotateTIROpPattern(),
-              relax.transform.FuseOps(), relax.transform.FuseTIR()]  # fmt: skip
-    return tvm.transform.Sequential(passes)(builder.get())
+    return relax.transform.LegalizeOps()(builder.get())
 
 
 def _plan_calls(planner: Planner, node: Node, module: Any, places: dict[Any, Any]) -> Any:
@@ -105,12 +125,7 @@ def _plan_call(
         shape = tuple(int(size) for size in kind.shape.values)
         view = planner.fresh(shape, str(kind.dtype), packed(shape))
         targets.append(_own(planner, view))
-    key = ("tvm", function.script())
-    planner.step(
-        key, lambda name: function.with_attr("global_symbol", name), [*sources, *targets],
-        "fallback", node.op.removeprefix("nn."), _words(node),
-    )  # fmt: skip
-    planner.steps[-1].shaped = True
+    _call(planner, node, function, [*sources, *targets])
     return targets if isinstance(binding.var.ty, relax.TupleType) else targets[0]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -35,7 +36,7 @@ def read(module: Any) -> Graph:
         for binding in block.bindings:
             if not isinstance(binding, relax.VarBinding):
                 raise NotReadable(type(binding).__name__)
-            values[binding.var] = _expression(binding.value, binding.var, values, graph)
+            values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
     result = _argument(body.body, values)
     graph.single = not isinstance(result, list)
     graph.outputs = [result] if graph.single else result
@@ -55,25 +56,61 @@ def _value_of_type(kind: Any, producer: Node | None = None) -> Value:
     return Value(tuple(sizes), str(kind.dtype), producer)
 
 
-def _expression(expr: Any, var: Any, values: dict[Any, Any], graph: Graph) -> Any:
+def _expression(
+    expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any
+) -> Any:
+    if isinstance(var.ty, relax.ShapeType):
+        return _static(var.ty)
     if isinstance(expr, tvm.ir.TupleGetItem):
         return _argument(expr.tuple_value, values)[expr.index]
     if not isinstance(expr, tvm.ir.Call):
         return _argument(expr, values)
     if not isinstance(expr.op, tvm.ir.Op):
         raise NotReadable("a call of a function")
+    if expr.op.name == "relax.shape_to_tensor":
+        numbers = np.array(_argument(expr.args[0], values), np.int64)
+        return Value(numbers.shape, "int64", None, numbers)
+    if expr.op.name == "relax.call_tir":
+        return _tensor_function(expr, var, values, graph, module)
     node = Node(
         expr.op.name.removeprefix("relax."),
         [_argument(arg, values) for arg in expr.args],
         _attributes(expr.attrs),
         call=expr,
     )
+    return _outputs(node, var, graph)
+
+
+def _outputs(node: Node, var: Any, graph: Graph) -> Any:
     graph.nodes.append(node)
     if isinstance(var.ty, relax.TupleType):
         node.outputs = [_value_of_type(field, node) for field in var.ty.fields]
         return list(node.outputs)
     node.outputs = [_value_of_type(var.ty, node)]
     return node.output
+
+
+def _static(kind: Any) -> tuple[int, ...]:
+    """The numbers of a shape that is known."""
+    sizes = kind.values or ()
+    if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes) or kind.values is None:
+        raise NotReadable("a shape known only at run time")
+    return tuple(int(size.value) for size in sizes)
+
+
+def _tensor_function(
+    expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any
+) -> Any:
+    """A call of loops that the front end wrote; those of Clip are known by name."""
+    name = expr.args[0].name_hint
+    args = [_argument(arg, values) for arg in expr.args[1].fields]
+    if len(expr.args) > 2 or not all(isinstance(arg, Value) for arg in args):
+        raise NotReadable(f"a call of {name}")
+    plain = name.rstrip("0123456789")
+    if plain in ("maximum", "minimum") and len(args) == 2:
+        return _outputs(Node(plain, args, {}, call=expr), var, graph)
+    function = module[expr.args[0]]
+    return _outputs(Node(f"tir.{name}", args, {"function": function}, call=expr), var, graph)
 
 
 def _attributes(attrs: Any) -> dict[str, Any]:

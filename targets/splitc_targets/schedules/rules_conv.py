@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
+from splitc_targets.schedules import winograd
 from splitc_targets.schedules.expression import operations
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value
@@ -67,12 +68,19 @@ def _conv(planner: Planner, node: Node) -> bool:
         return False
     if attrs["kernel_layout"] not in ("OIHW", "OIW"):
         return False
+    if attrs["groups"] == x.shape[1] == w.shape[0] and x.shape[1] > 1:
+        from splitc_targets.schedules.rules_window import plan_depthwise
+
+        return plan_depthwise(planner, node)
     few = w.shape[1] <= 4 and attrs["groups"] == 1
     view = planner.place(x) if few else planner.channels_inner(x)
     target = planner.result(node.output, channels_last(node.output.shape))
     kinds, extras = operands(planner, node)
     weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
     spec = forward(node, as_map(view), as_map(target), weights.shape, kinds)
+    tile = winograd.fits(spec, planner.machine)
+    if tile is not None:
+        return _plan_winograd(planner, node, spec, tile, weights, [view, *extras, target])
     return plan_direct(planner, node, spec, weights, [view, *extras, target])
 
 
@@ -213,6 +221,25 @@ def plan_direct(
     planner.step(
         ("conv", spec), lambda name: direct.kernel(name, spec, machine, size),
         [view, planner.constant(packed), *rest], "conv", describe(node),
+        shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+    )  # fmt: skip
+    return True
+
+
+def _plan_winograd(
+    planner: Planner, node: Node, spec: direct.Conv, tile: int, weights: Any, args: list[View]
+) -> bool:
+    """Append a convolution by Winograd's algorithm, with the scratch memory it works in."""
+    machine = planner.machine
+    packed = winograd.pack(np.asarray(weights), spec, machine, tile)
+    size = packed.size
+    room = winograd.workspace(spec, machine, tile)
+    scratch = planner.fresh((room,), "float32", (1,))
+    view, *extras, target = args
+    planner.step(
+        ("winograd", spec, tile), lambda name: winograd.kernel(name, spec, machine, tile, size),
+        [view, planner.constant(packed), *extras, scratch, target],
+        f"winograd{tile}", describe(node),
         shapes_of(node.args[0], node.args[1], node.output), spec.flops,
     )  # fmt: skip
     return True

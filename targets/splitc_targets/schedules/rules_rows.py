@@ -1,8 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Softmax and normalisations."""
+"""Operations on rows: softmax and normalisations."""
 
 from __future__ import annotations
 
-from splitc_targets.schedules.planner import Rule
+import math
+from typing import Any
 
-RULES: dict[str, Rule] = {}
+from splitc_targets.schedules import rows
+from splitc_targets.schedules.graph import Node, Value
+from splitc_targets.schedules.planner import Planner, Rule
+from splitc_targets.schedules.rules_conv import shapes_of
+from splitc_targets.schedules.views import View, channels_last, packed
+
+
+def _matrix(planner: Planner, value: Value, axis: int) -> View | None:
+    """A value as rows along a dimension whose elements lie side by side."""
+    view = planner.place(value)
+    order = [d for d in range(len(view.shape)) if d != axis] + [axis]
+    turned = view.permuted(tuple(order))
+    columns = view.shape[axis]
+    flat = turned.reshaped((value.size // columns, columns))
+    return flat if flat is not None and (columns == 1 or flat.strides[1] == 1) else None
+
+
+def _softmax(log: bool) -> Rule:
+    def plan(planner: Planner, node: Node) -> bool:
+        x = node.args[0]
+        rank = len(x.shape)
+        axis = node.attrs["axis"] % rank
+        if x.dtype != "float32" or x.size == 0:
+            return False
+        source = _matrix(planner, x, axis)
+        if source is None:
+            strides = packed(x.shape) if axis == rank - 1 else channels_last(x.shape)
+            if axis not in (1, rank - 1):
+                return False
+            planner.set(x, planner.laid(x, strides))
+            source = _matrix(planner, x, axis)
+        target = planner.result(node.output, planner.place(x).strides)
+        result = _matrix(planner, node.output, axis)
+        if source is None or result is None:
+            return False
+        count, columns = source.shape
+        spec = rows.Softmax(count, columns, source.strides[0] or columns,
+                            result.strides[0] or columns, log)  # fmt: skip
+        machine = planner.machine
+        planner.step(
+            ("softmax", spec), lambda name: rows.softmax(name, spec, machine), [source, result],
+            "softmax", node.op.removeprefix("nn."), shapes_of(x, node.output), 5 * x.size,
+        )  # fmt: skip
+        del target
+        return True
+
+    return plan
+
+
+def _layer_norm(planner: Planner, node: Node) -> bool:
+    """Layer normalisation over the last dimensions."""
+    x, scale, shift = node.args[:3]
+    rank = len(x.shape)
+    axes = sorted(a % rank for a in node.attrs["axes"])
+    if x.dtype != "float32" or axes != list(range(rank - len(axes), rank)):
+        return False
+    columns = math.prod(x.shape[axes[0] :])
+    source = planner.dense(x).reshaped((x.size // columns, columns))
+    target = planner.result(node.output, packed(x.shape)).reshaped((x.size // columns, columns))
+    if source is None or target is None:
+        return False
+    attrs: Any = node.attrs
+    spec = rows.Norm(
+        x.size // columns, columns, columns, columns, float(attrs["epsilon"]),
+        True, bool(attrs["scale"]), bool(attrs["center"]),
+    )  # fmt: skip
+    given = [v for v, used in ((scale, attrs["scale"]), (shift, attrs["center"])) if used]
+    vectors = [planner.dense(v).reshaped((columns,)) for v in given]
+    if any(vector is None for vector in vectors):
+        return False
+    machine = planner.machine
+    planner.step(
+        ("norm", spec), lambda name: rows.norm(name, spec, machine),
+        [source, *(v for v in vectors if v is not None), target],
+        "norm", "layer_norm", shapes_of(x, node.output), 8 * x.size,
+    )  # fmt: skip
+    return True
+
+
+def _lrn(planner: Planner, node: Node) -> bool:
+    """Local response normalisation across channels."""
+    x, attrs = node.args[0], node.attrs
+    view = planner.channels_inner(x)
+    target = planner.result(node.output, channels_last(x.shape))
+    source, result = _pixels(view), _pixels(target)
+    if source is None or result is None:
+        return False
+    c = x.shape[1]
+    spec = rows.Lrn(
+        source.shape[0], c, source.strides[0] or c, result.strides[0] or c,
+        attrs["window"], attrs["alpha"], attrs["beta"], attrs["bias"],
+    )  # fmt: skip
+    machine = planner.machine
+    planner.step(
+        ("lrn", spec), lambda name: rows.lrn(name, spec, machine), [source, result],
+        "lrn", "lrn", shapes_of(x, node.output), (attrs["window"] + 5) * x.size,
+    )  # fmt: skip
+    return True
+
+
+def _pixels(view: View) -> View | None:
+    """A channels-last view as [pixels, channels]."""
+    order = (0, *range(2, len(view.shape)), 1)
+    n = math.prod(view.shape)
+    return view.permuted(order).reshaped((n // view.shape[1], view.shape[1]))
+
+
+RULES: dict[str, Rule] = {
+    "nn.softmax": _softmax(log=False),
+    "nn.log_softmax": _softmax(log=True),
+    "nn.layer_norm": _layer_norm,
+    "lrn": _lrn,
+}

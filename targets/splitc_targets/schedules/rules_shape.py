@@ -100,6 +100,24 @@ def _strided_slice(planner: Planner, node: Node) -> bool:
     return True
 
 
+def _take(planner: Planner, node: Node) -> bool:
+    """One known element of a dimension, as a view."""
+    value, position = node.args[:2]
+    if position.data is None or position.size != 1 or not value.shape:
+        return False
+    axis = node.attrs["axis"]
+    if axis is None:
+        return False
+    size = value.shape[axis % len(value.shape)]
+    start = int(position.data.reshape(())) % size
+    view = planner.place(value).sliced(axis % len(value.shape), start, 1)
+    shaped = view.reshaped(node.output.shape)
+    if shaped is None:
+        return False
+    planner.set(node.output, shaped)
+    return True
+
+
 def _split(planner: Planner, node: Node) -> bool:
     view = planner.place(node.inputs[0])
     axis = (node.attrs["axis"] or 0) % len(view.shape)
@@ -172,6 +190,7 @@ RULES: dict[str, Rule] = {
     "concat": _concat,
     "strided_slice": _strided_slice,
     "split": _split,
+    "take": _take,
     "nn.pad": _pad,
     "image.resize2d": _resize_nearest,
 }

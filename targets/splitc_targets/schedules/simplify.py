@@ -18,6 +18,7 @@ def simplify(graph: Graph) -> None:
     fold(graph)
     drop_identities(graph)
     name_local_normalisation(graph)
+    drop_nan_guards(graph)
     sum_of_stack(graph)
     spell_batch_norm(graph)
     fold(graph)
@@ -40,6 +41,15 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "sqrt": lambda node, x: np.sqrt(x),
     "negative": lambda node, x: -x,
     "power": lambda node, x, y: np.power(x, y),
+    "maximum": lambda node, x, y: np.maximum(x, y),
+    "minimum": lambda node, x, y: np.minimum(x, y),
+    "isnan": lambda node, x: np.isnan(x),
+    "less": lambda node, x, y: x < y,
+    "greater": lambda node, x, y: x > y,
+    "equal": lambda node, x, y: x == y,
+    "where": lambda node, c, x, y: np.where(c, x, y),
+    "take": lambda node, x, i: np.take(x, i, axis=node.attrs["axis"], mode="wrap"),
+    "stack": lambda node, xs: np.stack(xs, axis=node.attrs["axis"]),
     "concat": lambda node, xs: np.concatenate(xs, axis=node.attrs["axis"]),
 }
 """Operations on constants that numpy does when compiling: (node, arguments) -> numbers."""
@@ -59,7 +69,7 @@ def fold(graph: Graph) -> None:
 
     for node in graph.nodes:
         ready = all(replaced.get(v, v).data is not None for v in node.inputs)
-        if node.op in _FOLD and ready and node.inputs:
+        if node.op in _FOLD and ready and node.inputs and len(node.outputs) == 1:
             data = _FOLD[node.op](node, *[known(arg) for arg in node.args])
             data = np.asarray(data, dtype=node.output.dtype)
             if data.size <= _LARGEST or node.op in _MOVES:
@@ -93,6 +103,24 @@ def drop_identities(graph: Graph) -> None:
 
 
 _IDENTITIES = ("reshape", "broadcast_to", "astype", "squeeze", "expand_dims", "flatten")
+
+
+def drop_nan_guards(graph: Graph) -> None:
+    """where(isnan(x), x, bound(x)), as Clip arrives: rules' bounds let not-a-number through."""
+    replaced: dict[Value, Value] = {}
+    for node in graph.nodes:
+        if node.op != "where":
+            continue
+        condition, yes, no = node.args
+        guard, bound = condition.producer, no.producer
+        if guard is None or guard.op != "isnan" or bound is None:
+            continue
+        source = guard.args[0]
+        kept = yes is source or (yes.data is not None and bool(np.isnan(yes.data).all()))
+        if kept and bound.op in ("maximum", "minimum") and source in bound.args:
+            replaced[node.output] = no
+    graph.replace(replaced)
+    graph.prune()
 
 
 def sum_of_stack(graph: Graph) -> None:
@@ -264,13 +292,18 @@ def _local_normalisation(node: Node, by_output: dict[Value, Node]) -> Node | Non
     centred = pool.attrs["padding"] == ((window - 1) // 2, 0, 0, window // 2, 0, 0)
     if square.args != [x, x] or others != [1, 1] or None in scalars or not centred:
         return None
-    if expand.attrs["axis"] != (1,) or not pool.attrs["count_include_pad"]:
+    if beta_unknown(scalars[0]) or expand.attrs["axis"] != (1,) or not pool.attrs["count_include_pad"]:
         return None
     beta, bias, alpha = scalars
     return made(
         "lrn", [x], node.output.shape, node.output.dtype,
         window=window, alpha=alpha, beta=beta, bias=bias,
     )  # fmt: skip
+
+
+def beta_unknown(beta: float | None) -> bool:
+    """Whether no rule computes this power."""
+    return beta not in (0.5, 0.75, 1.0)
 
 
 def _scalar(args: list[Any]) -> float | None:

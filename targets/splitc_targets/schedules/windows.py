@@ -21,6 +21,11 @@ from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
 from splitc_targets.schedules.expression import Arg, Expression, evaluate
 from splitc_targets.schedules.machine import Machine
 
+_RESULT = Arg(0)
+
+Bounds = tuple[Index, Index]
+"""Kernel rows (from, to) that a row of the result meets."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -53,7 +58,7 @@ class Windows:
     y_pixel: int
     y_row: int
     y_image: int
-    expression: Expression = Arg(0)
+    expression: Expression = _RESULT
     operands: tuple[Operand, ...] = ()
 
     @property
@@ -96,10 +101,12 @@ class Writer:
         self.extra = arrays[len(arrays) - 1 - len(spec.operands) : -1]
         self.lanes = machine.lanes
         self.vector = emit.typed("float32", machine.lanes)
-        self.runs = segments(spec, tile_columns(spec.out_width))
+        # Windows along a row are shaped by the same fields as a convolution's.
+        row: Any = spec
+        self.runs = segments(row, tile_columns(spec.out_width))
 
-    def prepare(self, spot: Spot) -> None:
-        """Values that stay over a row of tiles."""
+    def prepare(self, bounds: Bounds | None, row: Index) -> None:
+        """Values that stay over a row of tiles; `bounds` where kernel rows are left out."""
 
     def tap(self, spot: Spot, row: Index, column: int) -> Value:
         """What belongs to one place of the kernel."""
@@ -109,7 +116,7 @@ class Writer:
         """The result so far and the input's value at a tap."""
         raise NotImplementedError
 
-    def finish(self, total: Value, spot: Spot, column: Index, i: int, run: Segment) -> Value:
+    def finish(self, total: Value, run: Segment, i: int) -> Value:
         """The window's result, from what its taps gave."""
         return total
 
@@ -135,7 +142,7 @@ class Writer:
                 with code.loop("row", here, start=first) as row:
                     self._line_of(image, emit.index(row), channel, used)
 
-            count = block if whole % block == 0 else code.bind(emit.least(block, whole - low))
+            count = block if whole == blocks * block else code.bind(emit.least(block, whole - low))
             if whole:
                 with code.loop("v", count, start=low) as v:
                     over(code.bind(v * self.lanes), self.lanes)
@@ -188,14 +195,14 @@ class Writer:
         with code.when(emit.tirx.Not(within)):
             self._row(spot, self._kernel_rows(row))
 
-    def _row(self, spot: Spot, bounds: tuple[Index, Index] | None) -> None:
+    def _row(self, spot: Spot, bounds: Bounds | None) -> None:
         """The tiles of a row."""
-        self.prepare(spot)
+        self.prepare(bounds, spot.row)
         for run in self.runs:
             with self.code.loop("tile", run.count) as tile:
                 self._tile(spot, run, run.start + tile * run.size, bounds)
 
-    def _kernel_rows(self, row: Index) -> tuple[Index, Index]:
+    def _kernel_rows(self, row: Index) -> Bounds:
         """Kernel rows (from, to) whose input rows lie in the map."""
         spec, code = self.spec, self.code
         rows, d, s = spec.kernel[0], spec.dilation[0], spec.stride[0]
@@ -207,9 +214,7 @@ class Writer:
         low = code.bind(low)
         return low, code.bind(emit.most(low, high))
 
-    def _tile(
-        self, spot: Spot, run: Segment, column: Index, bounds: tuple[Index, Index] | None
-    ) -> None:
+    def _tile(self, spot: Spot, run: Segment, column: Index, bounds: Bounds | None) -> None:
         """One tile: results in registers, then the fused expression, then the store."""
         spec, code, lanes = self.spec, self.code, self.lanes
         with code.scope():
@@ -260,15 +265,18 @@ class Writer:
         out = code.bind(
             spot.image * spec.y_image + spot.row * spec.y_row + column * spec.y_pixel + spot.channel
         )
-        place = code.bind((spot.image * spec.out_height + spot.row) * spec.out_width + column)
+        places = [
+            code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
+            for image, row, pixel in (o.steps(spec.out_height, spec.out_width) for o in spec.operands)
+        ]
         fixed = {
             number: code.bind(self._fixed(number, operand, spot))
             for number, operand in enumerate(spec.operands)
             if operand.kind != "tensor"
         }
         for i in range(run.size):
-            total = self.finish(totals.at(i * lanes, lanes), spot, column, i, run)
-            read = self._reader(spot, total, fixed, place + i)
+            total = self.finish(totals.at(i * lanes, lanes), run, i)
+            read = self._reader(spot, total, fixed, places, i)
             value = evaluate(code, spec.expression, read, lanes)
             code.store(self.y, out + i * spec.y_pixel, value, lanes, spot.used)
 
@@ -278,14 +286,14 @@ class Writer:
         return self.extra[number].at(spot.channel, self.lanes, spot.used)
 
     def _reader(
-        self, spot: Spot, total: Value, fixed: dict[int, Value], place: Index
+        self, spot: Spot, total: Value, fixed: dict[int, Value], places: list[Index], column: int
     ) -> Callable[[int], Value]:
         def read(number: int) -> Value:
             if number == 0:
                 return total
             if number - 1 in fixed:
                 return fixed[number - 1]
-            where = place * self.spec.operands[number - 1].pixel + spot.channel
+            where = places[number - 1] + column * self.spec.operands[number - 1].pixel
             return self.extra[number - 1].at(where, self.lanes, spot.used)
 
         return read
@@ -296,11 +304,12 @@ def arguments(spec: Windows, weights: Sequence[Argument] = ()) -> list[Argument]
     lines, pixels = spec.batch - 1, spec.width - 1
     x_size = lines * spec.x_image + (spec.height - 1) * spec.x_row + pixels * spec.x_pixel
     found = [Argument("x", (x_size + spec.channels,)), *weights]
-    results = spec.batch * spec.out_height * spec.out_width
     for number, operand in enumerate(spec.operands):
         size = {"channel": spec.channels, "scalar": 1}.get(operand.kind)
         if size is None:
-            size = (results - 1) * operand.pixel + spec.channels
+            image, row, pixel = operand.steps(spec.out_height, spec.out_width)
+            size = lines * image + (spec.out_height - 1) * row
+            size += (spec.out_width - 1) * pixel + spec.channels
         found.append(Argument(f"e{number}", (size,)))
     y_size = lines * spec.y_image + (spec.out_height - 1) * spec.y_row
     y_size += (spec.out_width - 1) * spec.y_pixel

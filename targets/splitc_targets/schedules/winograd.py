@@ -8,7 +8,7 @@ Three stages over chunks of T tiles, n = m + 2 rows and columns each::
     p[n n][T][block]         = v x u               n n matrix products, registers as in conv
     y                        = f(A^T p A)          vectors of output channels, expression fused
 
-u, packed at compile time, is [block of out channels][n n][channels][block's channels]. Where
+u, packed at compile time, is [block][n n][register block][channels][its out channels]. Where
 one core's caches hold what a chunk needs, a core takes its chunks through all stages
 ("fused"); else v of the whole map is made first and cores share blocks of output channels,
 so that u is streamed once ("phased"). `plan` weighs both.
@@ -20,26 +20,19 @@ References:
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from splitc_targets.schedules import emit, tiles
-from splitc_targets.schedules.conv import Conv
-from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import evaluate
+from splitc_targets.schedules.conv import Conv, operand_arguments, result_size
+from splitc_targets.schedules.emit import Argument, Array, Index
 from splitc_targets.schedules.machine import Machine
-from splitc_targets.schedules.winograd_plan import Plan, fits, plan
-from splitc_targets.schedules.winograd_transforms import (
-    Arithmetic,
-    filter_matrix,
-    input_groups,
-    output_groups,
-    transform_input,
-    transform_output,
-)
+from splitc_targets.schedules.winograd_plan import fits, plan
+from splitc_targets.schedules.winograd_stages import Stages
+from splitc_targets.schedules.winograd_transforms import filter_matrix
+
+__all__ = ["fits", "kernel", "pack", "workspace"]
 
 
 def pack(
@@ -51,8 +44,16 @@ def pack(
     u = u.reshape(conv.out_channels, conv.channels, made.positions).transpose(2, 1, 0)
     missing = sum(made.vectors) * machine.lanes - conv.out_channels
     u = np.pad(u, ((0, 0), (0, 0), (0, missing)))
-    cuts = np.cumsum(made.vectors)[:-1] * machine.lanes
-    return np.concatenate([block.ravel() for block in np.split(u, cuts, axis=2)])
+    ends = np.cumsum(made.vectors) * machine.lanes
+    parts = np.split(u, ends[:-1], axis=2)
+    return np.concatenate(
+        [
+            part[position].ravel()
+            for first in range(0, len(parts), made.group)
+            for position in range(made.positions)
+            for part in parts[first : first + made.group]
+        ]
+    )
 
 
 def workspace(conv: Conv, machine: Machine, m: int) -> int:
@@ -72,40 +73,12 @@ def kernel(name: str, conv: Conv, machine: Machine, m: int, packed: int) -> Any:
 def _arguments(conv: Conv, packed: int, scratch: int) -> list[Argument]:
     x = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
     x += (conv.width - 1) * conv.x_pixel + conv.channels
-    found = [Argument("x", (x,)), Argument("w", (packed,))]
-    for number, operand in enumerate(conv.operands):
-        pixels = conv.batch * conv.out_height * conv.out_width
-        tensor = (pixels - 1) * operand.pixel + conv.out_channels
-        size = {"channel": conv.out_channels, "scalar": 1}.get(operand.kind, tensor)
-        found.append(Argument(f"e{number}", (size,)))
-    y = (conv.batch - 1) * conv.y_image + (conv.out_height - 1) * conv.y_row
-    y += (conv.out_width - 1) * conv.y_pixel + conv.out_channels
-    return [*found, Argument("workspace", (scratch,)), Argument("y", (y,))]
+    first = [Argument("x", (x,)), Argument("w", (packed,)), *operand_arguments(conv)]
+    return [*first, Argument("workspace", (scratch,)), Argument("y", (result_size(conv),))]
 
 
-__all__ = ["fits", "kernel", "pack", "workspace"]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A tile's image, and its first row and column of results."""
-
-    image: Index
-    row: Index
-    column: Index
-
-
-class _Writer:
-    """Writes one convolution's loops."""
-
-    def __init__(
-        self, code: Code, conv: Conv, machine: Machine, plan: Plan, arrays: tuple[Array, ...]
-    ) -> None:
-        self.code, self.conv, self.machine, self.plan = code, conv, machine, plan
-        self.x, self.u, *self.extra = arrays[:-2]
-        self.space, self.y = arrays[-2:]
-        self.do = Arithmetic(code, machine.lanes, machine.fma)
-        self.vector = emit.typed("float32", machine.lanes)
+class _Writer(Stages):
+    """Writes one convolution's loops, and its products."""
 
     def write(self) -> None:
         """The parallel loops."""
@@ -123,22 +96,24 @@ class _Writer:
                 start, end = self._bounds(chunk)
                 with (
                     code.loop("t", end - start) as t,
-                    code.loop("part", self._parts()) as part,
+                    code.loop("part", self.parts()) as part,
                 ):
-                    self._input(start + t, code.bind(v + t * plan.depth), part)
-                with code.loop("block", len(plan.vectors)) as block:
+                    self.input(start + t, code.bind(v + t * plan.depth), part, self.border(worker))
+                with code.loop("block", plan.blocks) as block:
                     self._block(worker, v, start, end, block)
 
     def _phased(self) -> None:
-        plan, code, parts = self.plan, self.code, self._parts()
-        with code.loop("task", plan.tiles * parts, parallel=plan.workers > 1) as task:
-            tile, part = code.bind(emit.div(task, parts)), code.bind(emit.mod(task, parts))
-            # The chunk whose bounds, as `_bounds` rounds them, hold this tile.
-            chunk = code.bind(emit.div((tile + 1) * plan.chunks - 1, plan.tiles))
-            t = tile - self._bounds(chunk)[0]
-            v = code.bind(chunk * (plan.positions * plan.v_step) + t * plan.depth)
-            self._input(tile, v, part)
-        items = len(plan.vectors) * plan.chunks
+        plan, code, parts = self.plan, self.code, self.parts()
+        with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
+            first, after = self._share(worker, plan.tiles * parts)
+            with code.loop("task", after - first, start=first) as task:
+                tile, part = code.bind(emit.div(task, parts)), code.bind(emit.mod(task, parts))
+                # The chunk whose bounds, as `_bounds` rounds them, hold this tile.
+                chunk = code.bind(emit.div((tile + 1) * plan.chunks - 1, plan.tiles))
+                t = tile - self._bounds(chunk)[0]
+                v = code.bind(chunk * (plan.positions * plan.v_step) + t * plan.depth)
+                self.input(tile, v, part, self.border(worker))
+        items = plan.blocks * plan.chunks
         with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
             first, after = self._share(worker, items)
             with code.loop("item", after - first, start=first) as item:
@@ -159,132 +134,55 @@ class _Writer:
         after = bind(emit.div((chunk + 1) * total, chunks))
         return bind(emit.div(chunk * total, chunks)), after
 
-    def _place(self, tile: Index) -> _Place:
-        plan, bind = self.plan, self.code.bind
-        each = plan.down * plan.across
-        within = emit.mod(tile, each)
-        return _Place(
-            bind(emit.div(tile, each)),
-            bind(emit.div(within, plan.across) * plan.m),
-            bind(emit.mod(within, plan.across) * plan.m),
-        )
-
-    # Transformed input.
-
-    def _parts(self) -> int:
-        """Groups of input vectors that a task transforms together."""
-        return -(-self.plan.depth // (_PART * self.machine.lanes))
-
-    def _input(self, tile: Index, v: Index, part: Index) -> None:
-        """One tile's transform over one part of its channels; `v` is the tile's first element."""
-        conv, code, lanes = self.conv, self.code, self.machine.lanes
-        n = self.plan.m + 2
-        place = self._place(tile)
-        top, left = code.bind(place.row - conv.pad[0]), code.bind(place.column - conv.pad[1])
-        channel = code.bind(part * (_PART * lanes))
-        at = code.bind(
-            place.image * conv.x_image + top * conv.x_row + left * conv.x_pixel + channel
-        )
-        whole = conv.channels // lanes
-        here = code.bind(emit.most(0, emit.least(_PART, whole - part * _PART)))
-        v = code.bind(v + channel)
-        inside = _all(
-            emit.tirx.GE(emit.index(top), emit.const(0)),
-            emit.tirx.GE(emit.index(left), emit.const(0)),
-            emit.tirx.LE(emit.index(top + n), emit.const(conv.height)),
-            emit.tirx.LE(emit.index(left + n), emit.const(conv.width)),
-        )
-        with code.when(inside):
-            self._transform(self.x, at, conv.x_row, conv.x_pixel, v, here)
-        with code.when(emit.tirx.Not(inside)):
-            self._gathered(at, top, left, here, None, v)
-        if conv.channels % lanes:
-            with code.when(emit.tirx.EQ(emit.index(part), emit.const(self._parts() - 1))):
-                skip = here * lanes
-                self._gathered(at + skip, top, left, 1, conv.channels % lanes, v + skip)
-
-    def _gathered(
-        self, at: Index, top: Index, left: Index, vectors: Index, used: int | None, v: Index
-    ) -> None:
-        """The transform of a tile at the border, or of the last channels, from a padded copy."""
-        conv, code, lanes = self.conv, self.code, self.machine.lanes
-        n = self.plan.m + 2
-        pixel = lanes * (_PART if used is None else 1)
-        copy = code.local(n * n * pixel, name="copy")
-        with code.loop("z", n * n) as z, code.loop("c", vectors) as c:
-            code.store(copy, z * pixel + c * lanes, emit.number(0.0, lanes), lanes)
-        rows = code.bind(emit.most(0, -top)), code.bind(emit.least(n, conv.height - top))
-        columns = code.bind(emit.most(0, -left)), code.bind(emit.least(n, conv.width - left))
-        with (
-            code.loop("r", emit.most(0, rows[1] - rows[0]), start=rows[0]) as r,
-            code.loop("q", emit.most(0, columns[1] - columns[0]), start=columns[0]) as q,
-            code.loop("c", vectors) as c,
-        ):
-            from_ = at + r * conv.x_row + q * conv.x_pixel + c * lanes
-            value = self.x.at(from_, lanes, used)
-            code.store(copy, (r * n + q) * pixel + c * lanes, value, lanes)
-        self._transform(copy, 0, n * pixel, pixel, v, vectors)
-
-    def _transform(
-        self, source: Array, at: Index, row: int, column: int, v: Index, vectors: Index
-    ) -> None:
-        """B^T d B of some vectors of channels.
-
-        A loop for each group of rows, as together they would not fit the registers.
-        """
-        plan, code, lanes = self.plan, self.code, self.machine.lanes
-        for group in input_groups(plan.m):
-            with code.loop("c", vectors) as c:
-                from_, to = code.bind(at + c * lanes), code.bind(v + c * lanes)
-                transform_input(
-                    self.do, plan.m, group,
-                    lambda i, j, from_=from_: code.bind(
-                        source.at(from_ + i * row + j * column, lanes), "d"
-                    ),
-                    lambda i, j, value, to=to: code.store(
-                        self.space, to + (i * (plan.m + 2) + j) * plan.v_step, value, lanes
-                    ),
-                )  # fmt: skip
-
-    # Products.
-
     def _block(self, worker: Index, v: Index, start: Index, end: Index, block: Index) -> None:
         """One block of output channels over one chunk."""
         plan, code = self.plan, self.code
-        count, vectors = len(plan.vectors), plan.vectors
         p = code.bind(plan.v_count + worker * (plan.positions * plan.p_step))
-        each = plan.positions * self.conv.channels
-        u = code.bind(block * (each * plan.width))
-        if count == 1 or vectors[-1] == vectors[0]:
-            self._products(v, u, p, vectors[0])
-        else:
-            last = emit.const(count - 1)
-            with code.when(emit.tirx.LT(emit.index(block), last)):
-                self._products(v, u, p, vectors[0])
-            with code.when(emit.tirx.EQ(emit.index(block), last)):
-                self._products(v, u, p, vectors[-1])
+        self._products(v, p, block)
         with code.loop("t", end - start) as t:
-            self._output(self._place(start + t), code.bind(p + t * plan.width), block)
+            place = self.place(start + t)
+            self.output(place, code.bind(p + t * plan.width), block, self.border(worker))
 
-    def _products(self, v: Index, u: Index, p: Index, vectors: int) -> None:
+    def _products(self, v: Index, p: Index, block: Index) -> None:
         """The products of every position: tiles by input channels by output channels."""
         plan, code, lanes = self.plan, self.code, self.machine.lanes
-        depth = self.conv.channels * vectors * lanes
-        sizes = tiles.even(plan.size, plan.rows)
+        channels, vectors = self.conv.channels, plan.vectors
+        u = code.bind(block * (plan.positions * channels * plan.width))
+        # Of the last block, which may have fewer vectors.
+        first = (plan.blocks - 1) * plan.group
+        total, whole = sum(vectors[first:]), vectors[first:].count(vectors[0])
+        step = self._of(block, plan.width // lanes, total)
+        each = vectors[0] * lanes
         with code.loop("position", plan.positions) as position:
             v_at = code.bind(v + position * plan.v_step)
-            u_at = code.bind(u + position * depth)
+            u_at = code.bind(u + position * step * (channels * lanes))
             p_at = code.bind(p + position * plan.p_step)
-            start = 0
-            for size in sorted(set(sizes), reverse=True):
-                count = sizes.count(size)
-                with code.loop("rows", count) as run, code.scope():
-                    row = start + run * size
-                    self._product(
-                        code.bind(v_at + row * plan.depth), u_at,
-                        code.bind(p_at + row * plan.width), size, vectors,
-                    )  # fmt: skip
-                start += count * size
+            with code.loop("part", self._of(block, plan.group, whole)) as part:
+                u_part = code.bind(u_at + part * (channels * each))
+                self._rows(v_at, u_part, code.bind(p_at + part * each), vectors[0])
+            if vectors[-1] != vectors[0]:
+                with self.last(block):
+                    u_part = u_at + whole * (channels * each)
+                    self._rows(v_at, u_part, p_at + whole * each, vectors[-1])
+
+    def _of(self, block: Index, others: int, last: int) -> Index:
+        """A number that is `last` for the last block."""
+        more = self.plan.blocks - 1
+        if more == 0 or others == last:
+            return last
+        return self.code.bind(others - emit.div(block, more) * (others - last))
+
+    def _rows(self, v: Index, u: Index, p: Index, vectors: int) -> None:
+        """One position's products of all tiles in one register block of channels."""
+        plan, code = self.plan, self.code
+        sizes, start = tiles.even(plan.size, plan.rows), 0
+        for size in sorted(set(sizes), reverse=True):
+            count = sizes.count(size)
+            with code.loop("rows", count) as run, code.scope():
+                row = start + run * size
+                v_at, p_at = code.bind(v + row * plan.depth), code.bind(p + row * plan.width)
+                self._product(v_at, u, p_at, size, vectors)
+            start += count * size
 
     def _product(self, v: Index, u: Index, p: Index, rows: int, vectors: int) -> None:
         """A register block: rows tiles by vectors of output channels."""
@@ -325,102 +223,3 @@ class _Writer:
                         a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma
                     )
                     code.store(sums, cell, total, lanes)
-
-    # Results.
-
-    def _output(self, place: _Place, p: Index, block: Index) -> None:
-        """One tile's results in one block of channels; `p` is its first product."""
-        conv, plan, code, lanes = self.conv, self.plan, self.code, self.machine.lanes
-        m, wide = plan.m, plan.width // lanes
-        whole = code.bind(emit.least(wide, conv.out_channels // lanes - block * wide))
-        down = code.bind(emit.least(m, conv.out_height - place.row))
-        across = code.bind(emit.least(m, conv.out_width - place.column))
-        full = _all(
-            emit.tirx.EQ(emit.index(down), emit.const(m)),
-            emit.tirx.EQ(emit.index(across), emit.const(m)),
-        )
-        channel = code.bind(block * plan.width)
-        stores = [(full, None), (emit.tirx.Not(full), (down, across))]
-        for condition, clip in stores:
-            with code.when(condition):
-                for group in output_groups(m, self.machine.registers):
-                    with code.loop("c", whole) as c:
-                        self._vector(place, p + c * lanes, channel + c * lanes, group, clip, None)
-        rest = conv.out_channels % lanes
-        if rest:
-            with code.when(emit.tirx.EQ(emit.index(block), emit.const(len(plan.vectors) - 1))):
-                skip = whole * lanes
-                for group in output_groups(m, self.machine.registers):
-                    self._vector(place, p + skip, channel + skip, group, (down, across), rest)
-
-    def _vector(
-        self, place: _Place, p: Index, channel: Index, group: tuple[int, ...],
-        clip: tuple[Index, Index] | None, used: int | None,
-    ) -> None:  # fmt: skip
-        """A^T P A of one vector of channels, through the expression; clipped at the border."""
-        code, lanes, m = self.code, self.machine.lanes, self.plan.m
-        p, channel = code.bind(p), code.bind(channel)
-        fixed = self._fixed(channel, used)
-        raw = code.local(m * m * lanes, name="raw") if clip else None
-
-        def write(i: Index, j: Index, value: Value) -> None:
-            if raw is None:
-                self._store(place, i, j, channel, value, fixed, used)
-            else:
-                code.store(raw, (i * m + j) * lanes, value, lanes)
-
-        step = self.plan.p_step
-        transform_output(
-            self.do, m, group,
-            lambda i, j: code.bind(self.space.at(p + (i * (m + 2) + j) * step, lanes), "p"),
-            write,
-        )  # fmt: skip
-        if raw is None or clip is None:
-            return
-        for i in group:
-            with (
-                code.when(emit.tirx.LT(emit.const(i), emit.index(clip[0]))),
-                code.loop("j", clip[1]) as j,
-            ):
-                value = code.bind(raw.at((i * m + j) * lanes, lanes))
-                self._store(place, i, j, channel, value, fixed, used)
-
-    def _fixed(self, channel: Index, used: int | None) -> dict[int, Value]:
-        """Operands that are the same at every pixel."""
-        lanes, found = self.machine.lanes, {}
-        for number, operand in enumerate(self.conv.operands):
-            if operand.kind == "scalar":
-                found[number] = self.code.bind(self.extra[number].everywhere(0, lanes))
-            elif operand.kind == "channel":
-                found[number] = self.code.bind(self.extra[number].at(channel, lanes, used))
-        return found
-
-    def _store(
-        self, place: _Place, i: Index, j: Index, channel: Index, value: Value,
-        fixed: dict[int, Value], used: int | None,
-    ) -> None:  # fmt: skip
-        """The fused expression of one pixel's vector of channels, and its store."""
-        conv, code, lanes = self.conv, self.code, self.machine.lanes
-        row, column = place.row + i, place.column + j
-        pixel = (place.image * conv.out_height + row) * conv.out_width + column
-
-        def read(number: int) -> Value:
-            if number == 0:
-                return value
-            if number - 1 in fixed:
-                return fixed[number - 1]
-            at = pixel * conv.operands[number - 1].pixel + channel
-            return self.extra[number - 1].at(at, lanes, used)
-
-        out = place.image * conv.y_image + row * conv.y_row + column * conv.y_pixel + channel
-        code.store(
-            self.y, out, evaluate(code, conv.expression, read, lanes), lanes, used
-        )
-
-
-def _all(*conditions: Value) -> Value:
-    return functools.reduce(emit.tirx.And, conditions)
-
-
-_PART = 4
-"""Vectors of input channels that are transformed together: their tile stays in L1."""

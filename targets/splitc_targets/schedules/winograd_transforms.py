@@ -35,8 +35,7 @@ def filter_matrix(m: int) -> np.ndarray[Any, Any]:
     """G, [m + 2][3]: the filter's polynomial at each point, over the product of distances."""
     points = np.array(POINTS[m])
     rows = [
-        np.array([1.0, p, p * p]) / np.prod(p - np.delete(points, i))
-        for i, p in enumerate(points)
+        np.array([1.0, p, p * p]) / np.prod(p - np.delete(points, i)) for i, p in enumerate(points)
     ]
     return np.stack([*rows, np.array([0.0, 0.0, 1.0])])
 
