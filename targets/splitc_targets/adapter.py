@@ -126,15 +126,17 @@ def _last_words(error: BaseException) -> str:
     return " ".join(str(error).split())[-300:]
 
 
-def build(module: Module, target: Any, pipeline: Any) -> Any:
+def build(module: Module, target: Any, pipeline: Any, loops: str = "default") -> Any:
     """Compile a scheduled module to a virtual-machine executable.
+
+    `loops` names the registered pipeline that lowers tensor functions.
 
     Raises:
         ToolchainError: TVM fails.
     """
     with _silenced():
         try:
-            return relax.build(module, target, relax_pipeline=pipeline)
+            return relax.build(module, target, relax_pipeline=pipeline, tir_pipeline=loops)
         except _FAILURES as error:
             raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
 

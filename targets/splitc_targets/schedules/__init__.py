@@ -8,7 +8,7 @@ from typing import Any
 
 from splitc.board import Board
 from splitc_targets import adapter
-from splitc_targets.schedules import arena, writer
+from splitc_targets.schedules import arena, lowering, writer
 from splitc_targets.schedules.fallback import fall_back
 from splitc_targets.schedules.fuse import fuse
 from splitc_targets.schedules.homes import find_homes
@@ -79,7 +79,7 @@ def compile_module(lowered: Any, board: Board) -> Code:
         return Code(executable, fallbacks=(f"the whole part: {reason}",))
     memory = arena.arrange(plan)
     written = writer.write(plan, memory)
-    executable = adapter.build(written.module, target, writer.finishing_passes())
+    executable = adapter.build(written.module, target, writer.finishing_passes(), lowering.NAME)
     kernels = tuple(
         Kernel(name, s[0].rule, s[0].op, s[0].shapes, s[0].flops, len(s))
         for name, s in written.functions.items()

@@ -18,7 +18,7 @@ import numpy as np
 
 from splitc_targets.schedules import emit, tiles
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Expression, evaluate
+from splitc_targets.schedules.expression import Arg, Expression, evaluate, heavy
 from splitc_targets.schedules.machine import Machine
 
 
@@ -381,7 +381,7 @@ class _Writer:
         conv, code = self.conv, self.code
         whole = all(inside == (0, run.size) for inside in run.inside)
         width = conv.channels * spot.vectors * self.machine.lanes
-        unroll = not whole or conv.channels * conv.kernel[1] <= _UNROLL
+        unroll = not whole or (conv.channels <= _FEW and conv.channels * conv.kernel[1] <= _UNROLL)
         if not unroll:
             with code.loop("kc", conv.kernel[1]) as kc:
                 self._reduce(
@@ -402,7 +402,7 @@ class _Writer:
         step = self.machine.lanes if self.machine.lane_fma and conv.x_channel == 1 else 1
         if conv.channels <= 4 and step > conv.channels:
             step = 1
-        unrolled = conv.channels * conv.kernel[1] <= _UNROLL
+        unrolled = conv.channels <= _FEW and conv.channels * conv.kernel[1] <= _UNROLL
         main = conv.channels // step
         if unrolled:
             for c in range(main):
@@ -441,7 +441,11 @@ class _Writer:
                     code.store(sums, cell, total, lanes)
 
     def _store(self, spot: _Spot, run: Segment, sums: Array, column: Index) -> None:
-        """The fused expression of every result of the tile, and its store."""
+        """The fused expression of every result of the tile, and its store.
+
+        Long expressions (exponentials) are written once, in a loop over the tile's stored
+        sums: written out for every result they would take most of the compile time.
+        """
         conv, code, lanes = self.conv, self.code, self.machine.lanes
         out = code.bind(
             spot.image * conv.y_image + spot.row * conv.y_row + column * conv.y_pixel + spot.channel
@@ -450,6 +454,7 @@ class _Writer:
             code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
             for image, row, pixel in (o.steps(conv.out_height, conv.out_width) for o in conv.operands)
         ]
+        again = heavy(conv.expression) and run.size > 1
         for j in range(spot.vectors):
             used = min(lanes, spot.used - j * lanes)
             with code.scope():
@@ -458,10 +463,21 @@ class _Writer:
                     for number, operand in enumerate(conv.operands)
                     if operand.kind != "tensor"
                 }
-                for i in range(run.size):
-                    read = self._reader(spot, sums, fixed, places, i, j, used)
+
+                def put(i: Index, total: Value, j: int = j, used: int = used, fixed: Any = fixed) -> None:
+                    read = self._reader(total, fixed, places, i, j, used)
                     value = evaluate(code, conv.expression, read, lanes)
                     code.store(self.y, out + i * conv.y_pixel + j * lanes, value, lanes, used)
+
+                for i in range(run.size):
+                    total = sums.at((i * spot.vectors + j) * lanes, lanes)
+                    if again:
+                        code.store(self.y, out + i * conv.y_pixel + j * lanes, total, lanes, used)
+                    else:
+                        put(i, total)
+                if again:
+                    with code.loop("i", run.size) as i:
+                        put(i, self.y.at(out + i * conv.y_pixel + j * lanes, lanes, used))
 
     def _fixed(self, operand: Operand, number: int, spot: _Spot, j: int, used: int) -> Value:
         lanes = self.machine.lanes
@@ -470,14 +486,14 @@ class _Writer:
         return self.extra[number].at(spot.channel + j * lanes, lanes, used)
 
     def _reader(
-        self, spot: _Spot, sums: Array, fixed: dict[int, Value], places: list[Index],
-        i: int, j: int, used: int,
+        self, total: Value, fixed: dict[int, Value], places: list[Index],
+        i: Index, j: int, used: int,
     ) -> Callable[[int], Value]:  # fmt: skip
         lanes = self.machine.lanes
 
         def read(number: int) -> Value:
             if number == 0:
-                return sums.at((i * spot.vectors + j) * lanes, lanes)
+                return total
             if number - 1 in fixed:
                 return fixed[number - 1]
             pixel = self.conv.operands[number - 1].pixel
@@ -502,6 +518,9 @@ class _Spot:
 
 _UNROLL = 36
 """Steps of the reduction up to which a kernel row is written out (first layers)."""
+
+_FEW = 4
+"""Input channels up to which the reduction over them is written out."""
 
 WORTH_SHARING = 200_000
 """Operations below which waking the other cores costs more than it saves."""

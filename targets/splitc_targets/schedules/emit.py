@@ -16,6 +16,9 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from splitc_targets.schedules.lowering import NAME as PIPELINE
+from splitc_targets.schedules.lowering import WRITTEN
+
 Index = Any
 """An `int` or an integer expression."""
 Value = Any
@@ -311,10 +314,11 @@ def function(name: str, arguments: Sequence[Argument], write: Any) -> Any:
         code.add(view)
     write(code, *arrays)
     made = tirx.PrimFunc(buffers, code.body())
-    return made.with_attr({"global_symbol": name, "tirx.noalias": True})
+    return made.with_attr({"global_symbol": name, "tirx.noalias": True, WRITTEN: True})
 
 
 def compile_alone(made: Any, target: Any) -> Any:
     """One kernel as a module that can be called and whose assembly can be read."""
     with target:
-        return tvm.tirx.build(tvm.IRModule({"main": made.with_attr("global_symbol", "main")}), target=target)
+        module = tvm.IRModule({"main": made.with_attr("global_symbol", "main")})
+        return tvm.tirx.build(module, target=target, pipeline=PIPELINE)

@@ -53,6 +53,11 @@ def operations(expression: Expression) -> list[str]:
     return [name for arg in expression.args for name in operations(arg)] + [expression.op]
 
 
+def heavy(expression: Expression) -> bool:
+    """Whether its code is long: it has an exponential or the like."""
+    return any(name in ("exp", "tanh", "erf", "sigmoid") for name in operations(expression))
+
+
 def substitute(expression: Expression, arg: Callable[[int], Expression]) -> Expression:
     """The expression with every operand replaced."""
     if isinstance(expression, Arg):

@@ -18,7 +18,7 @@ from typing import Any
 from splitc_targets.schedules import emit
 from splitc_targets.schedules.conv import Operand, Segment, segments
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Expression, evaluate
+from splitc_targets.schedules.expression import Arg, Expression, evaluate, heavy
 from splitc_targets.schedules.machine import Machine
 
 _RESULT = Arg(0)
@@ -274,11 +274,22 @@ class Writer:
             for number, operand in enumerate(spec.operands)
             if operand.kind != "tensor"
         }
-        for i in range(run.size):
-            total = self.finish(totals.at(i * lanes, lanes), run, i)
+        again = heavy(spec.expression) and run.size > 1
+
+        def put(i: Index, total: Value) -> None:
             read = self._reader(spot, total, fixed, places, i)
             value = evaluate(code, spec.expression, read, lanes)
             code.store(self.y, out + i * spec.y_pixel, value, lanes, spot.used)
+
+        for i in range(run.size):
+            total = self.finish(totals.at(i * lanes, lanes), run, i)
+            if again:
+                code.store(self.y, out + i * spec.y_pixel, total, lanes, spot.used)
+            else:
+                put(i, total)
+        if again:
+            with code.loop("i", run.size) as row:
+                put(row, self.y.at(out + row * spec.y_pixel, lanes, spot.used))
 
     def _fixed(self, number: int, operand: Operand, spot: Spot) -> Value:
         if operand.kind == "scalar":
@@ -286,7 +297,7 @@ class Writer:
         return self.extra[number].at(spot.channel, self.lanes, spot.used)
 
     def _reader(
-        self, spot: Spot, total: Value, fixed: dict[int, Value], places: list[Index], column: int
+        self, spot: Spot, total: Value, fixed: dict[int, Value], places: list[Index], column: Index
     ) -> Callable[[int], Value]:
         def read(number: int) -> Value:
             if number == 0:

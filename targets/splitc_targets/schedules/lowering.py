@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""Which of TVM's passes lower which function.
+
+Rules write loops over flat arrays, with registers and vectors already chosen: the passes that
+schedules of TVM's own need (block lowering, vectorising, storage rewriting, common
+subexpressions, which LLVM does anyway) would find nothing and take most of the compile time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+NAME = "splitc"
+"""The pipeline's name in TVM's registry."""
+
+WRITTEN = "splitc.written"
+"""Attribute of functions that rules wrote."""
+
+
+def _passes() -> Any:
+    return tvm.transform.Sequential([
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.AnnotateEntryFunc(),
+        tirx.transform.SplitHostDevice(),
+        tirx.transform.MakePackedAPI(),
+    ])  # fmt: skip
+
+
+def _pipeline() -> Any:
+    """The short pipeline for functions of rules, TVM's own for the others."""
+    usual, finish_host, finish_device = tirx.get_tir_pipeline("default")
+
+    @tvm.transform.module_pass(opt_level=0)
+    def lower(module: Any, _context: Any) -> Any:
+        written = {v: f for v, f in module.functions.items() if WRITTEN in f.attrs}
+        others = {v: f for v, f in module.functions.items() if WRITTEN not in f.attrs}
+        lowered = _passes()(tvm.IRModule(written, attrs=module.attrs))
+        if others:
+            lowered.update(usual(tvm.IRModule(others, attrs=module.attrs)))
+        return lowered
+
+    return lower, finish_host, finish_device
+
+
+tirx.compilation_pipeline.register_tir_pipeline(NAME, _pipeline)
