@@ -27,6 +27,27 @@ class Unsupported:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """One compiled function of a part.
+
+    Args:
+        name: The function's name in the library.
+        rule: The rule that wrote its loops; "fallback" where none fitted.
+        op: What it computes, as in "conv2d+add+relu".
+        shapes: Its shapes in words, as in "1x56x56x64 * 64x3x3x64 -> 1x56x56x64".
+        flops: Floating-point operations of the mathematics, a multiply-add being 2.
+        calls: How many times one inference calls it.
+    """
+
+    name: str
+    rule: str
+    op: str
+    shapes: str
+    flops: int
+    calls: int = 1
+
+
+@dataclass(frozen=True)
 class Built:
     """What a backend wrote into a part's folder.
 
@@ -37,6 +58,8 @@ class Built:
         tools: Tool versions that shaped the bytes.
         schedule: Name of the schedule that was used.
         caveat: What a user should know of the code's quality, in a sentence.
+        kernels: The functions that one inference calls.
+        activation_bytes: Memory planned for tensors between them.
     """
 
     model: str
@@ -45,6 +68,8 @@ class Built:
     tools: dict[str, str] = field(default_factory=dict[str, str])
     schedule: str = ""
     caveat: str = ""
+    kernels: tuple[Kernel, ...] = ()
+    activation_bytes: int = 0
 
 
 class Backend(Protocol):

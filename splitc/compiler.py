@@ -178,6 +178,7 @@ def build(
     seed: int = 0,
     progress: Callable[[str], None] = lambda step: None,
     note: Callable[[str], None] = lambda text: None,
+    told: Callable[[str, Built], None] = lambda part, built: None,
 ) -> Bundle:
     """Split, compile both parts and write the bundle of a planned job.
 
@@ -189,6 +190,7 @@ def build(
         seed: Of the golden inputs.
         progress: Called with each step's name as it begins.
         note: Called with what a user should know of the code that was made.
+        told: Called with "head" or "tail" and what was built for it.
 
     Raises:
         SplitcError: See `compile`. Nothing is left half-written.
@@ -212,7 +214,7 @@ def build(
         _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
         split = _split_digest(job, parts, emit, runtime)
         tools, caveats = _build_parts(
-            backend, job, parts, lowered, folder, split, runtime, progress
+            backend, job, parts, lowered, folder, split, runtime, progress, told
         )
         progress("writing the bundle")
         _write_bundle(folder, job, split, tools, emit, runtime, seed)
@@ -283,6 +285,7 @@ def _build_parts(
     split: str,
     runtime: Runtime,
     progress: Callable[[str], None],
+    told: Callable[[str, Built], None],
 ) -> tuple[dict[str, str], list[str]]:
     """Build head and tail, and the head for the tail's ISA where the head's is another.
 
@@ -301,7 +304,9 @@ def _build_parts(
         built = backend.build(lowered[name], board, place, runtime=runtime == "bundle")
         _describe_part(built, parts[name], name, board, place, split)
         tools |= built.tools
-        caveats[built.caveat] = None
+        if where == name:
+            told(name, built)
+            caveats[f"{name}: {built.caveat}" if built.caveat else ""] = None
     return tools, [text for text in caveats if text]
 
 
@@ -321,6 +326,7 @@ def _describe_part(
         libraries=built.libraries,
         runner=built.runner,
         schedule=built.schedule,
+        activation_bytes=built.activation_bytes,
         inputs=tuple(TensorSpec.of(t) for t in model.graph.inputs),
         outputs=tuple(TensorSpec.of(t) for t in model.graph.output_tensors),
         files=part_files(folder),

@@ -52,7 +52,11 @@ class TensorSpec(_Strict, frozen=True):
 
 
 class PartManifest(_Strict, frozen=True):
-    """What one part needs to run: the runner reads this file and nothing else."""
+    """What one part needs to run: the runner reads this file and nothing else.
+
+    `activation_bytes` is the memory planned for tensors between its kernels, in addition to
+    weights, inputs and outputs; 0 where the backend does not plan it.
+    """
 
     schema: int
     part: Literal["head", "tail"]
@@ -66,6 +70,7 @@ class PartManifest(_Strict, frozen=True):
     libraries: tuple[str, ...]
     runner: str
     schedule: str
+    activation_bytes: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from splitc.cli import options as o
 from splitc.errors import UsageError
 
 if TYPE_CHECKING:
+    from splitc.backend import Built
     from splitc.search import CutRow, CutTable
 
 _ROWS = 8
@@ -52,6 +54,7 @@ def compile_(
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
     max_bytes: o.MaxBytes = "8GiB",
+    verbose: o.Verbose = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -75,9 +78,10 @@ def compile_(
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
         notes = [loaded.note] if loaded.note else []
+        parts: dict[str, Built] = {}
         bundle = build(
             job, output=output, emit=emit, runtime=runtime, seed=seed,
-            progress=step, note=notes.append,
+            progress=step, note=notes.append, told=parts.__setitem__,
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if json:
@@ -88,6 +92,8 @@ def compile_(
                 "chosen": show.row_object(job.row, job.table.value(job.row)),
                 "table": show.table_object(job.table),
                 "bytes": {name: _size(bundle.path / name) for name in ("head", "tail")},
+                "activation_bytes": {name: b.activation_bytes for name, b in parts.items()},
+                "kernels": {name: [asdict(k) for k in b.kernels] for name, b in parts.items()},
                 "notes": notes,
             }
         )
@@ -98,6 +104,8 @@ def compile_(
     for name, what in (("head", job.head.title), ("tail", job.tail.title)):
         size = show.short_bytes(_size(bundle.path / name))
         console.print(f"wrote {bundle.path / name}/  {size} for {what}")
+        if verbose:
+            console.print(show.kernel_table(parts[name]))
     if packed:
         console.print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}")
     if not quiet:

@@ -19,6 +19,7 @@ from splitc.cli import was_interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from splitc.backend import Built
     from splitc.search import CutRow, CutTable
 
 TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
@@ -121,6 +122,25 @@ def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Tab
             style="bold" if here else "dim" if row.kind in BASELINES or row.rejected else "",
         )
     return view
+
+
+def kernel_table(built: Built) -> Table:
+    """The functions that one inference of a part calls, heaviest first, slow ones marked."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("rule")
+    table.add_column("calls", justify="right")
+    table.add_column("MFLOP", justify="right")
+    table.add_column("computes", overflow="fold")
+    for kernel in sorted(built.kernels, key=lambda k: -k.flops * k.calls):
+        slow = "red" if kernel.rule == "fallback" else ""
+        table.add_row(
+            plain(kernel.rule), str(kernel.calls), f"{kernel.flops * kernel.calls / 1e6:.1f}",
+            plain(f"{kernel.op}  {kernel.shapes}"), style=slow,
+        )  # fmt: skip
+    planned = short_bytes(built.activation_bytes)
+    table.caption = f"{planned} planned for tensors between kernels"
+    table.caption_justify = "left"
+    return table
 
 
 def _op(row: CutRow) -> str:

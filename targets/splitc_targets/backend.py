@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,12 @@ class TvmBackend:
             code.executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
+        built = Built(
+            "model.so", tools=tools, schedule=schedules.NAME, caveat=_caveat(code),
+            kernels=code.kernels, activation_bytes=code.activation_bytes,
+        )  # fmt: skip
         if not runtime:
-            return Built("model.so", tools=tools, schedule=schedules.NAME, caveat=schedules.CAVEAT)
+            return built
         libs = runtime_libs(board.isa)
         for path in libs.libraries:
             shutil.copyfile(path, folder / path.name)
@@ -61,14 +66,21 @@ class TvmBackend:
             shutil.copyfile(path, folder / "LICENSES" / name)
         shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
         (folder / RUNNER).chmod(0o755)
-        return Built(
-            "model.so",
+        return replace(
+            built,
             libraries=tuple(path.name for path in libs.libraries),
             runner=RUNNER,
             tools={**tools, "apache-tvm-ffi": FFI},
-            schedule=schedules.NAME,
-            caveat=schedules.CAVEAT,
         )
+
+
+def _caveat(code: schedules.Code) -> str:
+    """A sentence on operations whose loops no rule wrote."""
+    if not code.fallbacks:
+        return ""
+    counts = Counter(code.fallbacks)
+    names = ", ".join(f"{op} x{n}" if n > 1 else op for op, n in sorted(counts.items()))
+    return f"slow loops, as no rule fits: {names}"
 
 
 def _nodes(graph: GraphProto, layer: str = "") -> Iterator[tuple[str, NodeProto]]:

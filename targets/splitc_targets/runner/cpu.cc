@@ -6,6 +6,11 @@
 
 #include "cpu.h"
 
+#include <sched.h>
+
+#include <fstream>
+#include <set>
+
 #include "error.h"
 
 #if defined(__x86_64__)
@@ -98,6 +103,22 @@ void CheckCpu(const std::string& isa, const std::string& cpu) {
 #else
   (void)cpu;  // on this ISA, it only says what the code was tuned for
 #endif
+}
+
+int64_t CoreCount() {
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &cpus)) continue;
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu);
+    std::ifstream file(folder + "/topology/thread_siblings_list");
+    std::string siblings;
+    // Where the system does not say which CPUs share a core, each counts as one.
+    if (!std::getline(file, siblings)) siblings = folder;
+    cores.insert(siblings);
+  }
+  return cores.empty() ? 1 : static_cast<int64_t>(cores.size());
 }
 
 }  // namespace splitc

@@ -5,6 +5,7 @@
 #ifndef SPLITC_RUNNER_CPU_H_
 #define SPLITC_RUNNER_CPU_H_
 
+#include <cstdint>
 #include <string>
 
 namespace splitc {
@@ -15,6 +16,11 @@ extern const char kIsa[];
 // Throws Error (kCannotLoad) with the reason, instead of the SIGILL that running
 // the part would end in. `cpu` may be empty.
 void CheckCpu(const std::string& isa, const std::string& cpu);
+
+// Physical cores that this process may run on. TVM's own default halves the count
+// on x86-64, taking for granted that every core is listed twice; a virtual machine
+// often lists each once.
+int64_t CoreCount();
 
 }  // namespace splitc
 

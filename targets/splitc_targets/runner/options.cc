@@ -24,7 +24,7 @@ const char kUsage[] =
     "  --part DIR   the part's folder (default: where this program is)\n"
     "  --out DIR    write the outputs to DIR/0.npy, DIR/1.npy, ...\n"
     "  --repeat N   run the first sample N-1 more times, for timing (default: 1)\n"
-    "  --threads T  number of threads, 1 to 256 (default: TVM's choice)\n"
+    "  --threads T  number of threads, 1 to 256 (default: one a core)\n"
     "  --check      only check the manifest and the hashes; inputs are ignored\n"
     "  --version    print the version\n"
     "  --help       print this\n";

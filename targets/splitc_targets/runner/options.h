@@ -17,7 +17,7 @@ struct Options {
   std::string part;  // folder
   std::string out;   // folder, or empty
   int64_t repeat = 1;
-  int64_t threads = 0;  // 0: up to TVM
+  int64_t threads = 0;  // 0: one a core
   bool check = false;
   bool version = false;
   bool help = false;

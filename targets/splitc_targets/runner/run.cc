@@ -96,7 +96,10 @@ void LoadSample(const Inputs& inputs, int64_t sample, const std::vector<TensorSp
 }
 
 void SetThreads(int64_t threads) {
-  if (threads == 0) return;
+  if (threads == 0) {
+    if (getenv("TVM_NUM_THREADS") != nullptr || getenv("OMP_NUM_THREADS") != nullptr) return;
+    threads = CoreCount();
+  }
   setenv("TVM_NUM_THREADS", std::to_string(threads).c_str(), 1);
   // With more threads than CPUs, TVM cannot bind them one to one; it would say
   // so on the standard error, which is kept for this program's own errors.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from splitc.backend import Kernel
 from splitc.board import Board
 from splitc_targets import adapter
 from splitc_targets.schedules import arena, lowering, writer
@@ -20,30 +21,6 @@ from splitc_targets.schedules.simplify import simplify
 
 NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
-
-CAVEAT = "kernels are not scheduled for the target yet: expect far slower runs than predicted"
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One compiled function of a module.
-
-    Args:
-        name: The function's name in the library.
-        rule: The rule that wrote its loops; "fallback" where none fitted.
-        op: What it computes, as in "conv2d+add+relu".
-        shapes: Its shapes in words, as in "1x56x56x64 * 64x3x3x64 -> 1x56x56x64".
-        flops: Floating-point operations of the mathematics, a multiply-add being 2.
-        calls: How many times one inference calls it.
-    """
-
-    name: str
-    rule: str
-    op: str
-    shapes: str
-    flops: int
-    calls: int = 1
-
 
 @dataclass(frozen=True)
 class Code:
