@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from splitc.board import Board
 from splitc.frontend.onnx import OnnxModel
@@ -37,6 +38,7 @@ class Kernel:
         shapes: Its shapes in words, as in "1x56x56x64 * 64x3x3x64 -> 1x56x56x64".
         flops: Floating-point operations of the mathematics, a multiply-add being 2.
         calls: How many times one inference calls it.
+        tuned: How it computes, in words, where measurements decided that.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Kernel:
     shapes: str
     flops: int
     calls: int = 1
+    tuned: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,50 @@ class Built:
     activation_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """A search for quicker kernels by measuring them, where the analytic choice need not do.
+
+    Args:
+        seconds: How long it may take, head and tail together.
+        rpc: Address of the device that the head's kernels are measured on: HOST:PORT of a
+            server, HOST:PORT,KEY of a tracker; empty for this machine.
+        parts: Which parts are tuned.
+    """
+
+    seconds: float = 300.0
+    rpc: str = ""
+    parts: tuple[str, ...] = ("head", "tail")
+
+
+@runtime_checkable
+class Tuner(Protocol):
+    """A backend that can measure its kernels."""
+
+    def refuse_tuning(self, board: Board, rpc: str) -> None:
+        """Raise where kernels for a board cannot be measured; asked before anything is compiled.
+
+        Raises:
+            UsageError: This machine does not run the board's code, and there is no address.
+            DeviceError: Nothing answers at the address.
+        """
+        ...
+
+    def tune(
+        self, lowered: Any, board: Board, seconds: float, rpc: str, progress: Callable[[str], None]
+    ) -> Any:
+        """Measure what was not measured before; gives what `build` takes for the lowered part."""
+        ...
+
+
 class Backend(Protocol):
-    """Writes the code of head or tail for a board."""
+    """Writes the code of head or tail for a board.
+
+    `channels_last` says whether its code lays maps so: then they cross the link so, and
+    neither side transposes them.
+    """
+
+    channels_last: ClassVar[bool]
 
     def unsupported(self, model: OnnxModel) -> list[Unsupported]:
         """The layers it cannot compile; asked before any compilation starts."""
@@ -95,6 +140,8 @@ class Backend(Protocol):
 @dataclass(frozen=True)
 class OnnxBackend:
     """Writes parts as ONNX files, for users of other runtimes."""
+
+    channels_last: ClassVar[bool] = False
 
     def unsupported(self, model: OnnxModel) -> list[Unsupported]:
         """Every layer can be written as ONNX."""

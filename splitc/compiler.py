@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 
 from splitc import __version__
-from splitc.backend import Backend, Built, OnnxBackend
+from splitc.backend import Backend, Built, OnnxBackend, Tuner, Tuning
 from splitc.board import Board, load_board
 from splitc.bundle import SUFFIX, Bundle
 from splitc.cost import Objective
@@ -29,6 +30,7 @@ from splitc.errors import (
 )
 from splitc.frontend import load
 from splitc.frontend.onnx import OnnxModel
+from splitc.frontend.onnx_layout import maps_of
 from splitc.golden import TOLERANCE, Array, seeded_inputs
 from splitc.link import Link
 from splitc.manifest import (
@@ -137,6 +139,7 @@ def compile(
     emit: Emit = "tvm",
     runtime: Runtime = "bundle",
     seed: int = 0,
+    tuning: Tuning | None = None,
 ) -> Bundle:
     """Compile a network into a head for the device and a tail for the server.
 
@@ -153,6 +156,7 @@ def compile(
         emit: `tvm` for compiled code, `onnx` for two ONNX files.
         runtime: `none` leaves TVM's runtime libraries and the runner out.
         seed: Of the golden inputs.
+        tuning: Measure other kernels than the analytic choice, and use what is quicker.
 
     Returns:
         The bundle, written and complete.
@@ -166,7 +170,7 @@ def compile(
     """
     job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective,
                constraints=constraints, name=name)  # fmt: skip
-    return build(job, output=output, emit=emit, runtime=runtime, seed=seed)
+    return build(job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning)
 
 
 def build(
@@ -176,6 +180,7 @@ def build(
     emit: Emit = "tvm",
     runtime: Runtime = "bundle",
     seed: int = 0,
+    tuning: Tuning | None = None,
     progress: Callable[[str], None] = lambda step: None,
     note: Callable[[str], None] = lambda text: None,
     told: Callable[[str, Built], None] = lambda part, built: None,
@@ -188,6 +193,7 @@ def build(
         emit: `tvm` or `onnx`.
         runtime: `bundle` or `none`.
         seed: Of the golden inputs.
+        tuning: Whether and how long to measure kernels; None for the analytic choice.
         progress: Called with each step's name as it begins.
         note: Called with what a user should know of the code that was made.
         told: Called with "head" or "tail" and what was built for it.
@@ -200,24 +206,30 @@ def build(
     progress("splitting")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")
-    head, tail = job.model.split(job.row.cut)
+    maps = maps_of(job.row.cut) if backend.channels_last else ()
+    head, tail = job.model.split(job.row.cut, maps)
     parts = {"head": head, "tail": tail}
     if emit != "onnx":
         for part in parts.values():
             refuse_contract(part)
     for name, part in parts.items():
         refuse_unsupported(backend, part, name)
+    if tuning is not None:
+        _refuse_tuning(backend, job, tuning, emit)
     lowered = {name: backend.lower(part) for name, part in parts.items()}
+    ready = {**lowered, "golden/head": lowered["head"]}
+    if isinstance(backend, Tuner) and tuning is not None:
+        ready |= _tune(backend, job, tuning, parts, lowered, progress)
     folder = beside(target)
     try:
         progress("golden vectors")
         _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
         split = _split_digest(job, parts, emit, runtime)
         tools, caveats = _build_parts(
-            backend, job, parts, lowered, folder, split, runtime, progress, told
+            backend, job, parts, ready, folder, split, runtime, progress, told, maps
         )
         progress("writing the bundle")
-        _write_bundle(folder, job, split, tools, emit, runtime, seed)
+        _write_bundle(folder, job, split, tools, emit, runtime, seed, _boundary(job, head, maps))
         progress("moving it into place")
         move_into_place(folder, target)
     except OSError as error:
@@ -229,6 +241,43 @@ def build(
     for caveat in caveats:
         note(caveat)
     return Bundle.open(target)
+
+
+def _refuse_tuning(backend: Backend, job: Job, tuning: Tuning, emit: str) -> None:
+    """Raise where a part cannot be tuned."""
+    if not isinstance(backend, Tuner):
+        raise UsageError(f"--emit {emit} has no kernels to tune", hint="leave --tune out")
+    if not 0 <= tuning.seconds < 1e7:
+        raise UsageError(f"cannot tune for {tuning.seconds:g} seconds")
+    if not tuning.parts or not set(tuning.parts) <= {"head", "tail"}:
+        raise UsageError(f"no parts '{','.join(tuning.parts)}'", hint="head, tail or head,tail")
+    if tuning.rpc and "head" not in tuning.parts:
+        raise UsageError("--tune-rpc measures the head's kernels, and the head is not tuned")
+    for name in tuning.parts:
+        board = job.head if name == "head" else job.tail
+        backend.refuse_tuning(board, tuning.rpc if name == "head" else "")
+
+
+def _tune(
+    backend: Tuner, job: Job, tuning: Tuning, parts: Mapping[str, OnnxModel],
+    lowered: Mapping[str, Any], progress: Callable[[str], None],
+) -> dict[str, Any]:  # fmt: skip
+    """The parts with what was measured for them.
+
+    Each gets a share of the time by its arithmetic, and leaves the next what it did not need.
+    """
+    end = time.monotonic() + tuning.seconds
+    tuned: dict[str, Any] = {}
+    work = {name: 1 + sum(each.flops for each in parts[name].graph.layers) for name in parts}
+    for name in dict.fromkeys(tuning.parts):
+        board = job.head if name == "head" else job.tail
+        share = work[name] / sum(work[n] for n in tuning.parts if n not in tuned)
+        seconds = share * max(0.0, end - time.monotonic())
+        tuned[name] = backend.tune(
+            lowered[name], board, seconds, tuning.rpc if name == "head" else "",
+            lambda step, name=name: progress(f"tuning {name}: {step}"),
+        )  # fmt: skip
+    return tuned
 
 
 def _split_digest(job: Job, parts: Mapping[str, OnnxModel], emit: Emit, runtime: Runtime) -> str:
@@ -286,6 +335,7 @@ def _build_parts(
     runtime: Runtime,
     progress: Callable[[str], None],
     told: Callable[[str, Built], None],
+    maps: Collection[str],
 ) -> tuple[dict[str, str], list[str]]:
     """Build head and tail, and the head for the tail's ISA where the head's is another.
 
@@ -301,8 +351,8 @@ def _build_parts(
         progress(f"compiling {name} for {board.name}")
         place = folder / where
         place.mkdir(parents=True)
-        built = backend.build(lowered[name], board, place, runtime=runtime == "bundle")
-        _describe_part(built, parts[name], name, board, place, split)
+        built = backend.build(lowered[where], board, place, runtime=runtime == "bundle")
+        _describe_part(built, parts[name], name, board, place, split, maps)
         tools |= built.tools
         if where == name:
             told(name, built)
@@ -311,8 +361,9 @@ def _build_parts(
 
 
 def _describe_part(
-    built: Built, model: OnnxModel, name: str, board: Board, folder: Path, split: str
-) -> None:
+    built: Built, model: OnnxModel, name: str, board: Board, folder: Path, split: str,
+    maps: Collection[str],
+) -> None:  # fmt: skip
     part = PartManifest(
         schema=SCHEMA,
         part="head" if name == "head" else "tail",
@@ -327,16 +378,23 @@ def _describe_part(
         runner=built.runner,
         schedule=built.schedule,
         activation_bytes=built.activation_bytes,
-        inputs=tuple(TensorSpec.of(t) for t in model.graph.inputs),
-        outputs=tuple(TensorSpec.of(t) for t in model.graph.output_tensors),
+        tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
+        inputs=tuple(TensorSpec.of(t, maps) for t in model.graph.inputs),
+        outputs=tuple(TensorSpec.of(t, maps) for t in model.graph.output_tensors),
         files=part_files(folder),
     )
     write_manifest(folder, part)
 
 
+def _boundary(job: Job, head: OnnxModel, maps: Collection[str]) -> tuple[TensorSpec, ...]:
+    """What crosses the link, as it lies there."""
+    crossing = [head.graph.tensors.get(t.name, t) for t in job.row.cut.boundary]
+    return tuple(TensorSpec.of(tensor, maps) for tensor in crossing)
+
+
 def _write_bundle(
     folder: Path, job: Job, split: str, tools: dict[str, str], emit: Emit, runtime: Runtime,
-    seed: int,
+    seed: int, boundary: tuple[TensorSpec, ...],
 ) -> None:  # fmt: skip
     cut, cost = job.row.cut, job.row.cost
     graph = job.model.graph
@@ -353,7 +411,7 @@ def _write_bundle(
         ),
         cut=CutEntry(
             layers=cut.layers,
-            boundary=tuple(TensorSpec.of(t) for t in cut.boundary),
+            boundary=boundary,
             boundary_bytes=cost.boundary_bytes,
             head_layers=len(cut.head) - graph.input_count,
             tail_layers=len(cut.tail),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -31,31 +32,38 @@ class FileEntry(_Strict, frozen=True):
 
 
 class TensorSpec(_Strict, frozen=True):
-    """A tensor of a contract: name, numpy dtype, shape, size in bytes."""
+    """A tensor of a contract: name, numpy dtype, shape, size in bytes, order of dimensions.
+
+    `layout` is "" for the model's own order, or "channels-last" for a map that the model
+    has as [N, C, H, W] and that crosses the link as [N, H, W, C]; `shape` is what crosses.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     bytes: int
+    layout: Literal["", "channels-last"] = ""
 
     @staticmethod
-    def of(tensor: Tensor) -> TensorSpec:
-        """The contract of a tensor with a fixed shape.
+    def of(tensor: Tensor, channels_last: Collection[str] = ()) -> TensorSpec:
+        """The contract of a tensor with a fixed shape, as it lies at hand.
 
         Raises:
             BadModelError: Its shape depends on data.
         """
         shape = tensor.static_shape
         return TensorSpec(
-            name=tensor.name, dtype=tensor.dtype, shape=shape, bytes=tensor.nbytes or 0
-        )
+            name=tensor.name, dtype=tensor.dtype, shape=shape, bytes=tensor.nbytes or 0,
+            layout="channels-last" if tensor.name in channels_last else "",
+        )  # fmt: skip
 
 
-class PartManifest(_Strict, frozen=True):
+class PartManifest(_Strict, frozen=True, omit_defaults=True):
     """What one part needs to run: the runner reads this file and nothing else.
 
     `activation_bytes` is the memory planned for tensors between its kernels, in addition to
-    weights, inputs and outputs; 0 where the backend does not plan it.
+    weights, inputs and outputs; 0 where the backend does not plan it. `tuned` tells how each
+    kernel computes that measurements decided on; it is left out where there is none.
     """
 
     schema: int
@@ -74,6 +82,7 @@ class PartManifest(_Strict, frozen=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]
+    tuned: dict[str, str] = {}
 
 
 class CutEntry(_Strict, frozen=True):

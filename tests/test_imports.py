@@ -45,14 +45,24 @@ def test_the_kernel_imports_no_pack(path: Path) -> None:
     assert not [name for name, _ in imports_of(path) if name in PACKS]
 
 
-def test_only_the_targets_pack_imports_tvm_and_only_in_its_adapter() -> None:
+SPEAK_TVM = {
+    "adapter.py",
+    "schedules/emit.py", "schedules/fallback.py", "schedules/lowering.py", "schedules/moves.py",
+    "schedules/reader.py", "schedules/writer.py",
+    "tuning/measure.py",
+}  # fmt: skip
+"""The files to look through when TVM's names move: nothing else in the pack imports it."""
+
+
+def test_only_the_targets_pack_imports_tvm_and_only_where_it_must() -> None:
     users = [
         path
         for folder in ("splitc", "passes", "targets")
         for path in files(folder)
         if any(name in ("tvm", "tvm_ffi") for name, _ in imports_of(path))
     ]
-    assert users == [ROOT / "targets" / "splitc_targets" / "adapter.py"]
+    pack = ROOT / "targets" / "splitc_targets"
+    assert {path.relative_to(pack).as_posix() for path in users} == SPEAK_TVM
 
 
 def test_passes_do_not_import_targets() -> None:

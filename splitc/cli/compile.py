@@ -51,6 +51,10 @@ def compile_(
     ] = "bundle",
     pack: Annotated[bool, typer.Option("--pack", help="Write DIR.zip as well.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the golden inputs.")] = 0,
+    tune: o.Tune = False,
+    tune_seconds: o.TuneSeconds = 300.0,
+    tune_rpc: o.TuneRpc = "",
+    tune_parts: o.TuneParts = "head,tail",
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
     max_bytes: o.MaxBytes = "8GiB",
@@ -63,9 +67,13 @@ def compile_(
         raise UsageError(f"--emit {emit}", hint="one of: tvm, onnx")
     if runtime not in ("bundle", "none"):
         raise UsageError(f"--runtime {runtime}", hint="one of: bundle, none")
+    if tune_rpc and not tune:
+        raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
+    from splitc.backend import Tuning
     from splitc.cli import show
     from splitc.compiler import build, plan
 
+    tuning = Tuning(tune_seconds, tune_rpc, tuple(tune_parts.split(","))) if tune else None
     path = o.parse_link(link, bandwidth, rtt, loss, mtu)
     limits = o.parse_constraints(max_head_memory, max_head_ms, min_depth)
     with show.progress(quiet or json) as step:
@@ -80,7 +88,7 @@ def compile_(
         notes = [loaded.note] if loaded.note else []
         parts: dict[str, Built] = {}
         bundle = build(
-            job, output=output, emit=emit, runtime=runtime, seed=seed,
+            job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning,
             progress=step, note=notes.append, told=parts.__setitem__,
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None

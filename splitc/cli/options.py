@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MODEL = "Model"
 LINK = "Link"
 WANT = "What to look for"
+TUNE = "Tuning"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Verbose = Annotated[
@@ -104,6 +105,39 @@ MinDepth = Annotated[
     typer.Option("--min-depth", envvar="SPLITC_MIN_DEPTH",
         metavar="LAYERS", rich_help_panel=WANT,
                  help="Layers that must stay on the device at least."),
+]  # fmt: skip
+
+
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune", envvar="SPLITC_TUNE", rich_help_panel=TUNE,
+        help="Measure other kernels than the analytic choice and use what is quicker. "
+        "What was measured is kept, and not measured again.",
+    ),
+]  # fmt: skip
+TuneSeconds = Annotated[
+    float,
+    typer.Option(
+        "--tune-seconds", metavar="N", envvar="SPLITC_TUNE_SECONDS", rich_help_panel=TUNE,
+        help="How long, head and tail together. 0: only use what was measured before.",
+    ),
+]  # fmt: skip
+TuneRpc = Annotated[
+    str,
+    typer.Option(
+        "--tune-rpc", metavar="HOST:PORT[,KEY]", envvar="SPLITC_TUNE_RPC", rich_help_panel=TUNE,
+        help="Measure the head on a board that runs [b]python -m tvm.exec.rpc_server[/], or one "
+        "that a tracker knows by KEY. TVM's RPC trusts its peer completely, without password or "
+        "encryption: in a network you trust only.",
+    ),
+]  # fmt: skip
+TuneParts = Annotated[
+    str,
+    typer.Option(
+        "--tune-parts", metavar="head,tail", envvar="SPLITC_TUNE_PARTS", rich_help_panel=TUNE,
+        help="Which parts are tuned.",
+    ),
 ]  # fmt: skip
 
 

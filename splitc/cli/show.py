@@ -131,11 +131,12 @@ def kernel_table(built: Built) -> Table:
     table.add_column("calls", justify="right")
     table.add_column("MFLOP", justify="right")
     table.add_column("computes", overflow="fold")
+    table.add_column("tuned" if any(kernel.tuned for kernel in built.kernels) else "")
     for kernel in sorted(built.kernels, key=lambda k: -k.flops * k.calls):
         slow = "red" if kernel.rule == "fallback" else ""
         table.add_row(
             plain(kernel.rule), str(kernel.calls), f"{kernel.flops * kernel.calls / 1e6:.1f}",
-            plain(f"{kernel.op}  {kernel.shapes}"), style=slow,
+            plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
         )  # fmt: skip
     planned = short_bytes(built.activation_bytes)
     table.caption = f"{planned} planned for tensors between kernels"

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,6 +34,7 @@ from splitc.frontend.onnx_read import (
     refuse_external,
     tensor_bytes,
 )
+from splitc.frontend.onnx_layout import turn
 from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
@@ -84,7 +85,9 @@ class OnnxModel:
         text = str(self.graph) + (self.cut.name if self.cut else "") + self.digest
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def split(self, cut: Cut) -> tuple[OnnxModel, OnnxModel]:
+    def split(
+        self, cut: Cut, channels_last: Collection[str] = ()
+    ) -> tuple[OnnxModel, OnnxModel]:
         """Head and tail as two valid ONNX models.
 
         Constants that both sides read stand in both; nothing dead in either. A
@@ -92,6 +95,9 @@ class OnnxModel:
 
         Args:
             cut: A cut of this model's graph.
+            channels_last: Boundary tensors [N, C, H, W] that cross as [N, H, W, C], under
+                the same names: the last layer of the head and the first of the tail
+                transpose them, which costs nothing where code lays maps so anyway.
 
         Returns:
             Head, then tail. Outputs of the head are the boundary tensors that it
@@ -109,13 +115,19 @@ class OnnxModel:
         head_out = list(dict.fromkeys((*made, *cut.results)))
         tail_out = [n for n in graph.outputs if n not in cut.results]
         head_in = [t.name for t in graph.inputs]
-        head = self._part("head", (graph.layers[i].name for i in cut.head), head_in, head_out)
-        tail = self._part("tail", (graph.layers[i].name for i in cut.tail), entries, tail_out)
+        turned = [name for name in made if name in channels_last]
+        head = self._part(
+            "head", (graph.layers[i].name for i in cut.head), head_in, head_out, turned
+        )
+        tail = self._part(
+            "tail", (graph.layers[i].name for i in cut.tail), entries, tail_out, turned
+        )
         return head, tail
 
     def _part(
-        self, what: str, layers: Iterable[str], inputs: Sequence[str], outputs: Sequence[str]
-    ) -> OnnxModel:
+        self, what: str, layers: Iterable[str], inputs: Sequence[str], outputs: Sequence[str],
+        channels_last: Sequence[str],
+    ) -> OnnxModel:  # fmt: skip
         wanted = set(layers)
         nodes = [node for node in self.proto.graph.node if node.name in wanted]
         nodes = [*self._constant_nodes(nodes), *nodes]
@@ -134,10 +146,12 @@ class OnnxModel:
             # A result that is no tensor, or of unknown rank: what the source declares stands.
             known = tensor.shape is not None or name not in declared
             part.graph.output.append(value_info(tensor) if known else declared[name])
+        tensors = turn(part.graph, self.tensors, channels_last) if channels_last else self.tensors
         # A node may be called like a boundary tensor, which is an input layer now.
         name_nodes(part.graph)
-        digest = hashlib.sha256(f"{self.digest}:{what}:{','.join(outputs)}".encode())
-        return OnnxModel(part, build_graph(part, self.tensors), self.tensors, digest.hexdigest())
+        names = ",".join((*outputs, *(f"{name}:channels-last" for name in channels_last)))
+        digest = hashlib.sha256(f"{self.digest}:{what}:{names}".encode())
+        return OnnxModel(part, build_graph(part, tensors), tensors, digest.hexdigest())
 
     def _constant_nodes(self, nodes: Iterable[NodeProto]) -> list[NodeProto]:
         layer_names = self.graph.index

@@ -17,7 +17,7 @@ from onnx import NodeProto
 
 from splitc.graph import KIND_OF_OP, Tensor
 
-_PER_OUTPUT: dict[str, int] = {
+PER_OUTPUT: dict[str, int] = {
     # scale and shift; the constants of inference fold into one of each
     "BatchNormalization": 2,
     # sum, subtract, square and sum, divide, scale and shift
@@ -29,12 +29,14 @@ _PER_OUTPUT: dict[str, int] = {
     "LeakyRelu": 2, "PRelu": 2, "Elu": 3, "Clip": 2,
     "QuantizeLinear": 3, "DequantizeLinear": 2,
 }  # fmt: skip
+"""Operations per element of the result."""
 
 _CONVS = ("Conv", "ConvInteger", "QLinearConv", "DeformConv")
-_REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1",
+REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1",
                "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
                "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ArgMax", "ArgMin",
                "CumSum")  # fmt: skip
+"""They take one operation per element that they read."""
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
@@ -56,9 +58,9 @@ def flops(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
     if rule is not None:
         return rule(node, shapes)
     made = shapes.elements(node.output[0])
-    if node.op_type in _PER_OUTPUT:
-        return _PER_OUTPUT[node.op_type] * made
-    if node.op_type in _REDUCTIONS:
+    if node.op_type in PER_OUTPUT:
+        return PER_OUTPUT[node.op_type] * made
+    if node.op_type in REDUCTIONS:
         return shapes.elements(node.input[0])
     kind = KIND_OF_OP.get(node.op_type.lower(), "elementwise")
     if kind in ("view", "move"):
@@ -212,12 +214,22 @@ def kind_of(node: NodeProto, tensors: Mapping[str, Tensor]) -> str:
     weight = tensors.get(node.input[3 if node.op_type == "QLinearConv" else 1])
     if weight is None or weight.elements is None or len(weight.static_shape) < 3:
         return kind
-    shape = weight.static_shape
     values = attributes(node)
-    if values.get("group", 1) > 1 and shape[1] == 1:
+    steps = (*values.get("strides", []), *values.get("dilations", []))
+    return conv_kind(weight.static_shape, values.get("group", 1), steps)
+
+
+def conv_kind(weight: Sequence[int], groups: int, steps: Sequence[int]) -> str:
+    """The cost kind of a convolution.
+
+    Args:
+        weight: Shape of its weight: [results, channels of a group, *window].
+        groups: How many groups.
+        steps: Its strides and dilations.
+    """
+    if groups > 1 and weight[1] == 1:
         return "depthwise"
-    if all(k == 1 for k in shape[2:]):
+    if all(k == 1 for k in weight[2:]):
         return "conv1x1"
-    steps = (*values.get("strides", []), *values.get("dilations", []), values.get("group", 1))
-    plain = all(step == 1 for step in steps)
-    return "conv3x3" if tuple(shape[2:]) == (3, 3) and plain else kind
+    plain = groups == 1 and all(step == 1 for step in steps)
+    return "conv3x3" if tuple(weight[2:]) == (3, 3) and plain else "conv"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
-"""The one file that names TVM's modules: its IR namespaces move between releases.
+"""TVM's front ends, build and export, as the rest of the pack sees them.
 
-Written for apache-tvm 0.27; everything else in the pack speaks to TVM through it.
+Written for apache-tvm 0.27, whose IR namespaces move between releases: besides this file only
+those that write, read or measure its IR import it (tests/test_imports.py lists them).
 """
 
 from __future__ import annotations

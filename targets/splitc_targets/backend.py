@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from onnx import GraphProto, NodeProto
 
@@ -19,11 +19,14 @@ from splitc.frontend.onnx_read import subgraphs_of
 from splitc_targets import adapter, schedules
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
+from splitc_targets.tuning.database import Tuned
 
 
 @dataclass(frozen=True)
 class TvmBackend:
     """Lower to Relax, schedule, build, link with zig."""
+
+    channels_last: ClassVar[bool] = True
 
     def unsupported(self, model: OnnxModel) -> list[Unsupported]:
         """Layers whose operator TVM's front end does not know, or knows in part."""
@@ -45,9 +48,37 @@ class TvmBackend:
         """
         return adapter.lower(model.proto)
 
+    def refuse_tuning(self, board: Board, rpc: str) -> None:
+        """Raise where kernels for a board cannot be measured.
+
+        Raises:
+            UsageError: This machine does not run the board's code, and there is no address.
+            ToolchainError: A package that measuring needs is missing.
+            DeviceError: Nothing answers at the address.
+        """
+        from splitc_targets.tuning import tuner
+
+        tuner.refuse(board, rpc)
+
+    def tune(
+        self, lowered: Any, board: Board, seconds: float, rpc: str, progress: Callable[[str], None]
+    ) -> Tuned:
+        """Measure what the database of the board's target lacks.
+
+        Raises:
+            DeviceError: No kernel could be measured.
+            ToolchainError: The database cannot be written.
+        """
+        from splitc_targets.tuning import tuner
+
+        return tuner.tune(lowered, board, seconds, rpc, progress)
+
     def build(self, lowered: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
-        code = schedules.compile_module(lowered, board)
+        choices = schedules.ANALYTIC
+        if isinstance(lowered, Tuned):
+            lowered, choices = lowered.lowered, lowered.database
+        code = schedules.compile_module(lowered, board, choices)
         adapter.export(
             code.executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
         )

@@ -56,7 +56,7 @@ def test_it_prints_timings_as_one_json_line(part: Path, x: Path, tmp_path: Path)
     assert report["load_ms"] > 0
     assert report["median_ms"] > 0
     assert report["min_ms"] <= report["median_ms"]
-    assert np.load(tmp_path / "out" / "0.npy").shape == (1, 8, 12, 12)
+    assert np.load(tmp_path / "out" / "0.npy").shape == (1, 12, 12, 8)
 
 
 def test_the_arm_runner_checks_and_runs_under_emulation(

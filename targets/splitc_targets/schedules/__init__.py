@@ -10,11 +10,12 @@ from splitc.backend import Kernel
 from splitc.board import Board
 from splitc_targets import adapter
 from splitc_targets.schedules import arena, lowering, writer
+from splitc_targets.schedules.choices import ANALYTIC, Choices, chosen
 from splitc_targets.schedules.fallback import fall_back
 from splitc_targets.schedules.fuse import fuse
 from splitc_targets.schedules.homes import find_homes
 from splitc_targets.schedules.machine import machine_of
-from splitc_targets.schedules.planner import Planner
+from splitc_targets.schedules.planner import Plan, Planner, Step
 from splitc_targets.schedules.reader import NotReadable, read
 from splitc_targets.schedules.rules import RULES
 from splitc_targets.schedules.simplify import simplify
@@ -41,24 +42,39 @@ class Code:
     fallbacks: tuple[str, ...] = ()
 
 
-def compile_module(lowered: Any, board: Board) -> Code:
+def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan:
+    """Decide which kernels compute a lowered module.
+
+    Raises:
+        NotReadable: It is of a form that the rules do not read.
+    """
+    graph = read(lowered)
+    simplify(graph)
+    fuse(graph)
+    planner = Planner(graph, machine_of(board), choices)
+    find_homes(planner)
+    return planner.plan(RULES, fall_back)
+
+
+def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
+    step = steps[0]
+    tuned = chosen(choices, step.key)
+    return Kernel(name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned)
+
+
+def compile_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Code:
     """Choose loops for every function of a lowered module and compile it for a board."""
     target = adapter.target_of(board)
     try:
-        graph = read(lowered)
-        simplify(graph)
-        fuse(graph)
-        planner = Planner(graph, machine_of(board))
-        find_homes(planner)
-        plan = planner.plan(RULES, fall_back)
+        plan = plan_module(lowered, board, choices)
     except NotReadable as reason:
         executable = adapter.build(lowered, target, adapter.default_pipeline(target))
         return Code(executable, fallbacks=(f"the whole part: {reason}",))
     memory = arena.arrange(plan)
-    written = writer.write(plan, memory)
+    with target:
+        written = writer.write(plan, memory)
     executable = adapter.build(written.module, target, writer.finishing_passes(), lowering.NAME)
     kernels = tuple(
-        Kernel(name, s[0].rule, s[0].op, s[0].shapes, s[0].flops, len(s))
-        for name, s in written.functions.items()
+        _described(name, steps, choices) for name, steps in written.functions.items()
     )
     return Code(executable, kernels, memory.bytes, memory.live_bytes, tuple(plan.fallbacks))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +37,25 @@ def bytes_of(buffer: Buffer) -> int:
 
 
 def arrange(plan: Plan) -> Arena:
-    """Give every planned buffer an address, largest first, at the lowest free place."""
+    """Give every planned buffer an address: of several orders of placing, the one that needs least."""
     lives = lifetimes(plan)
+    orders: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
+        lambda b: (-bytes_of(b), *lives[b]),
+        lambda b: (-bytes_of(b) * (lives[b][1] - lives[b][0] + 1), *lives[b]),
+        lambda b: (lives[b][0] - lives[b][1], -bytes_of(b), *lives[b]),
+        lambda b: (*lives[b], -bytes_of(b)),
+    )
+    placed = [_place(sorted(lives, key=order), lives) for order in orders]
+    at, total = min(placed, key=lambda found: found[1])
+    return Arena(at, total, _largest_live(lives))
+
+
+def _place(
+    order: list[Buffer], lives: dict[Buffer, tuple[int, int]]
+) -> tuple[dict[Buffer, int], int]:
+    """Each buffer in turn in the tightest gap that is free for its whole life."""
     at: dict[Buffer, int] = {}
     total = 0
-    order = sorted(lives, key=lambda b: (-bytes_of(b), lives[b]))
     for buffer in order:
         first, last = lives[buffer]
         beside = sorted(
@@ -56,7 +71,7 @@ def arrange(plan: Plan) -> Arena:
             place = max(place, end)
         at[buffer] = best[1] if best else place
         total = max(total, at[buffer] + bytes_of(buffer))
-    return Arena(at, total, _largest_live(lives))
+    return at, total
 
 
 def lifetimes(plan: Plan) -> dict[Buffer, tuple[int, int]]:

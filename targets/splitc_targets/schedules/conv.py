@@ -10,7 +10,7 @@ by zeros; kernel rows outside of the map are skipped by the loop's bounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ import numpy as np
 
 from splitc_targets.schedules import emit, tiles
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Expression, evaluate, heavy
+from splitc_targets.schedules.expression import Arg, Do, Expression, evaluate, heavy, substitute
 from splitc_targets.schedules.machine import Machine
+
+_SUM = Arg(0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Conv:
         w_image: Distance between the weights of images; 0 where all share them.
         expression: What is stored; operand 0 is the sum.
         operands: Its other operands.
+        tile: The register tile; None leaves it to the analytic model.
+        blocks_outer: Whether blocks of output channels are the outer loop, pixels the inner;
+            None leaves it to the caches' sizes.
     """
 
     batch: int
@@ -82,9 +87,11 @@ class Conv:
     y_pixel: int
     y_row: int
     y_image: int
-    expression: Expression = Arg(0)
+    expression: Expression = _SUM
     operands: tuple[Operand, ...] = ()
     w_image: int = 0
+    tile: tiles.Tile | None = None
+    blocks_outer: bool | None = None
 
     @property
     def flops(self) -> int:
@@ -140,6 +147,37 @@ def _replace(conv: Conv, **changes: Any) -> Conv:
     return Conv(**{**conv.__dict__, **changes})
 
 
+def without_bias(
+    expression: Expression, operands: Sequence[Operand]
+) -> tuple[Expression, int | None]:
+    """An expression without the bias that it adds to the sum, and which operand that is.
+
+    Sums that begin with the bias save an addition for every result.
+    """
+    for number, operand in enumerate(operands):
+        bias = Arg(number + 1)
+        for added in (Do("add", (_SUM, bias)), Do("add", (bias, _SUM))):
+            rest = _swapped(expression, added)
+            if operand.kind == "channel" and rest != expression and not _reads_sum(rest):
+                return substitute(rest, lambda index: _SUM if index < 0 else Arg(index)), number
+    return expression, None
+
+
+def _swapped(expression: Expression, added: Expression) -> Expression:
+    """The expression with an operand -1 for `added`."""
+    if expression == added:
+        return Arg(-1)
+    if not isinstance(expression, Do):
+        return expression
+    return Do(expression.op, tuple(_swapped(arg, added) for arg in expression.args))
+
+
+def _reads_sum(expression: Expression) -> bool:
+    if isinstance(expression, Do):
+        return any(map(_reads_sum, expression.args))
+    return expression == _SUM
+
+
 def blocks(conv: Conv, tile: tiles.Tile, lanes: int) -> list[int]:
     """Vectors of each block of output channels of one group."""
     return tiles.split(-(-(conv.out_channels // conv.groups) // lanes), tile.vectors)
@@ -147,9 +185,26 @@ def blocks(conv: Conv, tile: tiles.Tile, lanes: int) -> list[int]:
 
 def tile_of(conv: Conv, machine: Machine) -> tiles.Tile:
     """The register tile for a convolution (flattened where it can be)."""
+    if conv.tile is not None:
+        return conv.tile
     per_group = conv.out_channels // conv.groups
     step = 4 * conv.x_pixel * conv.stride[1]
     return tiles.choose(machine, conv.out_width, per_group, step)
+
+
+def blocks_outermost(conv: Conv, machine: Machine) -> bool:
+    """Whether a (flattened) convolution's blocks of channels are outermost, else its pixels.
+
+    Weights are read again for every stretch of pixels where pixels are outermost: that is for
+    weights that stay in L2, and not where a core's pixels stay there beside a block's.
+    """
+    if conv.blocks_outer is not None:
+        return conv.blocks_outer
+    taps = conv.kernel[0] * conv.kernel[1] * conv.channels
+    wide = sum(blocks(conv, tile_of(conv, machine), machine.lanes)) * machine.lanes
+    weights_stay = 4 * taps * wide * conv.groups <= machine.l2_bytes // 2
+    pixels = 4 * conv.batch * conv.height * conv.width * conv.channels * conv.groups
+    return not weights_stay or pixels // machine.cores <= machine.l2_bytes // 2
 
 
 def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndarray[Any, Any]:
@@ -235,7 +290,8 @@ class _Writer:
     def __init__(
         self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]
     ) -> None:
-        self.code, self.conv, self.machine = code, conv, machine
+        expression, self.bias = without_bias(conv.expression, conv.operands)
+        self.code, self.conv, self.machine = code, _replace(conv, expression=expression), machine
         self.x, self.w, *self.extra = arrays[:-1]
         self.y = arrays[-1]
         self.tile = tile_of(conv, machine)
@@ -251,25 +307,14 @@ class _Writer:
         lines = conv.batch * conv.out_height
         count = conv.groups * len(self.blocks)
         total = count * lines * chunks
-        weights_stay = self._weights_bytes() <= self.machine.l2_bytes // 2
         parallel = total > 1 and conv.flops > WORTH_SHARING and self.machine.cores > 1
         with code.loop("task", total, parallel=parallel) as task:
-            if weights_stay and not self._many_pixels_stay():
-                place, block = emit.div(task, count), emit.mod(task, count)
-            else:
+            if blocks_outermost(conv, self.machine):
                 block, place = emit.div(task, lines * chunks), emit.mod(task, lines * chunks)
+            else:
+                place, block = emit.div(task, count), emit.mod(task, count)
             line, chunk = emit.div(place, chunks), emit.mod(place, chunks)
             self._block(code.bind(block), code.bind(line), code.bind(chunk), runs, chunks)
-
-    def _weights_bytes(self) -> int:
-        lanes = self.machine.lanes
-        return 4 * self.taps * lanes * sum(self.blocks) * self.conv.groups
-
-    def _many_pixels_stay(self) -> bool:
-        """Whether all of a core's share of pixels stays in L2 beside a block of weights."""
-        conv = self.conv
-        pixels = 4 * conv.batch * conv.height * conv.width * conv.channels * conv.groups
-        return pixels // self.machine.cores <= self.machine.l2_bytes // 2
 
     def _chunks(self, runs: list[Segment]) -> int:
         """In how many stretches a single long row is cut, so that cores share it evenly."""
@@ -343,9 +388,10 @@ class _Writer:
         conv, code, lanes = self.conv, self.code, self.machine.lanes
         with code.scope():
             sums = code.local(run.size * spot.vectors * lanes)
-            zero = emit.number(0.0, lanes)
-            for i in range(run.size * spot.vectors):
-                code.store(sums, i * lanes, zero, lanes)
+            for j in range(spot.vectors):
+                first = self._first(spot, j)
+                for i in range(run.size):
+                    code.store(sums, (i * spot.vectors + j) * lanes, first, lanes)
             top = spot.row * conv.stride[0] - conv.pad[0]
             base = code.bind(
                 spot.image * conv.x_image
@@ -359,6 +405,14 @@ class _Writer:
                 taps = code.bind(spot.weights + kr * (conv.kernel[1] * conv.channels * spot.vectors * lanes))
                 self._columns(spot, run, sums, at, taps)
             self._store(spot, run, sums, column)
+
+    def _first(self, spot: _Spot, j: int) -> Value:
+        """What a vector of channels' sums begin with."""
+        lanes = self.machine.lanes
+        if self.bias is None:
+            return emit.number(0.0, lanes)
+        bias, used = self.conv.operands[self.bias], min(lanes, spot.used - j * lanes)
+        return self.code.bind(self._fixed(bias, self.bias, spot, j, used), "bias")
 
     def _kernel_rows(self, row: Index) -> tuple[Index, Index]:
         """Kernel rows (from, to) whose input rows lie in the map."""

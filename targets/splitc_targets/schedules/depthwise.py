@@ -9,12 +9,13 @@ of the input.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from splitc_targets.schedules import emit
+from splitc_targets.schedules.conv import without_bias
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
 from splitc_targets.schedules.machine import Machine
 from splitc_targets.schedules.windows import Spot, Windows, Writer, arguments
@@ -45,8 +46,15 @@ class _Writer(Writer):
     def __init__(
         self, code: Code, spec: Depthwise, machine: Machine, arrays: Sequence[Array]
     ) -> None:
-        super().__init__(code, spec, machine, arrays)
+        expression, self.bias = without_bias(spec.expression, spec.operands)
+        super().__init__(code, replace(spec, expression=expression), machine, arrays)
         self.w = arrays[1]
+
+    def first(self, spot: Spot) -> Value:
+        if self.bias is None:
+            return super().first(spot)
+        value = self._fixed(self.bias, self.spec.operands[self.bias], spot)
+        return self.code.bind(value, "bias")
 
     def tap(self, spot: Spot, row: Index, column: int) -> Value:
         place = (row * self.spec.kernel[1] + column) * self.spec.channels

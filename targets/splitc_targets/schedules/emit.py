@@ -121,6 +121,30 @@ def fma(a: Value, b: Value, c: Value, dtype: str, *, fused: bool = True) -> Valu
     return tirx.call_llvm_pure_intrin(dtype, "llvm.fma", a, b, c) if fused else a * b + c
 
 
+def maximum(a: Value, b: Value) -> Value:
+    """The larger; not-a-number where the second is, and for the first as the target has it."""
+    return _bound("llvm.maximum", tirx.max, a, b)
+
+
+def minimum(a: Value, b: Value) -> Value:
+    """The smaller; not-a-number where the second is, and for the first as the target has it."""
+    return _bound("llvm.minimum", tirx.min, a, b)
+
+
+def _bound(intrinsic: str, usual: Callable[[Value, Value], Value], a: Value, b: Value) -> Value:
+    """One instruction where the target in scope is AArch64, which LLVM would not find by itself.
+
+    A comparison and a choice, as TVM writes it, is one instruction on x86-64 only.
+    """
+    target = tvm.target.Target.current(allow_none=True)
+    if target is None or not str(target.attrs.get("mtriple", "")).startswith("aarch64"):
+        return usual(a, b)
+    dtype = str(b.ty.dtype)
+    if not dtype.startswith("float32"):
+        return usual(a, b)
+    return tirx.call_llvm_pure_intrin(dtype, intrinsic, a, b)
+
+
 class Array:
     """A flat tensor that a kernel reads or writes."""
 

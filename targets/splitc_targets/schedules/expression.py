@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: basic
 """Elementwise arithmetic as a value: what is fused behind a kernel, or a kernel of its own."""
 
 from __future__ import annotations
@@ -6,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
 
 from splitc_targets.schedules import emit
 from splitc_targets.schedules.emit import Code, Value
@@ -103,8 +103,8 @@ def _poly(x: Value, coefficients: Sequence[float], lanes: int) -> Value:
 
 def _clamp(x: Value, low: float, high: float, lanes: int) -> Value:
     """x within bounds; not-a-number stays so (the comparison with it is false)."""
-    above = emit.tirx.max(_num(low, lanes), x)
-    return emit.tirx.min(_num(high, lanes), above)
+    above = emit.maximum(_num(low, lanes), x)
+    return emit.minimum(_num(high, lanes), above)
 
 
 def _power_of_two(n: Value, lanes: int) -> Value:
@@ -117,13 +117,17 @@ def _power_of_two(n: Value, lanes: int) -> Value:
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 
 
-def exp(code: Code, lanes: int, x: Value) -> Value:
-    """e to the x, about 1 ulp, over all of fp32 (Cephes' expf, scaled in two steps)."""
-    inside = code.bind(_clamp(x, -104.0, 89.0, lanes), "inside")
-    n = code.bind(emit.tirx.floor(inside * _num(math.log2(math.e), lanes) + _num(0.5, lanes)), "n")
-    r = inside + n * _num(-0.693359375, lanes)
+def _reduced(code: Code, lanes: int, x: Value) -> tuple[Value, Value]:
+    """(y, n) with exp(x) = y * 2^n, y in about [0.7, 1.42] (Cephes' expf)."""
+    n = code.bind(emit.tirx.floor(x * _num(math.log2(math.e), lanes) + _num(0.5, lanes)), "n")
+    r = x + n * _num(-0.693359375, lanes)
     r = code.bind(r + n * _num(2.12194440e-4, lanes), "r")
-    y = _poly(r, _EXP, lanes) * (r * r) + r + _num(1.0, lanes)
+    return _poly(r, _EXP, lanes) * (r * r) + r + _num(1.0, lanes), n
+
+
+def exp(code: Code, lanes: int, x: Value) -> Value:
+    """e to the x, about 1 ulp, over all of fp32: scaled in two steps."""
+    y, n = _reduced(code, lanes, code.bind(_clamp(x, -104.0, 89.0, lanes), "inside"))
     half = code.bind(emit.tirx.floor(n * _num(0.5, lanes)), "half")
     scaled = y * _power_of_two(half, lanes) * _power_of_two(n - half, lanes)
     return emit.tirx.Select(emit.tirx.EQ(x, x), scaled, x)
@@ -131,13 +135,38 @@ def exp(code: Code, lanes: int, x: Value) -> Value:
 
 def exp_of_negative(code: Code, lanes: int, x: Value) -> Value:
     """e to the x where x is at most 0, about 1 ulp; 0 where x is below -87."""
-    inside = code.bind(emit.tirx.max(_num(-87.0, lanes), x), "inside")
-    n = code.bind(emit.tirx.floor(inside * _num(math.log2(math.e), lanes) + _num(0.5, lanes)), "n")
-    r = inside + n * _num(-0.693359375, lanes)
-    r = code.bind(r + n * _num(2.12194440e-4, lanes), "r")
-    y = _poly(r, _EXP, lanes) * (r * r) + r + _num(1.0, lanes)
+    inside = code.bind(emit.maximum(_num(-87.0, lanes), x), "inside")
+    y, n = _reduced(code, lanes, inside)
     scaled = y * _power_of_two(n, lanes)
     return emit.tirx.Select(emit.tirx.LT(x, _num(-87.0, lanes)), _num(0.0, lanes), scaled)
+
+
+_LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+        -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
+
+
+def log(code: Code, lanes: int, x: Value) -> Value:
+    """The natural logarithm, about 1 ulp, over all of fp32 (Cephes' logf)."""
+    small = emit.tirx.LT(x, _num(2.0**-126, lanes))
+    scaled = code.bind(emit.tirx.Select(small, x * _num(2.0**24, lanes), x), "scaled")
+    bits = code.bind(emit.tirx.reinterpret(emit.typed("int32", lanes), scaled), "bits")
+
+    def whole(value: int) -> Value:
+        return emit.number(value, lanes, "int32")
+
+    # The exponent such that what is left lies in [sqrt(1/2), sqrt(2)).
+    power = code.bind(emit.tirx.shift_right(bits - whole(0x3F3504F3), whole(23)), "power")
+    rest = bits - emit.tirx.shift_left(power, whole(23))
+    z = emit.tirx.reinterpret(emit.typed("float32", lanes), rest) - _num(1.0, lanes)
+    z = code.bind(z, "z")
+    n = emit.tirx.Cast(emit.typed("float32", lanes), power)
+    n = code.bind(n - emit.tirx.Select(small, _num(24.0, lanes), _num(0.0, lanes)), "n")
+    square = code.bind(z * z, "square")
+    y = _poly(z, _LOG, lanes) * (z * square) + n * _num(-2.12194440e-4, lanes)
+    y = y - square * _num(0.5, lanes) + z + n * _num(0.693359375, lanes)
+    y = emit.tirx.Select(emit.tirx.LT(x, _num(math.inf, lanes)), y, x)
+    y = emit.tirx.Select(emit.tirx.EQ(x, _num(0.0, lanes)), _num(-math.inf, lanes), y)
+    return emit.tirx.Select(emit.tirx.LT(x, _num(0.0, lanes)), _num(math.nan, lanes), y)
 
 
 _TANH = (
@@ -174,8 +203,11 @@ def erf(code: Code, lanes: int, x: Value) -> Value:
 
 
 def sigmoid(code: Code, lanes: int, x: Value) -> Value:
-    """1 / (1 + exp(-x))."""
-    return _num(1.0, lanes) / (_num(1.0, lanes) + exp(code, lanes, _num(0.0, lanes) - x))
+    """1 / (1 + exp(-x)); beyond 87 either way it is 1, or below 2e-38."""
+    inside = code.bind(_clamp(_num(0.0, lanes) - x, -87.0, 87.0, lanes), "inside")
+    y, n = _reduced(code, lanes, inside)
+    bell = _num(1.0, lanes) / (_num(1.0, lanes) + y * _power_of_two(n, lanes))
+    return emit.tirx.Select(emit.tirx.EQ(x, x), bell, x)
 
 
 def _three_quarters(code: Code, lanes: int, x: Value) -> Value:
@@ -195,6 +227,21 @@ def _select(code: Code, lanes: int, condition: Value, yes: Value, no: Value) -> 
     return emit.tirx.Select(condition, yes, no)
 
 
+def _sign(code: Code, lanes: int, x: Value) -> Value:
+    zero = _num(0.0, lanes)
+    below = emit.tirx.Select(emit.tirx.LT(x, zero), _num(-1.0, lanes), x)
+    return emit.tirx.Select(emit.tirx.LT(zero, x), _num(1.0, lanes), below)
+
+
+def _bound_of_two(intrinsic: str) -> Emit:
+    """The larger or smaller; not-a-number where either is, which a comparison would lose."""
+
+    def write(code: Code, lanes: int, x: Value, y: Value) -> Value:
+        return emit.tirx.call_llvm_pure_intrin(emit.typed("float32", lanes), intrinsic, x, y)
+
+    return write
+
+
 def _leaky(code: Code, lanes: int, x: Value, slope: Value) -> Value:
     zero = _num(0.0, lanes)
     return emit.tirx.Select(emit.tirx.LT(x, zero), x * slope, x)
@@ -206,14 +253,21 @@ OPS: dict[str, Emit] = {
     "multiply": _plain(lambda a, b: a * b),
     "divide": _plain(lambda a, b: a / b),
     # The second operand wins where neither is larger, so that not-a-number passes through.
-    "maximum": _plain(lambda a, b: emit.tirx.max(b, a)),
-    "minimum": _plain(lambda a, b: emit.tirx.min(b, a)),
+    "maximum": _plain(lambda a, b: emit.maximum(b, a)),
+    "minimum": _plain(lambda a, b: emit.minimum(b, a)),
     "negative": _plain(lambda a: -a),
-    "abs": _plain(lambda a: emit.tirx.abs(a)),
-    "sqrt": _plain(lambda a: emit.tirx.sqrt(a)),
-    "floor": _plain(lambda a: emit.tirx.floor(a)),
-    "ceil": _plain(lambda a: emit.tirx.ceil(a)),
+    "abs": _plain(emit.tirx.abs),
+    "sqrt": _plain(emit.tirx.sqrt),
+    "floor": _plain(emit.tirx.floor),
+    "ceil": _plain(emit.tirx.ceil),
+    "power": _plain(emit.tirx.pow),
+    "sin": _plain(emit.tirx.sin),
+    "cos": _plain(emit.tirx.cos),
     "exp": exp,
+    "log": log,
+    "sign": _sign,
+    "larger": _bound_of_two("llvm.maximum"),
+    "smaller": _bound_of_two("llvm.minimum"),
     "tanh": tanh,
     "erf": erf,
     "sigmoid": sigmoid,
@@ -232,5 +286,3 @@ def clip(x: Expression, low: float, high: float) -> Expression:
     """x within bounds."""
     bounded = Do("maximum", (x, Num(low))) if low > -math.inf else x
     return Do("minimum", (bounded, Num(high))) if high < math.inf else bounded
-
-

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ ANCHORS = frozenset({
 """Operations whose kernels take an expression behind them."""
 
 _BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
-_UNARY = ("negative", "abs", "sqrt", "floor", "ceil", "exp", "tanh", "erf", "sigmoid")
+_UNARY = (
+    "negative", "abs", "sqrt", "floor", "ceil", "exp", "log", "sin", "cos", "sign", "tanh", "erf",
+    "sigmoid",
+)  # fmt: skip
 
 
 def expression_of(node: Node) -> Expression | None:
@@ -39,38 +43,35 @@ def expression_of(node: Node) -> Expression | None:
 def _arithmetic(node: Node, args: list[Expression]) -> Expression | None:
     op, x = node.op, args[0]
     if op in _BINARY:
-        if len(args) != 2:
-            return None
-        y = args[1]
-        if op == "divide" and isinstance(y, Num) and y.value != 0.0 and _exact(1.0 / y.value, y.value):
-            return Do("multiply", (x, Num(1.0 / y.value)))
-        return Do(op, (x, y))
+        return _binary(op, x, args[1]) if len(args) == 2 else None
     if op in _UNARY:
         return Do(op, (x,))
-    match op:
-        case "nn.relu":
-            return relu(x)
-        case "clip":
-            low, high = (float(bound) for bound in node.args[1:3])
-            return clip(x, low, high)
-        case "nn.leakyrelu":
-            return Do("leaky", (x, Num(float(node.attrs["alpha"]))))
-        case "nn.silu":
-            return Do("multiply", (x, Do("sigmoid", (x,))))
-        case "nn.gelu":
-            return _gelu(x, Do("erf", (Do("multiply", (x, Num(0.7071067811865476))),)))
-        case "nn.gelu_tanh":
-            cube = Do("multiply", (Do("multiply", (x, x)), x))
-            inner = Do("add", (x, Do("multiply", (cube, Num(0.044715)))))
-            return _gelu(x, Do("tanh", (Do("multiply", (inner, Num(0.7978845608028654))),)))
-        case "square":
-            return Do("multiply", (x, x))
-        case "rsqrt":
-            return Do("divide", (Num(1.0), Do("sqrt", (x,))))
-        case "power" if len(args) == 2 and isinstance(args[1], Num):
-            return _power(x, args[1].value)
-        case _:
-            return None
+    if op == "clip":
+        low, high = (float(bound) for bound in node.args[1:3])
+        return clip(x, low, high)
+    if op == "prelu":
+        return Do("leaky", (x, args[1]))
+    if op == "nn.leakyrelu":
+        return Do("leaky", (x, Num(float(node.attrs["alpha"]))))
+    if op == "power" and len(args) == 2 and isinstance(args[1], Num):
+        return _power(x, args[1].value)
+    return _SPELT[op](x) if op in _SPELT else None
+
+
+def _binary(op: str, x: Expression, y: Expression) -> Expression:
+    if op == "divide" and isinstance(y, Num) and y.value != 0.0 and _exact(1.0 / y.value, y.value):
+        return Do("multiply", (x, Num(1.0 / y.value)))
+    return _bound(op, x, y) if op in _BOUNDS else Do(op, (x, y))
+
+
+_BOUNDS = {"maximum": "larger", "minimum": "smaller"}
+"""Bounds by a number, and the same of two tensors, either of which may be not-a-number."""
+
+
+def _bound(op: str, x: Expression, y: Expression) -> Expression:
+    if isinstance(x, Num):
+        x, y = y, x
+    return Do(op if isinstance(y, Num) else _BOUNDS[op], (x, y))
 
 
 def _exact(a: float, b: float) -> bool:
@@ -82,13 +83,35 @@ def _gelu(x: Expression, bell: Expression) -> Expression:
     return Do("multiply", (Do("multiply", (x, Num(0.5))), Do("add", (bell, Num(1.0)))))
 
 
-def _power(x: Expression, exponent: float) -> Expression | None:
+def _gelu_exact(x: Expression) -> Expression:
+    return _gelu(x, Do("erf", (Do("multiply", (x, Num(0.7071067811865476))),)))
+
+
+def _gelu_tanh(x: Expression) -> Expression:
+    cube = Do("multiply", (Do("multiply", (x, x)), x))
+    inner = Do("add", (x, Do("multiply", (cube, Num(0.044715)))))
+    return _gelu(x, Do("tanh", (Do("multiply", (inner, Num(0.7978845608028654))),)))
+
+
+_SPELT: dict[str, Callable[[Expression], Expression]] = {
+    "nn.relu": relu,
+    "nn.silu": lambda x: Do("multiply", (x, Do("sigmoid", (x,)))),
+    "nn.gelu": _gelu_exact,
+    "nn.gelu_tanh": _gelu_tanh,
+    "square": lambda x: Do("multiply", (x, x)),
+    "rsqrt": lambda x: Do("divide", (Num(1.0), Do("sqrt", (x,)))),
+}
+"""Operations of one operand in terms of others."""
+
+
+def _power(x: Expression, exponent: float) -> Expression:
     square = Do("multiply", (x, x))
-    return {
+    known = {
         1.0: x, 2.0: square, 3.0: Do("multiply", (square, x)),
         0.5: Do("sqrt", (x,)), 0.75: Do("three_quarters", (x,)),
         -0.5: Do("divide", (Num(1.0), Do("sqrt", (x,)))), -1.0: Do("divide", (Num(1.0), x)),
-    }.get(exponent)  # fmt: skip
+    }  # fmt: skip
+    return known.get(exponent, Do("power", (x, Num(exponent))))
 
 
 def fuse(graph: Graph) -> None:
@@ -109,7 +132,8 @@ def fuse(graph: Graph) -> None:
             anchor = node.op in ANCHORS and node.output.dtype == "float32"
             if heavy != anchor:
                 continue
-            start = (Arg(0), []) if anchor else _as_map(node)
+            own: tuple[Expression, list[Value]] = (Arg(0), [])
+            start = own if anchor else _as_map(node)
             if start is None:
                 continue
             expression, extras = start

@@ -15,6 +15,9 @@ class Machine:
     Args:
         lanes: fp32 numbers in a vector register.
         registers: Vector registers that code can name.
+        spare: How many of them a tile leaves to the compiler: where it fills them all, LLVM's
+            allocation fails now and then, and a core that runs instructions in order needs
+            some for loads ahead of their use.
         fma: Whether a fused multiply-add instruction exists.
         fma_latency: Cycles until a multiply-add's result can be added to.
         fma_per_cycle: Vector multiply-adds started per cycle.
@@ -31,6 +34,7 @@ class Machine:
 
     lanes: int
     registers: int
+    spare: int
     fma: bool
     fma_latency: int
     fma_per_cycle: float
@@ -57,6 +61,7 @@ def _x86(board: Board) -> Machine:
     return Machine(
         lanes=16 if avx512 else 8 if avx2 else 4,
         registers=32 if avx512 else 16,
+        spare=0,
         fma=avx2,
         fma_latency=4,
         fma_per_cycle=1.0 if not avx2 else 2.0,
@@ -80,6 +85,7 @@ def _arm(board: Board) -> Machine:
     return Machine(
         lanes=4,
         registers=32,
+        spare=6 if small else 2,
         fma=True,
         fma_latency=8 if small else 4 if wide else 7,
         fma_per_cycle=0.5 if small else 2.0 if wide else 1.0,

@@ -8,7 +8,7 @@ right side lies, so a transposed operand costs no copy of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from splitc_targets.schedules import conv as direct
@@ -32,11 +32,13 @@ class Matmul:
     b_column: int
 
 
-def packed_size(conv: direct.Conv, machine: Machine) -> int:
-    """Elements of one right matrix as the kernel reads it."""
+def sized(product: Matmul, machine: Machine) -> Matmul:
+    """The products with the distance between right matrices as the kernel reads them."""
+    conv = product.conv
     tile = direct.tile_of(conv, machine)
     vectors = sum(direct.blocks(conv, tile, machine.lanes))
-    return vectors * machine.lanes * conv.channels
+    packed = replace(conv, w_image=vectors * machine.lanes * conv.channels)
+    return replace(product, conv=packed)
 
 
 def kernel(name: str, product: Matmul, machine: Machine) -> Any:

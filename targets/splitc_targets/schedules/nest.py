@@ -13,6 +13,8 @@ from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
 from splitc_targets.schedules.expression import Arg, Expression, evaluate, operations
 from splitc_targets.schedules.machine import Machine
 
+_SAME = Arg(0)
+
 
 @dataclass(frozen=True)
 class Nest:
@@ -30,7 +32,7 @@ class Nest:
     sizes: tuple[int, ...]
     out: tuple[int, ...]
     ins: tuple[tuple[int, ...], ...]
-    expression: Expression = Arg(0)
+    expression: Expression = _SAME
     dtype: str = "float32"
     in_dtypes: tuple[str, ...] = ("float32",)
 
@@ -58,6 +60,7 @@ def collapse(
 
 def kernel(name: str, nest: Nest, machine: Machine) -> Any:
     """The kernel (operands…, y)."""
+
     def span(strides: tuple[int, ...]) -> int:
         return 1 + sum((n - 1) * s for n, s in zip(nest.sizes, strides, strict=True))
 
@@ -66,10 +69,14 @@ def kernel(name: str, nest: Nest, machine: Machine) -> Any:
         for i, (strides, dtype) in enumerate(zip(nest.ins, nest.in_dtypes, strict=True))
     ]
     arguments.append(Argument("y", (span(nest.out),), nest.dtype))
-    return emit.function(name, arguments, lambda code, *arrays: _write(code, nest, machine, arrays))
+
+    def write(code: Code, *arrays: Array) -> None:
+        _write(code, nest, machine, arrays)
+
+    return emit.function(name, arguments, write)
 
 
-_WORTH_SHARING = 16_384
+WORTH_SHARING = 16_384
 """Element operations below which waking the other cores costs more than it saves."""
 
 
@@ -83,7 +90,7 @@ def _write(code: Code, nest: Nest, machine: Machine, arrays: tuple[Array, ...]) 
     blocks = full + bool(rest) if quick is not None else 1
     count = math.prod(nest.sizes[d] for d in outer) * blocks
     work = math.prod(nest.sizes) * (1 + len(operations(nest.expression)))
-    shared = count > 1 and work > _WORTH_SHARING and machine.cores > 1
+    shared = count > 1 and work > WORTH_SHARING and machine.cores > 1
     with code.loop("task", count, parallel=shared) as task:
         places = _places(code, nest, emit.div(task, blocks), outer)
         block = emit.mod(task, blocks)

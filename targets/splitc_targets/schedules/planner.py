@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import nest
+from splitc_targets.schedules.choices import ANALYTIC, Choices
 from splitc_targets.schedules.expression import Arg, Expression, operations
 from splitc_targets.schedules.graph import Graph, Node, Value
 from splitc_targets.schedules.machine import Machine
@@ -66,8 +67,8 @@ Rule = Callable[["Planner", Node], bool]
 class Planner:
     """Places values and collects steps while rules go through a graph."""
 
-    def __init__(self, graph: Graph, machine: Machine) -> None:
-        self.graph, self.machine = graph, machine
+    def __init__(self, graph: Graph, machine: Machine, choices: Choices = ANALYTIC) -> None:
+        self.graph, self.machine, self.choices = graph, machine, choices
         self._readers = graph.consumers()
         self.steps: list[Step] = []
         self.fallbacks: list[str] = []

@@ -54,7 +54,7 @@ class _Largest(Writer):
     initial = _LOWEST
 
     def meet(self, total: Value, value: Value, tap: Value) -> Value:
-        return emit.tirx.max(total, value)
+        return emit.maximum(total, value)
 
 
 class _Mean(Writer):
@@ -193,7 +193,7 @@ class _WholeWriter:
 
         def meet(cell: int, value: Value) -> None:
             total = totals.at(cell * lanes, lanes)
-            met = emit.tirx.max(total, value) if largest else total + value
+            met = emit.maximum(total, value) if largest else total + value
             code.store(totals, cell * lanes, met, lanes)
 
         def pixel(chain: int, at: Index) -> None:

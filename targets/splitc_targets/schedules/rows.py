@@ -87,7 +87,7 @@ def softmax(name: str, spec: Softmax, machine: Machine) -> Any:
 
     def row(at: _Row, x: Array, y: Array) -> None:
         code, lanes = at.code, at.lanes
-        largest = at.total(emit.tirx.max, _LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
+        largest = at.total(emit.maximum, _LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
         top = code.bind(emit.splat(largest, lanes))
 
         def power(i: Index, used: int) -> Value:

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
-from splitc_targets.schedules import rules_conv, rules_matmul, rules_rows, rules_shape, rules_window
+from splitc_targets.schedules import (
+    rules_conv,
+    rules_matmul,
+    rules_reduce,
+    rules_rows,
+    rules_shape,
+    rules_window,
+)
 from splitc_targets.schedules.planner import Rule
 
 RULES: dict[str, Rule] = {
     **rules_conv.RULES,
     **rules_matmul.RULES,
+    **rules_reduce.RULES,
     **rules_rows.RULES,
     **rules_shape.RULES,
     **rules_window.RULES,
 }
-"""By operation; an operation that is not here, or whose rule declines, falls back to TVM's loops."""
+"""By operation; what is not here, or whose rule declines, falls back to TVM's loops."""

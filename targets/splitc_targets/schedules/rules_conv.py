@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from splitc_targets.schedules import conv as direct
 from splitc_targets.schedules import winograd
+from splitc_targets.schedules.choices import direct_for, winograd_for
 from splitc_targets.schedules.expression import operations
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value
@@ -78,7 +80,7 @@ def _conv(planner: Planner, node: Node) -> bool:
     kinds, extras = operands(planner, node)
     weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
     spec = forward(node, as_map(view), as_map(target), weights.shape, kinds)
-    tile = winograd.fits(spec, planner.machine)
+    tile = winograd_for(planner.choices, spec, planner.machine)
     if tile is not None:
         return _plan_winograd(planner, node, spec, tile, weights, [view, *extras, target])
     return plan_direct(planner, node, spec, weights, [view, *extras, target])
@@ -97,13 +99,13 @@ def forward(
     return direct.Conv(
         batch=n, height=height, width=width, channels=c // groups, groups=groups,
         out_height=y.shape[2], out_width=y.shape[3], out_channels=y.shape[1],
-        kernel=weights[2:], stride=pair(attrs["strides"], 1),
+        kernel=(weights[2], weights[3]), stride=pair(attrs["strides"], 1),
         dilation=pair(attrs["dilation"], 1), pad=pair(attrs["padding"], 0),
         **distances(x, y), expression=attrs["expression"], operands=kinds,
     )  # fmt: skip
 
 
-def distances(x: View, y: View) -> dict[str, int]:
+def distances(x: View, y: View) -> dict[str, Any]:
     """Distances between neighbours in a kernel's input and result."""
     c, oc = x.shape[1], y.shape[1]
     return {
@@ -134,14 +136,13 @@ def _transposed(planner: Planner, node: Node) -> bool:
     attrs = node.attrs
     if w.data is None or x.dtype != "float32" or attrs["kernel_layout"] not in ("IOHW", "IOW"):
         return False
-    if attrs["groups"] != 1 or any(d != 1 for d in attrs["dilation"]):
+    if 0 in (x.size, node.output.size):
         return False
     line = len(attrs["strides"]) == 1
     weights = w.data[:, :, None, :] if line else w.data
     strides = (1, attrs["strides"][0]) if line else attrs["strides"]
+    dilations = (1, attrs["dilation"][0]) if line else attrs["dilation"]
     before = (0, attrs["padding"][0]) if line else attrs["padding"][:2]
-    if any(size < s for size, s in zip(weights.shape[2:], strides, strict=True)):
-        return False
     view = planner.channels_inner(x)
     target = planner.result(node.output, channels_last(node.output.shape))
     kinds, extras = operands(planner, node)
@@ -149,9 +150,15 @@ def _transposed(planner: Planner, node: Node) -> bool:
     for row in range(strides[0]):
         for column in range(strides[1]):
             phases = [
-                _phase(r, s, p, k, o)
-                for r, s, p, k, o in zip(
-                    (row, column), strides, before, weights.shape[2:], whole.shape[2:], strict=True
+                _phase(*numbers)
+                for numbers in zip(
+                    (row, column),
+                    strides,
+                    dilations,
+                    before,
+                    weights.shape[2:],
+                    whole.shape[2:],
+                    strict=True,
                 )
             ]
             if any(phase.count <= 0 for phase in phases):
@@ -162,19 +169,40 @@ def _transposed(planner: Planner, node: Node) -> bool:
 
 @dataclass(frozen=True)
 class _Phase:
-    """One remainder of a dimension: its kernel taps, and the results it gives."""
+    """One remainder of a dimension: its kernel taps, and the results it gives.
+
+    Args:
+        taps: Places in the kernel, the last one first; none where no place meets the input.
+        dilation: Input elements from one tap to the next.
+        pad: Results' lead over the input.
+        first, count: Results.
+    """
 
     taps: tuple[int, ...]
+    dilation: int
     pad: int
     first: int
     count: int
 
 
-def _phase(remainder: int, stride: int, before: int, kernel: int, size: int) -> _Phase:
-    taps = tuple(range(remainder, kernel, stride))[::-1]
-    quotient = -((remainder - before) // stride)
-    first = stride * quotient + remainder - before
-    return _Phase(taps, len(taps) - 1 - quotient, first, -(-(size - first) // stride))
+def _phase(
+    remainder: int, stride: int, dilation: int, before: int, kernel: int, size: int
+) -> _Phase:
+    first = (remainder - before) % stride
+    count = -(-(size - first) // stride)
+    taps = tuple(k for k in range(kernel) if k * dilation % stride == remainder)[::-1]
+    apart = dilation // math.gcd(stride, dilation)
+    lead = (first + before - taps[-1] * dilation) // stride if taps else 0
+    return _Phase(taps, apart, (len(taps) - 1) * apart - lead, first, count)
+
+
+def _of_taps(weights: Any, groups: int, rows: _Phase, columns: _Phase) -> Any:
+    """The kernel of one phase [out channels][channels of a group][rows][columns]."""
+    some = weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
+    if 0 in some.shape:  # No tap meets the input: one that adds nothing.
+        some = np.zeros((*some.shape[:2], 1, 1), weights.dtype)
+    parts = np.split(some, groups)
+    return np.concatenate([part.transpose(1, 0, 2, 3) for part in parts])
 
 
 def _plan_phase(
@@ -196,15 +224,18 @@ def _plan_phase(
 
     target = part(whole)
     chosen = [of_phase(kind, view) for kind, view in zip(kinds, extras, strict=True)]
-    some = weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)].transpose(1, 0, 2, 3)
+    groups = node.attrs["groups"]
+    some = _of_taps(weights, groups, rows, columns)
     n, c, height, width = source.shape
+    between = distances(source, whole)
+    between["y_pixel"] *= strides[1]
+    between["y_row"] *= strides[0]
     spec = direct.Conv(
-        batch=n, height=height, width=width, channels=c, groups=1,
+        batch=n, height=height, width=width, channels=c // groups, groups=groups,
         out_height=rows.count, out_width=columns.count, out_channels=whole.shape[1],
-        kernel=(len(rows.taps), len(columns.taps)), stride=(1, 1), dilation=(1, 1),
+        kernel=some.shape[2:], stride=(1, 1), dilation=(rows.dilation, columns.dilation),
         pad=(rows.pad, columns.pad),
-        **{**distances(source, whole), "y_pixel": step(whole, 3, whole.shape[1]) * strides[1],
-           "y_row": step(whole, 2, whole.shape[1]) * strides[0]},
+        **between,
         expression=node.attrs["expression"], operands=tuple(kind for kind, _ in chosen),
     )  # fmt: skip
     plan_direct(planner, node, spec, some, [source, *(view for _, view in chosen), target])
@@ -215,6 +246,7 @@ def plan_direct(
 ) -> bool:
     """Append a direct convolution; `args` are the input, the operands and the result."""
     machine = planner.machine
+    spec = direct_for(planner.choices, spec)
     packed = direct.pack(np.ascontiguousarray(weights), spec, machine)
     size = packed.size
     view, *rest = args

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
 from splitc_targets.schedules import matmul as products
+from splitc_targets.schedules.choices import direct_for, matmul_for
 from splitc_targets.schedules.fuse import per_channel
-from splitc_targets.schedules.graph import Node
+from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
 from splitc_targets.schedules.rules_conv import describe, shapes_of
 from splitc_targets.schedules.views import View, packed
@@ -19,9 +19,9 @@ from splitc_targets.schedules.views import View, packed
 
 def _matmul(planner: Planner, node: Node) -> bool:
     a, b = node.args[0], node.args[1]
-    if a.dtype != "float32" or b.dtype != "float32" or len(node.output.shape) < 2:
+    if a.dtype != "float32" or b.dtype != "float32" or 0 in (a.size, b.size):
         return False
-    if b.data is not None and len(b.shape) == 2 and len(a.shape) >= 2:
+    if b.data is not None and len(b.shape) == 2:
         return _by_constant(planner, node)
     return _batched(planner, node)
 
@@ -36,7 +36,7 @@ def _by_constant(planner: Planner, node: Node) -> bool:
         view = planner.dense(a).reshaped((rows, depth))
     target = planner.result(node.output, packed(node.output.shape))
     flat = target.reshaped((rows, columns))
-    if view is None or flat is None or flat.strides[1] != 1:
+    if view is None or flat is None or (columns > 1 and flat.strides[1] != 1):
         return False
     kinds: list[direct.Operand] = []
     extras: list[View] = []
@@ -51,7 +51,8 @@ def _by_constant(planner: Planner, node: Node) -> bool:
             return False
         kinds.append(direct.Operand("tensor", columns))
         extras.append(beside)
-    pixel, out = view.strides[0] or depth, flat.strides[0] or columns
+    pixel = view.strides[0] if rows > 1 else depth
+    out = flat.strides[0] if rows > 1 else columns
     spec = direct.Conv(
         batch=1, height=1, width=rows, channels=depth, groups=1,
         out_height=1, out_width=rows, out_channels=columns,
@@ -61,6 +62,7 @@ def _by_constant(planner: Planner, node: Node) -> bool:
         expression=node.attrs["expression"], operands=tuple(kinds),
     )  # fmt: skip
     machine = planner.machine
+    spec = direct_for(planner.choices, spec)
     weights = direct.pack(np.ascontiguousarray(b.data.T)[:, :, None, None], spec, machine)
     size = weights.size
     planner.step(
@@ -72,18 +74,16 @@ def _by_constant(planner: Planner, node: Node) -> bool:
 
 
 def _batched(planner: Planner, node: Node) -> bool:
-    """[…, M, K] x […, K, N] for any batch dimensions that lie evenly."""
+    """[…, M, K] x […, K, N] for any batch dimensions; a vector is a matrix of one row or column."""
     a, b = node.args[0], node.args[1]
     shape = node.output.shape
-    if len(a.shape) < 2 or len(b.shape) < 2 or node.args[-1]:
-        return False
-    batch, (rows, columns), depth = shape[:-2], shape[-2:], a.shape[-1]
-    left = planner.place(a).broadcast((*batch, rows, depth))
-    right = planner.place(b).broadcast((*batch, depth, columns))
+    depth = a.shape[-1]
+    rows = a.shape[-2] if len(a.shape) > 1 else 1
+    columns = b.shape[-1] if len(b.shape) > 1 else 1
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     pairs = math.prod(batch)
-    x, w = left.reshaped((pairs, rows, depth)), right.reshaped((pairs, depth, columns))
-    x = x or planner.dense(a).broadcast((*batch, rows, depth)).reshaped((pairs, rows, depth))
-    w = w or planner.dense(b).broadcast((*batch, depth, columns)).reshaped((pairs, depth, columns))
+    x = _matrices(planner, a, (rows, depth), batch)
+    w = _matrices(planner, b, (depth, columns), batch)
     target = planner.result(node.output, _result_strides(planner, node))
     y = target.reshaped((pairs, rows, columns))
     if y is None:
@@ -92,22 +92,51 @@ def _batched(planner: Planner, node: Node) -> bool:
         y = target.reshaped((pairs, rows, columns))
     if x is None or w is None or y is None or (columns > 1 and y.strides[2] != 1):
         return False
+    kinds: list[direct.Operand] = []
+    extras: list[View] = []
+    for value in node.args[-1]:
+        whole = _spread(planner, planner.dense(value).broadcast(shape), (pairs, rows, columns))
+        kinds.append(direct.Operand("tensor", columns, rows * columns, rows * columns))
+        extras.append(whole)
     spec = direct.Conv(
         batch=pairs, height=1, width=rows, channels=depth, groups=1,
         out_height=1, out_width=rows, out_channels=columns,
         kernel=(1, 1), stride=(1, 1), dilation=(1, 1), pad=(0, 0),
         x_pixel=x.strides[1], x_row=0, x_image=x.strides[0], x_channel=x.strides[2],
         y_pixel=y.strides[1], y_row=0, y_image=y.strides[0],
-        expression=node.attrs["expression"],
+        expression=node.attrs["expression"], operands=tuple(kinds),
     )  # fmt: skip
-    spec = replace(spec, w_image=products.packed_size(spec, planner.machine))
-    product = products.Matmul(spec, *w.strides)
     machine = planner.machine
+    product = matmul_for(planner.choices, products.Matmul(spec, *w.strides))
+    product = products.sized(product, machine)
     planner.step(
         ("matmul", product), lambda name: products.kernel(name, product, machine),
-        [x, w, y], "matmul", describe(node), shapes_of(a, b, node.output), spec.flops,
+        [x, w, *extras, y], "matmul", describe(node), shapes_of(a, b, node.output), spec.flops,
     )  # fmt: skip
     return True
+
+
+def _matrices(
+    planner: Planner, value: Value, sides: tuple[int, int], batch: tuple[int, ...]
+) -> View | None:
+    """A value as one matrix for each member of the batch."""
+    own = (*value.shape[:-2], *sides)
+    wanted = (math.prod(batch), *sides)
+    here = planner.place(value).reshaped(own)
+    found = here.broadcast((*batch, *sides)).reshaped(wanted) if here else None
+    if found is not None:
+        return found
+    dense = planner.dense(value).reshaped(own)
+    return None if dense is None else _spread(planner, dense.broadcast((*batch, *sides)), wanted)
+
+
+def _spread(planner: Planner, view: View, wanted: tuple[int, ...]) -> View:
+    """A view under another shape, dense; copied where it is not."""
+    if not view.dense:
+        target = planner.fresh(view.shape, view.buffer.dtype, packed(view.shape))
+        planner.copy(view, target, "broadcast")
+        view = target
+    return View(view.buffer, view.offset, wanted, packed(wanted))
 
 
 def _result_strides(planner: Planner, node: Node) -> tuple[int, ...]:

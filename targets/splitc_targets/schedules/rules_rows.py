@@ -10,7 +10,7 @@ from splitc_targets.schedules import rows
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
 from splitc_targets.schedules.rules_conv import shapes_of
-from splitc_targets.schedules.views import View, channels_last, packed
+from splitc_targets.schedules.views import View, channels_last, ordered_like, packed
 
 
 def _matrix(planner: Planner, value: Value, axis: int) -> View | None:
@@ -23,6 +23,11 @@ def _matrix(planner: Planner, value: Value, axis: int) -> View | None:
     return flat if flat is not None and (columns == 1 or flat.strides[1] == 1) else None
 
 
+def _line(view: View) -> int:
+    """The distance between a matrix's rows; for a single one, what it would be without gaps."""
+    return view.strides[0] if view.shape[0] > 1 else view.shape[1]
+
+
 def _softmax(log: bool) -> Rule:
     def plan(planner: Planner, node: Node) -> bool:
         x = node.args[0]
@@ -32,24 +37,22 @@ def _softmax(log: bool) -> Rule:
             return False
         source = _matrix(planner, x, axis)
         if source is None:
-            strides = packed(x.shape) if axis == rank - 1 else channels_last(x.shape)
-            if axis not in (1, rank - 1):
-                return False
+            order = [d for d in range(rank) if d != axis] + [axis]
+            inner = packed(tuple(x.shape[d] for d in order))
+            strides = tuple(inner[order.index(d)] for d in range(rank))
             planner.set(x, planner.laid(x, strides))
             source = _matrix(planner, x, axis)
-        target = planner.result(node.output, planner.place(x).strides)
+        planner.result(node.output, ordered_like(x.shape, planner.place(x).strides))
         result = _matrix(planner, node.output, axis)
         if source is None or result is None:
             return False
         count, columns = source.shape
-        spec = rows.Softmax(count, columns, source.strides[0] or columns,
-                            result.strides[0] or columns, log)  # fmt: skip
+        spec = rows.Softmax(count, columns, _line(source), _line(result), log)
         machine = planner.machine
         planner.step(
             ("softmax", spec), lambda name: rows.softmax(name, spec, machine), [source, result],
             "softmax", node.op.removeprefix("nn."), shapes_of(x, node.output), 5 * x.size,
         )  # fmt: skip
-        del target
         return True
 
     return plan
@@ -91,11 +94,17 @@ def _lrn(planner: Planner, node: Node) -> bool:
     view = planner.channels_inner(x)
     target = planner.result(node.output, channels_last(x.shape))
     source, result = _pixels(view), _pixels(target)
+    if source is None:
+        source = _pixels(planner.laid(x, channels_last(x.shape)))
+    if result is None:
+        target = planner.fresh(x.shape, x.dtype, channels_last(x.shape))
+        planner.set(node.output, target)
+        result = _pixels(target)
     if source is None or result is None:
         return False
     c = x.shape[1]
     spec = rows.Lrn(
-        source.shape[0], c, source.strides[0] or c, result.strides[0] or c,
+        source.shape[0], c, _line(source), _line(result),
         attrs["window"], attrs["alpha"], attrs["beta"], attrs["bias"],
     )  # fmt: skip
     machine = planner.machine

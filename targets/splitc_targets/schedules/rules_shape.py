@@ -8,6 +8,7 @@ import numpy as np
 from splitc_targets.schedules.expression import Arg
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule, order_of
+from splitc_targets.schedules.rules_sample import Taps, plan_named, resize, sample
 from splitc_targets.schedules.views import channels_last, ordered_like
 
 
@@ -89,15 +90,34 @@ def _strided_slice(planner: Planner, node: Node) -> bool:
     numbers = [axes, begin, end, strides]
     if not all(isinstance(each, tuple | list) for each in numbers):
         return False
+    if not all(isinstance(n, int) for each in numbers for n in each):
+        return False
+    if any(step < 0 for step in strides):
+        return _reversed(planner, node, axes, begin, strides)
     view = planner.place(value)
-    for axis, first, step in zip(axes, begin, strides, strict=True):
-        if not isinstance(first, int) or not isinstance(step, int) or step < 1:
-            return False
-        size = view.shape[axis]
+    for k, axis in enumerate(axes):
+        first, step = int(begin[k]), int(strides[k])
+        size = view.shape[int(axis)]
         start = min(max(first + size if first < 0 else first, 0), size)
-        view = view.sliced(axis, start, node.output.shape[axis], step)
+        view = view.sliced(int(axis), start, node.output.shape[int(axis)], step)
     planner.set(node.output, view)
     return True
+
+
+def _reversed(
+    planner: Planner, node: Node, axes: tuple[int, ...], begin: tuple[int, ...],
+    strides: tuple[int, ...],
+) -> bool:  # fmt: skip
+    """A slice of which some dimension runs backwards."""
+    shape = node.inputs[0].shape
+    taps: Taps = {}
+    for axis, first, step in zip(axes, begin, strides, strict=True):
+        size = shape[axis]
+        start = first + size if first < 0 else first
+        start = min(max(start, 0), size - 1 if step < 0 else size)
+        positions = start + step * np.arange(node.output.shape[axis])
+        taps[axis % len(shape)] = (positions.reshape(-1, 1), None)
+    return sample(planner, node, taps, "slice")
 
 
 def _take(planner: Planner, node: Node) -> bool:
@@ -133,7 +153,7 @@ def _pad(planner: Planner, node: Node) -> bool:
     if node.attrs.get("pad_mode") != "constant":
         return False
     value = node.inputs[0]
-    fill = node.args[1] if len(node.args) > 1 else None
+    fill = node.args[1] if len(node.args) > 1 else node.attrs.get("fill")
     if isinstance(fill, Value):
         if fill.data is None:
             return False
@@ -156,6 +176,10 @@ def _pad(planner: Planner, node: Node) -> bool:
     return True
 
 
+def _resize(planner: Planner, node: Node) -> bool:
+    return _resize_nearest(planner, node) or resize(planner, node)
+
+
 def _resize_nearest(planner: Planner, node: Node) -> bool:
     """Nearest-neighbour enlarging by whole factors: every element written a few times."""
     attrs = node.attrs
@@ -168,7 +192,10 @@ def _resize_nearest(planner: Planner, node: Node) -> bool:
     _, _, oh, ow = node.output.shape
     if oh % h or ow % w:
         return False
-    if attrs["coordinate_transformation_mode"] == "asymmetric" and attrs["rounding_method"] not in ("floor", ""):
+    roundings = {
+        "asymmetric": ("floor",), "half_pixel": ("round_prefer_floor", "round_prefer_ceil"),
+    }  # fmt: skip
+    if attrs["rounding_method"] not in roundings[attrs["coordinate_transformation_mode"]]:
         return False
     here = planner.place(value)
     target = planner.result(node.output, ordered_like(node.output.shape, here.strides))
@@ -192,5 +219,6 @@ RULES: dict[str, Rule] = {
     "split": _split,
     "take": _take,
     "nn.pad": _pad,
-    "image.resize2d": _resize_nearest,
+    "image.resize2d": _resize,
+    "sample": plan_named,
 }

@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import depthwise, pool
+from splitc_targets.schedules.expression import Arg
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import as_map, describe, distances, operands, shapes_of, step
+from splitc_targets.schedules.rules_conv import (
+    as_map,
+    describe,
+    distances,
+    operands,
+    shapes_of,
+    step,
+)
 from splitc_targets.schedules.views import View, channels_last
 
 
@@ -35,7 +43,7 @@ def plan_depthwise(planner: Planner, node: Node) -> bool:
     return True
 
 
-def _maps(x: View, y: View) -> dict[str, int]:
+def _maps(x: View, y: View) -> dict[str, Any]:
     """Sizes and distances of an operation from one map to another."""
     sizes = {
         "batch": x.shape[0], "channels": x.shape[1], "height": x.shape[2], "width": x.shape[3],
@@ -50,7 +58,7 @@ def _pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
     return (missing, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
-def _moves(node: Node) -> dict[str, tuple[int, int]]:
+def _moves(node: Node) -> dict[str, Any]:
     """Stride, dilation and leading pad of a window, of one or two dimensions."""
     attrs = node.attrs
     line = len(attrs["strides"]) == 1
@@ -68,8 +76,9 @@ def _pool(kind: str) -> Rule:
             return False
         line = len(attrs["strides"]) == 1
         view = planner.channels_inner(x)
-        if _covers(node, x.shape) and not node.args[-1]:
-            return _whole(planner, node, view, kind)
+        alone = _covers(node, x.shape) and attrs["expression"] == Arg(0)
+        if alone and _whole(planner, node, view, kind):
+            return True
         target = planner.result(node.output, channels_last(node.output.shape))
         kinds, extras = operands(planner, node)
         after = (0, attrs["padding"][1]) if line else tuple(attrs["padding"][2:])
@@ -112,24 +121,20 @@ def _whole(planner: Planner, node: Node, view: View, kind: str) -> bool:
     return True
 
 
-def _mean(kind: str) -> Rule:
-    """Means (maxima) over rows and columns; over other dimensions nothing is written here."""
-
-    def plan(planner: Planner, node: Node) -> bool:
-        x: Any = node.args[0]
-        axes = tuple(sorted(a % len(x.shape) for a in node.attrs["axis"] or ()))
-        if x.dtype != "float32" or len(x.shape) not in (3, 4):
-            return False
-        if axes == tuple(range(2, len(x.shape))):
-            return _whole(planner, node, planner.channels_inner(x), kind)
-        if len(x.shape) == 3 and axes == (1,):
-            view = planner.dense(x)
-            n, length, c = x.shape
-            maps = View(view.buffer, view.offset, (n, c, length), (length * c, 1, c))
-            return _whole(planner, node, maps, kind)
+def whole_maps(planner: Planner, node: Node, kind: str) -> bool:
+    """Means and maxima of whole maps, where the reduction is one of those."""
+    x = node.args[0]
+    axes = tuple(sorted(a % len(x.shape) for a in node.attrs["axis"] or ()))
+    if len(x.shape) not in (3, 4):
         return False
-
-    return plan
+    if axes == tuple(range(2, len(x.shape))):
+        return _whole(planner, node, planner.channels_inner(x), kind)
+    if len(x.shape) == 3 and axes == (1,):
+        view = planner.dense(x)
+        n, length, c = x.shape
+        maps = View(view.buffer, view.offset, (n, c, length), (length * c, 1, c))
+        return _whole(planner, node, maps, kind)
+    return False
 
 
 RULES: dict[str, Rule] = {
@@ -137,6 +142,4 @@ RULES: dict[str, Rule] = {
     "nn.max_pool1d": _pool("max"),
     "nn.avg_pool2d": _pool("mean"),
     "nn.avg_pool1d": _pool("mean"),
-    "mean": _mean("mean"),
-    "max": _mean("max"),
 }

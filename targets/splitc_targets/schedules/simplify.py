@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: basic
 """Rewrites before rules choose: constants folded, identities dropped, normalisations merged."""
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules.graph import Graph, Node, Value, constant, made
+from splitc_targets.schedules.moves import name_moves
 
 Array = np.ndarray[Any, Any]
 
@@ -19,9 +21,12 @@ def simplify(graph: Graph) -> None:
     drop_identities(graph)
     name_local_normalisation(graph)
     drop_nan_guards(graph)
-    sum_of_stack(graph)
+    unstack(graph)
+    spell_variance(graph)
     spell_batch_norm(graph)
     fold(graph)
+    spell_prelu(graph)
+    name_moves(graph)
     merge_affine(graph)
     graph.prune()
 
@@ -37,7 +42,7 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "add": lambda node, x, y: x + y,
     "subtract": lambda node, x, y: x - y,
     "multiply": lambda node, x, y: x * y,
-    "divide": lambda node, x, y: (x / y) if x.dtype.kind == "f" else x // y,
+    "divide": lambda node, x, y: (x / y) if x.dtype.kind == "f" else _truncated(x, y),
     "sqrt": lambda node, x: np.sqrt(x),
     "negative": lambda node, x: -x,
     "power": lambda node, x, y: np.power(x, y),
@@ -53,6 +58,12 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "concat": lambda node, xs: np.concatenate(xs, axis=node.attrs["axis"]),
 }
 """Operations on constants that numpy does when compiling: (node, arguments) -> numbers."""
+
+
+def _truncated(x: Array, y: Array) -> Array:
+    """The quotient of integers, towards zero."""
+    quotient = np.floor_divide(np.abs(x), np.abs(y))
+    return np.sign(x) * np.sign(y) * quotient
 
 
 def fold(graph: Graph) -> None:
@@ -123,24 +134,36 @@ def drop_nan_guards(graph: Graph) -> None:
     graph.prune()
 
 
-def sum_of_stack(graph: Graph) -> None:
-    """Sum over stacked tensors, as ONNX's Sum arrives, as additions."""
+_OF_STACK = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}
+
+
+def unstack(graph: Graph) -> None:
+    """Reductions over stacked tensors, as ONNX's Sum, Mean, Max and Min arrive, step by step."""
     consumers = graph.consumers()
+    outputs = set(graph.outputs)
     replaced: dict[Value, Value] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         source = node.inputs[0].producer if node.inputs else None
         if (
-            node.op == "sum"
+            node.op in _OF_STACK
             and source is not None
             and source.op == "stack"
+            and node.output.dtype == "float32"
             and node.attrs["axis"] == (source.attrs["axis"],)
             and not node.attrs["keepdims"]
             and len(consumers[source.output]) == 1
+            and source.output not in outputs
         ):
-            total, *rest = source.inputs
+            total, *rest = [_narrowed(value) for value in source.inputs]
             for term in rest:
-                step = made("add", [total, term], node.output.shape, node.output.dtype)
+                args = [total, term]
+                step = made(_OF_STACK[node.op], args, node.output.shape, node.output.dtype)
+                nodes.append(step)
+                total = step.output
+            if node.op == "mean":
+                share = constant(np.array(1.0 / len(source.inputs), np.float32))
+                step = made("multiply", [total, share], node.output.shape, node.output.dtype)
                 nodes.append(step)
                 total = step.output
             replaced[node.output] = total
@@ -151,13 +174,50 @@ def sum_of_stack(graph: Graph) -> None:
     graph.prune()
 
 
+def _narrowed(value: Value) -> Value:
+    """A constant without the dimensions that it only repeats itself along."""
+    data = value.data
+    if data is None:
+        return value
+    for axis in range(data.ndim):
+        first = data.take([0], axis) if data.shape[axis] else data
+        data = first if np.array_equal(np.broadcast_to(first, data.shape), data) else data
+    return constant(data)
+
+
+def spell_variance(graph: Graph) -> None:
+    """The variance as the mean of squared distances from the mean."""
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        x = node.inputs[0] if node.inputs else None
+        if node.op != "variance" or x is None or x.dtype != "float32" or not node.attrs["axis"]:
+            nodes.append(node)
+            continue
+        axes = [a % len(x.shape) for a in node.attrs["axis"]]
+        kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+        mean = made("mean", [x], kept, x.dtype, axis=node.attrs["axis"], keepdims=True)
+        away = made("subtract", [x, mean.output], x.shape, x.dtype)
+        square = made("multiply", [away.output, away.output], x.shape, x.dtype)
+        out = made("mean", [square.output], node.output.shape, x.dtype, **node.attrs)
+        nodes += [mean, away, square, out]
+        replaced[node.output] = out.output
+    graph.nodes = nodes
+    graph.replace(replaced)
+
+
 def spell_batch_norm(graph: Graph) -> None:
     """Batch normalisation at inference as a multiplication and an addition by constants."""
     replaced: dict[Value, Value] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         stored = [value.data for value in node.inputs[1:]]
-        if node.op != "nn.batch_norm" or any(data is None for data in stored):
+        if (
+            node.op != "nn.batch_norm"
+            or node.outputs[0].dtype != "float32"
+            or node.attrs["training"]
+            or any(data is None for data in stored)
+        ):
             nodes.append(node)
             continue
         gamma, beta, mean, variance = (np.asarray(data, np.float64) for data in stored)
@@ -172,6 +232,22 @@ def spell_batch_norm(graph: Graph) -> None:
         nodes += [scaled, moved]
         replaced[out] = moved.output
     graph.nodes = nodes
+    graph.replace(replaced)
+
+
+def spell_prelu(graph: Graph) -> None:
+    """PReLU with its slopes in a shape that is broadcast as other operands are."""
+    replaced: dict[Value, Value] = {}
+    for position, node in enumerate(graph.nodes):
+        if node.op != "nn.prelu" or node.output.dtype != "float32" or node.args[1].data is None:
+            continue
+        x, slopes = node.args[:2]
+        shape = [1] * len(x.shape)
+        if x.shape:
+            shape[node.attrs["axis"]] = -1
+        spelt = made("prelu", [x, _stored(slopes.data, shape)], x.shape, x.dtype)
+        graph.nodes[position] = spelt
+        replaced[node.output] = spelt.output
     graph.replace(replaced)
 
 
@@ -258,7 +334,7 @@ def name_local_normalisation(graph: Graph) -> None:
     nodes = {node.output: node for node in graph.nodes}
     replaced: dict[Value, Value] = {}
     for position, node in enumerate(graph.nodes):
-        if node.op != "divide":
+        if node.op != "divide" or node.output.dtype != "float32" or len(node.output.shape) < 3:
             continue
         found = _local_normalisation(node, nodes)
         if found is not None:
@@ -281,7 +357,8 @@ def _local_normalisation(node: Node, by_output: dict[Value, Node]) -> Node | Non
     if power is None or add is None:
         return None
     product = next((n for n in (step(a, "multiply") for a in add.args) if n), None)
-    squeeze = next((n for n in (step(a, "squeeze") for a in product.args) if n), None) if product else None
+    squeezes = (step(a, "squeeze") for a in product.args) if product else ()
+    squeeze = next((n for n in squeezes if n), None)
     pool = step(squeeze.args[0], "nn.avg_pool3d") if squeeze else None
     expand = step(pool.args[0], "expand_dims") if pool else None
     square = step(expand.args[0], "multiply") if expand else None
@@ -292,7 +369,9 @@ def _local_normalisation(node: Node, by_output: dict[Value, Node]) -> Node | Non
     centred = pool.attrs["padding"] == ((window - 1) // 2, 0, 0, window // 2, 0, 0)
     if square.args != [x, x] or others != [1, 1] or None in scalars or not centred:
         return None
-    if beta_unknown(scalars[0]) or expand.attrs["axis"] != (1,) or not pool.attrs["count_include_pad"]:
+    if beta_unknown(scalars[0]) or expand.attrs["axis"] != (1,):
+        return None
+    if not pool.attrs["count_include_pad"]:
         return None
     beta, bias, alpha = scalars
     return made(

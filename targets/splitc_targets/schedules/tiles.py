@@ -35,7 +35,7 @@ def fits(machine: Machine, tile: Tile) -> bool:
         operands = tile.vectors
     else:
         operands = tile.vectors + 1
-    return accumulators + operands <= machine.registers
+    return accumulators + operands <= machine.registers - machine.spare
 
 
 def cycles(machine: Machine, tile: Tile) -> float:
@@ -72,10 +72,12 @@ def even(total: int, limit: int) -> list[int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def choose(machine: Machine, rows: int, channels: int, row_bytes: int) -> Tile:
-    """The tile with the fewest predicted cycles for `rows` x `channels` results."""
+def ranked(
+    machine: Machine, rows: int, channels: int, row_bytes: int
+) -> tuple[tuple[float, Tile], ...]:
+    """Tiles that fit, and predicted cycles for `rows` x `channels` results; best first."""
     vectors_needed = -(-channels // machine.lanes)
-    best: tuple[float, int, int] | None = None
+    found: list[tuple[float, Tile]] = []
     for vectors in range(1, min(vectors_needed, 8) + 1):
         for size in range(1, min(rows, 16) + 1):
             tile = Tile(size, vectors)
@@ -88,9 +90,12 @@ def choose(machine: Machine, rows: int, channels: int, row_bytes: int) -> Tile:
                     if height:
                         part = cycles(machine, Tile(height, width))
                         cost += count * part * conflicts(machine, height, row_bytes)
-            key = (round(cost, 3), -size * vectors, vectors)
-            if best is None or key < best:
-                best = key
-    if best is None:
-        return Tile(1, 1)
-    return Tile(-best[1] // best[2], best[2])
+            found.append((round(cost, 3), tile))
+    found.sort(key=lambda each: (each[0], -each[1].rows * each[1].vectors, each[1].vectors))
+    return tuple(found)
+
+
+def choose(machine: Machine, rows: int, channels: int, row_bytes: int) -> Tile:
+    """The tile with the fewest predicted cycles for `rows` x `channels` results."""
+    found = ranked(machine, rows, channels, row_bytes)
+    return found[0][1] if found else Tile(1, 1)

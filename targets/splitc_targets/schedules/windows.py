@@ -108,6 +108,10 @@ class Writer:
     def prepare(self, bounds: Bounds | None, row: Index) -> None:
         """Values that stay over a row of tiles; `bounds` where kernel rows are left out."""
 
+    def first(self, spot: Spot) -> Value:
+        """What results start from."""
+        return emit.number(self.initial, self.lanes)
+
     def tap(self, spot: Spot, row: Index, column: int) -> Value:
         """What belongs to one place of the kernel."""
         return None
@@ -220,7 +224,7 @@ class Writer:
         with code.scope():
             column = code.bind(column)
             totals = code.local(run.size * lanes)
-            start = emit.number(self.initial, lanes)
+            start = self.first(spot)
             for cell in range(run.size):
                 code.store(totals, cell * lanes, start, lanes)
             at = code.bind(

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Whole small models through the rules: what they compute is what onnxruntime computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from splitc.errors import UnsupportedOpError
+from tests.targets import nets
+from tests.targets.nets import Net, assert_right, compiled, computed, wanted
+
+
+def sweep(examples: int) -> settings:
+    """Examples of a family, the same ones in every run."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+@sweep(25)
+@given(nets.convolutions())
+def test_convolutions_of_any_stride_dilation_padding_and_groups(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(10)
+@given(nets.convolutions(rank=3))
+def test_convolutions_along_lines(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(20)
+@given(st.integers(3, 4).flatmap(lambda rank: nets.transposed_convolutions(rank=rank)))
+def test_transposed_convolutions(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(40)
+@given(nets.epilogues())
+def test_elementwise_steps_behind_kernels_and_alone(net: Net) -> None:
+    assert_right(net, 5e-5)
+
+
+@sweep(20)
+@given(nets.poolings())
+def test_poolings(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(25)
+@given(nets.concatenations())
+def test_concatenations_whose_parts_are_read_elsewhere_too(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(50)
+@given(nets.movements())
+def test_views_copies_and_slices_of_any_rank(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(30)
+@given(nets.rearrangements())
+def test_resizing_shuffling_and_padding_maps(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(40)
+@given(nets.products())
+def test_matrix_products_of_all_ranks(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(10)
+@given(nets.attentions())
+def test_attention(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(40)
+@given(nets.normalisations())
+def test_softmax_normalisations_and_reductions_over_any_axis(net: Net) -> None:
+    try:
+        assert_right(net, 5e-5)
+    except UnsupportedOpError:
+        assume(False)
+
+
+@sweep(40)
+@given(nets.types())
+def test_other_types_scalars_and_empty_dimensions(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(40)
+@given(nets.extremes())
+def test_infinities_and_not_a_numbers_come_out_where_they_should(net: Net) -> None:
+    assert_right(net)
+
+
+@sweep(20)
+@given(nets.mixtures())
+def test_mixtures_of_operators(net: Net) -> None:
+    assert_right(net, 5e-5)
+
+
+def test_an_output_may_be_an_input_a_constant_or_given_twice() -> None:
+    net = Net(0)
+    x = net.input(1, 3, 4, 4)
+    y = net.op("Relu", x)
+    stored = net.op("Identity", np.arange(6, dtype=np.float32).reshape(2, 3))
+    net.outputs = [net.op("Identity", x), stored, y, net.op("Identity", y)]
+    assert_right(net)
+
+
+def test_a_kernel_larger_than_the_map_reads_its_padding() -> None:
+    net = Net(0)
+    weights = net.random(5, 3, 7, 7)
+    net.outputs = [net.op("Conv", net.input(2, 3, 3, 2), weights, pads=[3, 4, 2, 3])]
+    assert_right(net)
+
+
+def test_a_concatenation_holds_the_same_part_twice() -> None:
+    net = Net(0)
+    y = net.op("Conv", net.input(1, 3, 5, 5), net.random(4, 3, 1, 1))
+    whole = net.op("Concat", y, net.op("Relu", y), y, axis=1)
+    net.outputs = [net.op("Concat", whole, y, axis=1), whole]
+    assert_right(net)
+
+
+def test_what_a_sum_repeats_over_is_a_view_and_a_product_takes_it() -> None:
+    net = Net(0)
+    row = net.op("Expand", net.input(1, 1, 6), np.array([2, 4, 6], np.int64))
+    net.outputs = [net.op("MatMul", row, net.random(6, 5)), net.op("Softmax", row, axis=-1)]
+    assert_right(net)
+
+
+def test_an_operator_without_a_rule_is_listed_and_right() -> None:
+    net = Net(0)
+    net.outputs = [net.op("CastLike", net.op("ArgMax", net.input(3, 5), axis=1), net.input(1))]
+    code = assert_right(net)
+    assert "argmax" in code.fallbacks
+
+
+def test_what_no_rule_reads_is_left_to_tvm_as_a_whole() -> None:
+    net = Net(0)
+    net.outputs = [net.op("CumSum", net.op("Relu", net.input(3, 5)), np.array(1))]
+    code = assert_right(net)
+    assert [text.partition(":")[0] for text in code.fallbacks] == ["the whole part"]
+    assert code.kernels == ()
+
+
+@pytest.mark.parametrize("form", ["PRelu", "HardSwish", "Max", "Mean", "Softplus", "Pad", "Resize"])
+def test_operators_of_vision_models_have_rules(form: str) -> None:
+    net = Net(0)
+    x = net.input(1, 4, 6, 6)
+    args = {
+        "PRelu": [net.random(4, 1, 1)],
+        "Max": [net.input(1, 4, 6, 6)],
+        "Mean": [net.input(1, 4, 6, 6)],
+        "Pad": [np.array([0, 0, 1, 1, 0, 0, 1, 1])],
+        "Resize": [None, None, np.array([1, 4, 9, 11])],
+    }.get(form, [])
+    attrs = {"Resize": {"mode": "linear"}, "Pad": {"mode": "reflect"}}.get(form, {})
+    net.outputs = [net.op(form, x, *args, **attrs)]
+    assert assert_right(net).fallbacks == ()
+
+
+def test_a_compiled_model_gives_the_same_twice() -> None:
+    net = Net(0)
+    y = net.op("Conv", net.input(1, 8, 9, 9), net.random(8, 8, 3, 3), pads=[1, 1, 1, 1])
+    net.outputs = [net.op("Concat", y, net.op("MaxPool", y, kernel_shape=[1, 1]), axis=1)]
+    proto = net.proto()
+    code = compiled(proto)
+    first, second = (computed(code, proto, net.inputs)[0] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, wanted(proto, net.inputs)[0], rtol=0, atol=1e-4)
