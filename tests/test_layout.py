@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_inputs_and_results_of_the_network_are_never_turned(tmp_path: Path) -> N
         helper.make_node("Relu", ["early"], ["r"], "relu"),
         helper.make_node("Mul", ["r", "scale"], ["late"], "late"),
     ]
-    sizes = {"x": [1, 3, 8, 8], "scale": [1, 4, 6, 6]}
+    sizes: dict[str, Sequence[int]] = {"x": [1, 3, 8, 8], "scale": [1, 4, 6, 6]}
     proto = model_of(nodes, sizes, ["early", "late"], weights)
     model = splitc.load(save(proto, tmp_path / "m.onnx"))
     cut = Cut.after(model.graph, ["conv"])

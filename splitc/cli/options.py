@@ -24,7 +24,8 @@ TUNE = "Tuning"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="List every compiled kernel, and who wrote its loops.")
+    bool,
+    typer.Option("--verbose", "-v", help="List every compiled kernel, and who wrote its loops."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]

@@ -24,6 +24,7 @@ from splitc.errors import BadModelError, IllegalCutError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
+from splitc.frontend.onnx_layout import turn
 from splitc.frontend.onnx_read import (
     check_budget,
     check_names,
@@ -34,7 +35,6 @@ from splitc.frontend.onnx_read import (
     refuse_external,
     tensor_bytes,
 )
-from splitc.frontend.onnx_layout import turn
 from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
@@ -85,9 +85,7 @@ class OnnxModel:
         text = str(self.graph) + (self.cut.name if self.cut else "") + self.digest
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def split(
-        self, cut: Cut, channels_last: Collection[str] = ()
-    ) -> tuple[OnnxModel, OnnxModel]:
+    def split(self, cut: Cut, channels_last: Collection[str] = ()) -> tuple[OnnxModel, OnnxModel]:
         """Head and tail as two valid ONNX models.
 
         Constants that both sides read stand in both; nothing dead in either. A

@@ -80,7 +80,9 @@ class TvmBackend:
             lowered, choices = lowered.lowered, lowered.database
         code = schedules.compile_module(lowered, board, choices)
         adapter.export(
-            code.executable, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
+            code.executable,
+            folder / "model.so",
+            lambda out, objects: link_shared(board, out, objects),
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         built = Built(

@@ -23,6 +23,7 @@ from splitc_targets.schedules.simplify import simplify
 NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
 
+
 @dataclass(frozen=True)
 class Code:
     """A module compiled for a board: what is exported, and what it is made of.
@@ -74,7 +75,5 @@ def compile_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> C
     with target:
         written = writer.write(plan, memory)
     executable = adapter.build(written.module, target, writer.finishing_passes(), lowering.NAME)
-    kernels = tuple(
-        _described(name, steps, choices) for name, steps in written.functions.items()
-    )
+    kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
     return Code(executable, kernels, memory.bytes, memory.live_bytes, tuple(plan.fallbacks))

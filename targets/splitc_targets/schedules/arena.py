@@ -37,7 +37,7 @@ def bytes_of(buffer: Buffer) -> int:
 
 
 def arrange(plan: Plan) -> Arena:
-    """Give every planned buffer an address: of several orders of placing, the one that needs least."""
+    """Give every planned buffer an address: of several orders of placing, the best one."""
     lives = lifetimes(plan)
     orders: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
         lambda b: (-bytes_of(b), *lives[b]),

@@ -254,7 +254,11 @@ def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
     x_size += (flat.channels * flat.groups - 1) * flat.x_channel + 1
     arguments = [Argument("x", (x_size,)), Argument("w", (packed,))]
     arguments += [*operand_arguments(flat), Argument("y", (result_size(flat),))]
-    return emit.function(name, arguments, lambda code, *arrays: write(code, flat, machine, arrays))
+
+    def write_all(code: Code, *arrays: Array) -> None:
+        write(code, flat, machine, arrays)
+
+    return emit.function(name, arguments, write_all)
 
 
 def operand_arguments(conv: Conv) -> list[Argument]:
@@ -287,9 +291,7 @@ def write(code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -
 class _Writer:
     """Writes one convolution's loops."""
 
-    def __init__(
-        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]
-    ) -> None:
+    def __init__(self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
         expression, self.bias = without_bias(conv.expression, conv.operands)
         self.code, self.conv, self.machine = code, _replace(conv, expression=expression), machine
         self.x, self.w, *self.extra = arrays[:-1]
@@ -337,7 +339,9 @@ class _Writer:
         narrow = self.blocks[-1] != self.blocks[0] or self._ragged()
         if per_group == 1 or not narrow:
             last = per_group == 1
-            self._runs(group, within, self.blocks[0], last and self._ragged(), line, chunk, runs, chunks)
+            self._runs(
+                group, within, self.blocks[0], last and self._ragged(), line, chunk, runs, chunks
+            )
             return
         edge = emit.const(per_group - 1)
         with self.code.when(emit.tirx.LT(emit.index(within), edge)):
@@ -361,7 +365,11 @@ class _Writer:
             + within * (self.taps * self.tile.vectors * lanes)
             + emit.div(line, conv.out_height) * conv.w_image
         )
-        used = per_group - (len(self.blocks) - 1) * self.tile.vectors * lanes if ragged else vectors * lanes
+        used = (
+            per_group - (len(self.blocks) - 1) * self.tile.vectors * lanes
+            if ragged
+            else vectors * lanes
+        )
         image = code.bind(emit.div(line, conv.out_height))
         row = code.bind(emit.mod(line, conv.out_height))
         spot = _Spot(group, channel, weights, vectors, used, image, row)
@@ -402,7 +410,9 @@ class _Writer:
             low, high = self._kernel_rows(spot.row)
             with code.loop("kr", high - low, start=low) as kr:
                 at = code.bind(base + kr * (conv.dilation[0] * conv.x_row))
-                taps = code.bind(spot.weights + kr * (conv.kernel[1] * conv.channels * spot.vectors * lanes))
+                taps = code.bind(
+                    spot.weights + kr * (conv.kernel[1] * conv.channels * spot.vectors * lanes)
+                )
                 self._columns(spot, run, sums, at, taps)
             self._store(spot, run, sums, column)
 
@@ -439,7 +449,8 @@ class _Writer:
         if not unroll:
             with code.loop("kc", conv.kernel[1]) as kc:
                 self._reduce(
-                    spot, (0, run.size), sums, code.bind(at + kc * (conv.dilation[1] * conv.x_pixel)),
+                    spot, (0, run.size), sums,
+                    code.bind(at + kc * (conv.dilation[1] * conv.x_pixel)),
                     code.bind(taps + kc * width),
                 )  # fmt: skip
             return
@@ -482,7 +493,9 @@ class _Writer:
                 whole[i] = code.bind(self.x.at(at + i * reach + channel, step), "a")
         for u in range(step):
             from_ = taps + (channel + u) * wide
-            weights = [code.bind(self.w.at(from_ + j * lanes, lanes), "b") for j in range(spot.vectors)]
+            weights = [
+                code.bind(self.w.at(from_ + j * lanes, lanes), "b") for j in range(spot.vectors)
+            ]
             for i in rows:
                 if step > 1:
                     a = emit.lane(whole[i], u, lanes)
@@ -491,7 +504,9 @@ class _Writer:
                 a = code.bind(a, "s")
                 for j, b in enumerate(weights):
                     cell = (i * spot.vectors + j) * lanes
-                    total = emit.fma(a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma)
+                    total = emit.fma(
+                        a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma
+                    )
                     code.store(sums, cell, total, lanes)
 
     def _store(self, spot: _Spot, run: Segment, sums: Array, column: Index) -> None:
@@ -506,7 +521,9 @@ class _Writer:
         )
         places = [
             code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
-            for image, row, pixel in (o.steps(conv.out_height, conv.out_width) for o in conv.operands)
+            for image, row, pixel in (
+                o.steps(conv.out_height, conv.out_width) for o in conv.operands
+            )
         ]
         again = heavy(conv.expression) and run.size > 1
         for j in range(spot.vectors):
@@ -518,7 +535,9 @@ class _Writer:
                     if operand.kind != "tensor"
                 }
 
-                def put(i: Index, total: Value, j: int = j, used: int = used, fixed: Any = fixed) -> None:
+                def put(
+                    i: Index, total: Value, j: int = j, used: int = used, fixed: Any = fixed
+                ) -> None:
                     read = self._reader(total, fixed, places, i, j, used)
                     value = evaluate(code, conv.expression, read, lanes)
                     code.store(self.y, out + i * conv.y_pixel + j * lanes, value, lanes, used)

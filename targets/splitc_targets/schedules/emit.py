@@ -237,7 +237,7 @@ class Code:
     def loop(
         self, name: str, count: Index, *, start: Index = 0, parallel: bool = False
     ) -> Iterator[Index]:
-        """A loop over `start … start + count - 1`; no loop where the count is 1, nothing where 0."""
+        """A loop over `start … start + count - 1`; no loop where count is 1, nothing where 0."""
         if isinstance(count, int) and count == 1:
             yield start
             return

@@ -26,7 +26,9 @@ def fall_back(planner: Planner, node: Node) -> bool:
     if "function" in node.attrs:
         return _as_written(planner, node)
     values = list(dict.fromkeys(v for v in _core(node) if v.data is None))
-    params = {v: relax.Var(f"x{i}", relax.TensorType(v.shape, v.dtype)) for i, v in enumerate(values)}
+    params = {
+        v: relax.Var(f"x{i}", relax.TensorType(v.shape, v.dtype)) for i, v in enumerate(values)
+    }
     module = _legalised(node, params)
     places: dict[Any, View] = {}
     for var, value in zip(module["main"].params, values, strict=True):
@@ -119,7 +121,9 @@ def _plan_call(
         raise NotReadable(f"TVM has no loops for {node.op}")
     function = module[call.args[0]]
     sources = [_argument(planner, arg, places) for arg in call.args[1].fields]
-    kinds = binding.var.ty.fields if isinstance(binding.var.ty, relax.TupleType) else [binding.var.ty]
+    kinds = (
+        binding.var.ty.fields if isinstance(binding.var.ty, relax.TupleType) else [binding.var.ty]
+    )
     targets = []
     for kind in kinds:
         shape = tuple(int(size) for size in kind.shape.values)
@@ -140,7 +144,11 @@ def _own(planner: Planner, view: View) -> View:
     buffer = view.buffer
     if buffer.kind == "input" and buffer.shape == view.shape:
         return view
-    if view.offset == 0 and buffer.size == view.size_of_shape and buffer.kind in ("arena", "own", "constant"):
+    if (
+        view.offset == 0
+        and buffer.size == view.size_of_shape
+        and buffer.kind in ("arena", "own", "constant")
+    ):
         if buffer.kind == "arena":
             buffer.kind = "own"
         return view

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,7 +57,8 @@ class Node:
             if isinstance(arg, Value):
                 found.append(arg)
             elif isinstance(arg, list):
-                found += [each for each in arg if isinstance(each, Value)]
+                parts = cast("list[Any]", arg)
+                found += [each for each in parts if isinstance(each, Value)]
         return found
 
     @property
@@ -95,7 +96,9 @@ class Graph:
 
         for node in self.nodes:
             node.args = [
-                [final(each) for each in arg] if isinstance(arg, list) else final(arg)
+                [final(each) for each in cast("list[Any]", arg)]
+                if isinstance(arg, list)
+                else final(arg)
                 for arg in node.args
             ]
         self.outputs = [final(value) for value in self.outputs]

@@ -24,7 +24,7 @@ def find_homes(planner: Planner) -> None:
         if node.op != "concat" or node.attrs["axis"] != 1 or len(node.output.shape) != 4:
             continue
         whole = node.output
-        if whole.dtype != "float32" or whole in homes and homes[whole].strides[1] != 1:
+        if whole.dtype != "float32" or (whole in homes and homes[whole].strides[1] != 1):
             continue
         parts = node.args[0]
         if not any(_can_write(part) for part in parts):

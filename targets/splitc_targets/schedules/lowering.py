@@ -34,7 +34,8 @@ def _passes() -> Any:
 
 def _pipeline() -> Any:
     """The short pipeline for functions of rules, TVM's own for the others."""
-    usual, finish_host, finish_device = tirx.get_tir_pipeline("default")
+    stages: Any = tirx.get_tir_pipeline("default")
+    usual, finish_host, finish_device = stages
 
     @tvm.transform.module_pass(opt_level=0)
     def lower(module: Any, _context: Any) -> Any:

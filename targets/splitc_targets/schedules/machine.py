@@ -54,7 +54,7 @@ def machine_of(board: Board) -> Machine:
 
 
 def _x86(board: Board) -> Machine:
-    """x86-64 by level; latencies and ports are those common to Haswell and later, Zen 2 and later."""
+    """x86-64 by level; latencies and ports as from Haswell and Zen 2 on."""
     level = board.cpu
     avx512 = level.endswith("v4")
     avx2 = avx512 or level.endswith("v3")

@@ -61,9 +61,7 @@ def kernel(name: str, product: Matmul, machine: Machine) -> Any:
     return emit.function(name, arguments, write)
 
 
-def _pack(
-    code: Code, product: Matmul, machine: Machine, source: Array, packed: Array
-) -> None:
+def _pack(code: Code, product: Matmul, machine: Machine, source: Array, packed: Array) -> None:
     conv = product.conv
     tile = direct.tile_of(conv, machine)
     blocks = direct.blocks(conv, tile, machine.lanes)

@@ -170,7 +170,9 @@ class Planner:
         """Append a copy between views of the same shape."""
         self.map([source], target, Arg(0), why)
 
-    def map(self, sources: list[View], target: View, expression: Expression, what: str = "") -> None:
+    def map(
+        self, sources: list[View], target: View, expression: Expression, what: str = ""
+    ) -> None:
         """Append an elementwise kernel; sources are broadcast to the target's shape."""
         if 0 in target.shape:
             return

@@ -56,9 +56,7 @@ def _value_of_type(kind: Any, producer: Node | None = None) -> Value:
     return Value(tuple(sizes), str(kind.dtype), producer)
 
 
-def _expression(
-    expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any
-) -> Any:
+def _expression(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
     if isinstance(var.ty, relax.ShapeType):
         return _static(var.ty)
     if isinstance(expr, tvm.ir.TupleGetItem):
@@ -98,9 +96,7 @@ def _static(kind: Any) -> tuple[int, ...]:
     return tuple(int(size.value) for size in sizes)
 
 
-def _tensor_function(
-    expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any
-) -> Any:
+def _tensor_function(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
     """A call of loops that the front end wrote; those of Clip are known by name."""
     name = expr.args[0].name_hint
     args = [_argument(arg, values) for arg in expr.args[1].fields]

@@ -6,6 +6,7 @@ Transposing, slicing, broadcasting and most reshaping change a view and move no 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,7 @@ class View:
         missing = len(shape) - len(self.shape)
         own = (1,) * missing + self.shape
         steps = (0,) * missing + self.strides
-        strides = [
-            0 if n == 1 and m != 1 else s for n, m, s in zip(own, shape, steps, strict=True)
-        ]
+        strides = [0 if n == 1 and m != 1 else s for n, m, s in zip(own, shape, steps, strict=True)]
         return self._with(list(shape), strides)
 
     def reshaped(self, shape: tuple[int, ...]) -> View | None:
@@ -144,7 +143,7 @@ def _reshaped(
             group.append(old[taken + len(group)])
         if math.prod(n for n, _ in group) != math.prod(pending):
             continue
-        if any(a[1] != b[0] * b[1] for a, b in zip(group, group[1:], strict=False)):
+        if any(a[1] != b[0] * b[1] for a, b in itertools.pairwise(group)):
             return None
         step = group[-1][1] if group else 0
         result += [step * inner for inner in packed(tuple(pending))]

@@ -271,7 +271,9 @@ class Writer:
         )
         places = [
             code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
-            for image, row, pixel in (o.steps(spec.out_height, spec.out_width) for o in spec.operands)
+            for image, row, pixel in (
+                o.steps(spec.out_height, spec.out_width) for o in spec.operands
+            )
         ]
         fixed = {
             number: code.bind(self._fixed(number, operand, spot))

@@ -31,12 +31,14 @@ def write(plan: Plan, arena: Arena) -> Written:
 
 def finishing_passes() -> Any:
     """What a written module still needs before TVM generates code."""
-    return tvm.transform.Sequential([
-        relax.transform.LowerRuntimeBuiltin(),
-        relax.transform.ComputePrimValue(),
-        relax.transform.VMShapeLower(),
-        relax.transform.AttachGlobalSymbol(),
-    ])
+    return tvm.transform.Sequential(
+        [
+            relax.transform.LowerRuntimeBuiltin(),
+            relax.transform.ComputePrimValue(),
+            relax.transform.VMShapeLower(),
+            relax.transform.AttachGlobalSymbol(),
+        ]
+    )
 
 
 class _Writer:
@@ -96,7 +98,9 @@ class _Writer:
         if buffer.kind == "input":
             return self._reshaped(self.params[buffer], buffer, shape)
         if buffer.kind == "constant":
-            data = buffer.data.reshape(-1)[view.offset : view.offset + int(np.prod(shape))]
+            data = np.asarray(buffer.data).reshape(-1)[
+                view.offset : view.offset + int(np.prod(shape))
+            ]
             return relax.const(data.reshape(shape), buffer.dtype)
         if buffer.kind == "arena":
             storage, start = self.storage, self.arena.at[buffer]
