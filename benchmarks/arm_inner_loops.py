@@ -26,10 +26,11 @@ from networks import NAMES
 from sides import prepare, read_arrays
 
 from common import finish, parser, some_of
+from splitc.backend import Kernel
 from splitc.board import Board, load_board
 from splitc.errors import ToolchainError
 from splitc.runtime.part import find_emulator
-from splitc_targets.schedules import Kernel
+from splitc_targets.schedules.conv import WORTH_SHARING
 
 BAR, GOAL = 0.80, 0.92
 BOARDS = ("rpi4", "rpi3", "rpi5", "rpi-zero2w")
@@ -37,6 +38,12 @@ NETWORKS = ("resnet50", "mobilenet_v2")
 QUICK = ["mobilenet_v2"]
 HOT = 0.05
 LANES = 4
+PUBLISHED_MS = {
+    ("rpi4", "resnet50"): 262.8, ("rpi4", "mobilenet_v2"): 61.9, ("rpi4", "resnet18"): 123.1,
+    ("rpi4", "efficientnet_b0"): 74.2, ("rpi-zero2w", "resnet50"): 782.6,
+    ("rpi-zero2w", "mobilenet_v2"): 147.4,
+}  # fmt: skip
+"""Four threads, fp32: Tencent/ncnn, benchmark/README.md."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Row:
         hot_cycles, hot_limit_cycles: The same in its hot loops; 0 where it has none.
         spills: In a run through each block of its hot loops.
         other_spills: The same in its other blocks with a twentieth of its cycles.
+        calls: Times it is called.
+        weight_bytes, tensor_bytes: What all calls read of constants; read or write of tensors.
     """
 
     name: str
@@ -68,6 +77,9 @@ class Row:
     hot_limit_cycles: float
     spills: int
     other_spills: int
+    calls: int
+    weight_bytes: int
+    tensor_bytes: int
 
     @property
     def share(self) -> float:
@@ -108,6 +120,9 @@ def measure(kernel: Kernel, blocks: list[Block], fma_cycles: float) -> Row:
         hot_limit_cycles=total(lambda b: b.fmas, hot) * fma_cycles,
         spills=sum(block.spills for block in hot),
         other_spills=sum(block.spills for block in others),
+        calls=kernel.calls,
+        weight_bytes=kernel.weight_bytes * kernel.calls,
+        tensor_bytes=kernel.tensor_bytes * kernel.calls,
     )  # fmt: skip
 
 
@@ -141,6 +156,23 @@ def print_kernels(rows: list[Row]) -> None:
                 f"  {share} {row.flops / flops:6.1%} {row.spills:7} {row.other_spills:8} "
                 f"{row.instructions / 1e6:7.1f}  {row.name:14} {row.shapes}"[:120]
             )
+
+
+def all_cores_ms(rows: list[Row], board: Board) -> float:
+    """Predicted milliseconds with every core of the board, waiting for its one memory.
+
+    A kernel takes the longer of its cycles over the cores and its bytes over the memory's
+    bandwidth (weights always, tensors where a call's do not fit the cache), and the board
+    file's overhead a call. Kernels too small to share run on one core.
+    """
+    total = 0.0
+    for row in rows:
+        shared = row.flops // row.calls > WORTH_SHARING
+        compute = row.cycles / board.clock_hz / (board.cores if shared else 1)
+        fits = row.tensor_bytes // row.calls <= board.cache_bytes
+        moved = row.weight_bytes + (0 if fits else row.tensor_bytes)
+        total += max(compute, moved / board.memory_bandwidth) + row.calls * board.layer_overhead_s
+    return 1e3 * total
 
 
 def kinds(rows: list[Row], board: Board) -> list[dict[str, Any]]:
@@ -205,6 +237,10 @@ def main() -> None:
         print(f"{name}: {share:.1%} of the limit in hot loops, weighted by FLOPs; {spills} spills")
         print_kernels(rows)
         print_kinds(table, board)
+        together = all_cores_ms(rows, board)
+        known = PUBLISHED_MS.get((board.name, name))
+        against = f"; ncnn, published: {known} ms" if known else ""
+        print(f"  predicted with {board.cores} cores and one memory: {together:.1f} ms{against}")
         for what, met in (
             (f"bar: {name} >= {BAR:.0%} of the limit", share >= BAR),
             (f"goal: {name} >= {GOAL:.0%} of the limit", share >= GOAL),
@@ -214,6 +250,7 @@ def main() -> None:
         sys.stdout.flush()
         figures["networks"][name] = {
             "share_of_limit": share, "spills": spills, "kinds": table,
+            "predicted_ms": together, "published_ms": known,
             "kernels": [asdict(row) for row in rows],
         }  # fmt: skip
     finish(figures, options.json)

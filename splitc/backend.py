@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from splitc.board import Board
+from splitc.errors import UsageError
 from splitc.frontend.onnx import OnnxModel
+from splitc.model import Network
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Kernel:
         flops: Floating-point operations of the mathematics, a multiply-add being 2.
         calls: How many times one inference calls it.
         tuned: How it computes, in words, where measurements decided that.
+        weight_bytes: Constants that a call reads.
+        tensor_bytes: Other tensors that a call reads, writes or works in.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Kernel:
     flops: int
     calls: int = 1
     tuned: str = ""
+    weight_bytes: int = 0
+    tensor_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,11 +126,11 @@ class Backend(Protocol):
 
     channels_last: ClassVar[bool]
 
-    def unsupported(self, model: OnnxModel) -> list[Unsupported]:
+    def unsupported(self, model: Network) -> list[Unsupported]:
         """The layers it cannot compile; asked before any compilation starts."""
         ...
 
-    def lower(self, model: OnnxModel) -> Any:
+    def lower(self, model: Network) -> Any:
         """The part in the backend's own form, ready to be built for any board.
 
         Raises:
@@ -143,12 +149,19 @@ class OnnxBackend:
 
     channels_last: ClassVar[bool] = False
 
-    def unsupported(self, model: OnnxModel) -> list[Unsupported]:
+    def unsupported(self, model: Network) -> list[Unsupported]:
         """Every layer can be written as ONNX."""
         return []
 
-    def lower(self, model: OnnxModel) -> OnnxModel:
-        """The model as it is."""
+    def lower(self, model: Network) -> OnnxModel:
+        """The model as it is.
+
+        Raises:
+            UsageError: It was not read from ONNX.
+        """
+        if not isinstance(model, OnnxModel):
+            hint = "export it with torch.onnx.export and give splitc that file"
+            raise UsageError("only a model read from ONNX is written as ONNX", hint=hint)
         return model
 
     def build(self, lowered: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:

@@ -29,7 +29,6 @@ from splitc.errors import (
     UsageError,
 )
 from splitc.frontend import load
-from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_layout import maps_of
 from splitc.golden import TOLERANCE, Array, seeded_inputs
 from splitc.link import Link
@@ -43,6 +42,7 @@ from splitc.manifest import (
     list_files,
     write_manifest,
 )
+from splitc.model import Network
 from splitc.place import beside, move_into_place
 from splitc.plugins import find
 from splitc.refuse import refuse_contract, refuse_unsupported
@@ -67,7 +67,7 @@ class Job:
         tail: Board of the server.
     """
 
-    model: OnnxModel
+    model: Network
     name: str
     table: CutTable
     row: CutRow
@@ -97,7 +97,7 @@ def choose(table: CutTable, cut: str) -> CutRow:
 
 
 def plan(
-    model: OnnxModel | str | Path,
+    model: Network | str | Path,
     *,
     cut: str = "auto",
     head: str | Board = "rpi4",
@@ -112,9 +112,9 @@ def plan(
     Raises:
         SplitcError: See `splitc.load`, `splitc.find_cuts` and `choose`.
     """
-    loaded = model if isinstance(model, OnnxModel) else load(model)
+    loaded: Network = load(model) if isinstance(model, str | Path) else model
     if name is None:
-        name = Path(model).stem if isinstance(model, str | Path) else loaded.proto.graph.name
+        name = Path(model).stem if isinstance(model, str | Path) else loaded.name
     # A graph's name comes out of the file, and becomes a folder's.
     name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
     device, server = load_board(head), load_board(tail)
@@ -126,7 +126,7 @@ def plan(
 
 
 def compile(
-    model: OnnxModel | str | Path,
+    model: Network | str | Path,
     *,
     cut: str = "auto",
     head: str | Board = "rpi4",
@@ -144,7 +144,7 @@ def compile(
     """Compile a network into a head for the device and a tail for the server.
 
     Args:
-        model: A loaded model or the path of an ONNX file.
+        model: A loaded model, or the path of an ONNX or `.pt2` file.
         cut: `auto`, or the head's last layers with commas between.
         head: Board of the device.
         tail: Board of the server.
@@ -259,7 +259,7 @@ def _refuse_tuning(backend: Backend, job: Job, tuning: Tuning, emit: str) -> Non
 
 
 def _tune(
-    backend: Tuner, job: Job, tuning: Tuning, parts: Mapping[str, OnnxModel],
+    backend: Tuner, job: Job, tuning: Tuning, parts: Mapping[str, Network],
     lowered: Mapping[str, Any], progress: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
     """The parts with what was measured for them.
@@ -280,7 +280,7 @@ def _tune(
     return tuned
 
 
-def _split_digest(job: Job, parts: Mapping[str, OnnxModel], emit: Emit, runtime: Runtime) -> str:
+def _split_digest(job: Job, parts: Mapping[str, Network], emit: Emit, runtime: Runtime) -> str:
     """Changes when the source model, what is in either part, a board or the configuration does."""
     digest = hashlib.sha256(job.model.digest.encode())
     digest.update(json.dumps(_config(job, emit, runtime), sort_keys=True).encode())
@@ -304,7 +304,7 @@ def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
     }
 
 
-def _write_golden(folder: Path, model: OnnxModel, head: OnnxModel, cut: Cut, seed: int) -> None:
+def _write_golden(folder: Path, model: Network, head: Network, cut: Cut, seed: int) -> None:
     feed = seeded_inputs(model.graph.inputs, seed)
     outputs = model.run(feed)
     for name, array in outputs.items():
@@ -328,7 +328,7 @@ def _save(folder: Path, arrays: dict[str, Array]) -> None:
 def _build_parts(
     backend: Backend,
     job: Job,
-    parts: Mapping[str, OnnxModel],
+    parts: Mapping[str, Network],
     lowered: Mapping[str, Any],
     folder: Path,
     split: str,
@@ -361,7 +361,7 @@ def _build_parts(
 
 
 def _describe_part(
-    built: Built, model: OnnxModel, name: str, board: Board, folder: Path, split: str,
+    built: Built, model: Network, name: str, board: Board, folder: Path, split: str,
     maps: Collection[str],
 ) -> None:  # fmt: skip
     part = PartManifest(
@@ -386,7 +386,7 @@ def _describe_part(
     write_manifest(folder, part)
 
 
-def _boundary(job: Job, head: OnnxModel, maps: Collection[str]) -> tuple[TensorSpec, ...]:
+def _boundary(job: Job, head: Network, maps: Collection[str]) -> tuple[TensorSpec, ...]:
     """What crosses the link, as it lies there."""
     crossing = [head.graph.tensors.get(t.name, t) for t in job.row.cut.boundary]
     return tuple(TensorSpec.of(tensor, maps) for tensor in crossing)

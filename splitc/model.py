@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray]
 
 M = TypeVar("M", bound="Model")
+N = TypeVar("N", bound="Network")
 
 
 @runtime_checkable
@@ -57,6 +58,30 @@ class Model(Protocol):
 
     def fingerprint(self) -> str:
         """Changes when the graph, the cut or the weights do."""
+        ...
+
+
+@runtime_checkable
+class Network(Model, Protocol):
+    """A model with weights: what a file or a module becomes, and what can be compiled."""
+
+    @property
+    def name(self) -> str:
+        """What the file or module calls itself."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what was read, or of what it is now where it can be trained."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a user should know of the reading; empty where there is nothing."""
+        ...
+
+    def split(self: N, cut: Cut, channels_last: Collection[str] = ()) -> tuple[N, N]:
+        """Head and tail; boundary tensors in `channels_last` cross as [N, H, W, C]."""
         ...
 
 

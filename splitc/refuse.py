@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from splitc.backend import Backend
 from splitc.errors import BadModelError, UnsupportedOpError
-from splitc.frontend.onnx import OnnxModel
+from splitc.model import Network
 
 _RUNNER_DTYPES = frozenset(
     [
@@ -27,7 +27,7 @@ _LONGEST_NAME = 255
 _MOST_TENSORS = 256
 
 
-def refuse_unsupported(backend: Backend, model: OnnxModel, name: str) -> None:
+def refuse_unsupported(backend: Backend, model: Network, name: str) -> None:
     """Raise where a part has layers the backend cannot compile.
 
     Raises:
@@ -46,7 +46,7 @@ def refuse_unsupported(backend: Backend, model: OnnxModel, name: str) -> None:
         )
 
 
-def refuse_contract(model: OnnxModel) -> None:
+def refuse_contract(model: Network) -> None:
     """Raise where a part takes or gives what its runner cannot.
 
     Raises:

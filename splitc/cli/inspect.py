@@ -11,11 +11,11 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
-    from splitc.frontend.onnx import OnnxModel
+    from splitc.model import Network
 
 
 def inspect(
-    what: Annotated[str, typer.Argument(metavar="MODEL|BUNDLE", help="ONNX file or bundle.")],
+    what: Annotated[str, typer.Argument(metavar="MODEL|BUNDLE", help="ONNX or .pt2 file, or bundle.")],
     text: Annotated[
         bool, typer.Option("--text", help="Print the layer graph in its canonical text.")
     ] = False,
@@ -38,13 +38,13 @@ def inspect(
         _model_table(model, quiet=quiet)
 
 
-def _grouped(model: OnnxModel) -> OnnxModel:
+def _grouped(model: Network) -> Network:
     from splitc.passes import make_pass
 
     return make_pass("group-blocks", {})(model)
 
 
-def _totals(model: OnnxModel) -> dict[str, Any]:
+def _totals(model: Network) -> dict[str, Any]:
     layers = model.graph.layers
     return {
         "layers": len(layers) - model.graph.input_count,
@@ -59,7 +59,7 @@ def _tensor(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "shape": shape, "dtype": tensor.dtype, "bytes": tensor.nbytes}
 
 
-def _model_json(model: OnnxModel) -> None:
+def _model_json(model: Network) -> None:
     from splitc.cli import show
 
     grouped = _grouped(model)
@@ -82,7 +82,7 @@ def _model_json(model: OnnxModel) -> None:
     )  # fmt: skip
 
 
-def _model_table(model: OnnxModel, *, quiet: bool) -> None:
+def _model_table(model: Network, *, quiet: bool) -> None:
     from rich.table import Table
 
     from splitc.cli import show

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import typer
 
 from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from splitc.model import Network
 
 
 def ops(
@@ -23,7 +27,7 @@ def ops(
     from splitc.plugins import find
 
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
-    count = Counter(node.op_type for node in loaded.proto.graph.node)
+    count = _count(loaded)
     missing = find("backends", "tvm")().unsupported(loaded)
     if json:
         show.print_json(
@@ -53,3 +57,12 @@ def ops(
         console.print("--emit onnx splits it for another runtime.", style="dim")
     if missing:
         raise typer.Exit(4)
+
+
+def _count(model: Network) -> Counter[str]:
+    """How often each operator stands in the file; for a module, in the layers."""
+    from splitc.frontend.onnx import OnnxModel
+
+    if isinstance(model, OnnxModel):
+        return Counter(node.op_type for node in model.proto.graph.node)
+    return Counter(layer.op for layer in model.graph.layers if not layer.is_input)

@@ -13,8 +13,8 @@ from splitc.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from splitc.cost import Objective
-    from splitc.frontend.onnx import OnnxModel
     from splitc.link import Link
+    from splitc.model import Network
     from splitc.search import Constraints
 
 MODEL = "Model"
@@ -28,7 +28,7 @@ Verbose = Annotated[
     typer.Option("--verbose", "-v", help="List every compiled kernel, and who wrote its loops."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
-ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file, or .pt2 of torch.export.")]
 
 Inputs = Annotated[
     list[str] | None,
@@ -151,7 +151,7 @@ class ModelOptions:
     simplify: bool
     max_bytes: str
 
-    def load(self) -> OnnxModel:
+    def load(self) -> Network:
         """Read the model.
 
         Raises:
@@ -205,6 +205,7 @@ def parse_link(
         UsageError: An unknown name or a figure out of range.
     """
     from splitc.link import Link
+    from splitc.model import Network
 
     base = Link.named(name or "wifi")
     return Link(

@@ -3,46 +3,98 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
-from splitc.errors import UsageError
+from splitc.errors import ToolchainError, UsageError
 
 if TYPE_CHECKING:
     import onnx
+    import torch
+    from torch.export import ExportedProgram
 
     from splitc.frontend.onnx import OnnxModel
+    from splitc.frontend.torch import TorchModel
 
 DEFAULT_MAX_BYTES = 8 * 2**30
+TORCH_SUFFIXES = (".pt2",)
 
 
+@overload
+def load(
+    source: torch.nn.Module | ExportedProgram,
+    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> TorchModel: ...
+
+
+@overload
 def load(
     source: str | Path | onnx.ModelProto,
     *,
     inputs: Mapping[str, Sequence[int]] | None = None,
     simplify: bool = True,
     max_bytes: int = DEFAULT_MAX_BYTES,
-) -> OnnxModel:
+) -> OnnxModel: ...
+
+
+def load(
+    source: Any,
+    example_inputs: Any = None,
+    *,
+    inputs: Mapping[str, Sequence[int]] | None = None,
+    simplify: bool = True,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> OnnxModel | TorchModel:
     """Read a network.
 
     Args:
-        source: Path of an ONNX file, or an ONNX model in memory.
-        inputs: Shapes by input name, for inputs with dynamic extents.
-        simplify: Run onnxsim on it first: fold constants, fuse batch norms.
+        source: Path of an ONNX file or of a `.pt2` file of torch.export's, an ONNX model in
+            memory, a `torch.nn.Module` (fx `GraphModule` too) or an `ExportedProgram`.
+        example_inputs: For a module: a tensor, a sequence by position or a mapping by name.
+            Shapes and element types are what counts; the module is not run on the values.
+        inputs: For ONNX: shapes by input name, for inputs with dynamic extents.
+        simplify: For ONNX: run onnxsim on it first: fold constants, fuse batch norms.
         max_bytes: Refuse models whose weights, or any one tensor, take more.
 
     Returns:
-        The model: its layer graph and the weights behind it.
+        The model: its layer graph and the weights behind it. For type checkers a path is
+        one of ONNX; `splitc.frontend.torch.load_torch` reads a `.pt2` file too.
 
     Raises:
-        BadModelError: The file is no ONNX model, or a broken or hostile one.
-        UsageError: No such file, or `inputs` names an input there is not.
+        BadModelError: The file is no such model, or a broken or hostile one; the module
+            does not run on the examples, or what it computes depends on their values.
+        UsageError: No such file, no example, or `inputs` names an input there is not.
+        ToolchainError: PyTorch is needed and is not installed.
     """
-    from splitc.frontend.onnx import load_onnx
-
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.is_file():
             raise UsageError(f"there is no file '{source}'")
+        if path.suffix in TORCH_SUFFIXES:
+            return _torch(path, example_inputs, inputs, max_bytes)
+    elif not _is_proto(source):
+        return _torch(source, example_inputs, inputs, max_bytes)
+    from splitc.frontend.onnx import load_onnx
+
     return load_onnx(source, inputs=inputs or {}, simplify=simplify, max_bytes=max_bytes)
+
+
+def _is_proto(source: Any) -> bool:
+    return type(source).__name__ == "ModelProto"
+
+
+def _torch(
+    source: Any, examples: Any, inputs: Mapping[str, Sequence[int]] | None, max_bytes: int
+) -> TorchModel:
+    if importlib.util.find_spec("torch") is None:
+        raise ToolchainError("PyTorch is not installed", hint="pip install 'splitc[torch]'")
+    if inputs:
+        hint = "export the program with the extents it is to have"
+        raise UsageError("input shapes are fixed in an exported program", hint=hint)
+    from splitc.frontend.torch import load_torch
+
+    return load_torch(source, examples, max_bytes=max_bytes)

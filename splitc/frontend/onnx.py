@@ -72,6 +72,11 @@ class OnnxModel:
     cut: Cut | None = None
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """The ONNX graph's name."""
+        return self.proto.graph.name
+
     def with_graph(self, graph: LayerGraph) -> OnnxModel:
         """The model with an annotated graph over the same layers."""
         return replace(self, graph=graph)

@@ -81,6 +81,36 @@ def lower(proto: Any) -> Module:
             ) from error
 
 
+def lower_exported(program: Any) -> Module:
+    """Lower a program of torch.export's with fixed shapes to Relax, weights as constants.
+
+    Raises:
+        UnsupportedOpError: TVM's front end refuses an operator or its form.
+    """
+    from tvm.relax.frontend.torch import from_exported_program
+
+    with _silenced():
+        try:
+            return from_exported_program(
+                program, keep_params_as_input=False, unwrap_unit_return_tuple=True
+            )
+        except _FAILURES as error:
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
+            raise UnsupportedOpError(
+                "TVM cannot lower the model",
+                why=_last_words(error),
+                hint="export it with torch.onnx.export and give splitc that file",
+            ) from error
+
+
+def converted_calls() -> frozenset[str]:
+    """Operators of torch.export's that TVM's front end knows, as `name.overload` or `name`."""
+    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
+
+    return frozenset(ExportedProgramImporter().convert_map)
+
+
 def _refused(proto: Any, lines: list[str]) -> str:
     """The operator that TVM's front end stopped at, and the layers that have it."""
     start = "Error converting operator "

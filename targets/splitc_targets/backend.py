@@ -16,6 +16,7 @@ from splitc.backend import Built, Unsupported
 from splitc.board import Board
 from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_read import subgraphs_of
+from splitc.model import Network
 from splitc_targets import adapter, schedules
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
@@ -28,8 +29,12 @@ class TvmBackend:
 
     channels_last: ClassVar[bool] = True
 
-    def unsupported(self, model: OnnxModel) -> list[Unsupported]:
+    def unsupported(self, model: Network) -> list[Unsupported]:
         """Layers whose operator TVM's front end does not know, or knows in part."""
+        if not isinstance(model, OnnxModel):
+            from splitc_targets import from_torch
+
+            return from_torch.unsupported(model)
         known = adapter.converted_ops()
         found: list[Unsupported] = []
         for layer, node in _nodes(model.proto.graph):
@@ -40,12 +45,16 @@ class TvmBackend:
                 found.append(Unsupported(layer, node.op_type, "TVM has no converter for it"))
         return found
 
-    def lower(self, model: OnnxModel) -> adapter.Module:
+    def lower(self, model: Network) -> adapter.Module:
         """The part as a Relax module, weights as constants.
 
         Raises:
             UnsupportedOpError: TVM's front end refuses an operator's form.
         """
+        if not isinstance(model, OnnxModel):
+            from splitc_targets import from_torch
+
+            return from_torch.lower(model)
         return adapter.lower(model.proto)
 
     def refuse_tuning(self, board: Board, rpc: str) -> None:

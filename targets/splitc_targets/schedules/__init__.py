@@ -60,7 +60,12 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
 def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
     step = steps[0]
     tuned = chosen(choices, step.key)
-    return Kernel(name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned)
+    sizes = [(v.buffer.kind == "constant", v.span * arena.dtype_bytes(v.buffer)) for v in step.args]
+    return Kernel(
+        name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned,
+        weight_bytes=sum(size for constant, size in sizes if constant),
+        tensor_bytes=sum(size for constant, size in sizes if not constant),
+    )  # fmt: skip
 
 
 def compile_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Code:

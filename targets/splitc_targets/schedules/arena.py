@@ -30,9 +30,14 @@ class Arena:
     live_bytes: int
 
 
+def dtype_bytes(buffer: Buffer) -> int:
+    """Bytes of one element."""
+    return np.dtype(buffer.dtype).itemsize
+
+
 def bytes_of(buffer: Buffer) -> int:
     """A buffer's bytes, up to the next line."""
-    size = buffer.size * np.dtype(buffer.dtype).itemsize
+    size = buffer.size * dtype_bytes(buffer)
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
