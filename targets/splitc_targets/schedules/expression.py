@@ -80,10 +80,33 @@ def evaluate(
             elif isinstance(of, Num):
                 known[of] = emit.number(of.value, lanes)
             else:
-                known[of] = code.bind(OPS[of.op](code, lanes, *map(value, of.args)), of.op)
+                args = [value(arg) for arg in of.args]
+                if of.op in _LONG:
+                    deep = [isinstance(arg, Do) for arg in of.args]
+                    args = [
+                        kept(code, a, lanes) if d else a for a, d in zip(args, deep, strict=True)
+                    ]
+                    known[of] = kept(code, OPS[of.op](code, lanes, *args), lanes)
+                else:
+                    known[of] = code.bind(OPS[of.op](code, lanes, *args), of.op)
         return known[of]
 
     return value(expression)
+
+
+_LONG = frozenset({"exp", "log", "sigmoid", "tanh", "erf", "power", "sin", "cos"})
+"""Operations that read their operand many times."""
+
+
+def kept(code: Code, value: Value, lanes: int) -> Value:
+    """A value in a register of its own.
+
+    TVM's simplifier writes a named value out wherever it is read: a chain of operations that
+    each read the one before many times would grow beyond all bounds.
+    """
+    register = code.local(lanes, name="kept")
+    code.store(register, 0, value, lanes)
+    return register.at(0, lanes)
 
 
 Emit = Callable[..., Value]

@@ -190,6 +190,8 @@ def _over(
 
 _LONGEST = 24
 """Operations fused at most: beyond, compile time grows and registers run out."""
+_DEEPEST = 128
+"""Operations of a fused expression written out as a tree: what is read twice counts twice."""
 
 
 def _grow(
@@ -211,7 +213,10 @@ def _grow(
             break
         if not all(v in inside or _readable(v, node, channels) for v in reader.inputs):
             break
-        inside[reader.output] = _over(own, reader, inside, extras, first)
+        longer = _over(own, reader, inside, extras, first)
+        if len(operations(longer)) > _DEEPEST:
+            break
+        inside[reader.output] = longer
         members.append(reader)
         more = [r for r in consumers.get(reader.output, []) if r not in pending]
         pending = sorted(pending + more, key=order.__getitem__)

@@ -78,12 +78,15 @@ class Spot:
     used: int
 
 
-def tile_columns(out_width: int) -> int:
+def tile_columns(out_width: int, stride: int, machine: Machine) -> int:
     """Columns of a tile: the fewest tiles of at most eight, as equal as can be.
 
-    Eight chains of additions hide their latency, and leave half of sixteen registers.
+    Eight chains of additions hide their latency, and leave half of sixteen registers. Where
+    additions cannot read memory, the input under a tile takes registers too: with a stride,
+    half as many columns.
     """
-    return -(-out_width // -(-out_width // 8))
+    limit = 8 if stride == 1 or not machine.lane_fma else 4
+    return -(-out_width // -(-out_width // limit))
 
 
 class Writer:
@@ -103,7 +106,7 @@ class Writer:
         self.vector = emit.typed("float32", machine.lanes)
         # Windows along a row are shaped by the same fields as a convolution's.
         row: Any = spec
-        self.runs = segments(row, tile_columns(spec.out_width))
+        self.runs = segments(row, tile_columns(spec.out_width, spec.stride[1], machine))
 
     def prepare(self, bounds: Bounds | None, row: Index) -> None:
         """Values that stay over a row of tiles; `bounds` where kernel rows are left out."""
