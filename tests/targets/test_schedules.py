@@ -182,3 +182,12 @@ def test_a_compiled_model_gives_the_same_twice() -> None:
     first, second = (computed(code, proto, net.inputs)[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first, wanted(proto, net.inputs)[0], rtol=0, atol=1e-4)
+
+
+def test_a_chain_of_activations_does_not_grow_with_its_depth() -> None:
+    net = Net(0)
+    y = net.input(2, 9)
+    for _ in range(6):
+        y = nets.UNARY["silu"](net, y)
+    net.outputs = [y]
+    assert len(assert_right(net).kernels) == 1

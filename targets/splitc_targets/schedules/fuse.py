@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.schedules.expression import Arg, Do, Expression, Num, clip, relu, substitute
+from splitc_targets.schedules.expression import (
+    Arg,
+    Do,
+    Expression,
+    Num,
+    clip,
+    operations,
+    relu,
+    substitute,
+)
 from splitc_targets.schedules.graph import Graph, Node, Value, constant
 
 ANCHORS = frozenset({
