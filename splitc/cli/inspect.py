@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    what: Annotated[str, typer.Argument(metavar="MODEL|BUNDLE", help="ONNX or .pt2 file, or bundle.")],
+    what: Annotated[
+        str, typer.Argument(metavar="MODEL|BUNDLE", help="ONNX or .pt2 file, or bundle.")
+    ],
     text: Annotated[
         bool, typer.Option("--text", help="Print the layer graph in its canonical text.")
     ] = False,

@@ -28,7 +28,9 @@ Verbose = Annotated[
     typer.Option("--verbose", "-v", help="List every compiled kernel, and who wrote its loops."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
-ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file, or .pt2 of torch.export.")]
+ModelPath = Annotated[
+    str, typer.Argument(metavar="MODEL", help="ONNX file, or .pt2 of torch.export.")
+]
 
 Inputs = Annotated[
     list[str] | None,
@@ -205,7 +207,6 @@ def parse_link(
         UsageError: An unknown name or a figure out of range.
     """
     from splitc.link import Link
-    from splitc.model import Network
 
     base = Link.named(name or "wifi")
     return Link(

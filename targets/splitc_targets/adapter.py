@@ -108,7 +108,7 @@ def converted_calls() -> frozenset[str]:
     """Operators of torch.export's that TVM's front end knows, as `name.overload` or `name`."""
     from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
-    return frozenset(ExportedProgramImporter().convert_map)
+    return frozenset(str(name) for name in ExportedProgramImporter().convert_map)
 
 
 def _refused(proto: Any, lines: list[str]) -> str:

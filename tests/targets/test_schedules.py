@@ -191,3 +191,18 @@ def test_a_chain_of_activations_does_not_grow_with_its_depth() -> None:
         y = nets.UNARY["silu"](net, y)
     net.outputs = [y]
     assert len(assert_right(net).kernels) == 1
+
+
+def test_a_repeated_tensor_beside_a_convolution_is_laid_out_first() -> None:
+    net = Net(0)
+    y = net.op("Conv", net.input(3, 3, 3, 2), net.random(4, 3, 1, 1))
+    net.outputs = [net.op("Max", y, net.input(3, 4, 1, 1))]
+    assert_right(net)
+
+
+def test_a_choice_times_a_number_in_every_lane_compiles() -> None:
+    net = Net(0)
+    x = net.input(2, 3, 8, 7)
+    bent = net.op("PRelu", x, net.random(3, 1, 1))
+    net.outputs = [net.op("Mul", net.op("Mul", x, bent), net.random(3, 1, 1))]
+    assert_right(net)

@@ -94,8 +94,13 @@ def evaluate(
     return value(expression)
 
 
-_LONG = frozenset({"exp", "log", "sigmoid", "tanh", "erf", "power", "sin", "cos"})
-"""Operations that read their operand many times."""
+_LONG = frozenset({
+    "exp", "log", "sigmoid", "tanh", "erf", "power", "sin", "cos", "leaky", "sign",
+})  # fmt: skip
+"""Operations that read their operand many times, or choose.
+
+TVM's simplifier fails on the product of a choice and a number in every lane.
+"""
 
 
 def kept(code: Code, value: Value, lanes: int) -> Value:

@@ -30,6 +30,8 @@ def operands(planner: Planner, node: Node) -> tuple[tuple[direct.Operand, ...], 
             views.append(planner.constant(channel))
         else:
             view = planner.channels_inner(value)
+            if any(n > 1 and s == 0 for n, s in zip(view.shape, view.strides, strict=True)):
+                view = planner.laid(value, channels_last(value.shape))
             kinds.append(beside(as_map(view)))
             views.append(view)
     return tuple(kinds), views

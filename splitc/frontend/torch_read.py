@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+"""The doors of the PyTorch front end: modules, graph modules, exported programs, `.pt2` files."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+
+from splitc.errors import BadModelError, UsageError, nearest
+from splitc.frontend.torch_form import function_name, interpret
+from splitc.frontend.torch_ops import plain
+from splitc.frontend.torch_trace import FAILURES, Examples, as_at_inference, trace
+
+_ONLY_EXPORT = "traced by torch.export: it computes in train mode as in eval mode"
+_SAFE = frozenset(("aten", "prims", "torchvision", "quantized", "quantized_decomposed"))
+
+
+def bind(module: nn.Module, given: Any) -> Examples:
+    """Example inputs by the names of `forward`'s arguments.
+
+    Args:
+        module: The module.
+        given: A tensor, a sequence of them by position, or a mapping by name.
+
+    Raises:
+        UsageError: There are none, or `forward` does not take them.
+        BadModelError: One is no tensor.
+    """
+    if given is None:
+        hint = "splitc.load(module, (torch.randn(1, 3, 224, 224),))"
+        raise UsageError("a module needs example inputs", hint=hint)
+    args: Sequence[Any] = () if isinstance(given, Mapping) else given
+    args = (given,) if isinstance(given, torch.Tensor) else args
+    kwargs: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    signature = inspect.signature(module.forward)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        unknown = next((n for n in kwargs if n not in signature.parameters), "")
+        hint = nearest(unknown, signature.parameters) if unknown else f"forward{signature}"
+        raise UsageError(
+            "forward does not take these examples", why=str(error), hint=hint
+        ) from error
+    by_position: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            by_position |= {f"{name}_{i}": each for i, each in enumerate(value)}
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            by_name |= value
+        else:
+            (by_name if kind is inspect.Parameter.KEYWORD_ONLY else by_position)[name] = value
+    for name, value in {**by_position, **by_name}.items():
+        if value is not None and not isinstance(value, torch.Tensor):
+            why = f"the example is {_described(value)}"
+            hint = "wrap the module in one whose forward takes tensors only"
+            raise BadModelError(f"input '{name}' is no tensor", why=why, hint=hint)
+    return Examples(by_position, by_name)
+
+
+def _described(value: Any) -> str:
+    return f"a {type(value).__name__}"
+
+
+def traced(module: nn.Module, inputs: Examples) -> tuple[fx.GraphModule, str]:
+    """A module as a graph with values, and a note where only torch.export could trace it.
+
+    Raises:
+        BadModelError: It does not run on the examples, or cannot be traced.
+    """
+    with quiet():
+        try:
+            if isinstance(module, fx.GraphModule):
+                copy = fx.GraphModule(module, _copied(module.graph), type(module).__name__)
+                interpret(copy, list(inputs.tensors.values()))
+                return copy, ""
+            return trace(module, inputs), ""
+        except FAILURES as error:
+            _refuse_broken(module, inputs)
+            return _through_export(module, inputs, error), _ONLY_EXPORT
+
+
+def _copied(graph: fx.Graph) -> fx.Graph:
+    copy = fx.Graph()
+    copy.output(copy.graph_copy(graph, {}))
+    return copy
+
+
+def _refuse_broken(module: nn.Module, inputs: Examples) -> None:
+    """Raise where the module itself fails on the examples: tracing is not to blame."""
+    try:
+        with as_at_inference(module):
+            module(*_clones(inputs.args).values(), **_clones(inputs.kwargs))
+    except FAILURES as error:
+        shapes = ", ".join(f"{n} {tuple(t.shape)} {t.dtype}" for n, t in inputs.tensors.items())
+        raise BadModelError(
+            "the module does not run on the example inputs",
+            at=shapes.replace("torch.", ""), why=_one_line(error),
+            hint="give examples of the shapes and element types that it takes",
+        ) from error  # fmt: skip
+
+
+def _clones(values: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
+    return {n: None if t is None else t.clone() for n, t in values.items()}
+
+
+def _through_export(module: nn.Module, inputs: Examples, first: Exception) -> fx.GraphModule:
+    try:
+        with as_at_inference(module):
+            program = torch.export.export(
+                module, tuple(inputs.args.values()), dict(inputs.kwargs), strict=False
+            )
+        return exported(program)
+    except FAILURES as error:
+        if isinstance(error, BadModelError):
+            raise
+        raise BadModelError(
+            "the module cannot be traced",
+            at=type(module).__name__,
+            why=_one_line(first) or type(first).__name__,
+            hint="what is computed must not depend on values of tensors, only on their shapes: "
+            "torch.where chooses between values",
+        ) from error
+
+
+def exported(program: ExportedProgram) -> fx.GraphModule:
+    """An exported program as a graph with values; its parameters are the program's own.
+
+    Raises:
+        BadModelError: It was exported in train mode or with dynamic extents, or calls what
+            is no operator of PyTorch's.
+    """
+    refuse_calls(program.graph)
+    module: Any = program.module(check_guards=False)
+    inputs = [n.meta.get("val") for n in module.graph.nodes if n.op == "placeholder"]
+    examples: list[torch.Tensor] = []
+    for node, value in zip(
+        [n for n in module.graph.nodes if n.op == "placeholder"], inputs, strict=True
+    ):
+        if not isinstance(value, torch.Tensor):
+            raise BadModelError(
+                f"input '{node.target}' is no tensor", why=f"it is {_described(value)}"
+            )
+        extents: list[Any] = list(value.shape)
+        if not all(isinstance(n, int) for n in extents):
+            shown = "x".join(map(str, extents))
+            hint = "export it without dynamic_shapes"
+            raise BadModelError(f"input '{node.target}' has dynamic extents: {shown}", hint=hint)
+        examples.append(value)
+    graph_module = fx.GraphModule(module, _copied(module.graph), "ExportedProgram")
+    try:
+        with quiet():
+            interpret(graph_module, examples)
+    except FAILURES as error:
+        if isinstance(error, BadModelError):
+            raise
+        raise BadModelError("the exported program does not run", why=_one_line(error)) from error
+    return graph_module
+
+
+def refuse_calls(graph: fx.Graph) -> None:
+    """Raise where a program calls what is no operator, or computes as in training."""
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        target: Any = node.target
+        space = getattr(target, "namespace", "")
+        if space not in _SAFE and function_name(node) != "getitem":
+            why = "splitc runs operators of PyTorch's own only"
+            raise BadModelError(f"the program calls '{target}'", at=node.name, why=why)
+        position = {"batchnorm": 5, "dropout": 2}.get(plain(function_name(node)))
+        if position is not None and len(node.args) > position and node.args[position] is True:
+            raise BadModelError(
+                "the program was exported in train mode", at=node.name,
+                hint="call module.eval() before torch.export.export",
+            )  # fmt: skip
+
+
+def read_pt2(path: Path, max_bytes: int) -> ExportedProgram:
+    """Read a `.pt2` file without running anything in it: no pickled objects, no formulas.
+
+    Raises:
+        UsageError: No such file.
+        BadModelError: It is no such file, too large, or not to be trusted.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_archive(archive, max_bytes)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+        hint = "torch.export.save(torch.export.export(module, examples), path) writes one"
+        raise BadModelError(f"'{path.name}' is no .pt2 file", why=str(error), hint=hint) from error
+    try:
+        with quiet(), _without_pickle():
+            return torch.export.load(path)
+    except (*FAILURES, EOFError, OSError, ImportError) as error:
+        raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("torch", "pickle", "_pickle", "json"):
+            raise
+        raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
+
+
+def _check_archive(archive: zipfile.ZipFile, max_bytes: int) -> None:
+    total = sum(entry.file_size for entry in archive.infolist())
+    if total > max_bytes:
+        why = f"it unpacks to {total:,} bytes, the limit is {max_bytes:,}"
+        raise BadModelError("the file is too large", why=why, hint="raise it with --max-bytes")
+    for entry in archive.infolist():
+        # torch hands formulas of dynamic extents to sympy, which evaluates them as Python.
+        if entry.filename.endswith(".json") and re.search(rb'"expr_str"', archive.read(entry)):
+            raise BadModelError(
+                "the program has dynamic extents",
+                at=entry.filename,
+                hint="export it without dynamic_shapes",
+            )
+
+
+@contextmanager
+def _without_pickle() -> Generator[None]:
+    """Have torch refuse pickled objects, to which it falls back otherwise."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep torch's warnings and log to itself."""
+    log = logging.getLogger("torch")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

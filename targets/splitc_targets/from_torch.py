@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+"""From a PyTorch part to Relax, by way of torch.export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from splitc.backend import Unsupported
+from splitc.frontend.torch import TorchModel
+from splitc.frontend.torch_read import quiet
+from splitc.model import Network
+from splitc_targets import adapter
+
+
+def unsupported(model: Network) -> list[Unsupported]:
+    """Layers that call an operator TVM's front end does not know."""
+    assert isinstance(model, TorchModel)
+    with quiet():
+        program = model.program.run_decompositions()
+    known = adapter.converted_calls()
+    found: list[Unsupported] = []
+    for node in program.graph.nodes:
+        name = str(getattr(node.target, "__name__", node.target))
+        if node.op != "call_function" or name in known or name.partition(".")[0] in known:
+            continue
+        stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+        paths = [str(path) for path, _ in stack.values() if path]
+        layer = paths[-1] if paths else node.name
+        found.append(Unsupported(layer, name, "TVM has no converter for it"))
+    return found
+
+
+def lower(model: Network) -> adapter.Module:
+    """The part as a Relax module, weights as constants.
+
+    Raises:
+        UnsupportedOpError: torch.export or TVM's front end refuses it.
+    """
+    assert isinstance(model, TorchModel)
+    with quiet():
+        return adapter.lower_exported(model.program)
