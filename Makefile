@@ -38,6 +38,10 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/graph_scale.py
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/board_models.py
+	$(BIN)/python benchmarks/compile_time.py
+	$(BIN)/python benchmarks/cpu_vs_onnxruntime.py
+	$(BIN)/python benchmarks/kernels.py --limit 40
+	$(BIN)/python benchmarks/arm_inner_loops.py
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist .pytest_cache .hypothesis .ruff_cache
