@@ -43,7 +43,7 @@ class BoardCost:
 
     A layer takes the longest of its arithmetic at the efficiency of its kind,
     its weights over the memory bandwidth, and its activations over the cache's
-    or memory's, plus a fixed overhead. Views and inputs are free.
+    or memory's, plus a fixed overhead. Views, inputs and channels are free.
 
     References:
         Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
@@ -61,7 +61,7 @@ class BoardCost:
         return tuple(self._layer_s(graph, layer) for layer in graph.layers)
 
     def _layer_s(self, graph: LayerGraph, layer: Layer) -> float:
-        if layer.kind == "view":
+        if layer.kind in ("view", "channel"):
             return 0.0
         board = self.board
         read = sum(graph.tensors[name].nbytes or 0 for name in dict.fromkeys(layer.inputs))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from splitc.errors import IllegalCutError
+from splitc.errors import IllegalCutError, UsageError, nearest
 from splitc.graph import LayerGraph, Tensor
 
 
@@ -80,6 +80,18 @@ class Cut:
                 inside.add(i)
                 todo.extend(graph.predecessors[i])
         return Cut.of(graph, inside)
+
+    @staticmethod
+    def sending(graph: LayerGraph, tensor: str) -> Cut:
+        """The smallest head that makes this tensor.
+
+        Raises:
+            UsageError: There is no such tensor.
+        """
+        if tensor not in graph.producer:
+            hint = nearest(tensor, graph.producer)
+            raise UsageError(f"there is no tensor '{tensor}'", hint=hint)
+        return Cut.after(graph, [graph.layers[graph.producer[tensor]].name])
 
     def holds(self, position: int) -> bool:
         """Whether the layer at that position is in the head."""

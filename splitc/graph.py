@@ -59,6 +59,13 @@ KIND_OF_OP: dict[str, str] = {
         "move",
     ),
     **dict.fromkeys(("if", "loop", "scan", "sequencemap"), "control"),
+    **dict.fromkeys(
+        (
+            "link_dropout", "packet_loss", "element_loss", "burst_loss", "trace_loss", "awgn",
+            "bit_erasure",
+        ),
+        "channel",
+    ),
 }  # fmt: skip
 """Cost kind of an op by its lower-case name; every other op is elementwise."""
 

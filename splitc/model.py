@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
@@ -14,6 +14,8 @@ from splitc.graph import INPUT_OP, Layer, LayerGraph
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from splitc.insertion import Insertion
 
     Arrays = Mapping[str, np.ndarray]
 
@@ -41,6 +43,17 @@ class Model(Protocol):
 
     def with_cut(self: M, cut: Cut) -> M:
         """The model with a chosen cut."""
+        ...
+
+    def insert(self: M, tensor: str, chain: Sequence[Insertion]) -> M:
+        """The model, no cut chosen, with a chain of layers behind a tensor.
+
+        Every layer that reads the tensor reads the chain's last result instead.
+        """
+        ...
+
+    def bypass(self: M, layers: Collection[str]) -> M:
+        """The model, no cut chosen, without some layers of one input and one output."""
         ...
 
     def split(self: M, cut: Cut) -> tuple[M, M]:
@@ -104,6 +117,18 @@ class GraphModel:
     def with_cut(self, cut: Cut) -> GraphModel:
         """The model with a chosen cut."""
         return replace(self, cut=cut)
+
+    def insert(self, tensor: str, chain: Sequence[Insertion]) -> GraphModel:
+        """The model with a chain of layers behind a tensor."""
+        from splitc.insertion import insert_layers
+
+        return GraphModel(insert_layers(self.graph, tensor, chain))
+
+    def bypass(self, layers: Collection[str]) -> GraphModel:
+        """The model without some layers of one input and one output."""
+        from splitc.insertion import bypass_layers
+
+        return GraphModel(bypass_layers(self.graph, layers))
 
     def split(self, cut: Cut) -> tuple[GraphModel, GraphModel]:
         """Head and tail as two bare graphs."""

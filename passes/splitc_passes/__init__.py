@@ -6,6 +6,7 @@ from splitc.plugins import Plugin
 PLUGIN = Plugin(
     passes={
         "group-blocks": "splitc_passes.group_blocks:GroupBlocks",
+        "insert-dropout": "splitc_passes.insert_dropout:InsertDropout",
         "find-min-cut": "splitc_passes.find_min_cut:FindMinCut",
     },
     cutters={"min-cut": "splitc_passes.min_cut:MinCut"},

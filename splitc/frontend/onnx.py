@@ -24,6 +24,7 @@ from splitc.errors import BadModelError, IllegalCutError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
+from splitc.frontend.onnx_insert import bypass_nodes, insert_nodes
 from splitc.frontend.onnx_layout import turn
 from splitc.frontend.onnx_read import (
     check_budget,
@@ -37,6 +38,7 @@ from splitc.frontend.onnx_read import (
 )
 from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
+from splitc.insertion import Insertion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,6 +91,23 @@ class OnnxModel:
         """Changes when the graph, the cut or the weights do."""
         text = str(self.graph) + (self.cut.name if self.cut else "") + self.digest
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def insert(self, tensor: str, chain: Sequence[Insertion]) -> OnnxModel:
+        """The model with a chain of layers behind a tensor, each one node.
+
+        Raises:
+            UnsupportedOpError: ONNX has no operator for one of them.
+        """
+        proto, tensors = insert_nodes(self.proto, self.tensors, tensor, chain)
+        return self._changed(proto, tensors)
+
+    def bypass(self, layers: Collection[str]) -> OnnxModel:
+        """The model without some layers of one input and one output."""
+        return self._changed(bypass_nodes(self.proto, layers), self.tensors)
+
+    def _changed(self, proto: ModelProto, tensors: Mapping[str, Tensor]) -> OnnxModel:
+        graph = build_graph(proto, tensors)
+        return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note)
 
     def split(self, cut: Cut, channels_last: Collection[str] = ()) -> tuple[OnnxModel, OnnxModel]:
         """Head and tail as two valid ONNX models.

@@ -21,12 +21,14 @@ from splitc.cut import Cut
 from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.torch_form import normalise
+from splitc.frontend.torch_insert import bypass_nodes, insert_modules
 from splitc.frontend.torch_layers import Layers, analyse
 from splitc.frontend.torch_read import bind, exported, quiet, read_pt2, traced
 from splitc.frontend.torch_split import extract
 from splitc.frontend.torch_trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch_values import leaves
 from splitc.graph import LayerGraph, Tensor
+from splitc.insertion import Insertion
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -116,6 +118,19 @@ class TorchModel:
         head = extract(self.module, self.layers, "head", head_in, head_out, head_results, turned)
         tail = extract(self.module, self.layers, "tail", entries, rest, rest, turned)
         return TorchModel(head, analyse(head).graph), TorchModel(tail, analyse(tail).graph)
+
+    def insert(self, tensor: str, chain: Sequence[Insertion]) -> TorchModel:
+        """The model with a chain of new modules behind a tensor; weights stay shared.
+
+        The modules get the device and element type of the tensor and the mode of the module.
+        """
+        module = insert_modules(self.module, tensor, chain)
+        return TorchModel(module, analyse(module).graph, note=self.note)
+
+    def bypass(self, layers: Collection[str]) -> TorchModel:
+        """The model without some layers of one input and one output; weights stay shared."""
+        module = bypass_nodes(self.module, layers)
+        return TorchModel(module, analyse(module).graph, note=self.note)
 
     @cached_property
     def program(self) -> ExportedProgram:

@@ -15,7 +15,7 @@ from torch import fx, nn
 from splitc.errors import BadModelError
 from splitc.frontend.torch_form import NAME, function_name
 from splitc.frontend.torch_ops import Work, flops, gives_input_back, kind_of, op_of
-from splitc.frontend.torch_trace import VALUE, attribute
+from splitc.frontend.torch_trace import OP, VALUE, attribute
 from splitc.frontend.torch_values import Keys, arguments, leaves, leaves_read, positional, tensor_of
 from splitc.graph import INPUT_OP, Layer, LayerGraph
 
@@ -230,6 +230,8 @@ class _Reader:
             name, settings = type(called).__name__, dict(vars(called))
             own = getattr(called, "weight", None)
             weight = tuple(own.shape) if isinstance(own, torch.Tensor) else None
+            if hasattr(called, OP):
+                return Work(str(getattr(called, OP)), tuple(reads), makes, weight, settings), ""
         else:
             weight = reads[1] if len(reads) > 1 else None
             settings |= positional(name, node)

@@ -25,6 +25,9 @@ from torch.fx.proxy import TraceError
 VALUE = "splitc_value"
 """Key of a node's value in its `meta`: what it gives, as tensors without storage."""
 
+OP = "splitc_op"
+"""Attribute of a module that is one layer: its op, in lower case."""
+
 FAILURES = (
     RuntimeError, TypeError, ValueError, AttributeError, LookupError, NotImplementedError,
     AssertionError, NameError, ArithmeticError,
@@ -155,9 +158,11 @@ class ShapeTracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """PyTorch's own modules that compute; never the root."""
+        """PyTorch's own modules that compute, and those that name their op; never the root."""
         if not module_qualified_name or isinstance(m, _OPEN):
             return False
+        if hasattr(m, OP):
+            return True
         return super().is_leaf_module(m, module_qualified_name)
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:

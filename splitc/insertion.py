@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers that a pass puts behind a tensor, and the tensor that crosses a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from splitc.cut import Cut
+from splitc.errors import IllegalCutError, nearest
+from splitc.graph import Layer, LayerGraph, Tensor
+from splitc.model import Model
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+    from torch import nn
+
+CHANNEL = "channel"
+"""Kind of the layers that stand for what the link does to values: not compiled, no cost."""
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """One layer to stand in a chain behind a tensor: what text knows, and what runs it.
+
+    Args:
+        name: Behind the tensor's name and a dot it is the layer's and its tensor's.
+        op: Lower-case operator name.
+        shape: Extents of what it makes.
+        dtype: Element type of what it makes.
+        param_bytes: Bytes of its weights.
+        flops: Floating-point operations of one run.
+        kind: What sort of work it is; by default from `op`.
+        modules: Makes its `nn.Module`s, applied one after another: one, or a
+            convolution and the batch norm folded into it. Called only by carriers
+            that hold modules, so that a bare graph needs no torch.
+        node: For ONNX: given the name read and the name to make, the one node that
+            computes it and the arrays that it reads by name, which begin with the name
+            to make. None where ONNX has no such operator.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    param_bytes: int = 0
+    flops: int = 0
+    kind: str = ""
+    modules: Callable[[], Sequence[nn.Module]] | None = None
+    node: Callable[[str, str], tuple[NodeProto, Mapping[str, Any]]] | None = None
+
+
+def crossing_tensor(model: Model, cut: str) -> Tensor:
+    """The one floating-point tensor that crosses after a layer, for passes that change it.
+
+    Args:
+        model: The model to cut.
+        cut: The layer's name; "" for where the model is cut already.
+
+    Raises:
+        IllegalCutError: There is no such layer, nothing reads its output, an edge goes
+            round it, it makes several tensors, or the tensor is not of numbers with a
+            fraction.
+    """
+    graph = model.graph
+    if not cut:
+        if model.cut is None:
+            hint = 'name one, cut="LAYER", or put find-min-cut before'
+            raise IllegalCutError("the model has no cut", hint=hint)
+        found = model.cut
+    else:
+        if cut not in graph.index:
+            raise IllegalCutError(f"there is no layer '{cut}'", hint=nearest(cut, graph.index))
+        found = _cut_after(graph, graph.layer(cut))
+    shown = f"%{found.name}"
+    if cut:
+        shown += f" : {graph.layer(cut).op}"
+    what = f"cannot cut after '{cut or found.name}'"
+    if len(found.boundary) != 1:
+        names = ", ".join(t.name for t in found.boundary)
+        made = {t.name for t in graph.layer(cut).outputs} if cut else set[str]()
+        round_it = [t.name for t in found.boundary if t.name not in made]
+        why = f"an edge goes round it: '{round_it[0]}'" if cut and round_it else ""
+        raise IllegalCutError(
+            what, at=shown, why=why or f"{len(found.boundary)} tensors cross: {names}",
+            hint="`splitc cuts MODEL` lists cuts where one tensor crosses",
+        )  # fmt: skip
+    tensor = found.boundary[0]
+    reason = found.why_not()
+    if reason is not None:
+        raise IllegalCutError(what, at=shown, why=reason)
+    if tensor.dtype not in FLOATS:
+        why = f"'{tensor.name}' is {tensor.dtype}: only floating-point values can be changed"
+        raise IllegalCutError(what, at=shown, why=why)
+    return tensor
+
+
+def _cut_after(graph: LayerGraph, layer: Layer) -> Cut:
+    if not any(graph.readers[t.name] for t in layer.outputs):
+        before = ", ".join(
+            dict.fromkeys(graph.layers[graph.producer[t]].name for t in layer.inputs)
+        )
+        raise IllegalCutError(
+            f"cannot cut after '{layer.name}'", at=f"%{layer.name} : {layer.op}",
+            why="no layer reads its output, so the tail would be empty",
+            hint=f"cut after one of its inputs: {before}",
+        )  # fmt: skip
+    return Cut.after(graph, [layer.name])
+
+
+def chain_layers(tensor: str, chain: Sequence[Insertion]) -> list[Layer]:
+    """The layers of a chain behind a tensor."""
+    made: list[Layer] = []
+    read = tensor
+    for each in chain:
+        name = f"{tensor}.{each.name}"
+        out = Tensor(name, each.shape, each.dtype)
+        made.append(
+            Layer(name, each.op, (read,), (out,), each.param_bytes, each.flops, kind=each.kind)
+        )
+        read = name
+    return made
+
+
+def insert_layers(graph: LayerGraph, tensor: str, chain: Sequence[Insertion]) -> LayerGraph:
+    """The graph with a chain of layers that every reader of a tensor reads instead of it.
+
+    A result of the network stays the tensor itself.
+    """
+    added = chain_layers(tensor, chain)
+    if not added:
+        return graph
+    last = added[-1].outputs[0].name
+    layers: list[Layer] = []
+    for i, layer in enumerate(graph.layers):
+        read = tuple(last if name == tensor else name for name in layer.inputs)
+        layers.append(replace(layer, inputs=read))
+        if i == max(graph.producer[tensor], graph.input_count - 1):
+            layers += added
+    return LayerGraph(tuple(layers), graph.outputs)
+
+
+def bypass_layers(graph: LayerGraph, names: Collection[str]) -> LayerGraph:
+    """The graph without some layers of one input and one output: readers read the input."""
+    instead: dict[str, str] = {}
+    layers: list[Layer] = []
+    for layer in graph.layers:
+        read = tuple(instead.get(name, name) for name in layer.inputs)
+        if layer.name in names:
+            instead[layer.outputs[0].name] = read[0]
+        else:
+            layers.append(replace(layer, inputs=read))
+    return LayerGraph(tuple(layers), tuple(instead.get(name, name) for name in graph.outputs))
+
+
+def channel_layers(graph: LayerGraph) -> tuple[str, ...]:
+    """Names of the layers that stand for the link."""
+    return tuple(layer.name for layer in graph.layers if layer.kind == CHANNEL)
