@@ -25,6 +25,9 @@ SKIPPED = [
 def main() -> None:
     """Wait for the job, limit this process, simplify the file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # onnxsim imports PyTorch where it is installed, which takes seconds, for a part of it
+    # that is not used here.
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
     import onnxsim
 
     line = sys.stdin.readline()

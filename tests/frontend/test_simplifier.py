@@ -88,3 +88,11 @@ def test_the_simplifier_does_not_run_code_from_the_users_folder(
     monkeypatch.chdir(tmp_path)
     assert splitc.load(chain("Relu", "Tanh")).note == ""
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_simplifier_does_not_wait_for_pytorch_to_be_imported() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "splitc.frontend._simplify"]
+    ended = subprocess.run(command, input="", capture_output=True, text=True, timeout=60)
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "onnxsim" in imported
+    assert not {"torch._C", "torch.nn"} & imported
