@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from splitc.errors import UsageError
 
 
 class Channel(nn.Module):
@@ -17,9 +19,11 @@ class Channel(nn.Module):
         x ──► transmit ──► what the receiver has
         N,…                N,… of the same shape and dtype
 
-    A subclass defines `transmit` and names its op. It is on while training and off in
-    eval mode, unless `on` says otherwise; `transmitting` turns all of a network's on.
-    What it draws comes from a generator of its own: the same seed, the same losses.
+    A subclass defines `transmit` and `state` and names its op. It is on while training
+    and off in eval mode, unless `on` says otherwise; `transmitting` turns all of a
+    network's on. What it draws comes from a generator of its own: the same seed, the
+    same losses. Its conditions are attributes that can be set between batches, numbers
+    or one for each sample [N], so that a batch can mix them.
 
     Args:
         seed: Of what it draws.
@@ -42,6 +46,13 @@ class Channel(nn.Module):
         """Send `x` [N, …] over the link; gradients pass straight through what has none."""
         raise NotImplementedError
 
+    def state(self, n: int) -> Tensor:
+        """The link's condition for each of `n` samples [n], as an encoder may be told it.
+
+        A loss rate, an erasure rate or the noise's deviation; 0 where nothing changes.
+        """
+        raise NotImplementedError
+
     def reseed(self, seed: int) -> None:
         """Begin the sequence of what is drawn anew."""
         self.seed = seed
@@ -53,10 +64,32 @@ class Channel(nn.Module):
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self._generators[device]
 
+    def uniform(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Numbers drawn from [0, 1), in float32 whatever is sent: half floats are too coarse."""
+        return torch.rand(tuple(shape), device=device, generator=self.generator(device))
+
     def per_sample(self, rate: float | Tensor, x: Tensor) -> Tensor:
-        """A rate, or one for each sample [N], in a shape that goes with `x` [N, …]."""
+        """A rate, or one for each sample [N], in a shape that goes with `x` [N, …].
+
+        Raises:
+            UsageError: There is not one for each sample.
+        """
         value = torch.as_tensor(rate, dtype=x.dtype, device=x.device)
-        return value.reshape(-1, *[1] * (x.dim() - 1)) if value.dim() else value
+        if not value.dim():
+            return value
+        return self.conditions(value, len(x)).reshape(-1, *[1] * (x.dim() - 1))
+
+    def conditions(self, rate: float | Tensor, n: int) -> Tensor:
+        """A rate, or one for each sample, as one for each of `n` samples [n].
+
+        Raises:
+            UsageError: There is not one for each sample.
+        """
+        value = torch.as_tensor(rate)
+        if value.dim() and len(value) != n:
+            why = f"it is set for {len(value)} samples, {n} came"
+            raise UsageError(f"{self.splitc_op}: the condition is another batch's", why=why)
+        return value.expand(n)
 
 
 def channels(module: nn.Module) -> Iterator[Channel]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from splitc_passes.layers import settings
 from splitc_passes.layers.channel import Channel
+from splitc_passes.layers.settings import Setting
 
 
 class LinkDropout(Channel):
@@ -21,12 +22,16 @@ class LinkDropout(Channel):
         rate: r, the share of elements dropped, in [0, 1); or one for each sample [N].
         seed: Of the masks.
 
+    Raises:
+        UsageError: The rate is outside [0, 1), also when it is set later.
+
     References:
         Itahara, Nishio, Yamamoto, "Packet-Loss-Tolerant Split Inference",
         GLOBECOM 2021, arXiv:2104.13629, eq. (2).
     """
 
     splitc_op: ClassVar[str] = "link_dropout"
+    rate = Setting(settings.rate)
 
     def __init__(self, rate: float | Tensor = 0.1, seed: int = 0) -> None:
         super().__init__(seed)
@@ -35,10 +40,12 @@ class LinkDropout(Channel):
     def transmit(self, x: Tensor) -> Tensor:
         """`x` with elements dropped and the others scaled up."""
         kept = 1 - self.per_sample(self.rate, x)
-        drawn = torch.rand(
-            x.shape, dtype=x.dtype, device=x.device, generator=self.generator(x.device)
-        )
+        drawn = self.uniform(x.shape, x.device)
         return x * (drawn < kept) / kept
+
+    def state(self, n: int) -> Tensor:
+        """The share dropped, for each of `n` samples [n]."""
+        return self.conditions(self.rate, n)
 
     def extra_repr(self) -> str:
         """Its settings."""

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the channels that lose packets have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from splitc.errors import UsageError, nearest
+from splitc.link import HEADER_BYTES
+from splitc.packets import elements_per_packet, packet_of_element
+from splitc_passes.layers.channel import Channel
+from splitc_passes.layers.settings import Setting
+
+Scale = Literal["rate", "realised", "none"]
+"""What is received is multiplied by: 1/(1 - p), the channel's p; the inverse of the share
+of elements that came through; nothing."""
+
+PAYLOAD_BYTES = 1500 - HEADER_BYTES
+
+
+def scale_name(name: str, value: Scale) -> Scale:
+    """One of the ways to scale what is received.
+
+    Raises:
+        UsageError: It is none.
+    """
+    known = get_args(Scale)
+    if value not in known:
+        raise UsageError(f"there is no {name} '{value}'", hint=nearest(str(value), known))
+    return value
+
+
+class LossyChannel(Channel):
+    """A link that loses elements: missing ones read as 0, the others are scaled up.
+
+    A subclass says which came through (`arrived`) and the loss rate (`state`).
+    """
+
+    scale = Setting(scale_name)
+
+    def __init__(self, scale: Scale = "rate", seed: int = 0) -> None:
+        super().__init__(seed)
+        self.scale = scale
+
+    def arrived(self, x: Tensor) -> Tensor:
+        """Which elements of each sample came through [N, elements], as bool."""
+        raise NotImplementedError
+
+    def transmit(self, x: Tensor) -> Tensor:
+        """`x` with 0 where nothing came; gradients of what came, scaled alike."""
+        arrived = self.arrived(x)
+        received = x.masked_fill(~arrived.reshape(x.shape), 0)
+        if self.scale == "none":
+            return received
+        if self.scale == "rate":
+            share = 1 - self.state(len(x)).to(x.device, torch.float32)
+        else:
+            # With nothing received there is nothing to scale.
+            share = arrived.float().mean(dim=1).nan_to_num(1)
+            share = share.where(share > 0, 1)
+        return received * self.per_sample(1 / share, x)
+
+
+class PacketChannel(LossyChannel):
+    """A link that loses whole packets of permuted elements.
+
+    Each sample is flattened, and its elements are sent in an order that both sides know
+    (`splitc.packets.element_order`), as many a packet as fit. A subclass says which
+    packets came through.
+
+    Args:
+        payload_bytes: Bytes of elements that one packet holds.
+        element_bytes: Bytes of an element on the link, 0.5 for 4 bits; None for those of
+            its dtype.
+        scale: "rate", "realised" or "none".
+        seed: Of the losses.
+        order_seed: Of the order that elements are sent in.
+    """
+
+    def __init__(
+        self,
+        payload_bytes: int = PAYLOAD_BYTES,
+        element_bytes: float | None = None,
+        scale: Scale = "rate",
+        seed: int = 0,
+        order_seed: int = 0,
+    ) -> None:
+        super().__init__(scale, seed)
+        self._sizes = (payload_bytes, element_bytes)
+        self.payload_bytes = payload_bytes
+        self.order_seed = order_seed
+        self._packets: tuple[tuple[int, int, int, torch.device], Tensor] | None = None
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of elements that one packet holds."""
+        return self._sizes[0]
+
+    @payload_bytes.setter
+    def payload_bytes(self, value: int) -> None:
+        # Without a size given for the elements, the smallest there can be is one byte.
+        elements_per_packet(value, self.element_bytes or 1)
+        self._sizes = (value, self.element_bytes)
+
+    @property
+    def element_bytes(self) -> float | None:
+        """Bytes of an element on the link; None for those of its dtype."""
+        return self._sizes[1]
+
+    @element_bytes.setter
+    def element_bytes(self, value: float | None) -> None:
+        if value is not None:
+            elements_per_packet(self.payload_bytes, value)
+        self._sizes = (self.payload_bytes, value)
+
+    def packets_received(self, n: int, packets: int, device: torch.device) -> Tensor:
+        """Which packets of each of `n` samples came through [n, packets], as bool."""
+        raise NotImplementedError
+
+    def elements_per_packet(self, dtype: torch.dtype) -> int:
+        """Elements that one packet holds.
+
+        Raises:
+            UsageError: Not one fits.
+        """
+        size = self.element_bytes
+        return elements_per_packet(self.payload_bytes, dtype.itemsize if size is None else size)
+
+    def arrived(self, x: Tensor) -> Tensor:
+        """Which elements of each sample came through [N, elements]."""
+        count = math.prod(x.shape[1:])
+        elements = self.elements_per_packet(x.dtype)
+        received = self.packets_received(len(x), -(-count // elements), x.device)
+        return received[:, self._packet_of_element(count, elements, x.device)]
+
+    def _packet_of_element(self, count: int, elements: int, device: torch.device) -> Tensor:
+        key = (count, elements, self.order_seed, device)
+        if self._packets is None or self._packets[0] != key:
+            packets = packet_of_element(count, elements, self.order_seed)
+            self._packets = key, torch.as_tensor(packets, device=device)
+        return self._packets[1]
+
+    def extra_repr(self) -> str:
+        """Its settings."""
+        size = "" if self.element_bytes is None else f", element_bytes={self.element_bytes:g}"
+        return f"payload_bytes={self.payload_bytes}{size}, scale={self.scale}"
