@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from splitc.cost import CostModel, CutCost
     from splitc.cut import Cut
     from splitc.errors import SplitcError
-    from splitc.frontend import load
+    from splitc.frontend import load, to_torch
     from splitc.graph import Layer, LayerGraph, Tensor
     from splitc.link import Link
     from splitc.model import GraphModel, Model
@@ -39,13 +39,14 @@ _WHERE = {
     "load": "frontend", "Layer": "graph", "LayerGraph": "graph", "Tensor": "graph",
     "Link": "link", "GraphModel": "model", "Model": "model", "Pass": "passes",
     "Pipeline": "passes", "Plugin": "plugins", "Constraints": "search", "CutTable": "search",
-    "find_cuts": "search", "parse_graph": "text", "print_graph": "text",
+    "find_cuts": "search", "parse_graph": "text", "print_graph": "text", "to_torch": "frontend",
 }  # fmt: skip
 
 __all__ = [
     "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "GraphModel",
     "Layer", "LayerGraph", "Link", "Model", "Pass", "Pipeline", "Plugin", "SplitcError", "Tensor",
     "__version__", "compile", "find_cuts", "load", "load_board", "parse_graph", "print_graph",
+    "to_torch",
 ]  # fmt: skip
 
 

@@ -111,6 +111,18 @@ class DeviceError(SplitcError):
     exit_code = 8
 
 
+class DataError(SplitcError):
+    """The training data, or the function that gives it, is not what the model takes."""
+
+    exit_code = 2
+
+
+class TrainingError(SplitcError):
+    """Training cannot go on: the loss is no number, say."""
+
+    exit_code = 2
+
+
 class PassError(SplitcError):
     """A pass's precondition or promise does not hold."""
 

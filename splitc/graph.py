@@ -54,7 +54,8 @@ KIND_OF_OP: dict[str, str] = {
             "transpose", "concat", "split", "slice", "gather", "gatherelements", "gathernd", "pad",
             "expand", "tile", "depthtospace", "spacetodepth", "resize", "upsample", "scatter",
             "scatterelements", "scatternd", "reversesequence", "onehot", "cast", "eyelike",
-            "nonzero", "compress", "unique", "topk", "range",
+            "nonzero", "compress", "unique", "topk", "range", "jpeg_encode", "jpeg_decode",
+            "huffman_encode", "huffman_decode",
         ),
         "move",
     ),
@@ -62,7 +63,7 @@ KIND_OF_OP: dict[str, str] = {
     **dict.fromkeys(
         (
             "link_dropout", "packet_loss", "element_loss", "burst_loss", "trace_loss", "awgn",
-            "bit_erasure",
+            "bit_erasure", "variational_noise",
         ),
         "channel",
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from splitc.cut import Cut
-from splitc.errors import IllegalCutError, nearest
+from splitc.errors import BadModelError, IllegalCutError, UsageError, nearest
 from splitc.graph import Layer, LayerGraph, Tensor
 from splitc.model import Model
 
@@ -111,10 +111,10 @@ def _cut_after(graph: LayerGraph, layer: Layer) -> Cut:
     return Cut.after(graph, [layer.name])
 
 
-def chain_layers(tensor: str, chain: Sequence[Insertion]) -> list[Layer]:
-    """The layers of a chain behind a tensor."""
+def chain_layers(tensor: str, chain: Sequence[Insertion], source: str = "") -> list[Layer]:
+    """The layers of a chain behind a tensor, or behind another one but named after it."""
     made: list[Layer] = []
-    read = tensor
+    read = source or tensor
     for each in chain:
         name = f"{tensor}.{each.name}"
         out = Tensor(name, each.shape, each.dtype)
@@ -125,11 +125,34 @@ def chain_layers(tensor: str, chain: Sequence[Insertion]) -> list[Layer]:
     return made
 
 
+def check_chain(graph: LayerGraph, tensor: str, chain: Sequence[Insertion]) -> None:
+    """Raise where a chain cannot stand behind a tensor.
+
+    Raises:
+        UsageError: There is no such tensor, or a name is taken: the same pass twice, say.
+    """
+    if tensor not in graph.tensors:
+        raise UsageError(f"there is no tensor '{tensor}'", hint=nearest(tensor, graph.tensors))
+    taken = {*graph.index, *graph.tensors}
+    for each in chain:
+        name = f"{tensor}.{each.name}"
+        if name in taken:
+            raise UsageError(
+                f"there is a '{name}' behind '{tensor}' already",
+                hint="apply the pass once, or at another cut",
+            )
+        taken.add(name)
+
+
 def insert_layers(graph: LayerGraph, tensor: str, chain: Sequence[Insertion]) -> LayerGraph:
     """The graph with a chain of layers that every reader of a tensor reads instead of it.
 
     A result of the network stays the tensor itself.
+
+    Raises:
+        UsageError: There is no such tensor, or a name is taken.
     """
+    check_chain(graph, tensor, chain)
     added = chain_layers(tensor, chain)
     if not added:
         return graph
@@ -143,8 +166,67 @@ def insert_layers(graph: LayerGraph, tensor: str, chain: Sequence[Insertion]) ->
     return LayerGraph(tuple(layers), graph.outputs)
 
 
+def replace_head_layers(cut: Cut, chain: Sequence[Insertion]) -> LayerGraph:
+    """The graph with a chain of layers from its input to its tail, instead of the head.
+
+    Raises:
+        IllegalCutError: Not one input, or not one tensor that crosses.
+        BadModelError: The chain makes something else than that tensor.
+    """
+    graph = cut.graph
+    source, tensor = head_ends(cut, chain)
+    added = chain_layers(tensor.name, chain, source.name)
+    last = added[-1].outputs[0].name if added else source.name
+    tail = [
+        replace(layer, inputs=tuple(last if name == tensor.name else name for name in layer.inputs))
+        for layer in (graph.layers[i] for i in cut.tail)
+    ]
+    return LayerGraph((*graph.layers[: graph.input_count], *added, *tail), graph.outputs)
+
+
+def head_ends(cut: Cut, chain: Sequence[Insertion] | None = None) -> tuple[Tensor, Tensor]:
+    """What a head reads and what it makes, where another can stand in its place.
+
+    Args:
+        cut: Where the head ends.
+        chain: The other one, if it is there already.
+
+    Raises:
+        IllegalCutError: The network has several inputs, the head makes a result of the
+            network, or not one tensor crosses.
+        BadModelError: The chain makes something else than the tensor that crosses.
+        UsageError: A name in the chain is taken.
+    """
+    what = f"the head before '{cut.name}' cannot be replaced"
+    why = ""
+    if cut.graph.input_count != 1:
+        names = ", ".join(t.name for t in cut.graph.inputs)
+        why = f"the network has {cut.graph.input_count} inputs: {names}"
+    elif len(cut.boundary) != 1:
+        why = f"{len(cut.boundary)} tensors cross: " + ", ".join(t.name for t in cut.boundary)
+    elif cut.results:
+        why = f"it makes a result of the network: '{cut.results[0]}'"
+    elif not cut.is_proper:
+        why = "head or tail would be empty"
+    if why:
+        raise IllegalCutError(what, why=why)
+    source, tensor = cut.graph.inputs[0], cut.boundary[0]
+    if chain is not None:
+        check_chain(cut.graph, tensor.name, chain)
+        end = chain[-1] if chain else source
+        made, wanted = (end.shape, end.dtype), (tensor.shape, tensor.dtype)
+        if made != wanted:
+            raise BadModelError(what, why=f"the new one makes {made}, what crosses is {wanted}")
+    return source, tensor
+
+
 def bypass_layers(graph: LayerGraph, names: Collection[str]) -> LayerGraph:
-    """The graph without some layers of one input and one output: readers read the input."""
+    """The graph without some layers of one input and one output: readers read the input.
+
+    Raises:
+        UsageError: One of them reads or makes several tensors, or is an input.
+    """
+    check_bypass(graph, names)
     instead: dict[str, str] = {}
     layers: list[Layer] = []
     for layer in graph.layers:
@@ -153,7 +235,22 @@ def bypass_layers(graph: LayerGraph, names: Collection[str]) -> LayerGraph:
             instead[layer.outputs[0].name] = read[0]
         else:
             layers.append(replace(layer, inputs=read))
-    return LayerGraph(tuple(layers), tuple(instead.get(name, name) for name in graph.outputs))
+    return LayerGraph(
+        tuple(layers), tuple(dict.fromkeys(instead.get(name, name) for name in graph.outputs))
+    )
+
+
+def check_bypass(graph: LayerGraph, names: Collection[str]) -> None:
+    """Raise where a layer cannot be left out.
+
+    Raises:
+        UsageError: There is no such layer, or it reads or makes several tensors, or none.
+    """
+    for name in names:
+        layer = graph.layer(name)
+        if (len(layer.inputs), len(layer.outputs)) != (1, 1):
+            why = f"it reads {len(layer.inputs)} tensors and makes {len(layer.outputs)}"
+            raise UsageError(f"layer '{name}' cannot be left out", why=why)
 
 
 def channel_layers(graph: LayerGraph) -> tuple[str, ...]:

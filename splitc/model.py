@@ -56,6 +56,13 @@ class Model(Protocol):
         """The model, no cut chosen, without some layers of one input and one output."""
         ...
 
+    def replace_head(self: M, cut: Cut, chain: Sequence[Insertion]) -> M:
+        """The model, no cut chosen, with a chain of layers in the place of a cut's head.
+
+        The chain reads the network's input; what read the boundary reads its last result.
+        """
+        ...
+
     def split(self: M, cut: Cut) -> tuple[M, M]:
         """Head and tail at a legal cut, as two models of the same kind.
 
@@ -129,6 +136,12 @@ class GraphModel:
         from splitc.insertion import bypass_layers
 
         return GraphModel(bypass_layers(self.graph, layers))
+
+    def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> GraphModel:
+        """The model with a chain of layers in the place of a cut's head."""
+        from splitc.insertion import replace_head_layers
+
+        return GraphModel(replace_head_layers(cut, chain))
 
     def split(self, cut: Cut) -> tuple[GraphModel, GraphModel]:
         """Head and tail as two bare graphs."""

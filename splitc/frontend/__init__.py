@@ -52,8 +52,9 @@ def load(
     """Read a network.
 
     Args:
-        source: Path of an ONNX file or of a `.pt2` file of torch.export's, an ONNX model in
-            memory, a `torch.nn.Module` (fx `GraphModule` too) or an `ExportedProgram`.
+        source: Path of an ONNX file, of a `.pt2` file of torch.export's or of a folder that
+            `splitc finetune` wrote, an ONNX model in memory, a `torch.nn.Module` (fx
+            `GraphModule` too) or an `ExportedProgram`.
         example_inputs: For a module: a tensor, a sequence by position or a mapping by name.
             Shapes and element types are what counts; the module is not run on the values.
         inputs: For ONNX: shapes by input name, for inputs with dynamic extents.
@@ -72,6 +73,8 @@ def load(
     """
     if isinstance(source, str | Path):
         path = Path(source)
+        if path.is_dir() and _is_tuned(path):
+            return _tuned(path, inputs, max_bytes)
         if not path.is_file():
             raise UsageError(f"there is no file '{source}'")
         if path.suffix in TORCH_SUFFIXES:
@@ -87,14 +90,66 @@ def _is_proto(source: Any) -> bool:
     return type(source).__name__ == "ModelProto"
 
 
+def to_torch(model: OnnxModel) -> TorchModel:
+    """The same network with its weights in PyTorch, to be trained there.
+
+    Layers, tensors, inputs and results keep their names, and where a network may be cut
+    stays the same. Weights of convolutions, matrix products and normalisations are
+    parameters, as are scales, biases and tables behind them that ONNX keeps as constants
+    of their own; other constants are buffers. A weight that several layers read stays
+    one. The module is in eval mode. It takes batches of other sizes than the model's:
+    the samples are followed through the network, and reshapes by constants leave open the
+    extent that they are in.
+
+    `splitc.load` folds batch norms into the convolutions before them; for training
+    keep them: `splitc.to_torch(splitc.load(path, simplify=False))`. Graphs differ in
+    what is no layer at inference in PyTorch: shape arithmetic, dropout, a batch norm
+    right behind a convolution, and what changes neither shape nor values. A chosen cut
+    is not kept.
+
+    Args:
+        model: An ONNX network. `splitc.frontend.convert.converts` registers converters
+            of more operators.
+
+    Raises:
+        UnsupportedOpError: Some layers cannot be converted; all of them are named, with
+            the reasons, before anything runs.
+        BadModelError: A result depends on no input.
+        ToolchainError: PyTorch is needed and is not installed.
+    """
+    _require_torch()
+    from splitc.frontend.convert import build
+
+    return build(model)
+
+
+def _require_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise ToolchainError("PyTorch is not installed", hint="pip install 'splitc[torch]'")
+
+
 def _torch(
     source: Any, examples: Any, inputs: Mapping[str, Sequence[int]] | None, max_bytes: int
 ) -> TorchModel:
-    if importlib.util.find_spec("torch") is None:
-        raise ToolchainError("PyTorch is not installed", hint="pip install 'splitc[torch]'")
+    _require_torch()
     if inputs:
         hint = "export the program with the extents it is to have"
         raise UsageError("input shapes are fixed in an exported program", hint=hint)
     from splitc.frontend.torch import load_torch
 
     return load_torch(source, examples, max_bytes=max_bytes)
+
+
+def _is_tuned(path: Path) -> bool:
+    from splitc.tuned import is_tuned
+
+    return is_tuned(path)
+
+
+def _tuned(path: Path, inputs: Mapping[str, Sequence[int]] | None, max_bytes: int) -> TorchModel:
+    _require_torch()
+    if inputs:
+        raise UsageError("input shapes are fixed in a fine-tuned model")
+    from splitc.finetune.folder import load_tuned
+
+    return load_tuned(path, max_bytes=max_bytes)

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto
 
 from splitc.cut import Cut
-from splitc.errors import BadModelError, IllegalCutError
+from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
@@ -38,7 +38,7 @@ from splitc.frontend.onnx_read import (
 )
 from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
-from splitc.insertion import Insertion
+from splitc.insertion import Insertion, check_bypass, check_chain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,12 +98,26 @@ class OnnxModel:
         Raises:
             UnsupportedOpError: ONNX has no operator for one of them.
         """
+        check_chain(self.graph, tensor, chain)
         proto, tensors = insert_nodes(self.proto, self.tensors, tensor, chain)
         return self._changed(proto, tensors)
 
     def bypass(self, layers: Collection[str]) -> OnnxModel:
         """The model without some layers of one input and one output."""
+        check_bypass(self.graph, layers)
         return self._changed(bypass_nodes(self.proto, layers), self.tensors)
+
+    def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> OnnxModel:
+        """A new head has to be trained, which an ONNX graph cannot be.
+
+        Raises:
+            UnsupportedOpError: Always.
+        """
+        raise UnsupportedOpError(
+            f"the head before '{cut.name}' cannot be replaced in an ONNX graph",
+            why="the new one has to be trained",
+            hint="load the network as a PyTorch module, or convert it: splitc.to_torch(model)",
+        )
 
     def _changed(self, proto: ModelProto, tensors: Mapping[str, Tensor]) -> OnnxModel:
         graph = build_graph(proto, tensors)

@@ -16,6 +16,8 @@ _MAPS = ("conv", "conv1x1", "conv3x3", "depthwise", "pool")
 """Kinds of layers whose code lays maps channels-last."""
 _THROUGH = ("elementwise", "norm")
 """Kinds of layers that leave a map in the order they find it."""
+_KEEPING = ("concat", "batchnormalization", "resize", "cast")
+"""Operators of other kinds that do."""
 
 
 def maps_of(cut: Cut) -> tuple[str, ...]:
@@ -29,7 +31,7 @@ def maps_of(cut: Cut) -> tuple[str, ...]:
         for tensor in cut.boundary
         if graph.producer[tensor.name] >= graph.input_count
         and tensor.name not in graph.outputs
-        and tensor.dtype == "float32"
+        and tensor.dtype in ("float32", "uint8")
         and _is_map(tensor)
         and _from_map(graph, tensor.name)
     )
@@ -47,7 +49,7 @@ def _is_map(tensor: Tensor) -> bool:
 def _from_map(graph: LayerGraph, name: str) -> bool:
     """Whether the nearest layer upstream that decides the order works on maps."""
     layer: Layer = graph.layers[graph.producer[name]]
-    while layer.kind in _THROUGH or layer.op in ("concat", "batchnormalization", "resize"):
+    while layer.kind in _THROUGH or layer.op in _KEEPING:
         if not layer.inputs or graph.producer[layer.inputs[0]] < graph.input_count:
             return False
         layer = graph.layers[graph.producer[layer.inputs[0]]]

@@ -20,15 +20,16 @@ from torch.export import ExportedProgram
 from splitc.cut import Cut
 from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
 from splitc.frontend import DEFAULT_MAX_BYTES
+from splitc.frontend.torch_channel import received
 from splitc.frontend.torch_form import normalise
-from splitc.frontend.torch_insert import bypass_nodes, insert_modules
+from splitc.frontend.torch_insert import bypass_nodes, insert_modules, replace_head
 from splitc.frontend.torch_layers import Layers, analyse
 from splitc.frontend.torch_read import bind, exported, quiet, read_pt2, traced
 from splitc.frontend.torch_split import extract
 from splitc.frontend.torch_trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch_values import leaves
 from splitc.graph import LayerGraph, Tensor
-from splitc.insertion import Insertion
+from splitc.insertion import Insertion, check_bypass
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -39,19 +40,23 @@ class TorchModel:
 
     The module stays trainable: its submodules, parameters and buffers are the objects
     of the module that was read, so training either trains both. Layers are what the
-    network computes at inference; dropout stays in the module and is no layer.
+    network computes at inference; dropout stays in the module and is no layer. Dropout and
+    batch norm follow the module's mode, as functions too; other branches on `self.training`
+    are those of eval mode.
 
     Args:
         module: The network in normal form; what nodes give is in their `meta`.
         graph: The layer DAG.
         cut: The cut a pass chose.
         note: What the reader should know: say, that only torch.export could trace it.
+        codec: The passes that put its codec in, as text, where a fine-tuned folder says so.
     """
 
     module: fx.GraphModule = field(repr=False)
     graph: LayerGraph
     cut: Cut | None = None
     note: str = ""
+    codec: str = ""
 
     @property
     def name(self) -> str:
@@ -65,7 +70,8 @@ class TorchModel:
         for node in self.module.graph.nodes:
             if node.op == "call_module":
                 found.update(repr(self.module.get_submodule(str(node.target))).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
+        stored = (*self.module.named_parameters(), *self.module.named_buffers())
+        for name, tensor in sorted(stored, key=lambda each: each[0]):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             bits = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             found.update(bits.numpy().data)
@@ -129,7 +135,16 @@ class TorchModel:
 
     def bypass(self, layers: Collection[str]) -> TorchModel:
         """The model without some layers of one input and one output; weights stay shared."""
+        check_bypass(self.graph, layers)
         module = bypass_nodes(self.module, layers)
+        return TorchModel(module, analyse(module).graph, note=self.note, codec=self.codec)
+
+    def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> TorchModel:
+        """The model with new modules in the place of a cut's head; the tail's weights stay shared.
+
+        The modules get the device and element type of the boundary and the mode of the module.
+        """
+        module = replace_head(self.module, cut, chain)
         return TorchModel(module, analyse(module).graph, note=self.note)
 
     @cached_property
@@ -166,10 +181,7 @@ class TorchModel:
         Raises:
             BadModelError: An input is missing or of another form, or the module fails.
         """
-        feed = [
-            _fed(t, inputs).to(e.device)
-            for t, e in zip(self.graph.inputs, self.examples(), strict=True)
-        ]
+        feed = self._feed(inputs)
         with as_at_inference(self.module):
             try:
                 made: Any = self.module(*feed)
@@ -182,6 +194,41 @@ class TorchModel:
         found = dict(zip(self.layers.names, values, strict=True))
         return {name: found[name] for name in self.graph.outputs}
 
+    def _feed(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
+        return [
+            _laid_out(_fed(t, inputs), n.meta[VALUE]).to(e.device)
+            for t, e, n in zip(
+                self.graph.inputs, self.examples(), self.module.graph.find_nodes(op="placeholder"),
+                strict=True,
+            )
+        ]  # fmt: skip
+
+    def parameters_beyond(self, other: object) -> tuple[str, ...]:
+        """Names of the parameters that are not another model's too."""
+        known = other.module.parameters() if isinstance(other, TorchModel) else ()
+        theirs = {id(each) for each in known}
+        return tuple(n for n, each in self.module.named_parameters() if id(each) not in theirs)
+
+    def received(self, inputs: Mapping[str, Array], cut: Cut, seed: int) -> dict[str, Array] | None:
+        """What the tail gets of each tensor that crosses a cut, with the channels on.
+
+        Args:
+            inputs: Arrays by input name.
+            cut: A cut of this model's graph.
+            seed: Of what the channels draw.
+
+        Returns:
+            Arrays by tensor name, of the tensors' own shapes and element types; None where
+            a channel stands anywhere else than at the cut.
+        """
+        made = received(self.module, self.layers, self._feed(inputs), cut, seed)
+        return None if made is None else {name: _array(name, made[name]) for name in made}
+
+    def channel_settings(self, layer: str) -> str:
+        """What a channel layer is set to, as `rate=0.1`."""
+        node, _ = self.layers.element[self.graph.layer(layer).outputs[0].name]
+        return self.module.get_submodule(str(node.target)).extra_repr()
+
 
 def _fed(tensor: Tensor, inputs: Mapping[str, Array]) -> torch.Tensor:
     if tensor.name not in inputs:
@@ -191,10 +238,23 @@ def _fed(tensor: Tensor, inputs: Mapping[str, Array]) -> torch.Tensor:
         given = f"{'x'.join(map(str, array.shape))} {array.dtype.name}"
         wanted = f"{'x'.join(map(str, tensor.shape or ()))} {tensor.dtype}"
         raise BadModelError(f"input '{tensor.name}' is {given}", why=f"the model takes {wanted}")
+    if tensor.dtype == "bfloat16":
+        return torch.from_numpy(np.array(array).view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(np.array(array))
 
 
+def _laid_out(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A tensor in another's order in memory: kernels may round otherwise in each."""
+    order = sorted(range(tensor.dim()), key=like.stride, reverse=True)
+    back = [order.index(dim) for dim in range(tensor.dim())]
+    return tensor.permute(order).contiguous().permute(back)
+
+
 def _array(name: str, value: torch.Tensor) -> Array:
+    if value.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return _array(name, value.detach().view(torch.int16)).view(ml_dtypes.bfloat16)
     try:
         return value.detach().cpu().numpy().copy()
     except TypeError as error:

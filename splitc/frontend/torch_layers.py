@@ -11,16 +11,24 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.flop_counter import FlopCounterMode
 
 from splitc.errors import BadModelError
-from splitc.frontend.torch_form import NAME, function_name
+from splitc.frontend.torch_form import NAME, InTraining, function_name
 from splitc.frontend.torch_ops import Work, flops, gives_input_back, kind_of, op_of
-from splitc.frontend.torch_trace import OP, VALUE, attribute
+from splitc.frontend.torch_trace import OP, VALUE, attribute, evaluate
 from splitc.frontend.torch_values import Keys, arguments, leaves, leaves_read, positional, tensor_of
 from splitc.graph import INPUT_OP, Layer, LayerGraph
 
 TENSOR = "splitc_tensor"
 """Key of the name of a node's tensor in its `meta`, where it is not its layer's."""
+
+_RANDOM = ("rand", "normal", "bernoulli", "multinomial")
+"""Functions that give other values at each run, even of nothing or of constants."""
+
+INSERTED = "splitc_inserted"
+"""Key of the name of the inserted layer that a node belongs to in its `meta`."""
 
 _FOLDING = ("conv", "convtranspose", "gemm")
 """Layers that a batch norm right behind them is folded into."""
@@ -43,11 +51,6 @@ class Layers:
     element: dict[str, tuple[fx.Node, Keys]]
     results: list[tuple[fx.Node, Keys]]
     names: list[str]
-
-
-def read_layers(module: fx.GraphModule) -> LayerGraph:
-    """The layer DAG of a graph in normal form."""
-    return analyse(module).graph
 
 
 def analyse(module: fx.GraphModule) -> Layers:
@@ -119,8 +122,10 @@ class _Reader:
             self.stored[node] = [attribute(self.module, str(node.target))]
         elif function_name(node) == "getitem" and node.args[0] in self.made and self._part(node):
             pass
-        elif node.all_input_nodes and all(n in self.stored for n in node.all_input_nodes):
-            self.stored[node] = [t for n in node.all_input_nodes for t in self.stored[n]]
+        elif not function_name(node).startswith(_RANDOM) and all(
+            n in self.stored for n in node.all_input_nodes
+        ):
+            self.stored[node] = self._own(node)
         else:
             self._compute(node)
 
@@ -130,14 +135,7 @@ class _Reader:
         whole = self.made[source]
         if () in whole:
             return False
-        key: Any = node.args[1]
-        if isinstance(key, slice):
-            places = range(len(source.meta[VALUE]))[key]
-            part: dict[Keys, str] = {
-                (places.index(k[0]), *k[1:]): n for k, n in whole.items() if k[0] in places
-            }
-        else:
-            part = {keys[1:]: name for keys, name in whole.items() if keys[0] == key}
+        part = {keys[1:]: name for keys, name in whole.items() if keys[0] == node.args[1]}
         self.made[node] = part
         if (name := part.get(())) is not None:
             self.nodes[name].append(node)
@@ -162,9 +160,14 @@ class _Reader:
     def _folds(self, node: fx.Node, source: fx.Node, work: Work) -> bool:
         """Whether a batch norm is the only reader of the convolution before it."""
         position = self._position(source)
-        if work.op != "batchnormalization" or position is None or len(node.all_input_nodes) < 1:
+        if work.op != "batchnormalization" or position is None:
+            return False
+        if not isinstance(node.meta[VALUE], torch.Tensor):
             return False
         if not self._has_statistics(node) or self.layers[position].op not in _FOLDING:
+            return False
+        walk = self.nodes[self.made[source][()]][0]
+        if walk.meta.get(INSERTED) != node.meta.get(INSERTED):
             return False
         walk = source
         while len(walk.users) == 1:
@@ -182,10 +185,11 @@ class _Reader:
 
     def _has_statistics(self, node: fx.Node) -> bool:
         if node.op != "call_module":
-            return len(node.args) > 3 or "running_mean" in node.kwargs
-        return (
-            getattr(self.module.get_submodule(str(node.target)), "running_mean", None) is not None
-        )
+            return len(node.args) > 3 and isinstance(node.args[3], fx.Node)
+        called = self.module.get_submodule(str(node.target))
+        if isinstance(called, InTraining):
+            return "running_mean" in called.names
+        return getattr(called, "running_mean", None) is not None
 
     def _fold(self, node: fx.Node, source: fx.Node) -> None:
         """The normalisation belongs to the layer before it, as scaled weights and a bias."""
@@ -227,7 +231,11 @@ class _Reader:
         name, settings, weight = function_name(node), dict(node.kwargs), None
         if node.op == "call_module":
             called: nn.Module = self.module.get_submodule(str(node.target))
-            name, settings = type(called).__name__, dict(vars(called))
+            # A parametrised module, say by weight_norm, is of a class made from its own.
+            kind = type(called).__mro__[is_parametrized(called)]
+            name, settings = kind.__name__, dict(vars(called))
+            if isinstance(called, InTraining):
+                name = called.function.__name__
             own = getattr(called, "weight", None)
             weight = tuple(own.shape) if isinstance(own, torch.Tensor) else None
             if hasattr(called, OP):
@@ -236,6 +244,8 @@ class _Reader:
             weight = reads[1] if len(reads) > 1 else None
             settings |= positional(name, node)
         op = op_of(name, tuple(reads), makes)
+        if name == "convolution" and settings.get("transposed"):
+            op = "convtranspose"
         return Work(op, tuple(reads), makes, weight, settings), name
 
     def _layer(self, node: fx.Node, work: Work) -> None:
@@ -244,6 +254,7 @@ class _Reader:
             keys: tensor_of(self._tensor_name(node, name, keys), value)
             for keys, value in leaves_read(node).items()
         }
+        counted = _counted(node, self.module)
         own = {id(t): t for t in self._own(node) if id(t) not in self.counted}
         self.counted.update(own)
         inputs = [
@@ -258,8 +269,8 @@ class _Reader:
                 inputs=tuple(inputs),
                 outputs=tuple(tensors.values()),
                 param_bytes=sum(t.numel() * t.element_size() for t in own.values()),
-                flops=flops(work),
-                kind=kind_of(work),
+                flops=counted or flops(work),
+                kind="gemm" if counted else kind_of(work),
             )
         )
         self._give(node, {keys: tensor.name for keys, tensor in tensors.items()})
@@ -276,3 +287,21 @@ class _Reader:
         for keys, name in names.items():
             self.nodes[name] = [node] if keys == () else []
             self.element[name] = (node, keys)
+
+
+def _counted(node: fx.Node, module: nn.Module) -> int:
+    """FLOPs of a function of a library's own that is one node, by `torch.fx.wrap`: its products.
+
+    Operators, methods and PyTorch's functions are left to `flops`: 0.
+    """
+    target: Any = node.target
+    home = str(getattr(target, "__module__", "") or "").partition(".")[0]
+    if node.op != "call_function" or home in ("", "torch", "math", "_operator", "builtins"):
+        return 0
+    values = [n.meta[VALUE] for n in arguments(node)]
+    mode = next((m for v in values if (m := getattr(v, "fake_mode", None)) is not None), None)
+    if mode is None:
+        return 0
+    with FlopCounterMode(display=False) as counter:
+        evaluate(node, module, mode)
+    return int(counter.get_total_flops())

@@ -20,7 +20,9 @@ _OPS: dict[str, str] = {
     "batchnorm": "batchnormalization", "layernorm": "layernormalization",
     "groupnorm": "groupnormalization", "instancenorm": "instancenormalization",
     "rmsnorm": "rmsnormalization", "localresponsenorm": "lrn", "normalize": "lpnormalization",
-    "avgpool": "averagepool", "maxpoolwithindices": "maxpool",
+    "avgpool": "averagepool", "maxpoolwithindices": "maxpool", "maxpool2dwithindices": "maxpool",
+    "convolution": "conv", "nativebatchnormlegitnotraining": "batchnormalization",
+    "nativelayernorm": "layernormalization", "nativegroupnorm": "groupnormalization",
     "mean": "reducemean", "sum": "reducesum", "amax": "reducemax", "amin": "reducemin",
     "prod": "reduceprod", "norm": "reducel2", "vectornorm": "reducel2",
     "logsumexp": "reducelogsumexp",
@@ -48,11 +50,11 @@ _OPS: dict[str, str] = {
 
 _SAME: frozenset[str] = frozenset((
     "dropout", "alphadropout", "featuredropout", "featurealphadropout", "identity", "contiguous",
-    "clone", "detach", "alias", "liftfreshcopy", "requiresgrad",
+    "clone", "detach", "alias", "liftfreshcopy", "requiresgrad", "stochasticdepth",
 ))  # fmt: skip
 _SAME_WHERE_EQUAL: frozenset[str] = frozenset((
     "reshape", "flatten", "squeeze", "unsqueeze", "expand", "cast", "slice", "pad", "tile",
-    "averagepool", "reducemean", "reducesum",
+    "reducemean", "reducesum",
 ))  # fmt: skip
 _SILU = 4  # a sigmoid and a multiplication
 
@@ -107,7 +109,8 @@ def gives_input_back(name: str, op: str, unchanged: bool) -> bool:
         op: Its operator.
         unchanged: Whether shape and element type of operand and result are the same.
     """
-    return plain(name) in _SAME or (unchanged and op in _SAME_WHERE_EQUAL)
+    same = op in _SAME_WHERE_EQUAL or plain(name) == "adaptiveavgpool"
+    return plain(name) in _SAME or (unchanged and same)
 
 
 def kind_of(work: Work) -> str:
@@ -168,6 +171,11 @@ def _pool(work: Work) -> int:
     return work.made * (window[0] ** len(spatial) if len(window) == 1 else math.prod(window))
 
 
+def _lrn(work: Work) -> int:
+    # square and sum over the window, scale, add, power, divide
+    return work.made * (2 * int(work.settings.get("size", 1)) + 4)
+
+
 def _attention(work: Work) -> int:
     """Queries by keys, a softmax, scores by values; and a module's projections."""
     query, key, value = (*work.reads, (0, 0, 0), (0, 0, 0), (0, 0, 0))[:3]
@@ -185,12 +193,11 @@ def _attention(work: Work) -> int:
 
 
 def _recurrent(work: Work) -> int:
-    gates = {"rnn": 1, "gru": 3, "lstm": 4}[work.op]
-    hidden, layers = int(work.settings["hidden_size"]), int(work.settings["num_layers"])
-    directions = 1 + bool(work.settings.get("bidirectional"))
-    steps = math.prod(work.reads[0][:-1])
-    widths = work.reads[0][-1] + (layers - 1) * hidden * directions + layers * hidden
-    return 2 * steps * directions * gates * hidden * widths
+    """Each step multiplies by every matrix once."""
+    stored: Mapping[str, Any] = work.settings.get("_parameters", {})
+    shapes = [tuple(p.shape) for p in stored.values()] or work.reads[1:]
+    weights = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    return 2 * math.prod(work.reads[0][:-1]) * weights
 
 
 def _resize(work: Work) -> int:
@@ -203,5 +210,5 @@ def _resize(work: Work) -> int:
 _RULES: dict[str, Callable[[Work], int]] = {
     "conv": _conv, "convtranspose": _conv_transpose, "matmul": _matmul, "gemm": _gemm,
     "maxpool": _pool, "averagepool": _pool, "lppool": _pool, "attention": _attention,
-    "rnn": _recurrent, "gru": _recurrent, "lstm": _recurrent, "resize": _resize,
+    "lrn": _lrn, "rnn": _recurrent, "gru": _recurrent, "lstm": _recurrent, "resize": _resize,
 }  # fmt: skip

@@ -6,26 +6,41 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import os
-import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
+from torch.fx.proxy import TraceError
+from torch.nn.parameter import is_lazy
 
 from splitc.errors import BadModelError, UsageError, nearest
-from splitc.frontend.torch_form import function_name, interpret
+from splitc.frontend.torch_archive import check_archive
+from splitc.frontend.torch_form import changes_operand, function_name, interpret, tangled
 from splitc.frontend.torch_ops import plain
-from splitc.frontend.torch_trace import FAILURES, Examples, as_at_inference, trace
+from splitc.frontend.torch_trace import (
+    FAILURES,
+    Examples,
+    as_at_inference,
+    graph_module,
+    kept,
+    trace,
+)
 
 _ONLY_EXPORT = "traced by torch.export: it computes in train mode as in eval mode"
+_INSTEAD = {
+    "wrap_with_autocast": "leave torch.autocast out of forward: module.half() casts the whole",
+    "wrap_with_set_grad_enabled": "export it under torch.no_grad()",
+}
 _SAFE = frozenset(("aten", "prims", "torchvision", "quantized", "quantized_decomposed"))
 
 
@@ -59,7 +74,9 @@ def bind(module: nn.Module, given: Any) -> Examples:
     by_name: dict[str, Any] = {}
     for name, value in bound.arguments.items():
         kind = signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
+        if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and name in kwargs:
+            by_name[name] = value  # one before it may keep its default
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
             by_position |= {f"{name}_{i}": each for i, each in enumerate(value)}
         elif kind is inspect.Parameter.VAR_KEYWORD:
             by_name |= value
@@ -83,13 +100,20 @@ def traced(module: nn.Module, inputs: Examples) -> tuple[fx.GraphModule, str]:
     Raises:
         BadModelError: It does not run on the examples, or cannot be traced.
     """
+    lazy = [name for name, each in module.named_parameters() if is_lazy(each)]
+    if lazy:
+        hint = "run the module once on the examples"
+        raise BadModelError(f"parameter '{lazy[0]}' has no shape yet", hint=hint)
     with quiet():
         try:
             if isinstance(module, fx.GraphModule):
-                copy = fx.GraphModule(module, _copied(module.graph), type(module).__name__)
-                interpret(copy, list(inputs.tensors.values()))
-                return copy, ""
-            return trace(module, inputs), ""
+                made = graph_module(module, _copied(module.graph), type(module).__name__)
+                interpret(made, inputs.tensors)
+            else:
+                made = trace(module, inputs)
+            if why := tangled(made):
+                raise TraceError(why)
+            return made, ""
         except FAILURES as error:
             _refuse_broken(module, inputs)
             return _through_export(module, inputs, error), _ONLY_EXPORT
@@ -103,8 +127,9 @@ def _copied(graph: fx.Graph) -> fx.Graph:
 
 def _refuse_broken(module: nn.Module, inputs: Examples) -> None:
     """Raise where the module itself fails on the examples: tracing is not to blame."""
+    buffers = [(each, each.clone()) for each in module.buffers()]
     try:
-        with as_at_inference(module):
+        with as_at_inference(module), kept(module):
             module(*_clones(inputs.args).values(), **_clones(inputs.kwargs))
     except FAILURES as error:
         shapes = ", ".join(f"{n} {tuple(t.shape)} {t.dtype}" for n, t in inputs.tensors.items())
@@ -113,6 +138,10 @@ def _refuse_broken(module: nn.Module, inputs: Examples) -> None:
             at=shapes.replace("torch.", ""), why=_one_line(error),
             hint="give examples of the shapes and element types that it takes",
         ) from error  # fmt: skip
+    finally:
+        with torch.no_grad():
+            for each, before in buffers:
+                each.copy_(before)
 
 
 def _clones(values: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
@@ -121,7 +150,7 @@ def _clones(values: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor
 
 def _through_export(module: nn.Module, inputs: Examples, first: Exception) -> fx.GraphModule:
     try:
-        with as_at_inference(module):
+        with as_at_inference(module), redirect_stderr(io.StringIO()):  # it prints its graph
             program = torch.export.export(
                 module, tuple(inputs.args.values()), dict(inputs.kwargs), strict=False
             )
@@ -146,12 +175,39 @@ def exported(program: ExportedProgram) -> fx.GraphModule:
             is no operator of PyTorch's.
     """
     refuse_calls(program.graph)
+    _refuse_state(program)
+    try:
+        made = _with_values(program)
+        if tangled(made):
+            program = program.run_decompositions({})  # which writes it without views
+            _refuse_state(program)
+            made = _with_values(program)
+    except FAILURES as error:
+        raise BadModelError("the exported program does not run", why=_one_line(error)) from error
+    if why := tangled(made):
+        raise BadModelError("the exported program cannot be read", why=why)
+    return made
+
+
+def _refuse_state(program: ExportedProgram) -> None:
+    """Raise where a program writes its buffers: it would give something else at each run."""
+    stored = program.graph_signature.inputs_to_buffers
+    changed = list(program.graph_signature.buffers_to_mutate.values())
+    for node in program.graph.nodes:
+        if changes_operand(node, program.graph_module) and node.args[0].name in stored:
+            changed.append(stored[node.args[0].name])
+    if changed:
+        why = "parts of a split network keep no state from one run to the next"
+        raise BadModelError(f"forward changes the buffer '{changed[0]}'", why=why)
+
+
+def _with_values(program: ExportedProgram) -> fx.GraphModule:
     module: Any = program.module(check_guards=False)
-    inputs = [n.meta.get("val") for n in module.graph.nodes if n.op == "placeholder"]
-    examples: list[torch.Tensor] = []
-    for node, value in zip(
-        [n for n in module.graph.nodes if n.op == "placeholder"], inputs, strict=True
-    ):
+    examples: dict[str, torch.Tensor] = {}
+    for node in module.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        value: Any = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             raise BadModelError(
                 f"input '{node.target}' is no tensor", why=f"it is {_described(value)}"
@@ -161,16 +217,11 @@ def exported(program: ExportedProgram) -> fx.GraphModule:
             shown = "x".join(map(str, extents))
             hint = "export it without dynamic_shapes"
             raise BadModelError(f"input '{node.target}' has dynamic extents: {shown}", hint=hint)
-        examples.append(value)
-    graph_module = fx.GraphModule(module, _copied(module.graph), "ExportedProgram")
-    try:
-        with quiet():
-            interpret(graph_module, examples)
-    except FAILURES as error:
-        if isinstance(error, BadModelError):
-            raise
-        raise BadModelError("the exported program does not run", why=_one_line(error)) from error
-    return graph_module
+        examples[str(node.target)] = value
+    made = graph_module(module, _copied(module.graph), "ExportedProgram")
+    with quiet():
+        interpret(made, examples)
+    return made
 
 
 def refuse_calls(graph: fx.Graph) -> None:
@@ -182,7 +233,8 @@ def refuse_calls(graph: fx.Graph) -> None:
         space = getattr(target, "namespace", "")
         if space not in _SAFE and function_name(node) != "getitem":
             why = "splitc runs operators of PyTorch's own only"
-            raise BadModelError(f"the program calls '{target}'", at=node.name, why=why)
+            hint = _INSTEAD.get(function_name(node), "")
+            raise BadModelError(f"the program calls '{target}'", at=node.name, why=why, hint=hint)
         position = {"batchnorm": 5, "dropout": 2}.get(plain(function_name(node)))
         if position is not None and len(node.args) > position and node.args[position] is True:
             raise BadModelError(
@@ -201,11 +253,12 @@ def read_pt2(path: Path, max_bytes: int) -> ExportedProgram:
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'")
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_archive(archive, max_bytes)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+        check_archive(path, max_bytes)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         hint = "torch.export.save(torch.export.export(module, examples), path) writes one"
         raise BadModelError(f"'{path.name}' is no .pt2 file", why=str(error), hint=hint) from error
+    except FAILURES as error:
+        raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
     try:
         with quiet(), _without_pickle():
             return torch.export.load(path)
@@ -215,21 +268,6 @@ def read_pt2(path: Path, max_bytes: int) -> ExportedProgram:
         if type(error).__module__.split(".")[0] not in ("torch", "pickle", "_pickle", "json"):
             raise
         raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
-
-
-def _check_archive(archive: zipfile.ZipFile, max_bytes: int) -> None:
-    total = sum(entry.file_size for entry in archive.infolist())
-    if total > max_bytes:
-        why = f"it unpacks to {total:,} bytes, the limit is {max_bytes:,}"
-        raise BadModelError("the file is too large", why=why, hint="raise it with --max-bytes")
-    for entry in archive.infolist():
-        # torch hands formulas of dynamic extents to sympy, which evaluates them as Python.
-        if entry.filename.endswith(".json") and re.search(rb'"expr_str"', archive.read(entry)):
-            raise BadModelError(
-                "the program has dynamic extents",
-                at=entry.filename,
-                hint="export it without dynamic_shapes",
-            )
 
 
 @contextmanager

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch import fx
 
 from splitc.frontend.torch_form import NAME
 from splitc.frontend.torch_layers import TENSOR, Layers
-from splitc.frontend.torch_trace import VALUE
-from splitc.frontend.torch_values import Keys
+from splitc.frontend.torch_trace import VALUE, graph_module
+from splitc.frontend.torch_values import Keys, python_name
 
 
 def extract(
@@ -46,7 +45,7 @@ def extract(
     made = [part.leave(tensor, tensor in results) for tensor in outputs]
     part.graph.output(made[0] if len(made) == 1 else tuple(made))
     part.graph.lint()
-    return fx.GraphModule(module, part.graph, name)
+    return graph_module(module, part.graph, name)
 
 
 class _Part:
@@ -68,7 +67,7 @@ class _Part:
     def _placeholder(self, tensor: str) -> fx.Node:
         origin, keys = self.layers.element[tensor]
         value = _element(origin.meta[VALUE], keys)
-        node = self.graph.placeholder(re.sub(r"\W", "_", tensor))
+        node = self.graph.placeholder(python_name(tensor))
         node.target = node.name  # unique, and a name that Python allows
         turned = tensor in self.turned
         node.meta |= {VALUE: value.permute(0, 2, 3, 1) if turned else value, NAME: tensor}
@@ -118,6 +117,7 @@ class _Part:
             value = node.meta[VALUE][key]
             node = self.graph.call_function(operator.getitem, (node, key))
             node.meta[VALUE] = value
+            node.meta[TENSOR] = tensor
         if tensor not in self.turned:
             return node
         node.meta[TENSOR] = f"{tensor}.channels_first"

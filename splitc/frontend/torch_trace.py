@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportPrivateUsage=false
 """From a module to an fx graph of its leaf modules and functions, shapes beside each node.
 
 Tracing runs the module once on tensors without storage: shapes are numbers while it
@@ -13,7 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ OP = "splitc_op"
 
 FAILURES = (
     RuntimeError, TypeError, ValueError, AttributeError, LookupError, NotImplementedError,
-    AssertionError, NameError, ArithmeticError,
+    AssertionError, NameError, ArithmeticError, SyntaxError,
 )  # fmt: skip
 """What a module's code, fx and torch.export raise when they cannot go on."""
 
@@ -67,6 +68,8 @@ class _Proxy(fx.Proxy):
     def __getattr__(self, k: str) -> Any:
         found = getattr(self._value, k)
         if isinstance(found, torch.Tensor):
+            if isinstance(self._value, tuple):
+                return self[next(i for i, each in enumerate(self._value) if each is found)]
             return self.tracer.create_proxy("call_function", getattr, (self, k), {})
         return super().__getattr__(k) if callable(found) else found
 
@@ -97,6 +100,7 @@ class ShapeTracer(fx.Tracer):
         self._inputs = inputs
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         self._evaluating = False
+        self._autocast = any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """A proxy that knows its value."""
@@ -115,7 +119,7 @@ class ShapeTracer(fx.Tracer):
         }
 
         def call() -> Any:
-            return self.root(*args, **kwargs)
+            return _without_classes(self.root(*args, **kwargs))
 
         return call, []
 
@@ -126,10 +130,19 @@ class ShapeTracer(fx.Tracer):
         made.node.meta[VALUE] = self._mode.from_tensor(value)
         return made
 
+    def create_arg(self, a: Any) -> Any:
+        """A tensor that is no parameter or buffer is a constant, with a value as all have."""
+        made: Any = super().create_arg(a)
+        if isinstance(made, fx.Node) and made.op == "get_attr" and VALUE not in made.meta:
+            made.meta[VALUE] = self._evaluate(made)
+        return made
+
     def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **named: Any
     ) -> Any:
         """A proxy of what the node gives; the value itself where it is no tensor."""
+        if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))) != self._autocast:
+            raise TraceError("forward casts by itself, in torch.autocast")
         proxy = super().create_proxy(kind, target, args, kwargs, *more, **named)
         value = self._evaluate(proxy.node)
         if not holds_tensor(value):
@@ -175,22 +188,46 @@ class ShapeTracer(fx.Tracer):
         raise TraceError(f"'{obj.node.name}' decides what is computed")
 
 
+def _without_classes(value: Any) -> Any:
+    """A result with its data classes, named tuples and mappings as plain dicts and tuples."""
+    if isinstance(value, Mapping):
+        return {key: _without_classes(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_without_classes(each) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _without_classes(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
 def evaluate(node: fx.Node, root: nn.Module, mode: FakeTensorMode) -> Any:
     """What a node gives, as tensors without storage, from its operands' values."""
     if node.op == "get_attr":
-        return attribute(root, str(node.target))
+        found = attribute(root, str(node.target))
+        return mode.from_tensor(found) if isinstance(found, torch.Tensor) else found
+    args: Any
+    kwargs: Any
     args, kwargs = map_arg((node.args, node.kwargs), lambda n: n.meta[VALUE])
     with mode, torch.no_grad():
         if node.op == "call_module":
-            called = root.get_submodule(str(node.target))
+            called: Any = root.get_submodule(str(node.target))
             own = getattr(called, "weight", None)
             _refuse_mixture(type(called).__name__.lower(), (*args[:1], own))
+            if _normalises(called) and len(args) == 1 and args[0].dim() > 1:
+                called._check_input_dim(args[0])
+                if args[0].shape[1] == called.num_features:
+                    return torch.empty_like(args[0])  # hundreds of times quicker
             return called(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         function: Any = node.target
         _refuse_mixture(str(getattr(function, "__name__", "")), args[:2])
         return function(*args, **kwargs)
+
+
+def _normalises(called: nn.Module) -> bool:
+    """Whether a module is a plain batch norm, which gives tensors like what it gets."""
+    hooks = called._forward_hooks or called._forward_pre_hooks
+    return type(called) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) and not hooks
 
 
 _STRICT = ("linear", "conv1d", "conv2d", "conv3d", "matmul")
@@ -244,13 +281,54 @@ def trace(module: nn.Module, inputs: Examples) -> fx.GraphModule:
     Raises:
         FAILURES: It cannot be traced.
     """
-    before = set(vars(module))
     tracer = ShapeTracer(inputs)
-    try:
+    with kept(module) as changed:
         with as_at_inference(module):
             graph = tracer.trace(module)
-        return fx.GraphModule(module, graph, type(module).__name__)
+        made = graph_module(module, graph, type(module).__name__)
+    if changed:
+        raise TraceError(f"forward assigns '{min(changed)}'")
+    return made
+
+
+def graph_module(source: nn.Module, graph: fx.Graph, name: str) -> fx.GraphModule:
+    """A graph with the parameters, buffers and submodules of a module: the very objects.
+
+    What is not in the source's `state_dict`, buffers and constants, is not in the result's.
+    """
+    made = fx.GraphModule(source, graph, name)
+    for path in {str(node.target) for node in graph.nodes if node.op == "get_attr"}:
+        place, _, last = path.rpartition(".")
+        owner = source.get_submodule(place)
+        stays = owner._parameters.keys() | owner._buffers.keys() - owner._non_persistent_buffers_set
+        if last not in stays:
+            made.get_submodule(place)._non_persistent_buffers_set.add(last)
+    for each in made.modules():
+        if type(each) is nn.Module:  # fx makes them for the paths of the others
+            each.training = made.training
+    return made
+
+
+@contextmanager
+def kept(module: nn.Module) -> Generator[set[str]]:
+    """Afterwards every module has the attributes of before: a run leaves its values in them.
+
+    Yields:
+        Afterwards, the names of parameters and buffers that were assigned.
+    """
+    owned = [vars(each) for each in module.modules()]
+    held = [*owned, *(v for own in owned for v in own.values() if isinstance(v, dict))]
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = [(each, dict(each)) for each in held]
+    lists = [(v, list(v)) for own in owned for v in own.values() if isinstance(v, list)]
+    stored = [own[kind] for own in owned for kind in ("_buffers", "_parameters")]
+    changed: set[str] = set()
+    try:
+        yield changed
     finally:
-        for name in set(vars(module)) - before:
-            if name.startswith("_tensor_constant"):
-                delattr(module, name)
+        for now, then in before:
+            if any(now is each for each in stored):
+                changed.update(name for name in then if now.get(name) is not then[name])
+            now.clear()
+            now.update(then)
+        for values, then in lists:
+            values[:] = then

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import keyword
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -59,7 +61,9 @@ def arguments(node: fx.Node) -> list[fx.Node]:
 _POSITIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "conv": (3, ("stride", "padding", "dilation", "groups")),
     "conv_transpose": (3, ("stride", "padding", "output_padding", "groups", "dilation")),
+    "convolution": (3, ("stride", "padding", "dilation", "transposed", "output_padding", "groups")),
     "max_pool": (1, ("kernel_size",)),
+    "max_pool2d_with_indices": (1, ("kernel_size",)),
     "avg_pool": (1, ("kernel_size",)),
 }
 """Settings that functions take by position, and where the first of them stands."""
@@ -67,7 +71,7 @@ _POSITIONS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 def positional(name: str, node: fx.Node) -> dict[str, Any]:
     """Settings of a function that it is given by position."""
-    bare = name[:-2] if name.endswith(("1d", "2d", "3d")) else ""
+    bare = name[:-2] if name.endswith(("1d", "2d", "3d")) else name
     first, names = _POSITIONS.get(bare, (0, ()))
     return dict(zip(names, node.args[first:], strict=False))
 
@@ -76,3 +80,24 @@ def tensor_of(name: str, value: torch.Tensor) -> Tensor:
     """A layer's tensor of a value's shape and element type."""
     dtype = str(value.dtype).removeprefix("torch.")
     return Tensor(name, tuple(int(n) for n in value.shape), dtype)
+
+
+_SHADOWED = frozenset(("self", "torch", "operator", "device", "inf", "nan", "NoneType"))
+"""Names that the code which fx writes has a use for."""
+
+
+def python_name(name: str, taken: Collection[str] = ()) -> str:
+    """A name that Python takes for an argument or attribute, made of any name.
+
+    Args:
+        name: Say, a tensor's in ONNX: `/layer1/conv`, `245`.
+        taken: Names that it must not be.
+    """
+    base = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "value"
+    if base[0].isdigit() or keyword.iskeyword(base) or base in _SHADOWED:
+        base = f"v_{base}"
+    found, count = base, 1
+    while found in taken:
+        count += 1
+        found = f"{base}_{count}"
+    return found

@@ -92,7 +92,9 @@ def test_the_simplifier_does_not_run_code_from_the_users_folder(
 
 def test_the_simplifier_does_not_wait_for_pytorch_to_be_imported() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "splitc.frontend._simplify"]
-    ended = subprocess.run(command, input="", capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        command, input="", capture_output=True, text=True, timeout=60, check=True
+    )
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     assert "onnxsim" in imported
     assert not {"torch._C", "torch.nn"} & imported

@@ -168,6 +168,19 @@ def test_every_door_gives_the_same_network(door: str, tmp_path: Path) -> None:
         assert "train mode" in model.note
 
 
+def test_a_program_of_core_operators_is_the_same_work() -> None:
+    program: Any = torch.export.export(build("unet"), (example(),))
+    models = [load_torch(program), load_torch(program.run_decompositions())]
+    np.testing.assert_array_equal(result(models[0], example()), result(models[1], example()))
+    work = [
+        [(x.op, x.kind, x.flops) for x in m.graph.layers if x.op != "batchnormalization"]
+        for m in models
+    ]
+    assert work[0] == work[1]
+    norms = [x for x in models[1].graph.layers if x.op == "batchnormalization"]
+    assert [(x.kind, x.param_bytes) for x in norms] == [("norm", 4 * 4 * 8)]
+
+
 def test_an_exported_programs_parameters_are_its_own() -> None:
     program: Any = torch.export.export(build("plain"), (example(),))
     model = load_torch(program)
