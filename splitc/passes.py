@@ -6,15 +6,33 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, final, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, final, get_type_hints
 
 from splitc.errors import PassError, SplitcError, UsageError, nearest
 from splitc.model import Model
 from splitc.plugins import find
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+
 M = TypeVar("M", bound=Model)
+P = TypeVar("P", bound="Pass")
+
+
+@contextmanager
+def blaming(name: str) -> Generator[None]:
+    """Have every failure inside name a pass."""
+    try:
+        yield
+    except SplitcError as error:
+        if not error.what.startswith(f"{name}: "):
+            error.what = f"{name}: {error.what}"
+        raise
 
 
 @dataclass(frozen=True)
@@ -37,17 +55,26 @@ class Pass:
     def ensures(self, before: Model, after: Model) -> None:
         """Raise a `SplitcError` where the result breaks the pass's promise."""
 
+    def calibrated(self: P, model: Model, batches: Sequence[Arrays] | None) -> P:
+        """The pass with what it has to know of the values, measured; itself where that is nothing.
+
+        Args:
+            model: What it is going to be applied to.
+            batches: Arrays by input name, each of the model's input shapes. None for the cut
+                table: any stand-in does then, as long as shapes and costs are right.
+
+        Raises:
+            SplitcError: The values cannot be measured.
+        """
+        return self
+
     @final
     def __call__(self, model: M) -> M:
         """requires, apply, ensures; every failure names the pass."""
-        try:
+        with blaming(self.name):
             self.requires(model)
             after = self.apply(model)
             self.ensures(model, after)
-        except SplitcError as error:
-            if not error.what.startswith(f"{self.name}: "):
-                error.what = f"{self.name}: {error.what}"
-            raise
         return after
 
     def options(self) -> dict[str, Any]:
@@ -55,12 +82,17 @@ class Pass:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def __str__(self) -> str:
-        changed = [
-            f"{f.name}={json.dumps(getattr(self, f.name))}"
-            for f in dataclasses.fields(self)
-            if f.default is dataclasses.MISSING or getattr(self, f.name) != f.default
-        ]
-        return self.name + (f"({', '.join(changed)})" if changed else "")
+        return item_text(self.name, self)
+
+
+def item_text(name: str, item: Any) -> str:
+    """A dataclass as text that parses back to it: its name, and options that are no defaults."""
+    changed = [
+        f"{f.name}={json.dumps(getattr(item, f.name))}"
+        for f in dataclasses.fields(item)
+        if f.default is dataclasses.MISSING or getattr(item, f.name) != f.default
+    ]
+    return name + (f"({', '.join(changed)})" if changed else "")
 
 
 @dataclass(frozen=True)
@@ -112,14 +144,19 @@ class Pipeline:
         Raises:
             UsageError: An unknown pass or option, or malformed text.
         """
-        return Pipeline(tuple(_parse_passes(text)))
+        return Pipeline(tuple(parse_items("passes", text)))
 
 
 _ITEM = re.compile(r"\s*(?P<name>[a-z][a-z0-9-]*)\s*(?P<open>\()?")
 _OPTION = re.compile(r"\s*(?P<key>[a-z_][a-z0-9_]*)\s*=\s*")
 
 
-def _parse_passes(text: str) -> Iterator[Pass]:
+def parse_items(kind: str, text: str) -> Iterator[Any]:
+    """The objects that a text like `name(option=value), name` says, of a kind that packs bring.
+
+    Raises:
+        UsageError: An unknown name or option, or malformed text.
+    """
     at = 0
     while text[at:].strip():
         match = _ITEM.match(text, at)
@@ -129,7 +166,7 @@ def _parse_passes(text: str) -> Iterator[Pass]:
         options: dict[str, Any] = {}
         if match["open"]:
             options, at = _parse_options(text, at)
-        yield make_pass(match["name"], options)
+        yield make_item(kind, match["name"], options)
         rest = text[at:].lstrip()
         if rest and not rest.startswith(","):
             raise UsageError("pipeline text is malformed", at=rest[:40], hint="put a comma between")
@@ -161,7 +198,16 @@ def make_pass(name: str, options: Mapping[str, Any]) -> Pass:
     Raises:
         UsageError: No such pass, no such option, or a value of the wrong type.
     """
-    cls: type[Pass] = find("passes", name)
+    return make_item("passes", name, options)
+
+
+def make_item(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """The dataclass of a kind and name that packs bring, with these options.
+
+    Raises:
+        UsageError: There is none, no such option, or a value of the wrong type.
+    """
+    cls: Any = find(kind, name)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = get_type_hints(cls)
     values: dict[str, Any] = {}

@@ -29,6 +29,7 @@ class Plugin:
         backends: Backend classes by name.
         checks: Functions by name that look at this machine and return
             `splitc.doctor.Check`s, for `splitc doctor`.
+        recipes: Recipe classes by name, for `splitc finetune`.
         boards: Folders of board files.
     """
 
@@ -36,6 +37,7 @@ class Plugin:
     cutters: Mapping[str, str] = field(default_factory=dict[str, str])
     backends: Mapping[str, str] = field(default_factory=dict[str, str])
     checks: Mapping[str, str] = field(default_factory=dict[str, str])
+    recipes: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
 
 
@@ -46,7 +48,8 @@ def plugins() -> Plugin:
     Raises:
         SplitcError: Two packs bring the same name, or a pack does not load.
     """
-    tables: dict[str, dict[str, str]] = {"passes": {}, "cutters": {}, "backends": {}, "checks": {}}
+    kinds = ("passes", "cutters", "backends", "checks", "recipes")
+    tables: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     boards: list[Path] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         try:
@@ -66,7 +69,7 @@ def plugins() -> Plugin:
 
 
 def find(kind: str, name: str) -> Any:
-    """The object a pack registered: `kind` is passes, cutters, backends or checks.
+    """The object a pack registered: `kind` names a field of `Plugin`.
 
     Raises:
         UsageError: No pack brings that name; the hint lists the nearest.

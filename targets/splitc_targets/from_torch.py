@@ -28,8 +28,15 @@ def unsupported(model: Network) -> list[Unsupported]:
         stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
         paths = [str(path) for path, _ in stack.values() if path]
         layer = paths[-1] if paths else node.name
-        found.append(Unsupported(layer, name, "TVM has no converter for it"))
+        why = _why(model, layer) or "TVM has no converter for it"
+        found.append(Unsupported(layer, name, why))
     return found
+
+
+def _why(model: TorchModel, layer: str) -> str:
+    """Why a module is not to be compiled, where it says so itself."""
+    called: Any = dict(model.module.named_modules()).get(layer)
+    return str(getattr(called, "splitc_uncompiled", ""))
 
 
 def lower(model: Network) -> adapter.Module:

@@ -288,6 +288,7 @@ OPS: dict[str, Emit] = {
     "sqrt": _plain(emit.tirx.sqrt),
     "floor": _plain(emit.tirx.floor),
     "ceil": _plain(emit.tirx.ceil),
+    "round": _plain(emit.tirx.nearbyint),
     "power": _plain(emit.tirx.pow),
     "sin": _plain(emit.tirx.sin),
     "cos": _plain(emit.tirx.cos),

@@ -28,8 +28,8 @@ ANCHORS = frozenset({
 
 _BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 _UNARY = (
-    "negative", "abs", "sqrt", "floor", "ceil", "exp", "log", "sin", "cos", "sign", "tanh", "erf",
-    "sigmoid",
+    "negative", "abs", "sqrt", "floor", "ceil", "round", "exp", "log", "sin", "cos", "sign", "tanh",
+    "erf", "sigmoid",
 )  # fmt: skip
 
 

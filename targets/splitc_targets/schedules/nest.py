@@ -189,7 +189,14 @@ def _one(
         if nest.expression == Arg(0):
             value = operand(0)
             if nest.in_dtypes[0] != nest.dtype:
-                value = emit.tirx.Cast(emit.typed(nest.dtype, lanes), value)
+                value = _converted(value, nest.in_dtypes[0], nest.dtype, lanes)
         else:
             value = evaluate(code, nest.expression, operand, lanes)
         code.store(arrays[-1], places[-1] + column * nest.out[-1], value, lanes, used)
+
+
+def _converted(value: Value, source: str, dtype: str, lanes: int) -> Value:
+    """A value in another type; a float for a narrow integer by way of 32 bits, so that it wraps."""
+    if source.startswith("float") and dtype in ("int8", "uint8", "int16", "uint16"):
+        value = emit.tirx.Cast(emit.typed("int32", lanes), value)
+    return emit.tirx.Cast(emit.typed(dtype, lanes), value)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from splitc_targets.schedules import (
+    rules_cast,
     rules_conv,
     rules_matmul,
     rules_reduce,
@@ -14,6 +15,7 @@ from splitc_targets.schedules import (
 from splitc_targets.schedules.planner import Rule
 
 RULES: dict[str, Rule] = {
+    **rules_cast.RULES,
     **rules_conv.RULES,
     **rules_matmul.RULES,
     **rules_reduce.RULES,

@@ -11,6 +11,7 @@ import numpy as np
 
 from splitc_targets.schedules.graph import Graph, Node, Value, constant, made
 from splitc_targets.schedules.moves import name_moves
+from splitc_targets.schedules.rules_cast import spell_cast
 
 Array = np.ndarray[Any, Any]
 
@@ -21,6 +22,7 @@ def simplify(graph: Graph) -> None:
     drop_identities(graph)
     name_local_normalisation(graph)
     drop_nan_guards(graph)
+    spell_cast(graph)
     unstack(graph)
     spell_variance(graph)
     spell_batch_norm(graph)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversions between element types, made on the way to where the result lies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splitc_targets.schedules.expression import Arg
+from splitc_targets.schedules.graph import Graph, Node, Value
+from splitc_targets.schedules.planner import Planner, Rule, order_of
+from splitc_targets.schedules.views import packed
+
+_CAST = frozenset({
+    "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
+})  # fmt: skip
+"""Types that convert as C's do; what is a truth value is compared instead."""
+
+
+def spell_cast(graph: Graph) -> None:
+    """A float to an unsigned integer of 8 or 16 bits, which from ONNX arrives as six operations.
+
+    They wrap what is out of range, by way of 32 bits, and give 0 for what is not finite; for
+    such values ONNX defines nothing. The kernel wraps too.
+    """
+    replaced: dict[Value, Value] = {}
+    for position, node in enumerate(graph.nodes):
+        source = _wrapped(node)
+        if source is not None:
+            plain = Node("astype", [source], {}, call=None)
+            plain.outputs = [Value(node.output.shape, node.output.dtype, plain)]
+            graph.nodes[position] = plain
+            replaced[node.output] = plain.output
+    graph.replace(replaced)
+    graph.prune()
+
+
+def _wrapped(node: Node) -> Value | None:
+    """The float of astype(astype(where(isfinite(x), x, 0), int32) & mask, unsigned)."""
+    if node.op != "astype" or node.output.dtype not in ("uint8", "uint16"):
+        return None
+    mask = _before(node, "bitwise_and")
+    if mask is None or mask.args[1].data is None:
+        return None
+    whole = _before(mask, "astype")
+    guard = _before(whole, "where") if whole is not None else None
+    if guard is None or guard.args[0].producer is None:
+        return None
+    test, zero, x = guard.args
+    finite = _before(test.producer, "isfinite") if test.producer.op == "logical_not" else None
+    same = finite is not None and finite.args[0] is x and x.dtype == "float32"
+    known = zero.data is not None and not zero.data.any()
+    if not same or not known or int(mask.args[1].data) != np.iinfo(node.output.dtype).max:
+        return None
+    return x
+
+
+def _before(node: Node, op: str) -> Node | None:
+    found = node.args[0].producer
+    return found if found is not None and found.op == op else None
+
+
+def _cast(planner: Planner, node: Node) -> bool:
+    """Dense where it is a result of the part, else in the order its operand lies in."""
+    x, y = node.args[0], node.output
+    if x.dtype not in _CAST or y.dtype not in _CAST:
+        return False
+    source = planner.place(x)
+    leaves = y in planner.graph.outputs
+    target = planner.result(y, packed(y.shape) if leaves else order_of([source], y.shape))
+    planner.map([source], target, Arg(0), "cast")
+    return True
+
+
+RULES: dict[str, Rule] = {"astype": _cast}
