@@ -18,7 +18,7 @@ from splitc.errors import (
     VerificationError,
     nearest,
 )
-from splitc.golden import TOLERANCE, Array, Difference, difference
+from splitc.golden import TOLERANCE, Array, Difference, difference, quantised_difference
 from splitc.manifest import (
     MANIFEST,
     Manifest,
@@ -47,6 +47,8 @@ class Verification:
     Args:
         boundary: Difference of each boundary tensor from the golden one.
         outputs: Difference of each result from the unsplit model's.
+        received: Difference of each of the tail's results, on what the seeded channel leaves
+            of what crosses, from the trained tail's; empty where there is no channel.
         head: Timing of the head that ran.
         tail: Timing of the tail.
         head_ran: Which head ran: on this machine, its host build, or emulated.
@@ -59,11 +61,13 @@ class Verification:
     tail: Timing
     head_ran: str
     tolerance: float
+    received: tuple[Difference, ...] = ()
 
     @property
     def worst(self) -> Difference:
         """The result, or else the crossing tensor, that is furthest off."""
-        far = [d for d in self.outputs if not d.same_argmax] or [*self.outputs, *self.boundary]
+        results = (*self.outputs, *self.received)
+        far = [d for d in results if not d.same_argmax] or [*results, *self.boundary]
         return max(far, key=lambda d: d.relative)
 
     @property
@@ -73,7 +77,8 @@ class Verification:
         Arg-max counts for results only: in a feature map, ties are common.
         """
         crossing = all(d.relative <= self.tolerance for d in self.boundary)
-        return crossing and all(d.within(self.tolerance) for d in self.outputs)
+        results = (*self.outputs, *self.received)
+        return crossing and all(d.within(self.tolerance) for d in results)
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,9 @@ class Bundle:
     def verify(self, *, emulate: bool = False) -> Verification:
         """Check the files, run head and tail on the golden inputs, compare.
 
+        Where a codec's integers cross, the tail runs on the golden ones: a number that the
+        head rounds the other way than the reference did is no error of either.
+
         Args:
             emulate: Run the real head of another ISA under qemu.
 
@@ -194,19 +202,36 @@ class Bundle:
         feed = _load(golden / "inputs", source.inputs)
         folder, emulator, ran = self._runnable_head(emulate)
         boundary, head_time = self._run_head(folder, feed, emulator)
-        results, tail_time = self._run_tail({**feed, **boundary})
-        made = {**feed, **boundary, **results}
         crossing = _load(golden / "boundary", self.manifest.cut.boundary)
+        whole = {n for n, a in crossing.items() if self.manifest.codec and a.dtype.kind in "iu"}
+        rounded = {n: crossing[n] for n in whole}
+        results, tail_time = self._run_tail({**feed, **boundary, **rounded})
+        made = {**feed, **boundary, **results}
         expected = _load(golden / "outputs", source.outputs)
         return Verification(
-            boundary=tuple(difference(n, made[n], a) for n, a in crossing.items()),
+            boundary=tuple(
+                (quantised_difference if n in whole else difference)(n, made[n], a)
+                for n, a in crossing.items()
+            ),
             outputs=tuple(difference(n, made[n], a) for n, a in expected.items()),
             head=head_time,
             tail=tail_time,
             head_ran=ran,
             # A bundle may ask for less error than this release allows, never for more.
             tolerance=min(self.manifest.tolerance, TOLERANCE),
+            received=self._verify_received(feed),
         )
+
+    def _verify_received(self, feed: Mapping[str, Array]) -> tuple[Difference, ...]:
+        """The tail on what the golden channel left of what crosses."""
+        codec = self.manifest.codec
+        if codec is None or not codec.received:
+            return ()
+        golden = self.path / "golden"
+        left = _load(golden / "received", self.manifest.cut.boundary)
+        results, _ = self._run_tail({**feed, **left})
+        expected = _load(golden / "received_outputs", self.part("tail").outputs)
+        return tuple(difference(n, results[n], a) for n, a in expected.items())
 
     def pack(self, target: Path) -> Path:
         """Write the bundle as one zip, the same bytes for the same bundle.

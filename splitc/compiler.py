@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,20 +20,18 @@ from splitc import __version__
 from splitc.backend import Backend, Built, OnnxBackend, Tuner, Tuning
 from splitc.board import Board, load_board
 from splitc.bundle import SUFFIX, Bundle
+from splitc.codec import Ready, Trainable, prepare
 from splitc.cost import Objective
 from splitc.cut import Cut
-from splitc.errors import (
-    BadModelError,
-    IllegalCutError,
-    OutputError,
-    UsageError,
-)
+from splitc.errors import IllegalCutError, OutputError, UsageError
 from splitc.frontend import load
 from splitc.frontend.onnx_layout import maps_of
-from splitc.golden import TOLERANCE, Array, seeded_inputs
+from splitc.golden import TOLERANCE, Array, write_golden
 from splitc.link import Link
 from splitc.manifest import (
     SCHEMA,
+    ChannelEntry,
+    CodecEntry,
     CutEntry,
     Manifest,
     PartManifest,
@@ -43,6 +41,7 @@ from splitc.manifest import (
     write_manifest,
 )
 from splitc.model import Network
+from splitc.passes import Pass, Pipeline
 from splitc.place import beside, move_into_place
 from splitc.plugins import find
 from splitc.refuse import refuse_contract, refuse_unsupported
@@ -59,7 +58,8 @@ class Job:
     """A compilation, decided but not begun: which model, cut and boards.
 
     Args:
-        model: The whole network.
+        source: The network as it was read.
+        ready: What is split: the network with the codec inside, without channels.
         name: The bundle's name.
         table: The cut table.
         row: The chosen row.
@@ -67,16 +67,29 @@ class Job:
         tail: Board of the server.
     """
 
-    model: Network
+    source: Network
+    ready: Ready
     name: str
     table: CutTable
     row: CutRow
     head: Board
     tail: Board
 
+    @property
+    def model(self) -> Network:
+        """The network that is split."""
+        return self.ready.model
+
+    @property
+    def cut(self) -> Cut:
+        """Where it is split: at the codec's boundary, if there is one."""
+        return self.ready.cut
+
 
 def choose(table: CutTable, cut: str) -> CutRow:
     """The row of a cut: `auto`, or layer names with commas between.
+
+    `auto` is the cut that the model has already, or else the best in the table.
 
     Raises:
         UsageError: An unknown layer; the hint lists the nearest.
@@ -85,13 +98,14 @@ def choose(table: CutTable, cut: str) -> CutRow:
         NoLegalCutError: `auto`, and no cut keeps the constraints.
     """
     if cut == "auto":
-        return table.best
+        return table.auto
     row = table.row(Cut.named(table.costs.graph, cut))
     if row.rejected is not None:
         raise IllegalCutError(
             f"cannot cut after '{cut}'",
             why=row.rejected,
-            hint="`splitc cuts MODEL` lists the cuts there are",
+            hint="`splitc cuts MODEL` lists the cuts there are"
+            + (" with this codec" if table.codec else ""),
         )
     return row
 
@@ -106,11 +120,13 @@ def plan(
     objective: Objective = "latency",
     constraints: Constraints | None = None,
     name: str | None = None,
+    codec: Pass | Pipeline | str | None = None,
+    batches: Sequence[Mapping[str, Array]] = (),
 ) -> Job:
-    """Load the model if need be, search the cuts and choose one.
+    """Load the model if need be, search the cuts, choose one and put the codec there.
 
     Raises:
-        SplitcError: See `splitc.load`, `splitc.find_cuts` and `choose`.
+        SplitcError: See `splitc.load`, `splitc.find_cuts`, `choose` and `splitc.codec.prepare`.
     """
     loaded: Network = load(model) if isinstance(model, str | Path) else model
     if name is None:
@@ -120,9 +136,12 @@ def plan(
     device, server = load_board(head), load_board(tail)
     path = link if isinstance(link, Link) else Link.named(link)
     table = find_cuts(
-        loaded, head=device, tail=server, link=path, objective=objective, constraints=constraints
-    )
-    return Job(loaded, name, table, choose(table, cut), device, server)
+        loaded, head=device, tail=server, link=path, objective=objective, constraints=constraints,
+        codec=codec,
+    )  # fmt: skip
+    row = choose(table, cut)
+    ready = prepare(loaded, row.cut, table.codec, batches)
+    return Job(loaded, ready, name, table, row, device, server)
 
 
 def compile(
@@ -140,12 +159,15 @@ def compile(
     runtime: Runtime = "bundle",
     seed: int = 0,
     tuning: Tuning | None = None,
+    codec: Pass | Pipeline | str | None = None,
+    batches: Sequence[Mapping[str, Array]] = (),
 ) -> Bundle:
     """Compile a network into a head for the device and a tail for the server.
 
     Args:
-        model: A loaded model, or the path of an ONNX or `.pt2` file.
-        cut: `auto`, or the head's last layers with commas between.
+        model: A loaded model, or the path of an ONNX or `.pt2` file or of a fine-tuned folder.
+        cut: `auto`, or the head's last layers with commas between. `auto` is the cut that a
+            pass or fine-tuning gave the model, or else the best one.
         head: Board of the device.
         tail: Board of the server.
         link: What lies between: a `Link` or the name of one.
@@ -155,8 +177,11 @@ def compile(
         name: The bundle's name; by default the file's.
         emit: `tvm` for compiled code, `onnx` for two ONNX files.
         runtime: `none` leaves TVM's runtime libraries and the runner out.
-        seed: Of the golden inputs.
+        seed: Of the golden inputs, and of what a channel draws for the golden vectors.
         tuning: Measure other kernels than the analytic choice, and use what is quicker.
+        codec: Passes to put at the cut, or their text; `auto` is the best cut with them there.
+            A learned codec that was not trained is compiled as it is.
+        batches: Values to calibrate the codec with: arrays by input name.
 
     Returns:
         The bundle, written and complete.
@@ -169,7 +194,7 @@ def compile(
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.min_cut`.
     """
     job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective,
-               constraints=constraints, name=name)  # fmt: skip
+               constraints=constraints, name=name, codec=codec, batches=batches)  # fmt: skip
     return build(job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning)
 
 
@@ -206,8 +231,8 @@ def build(
     progress("splitting")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")
-    maps = maps_of(job.row.cut) if backend.channels_last else ()
-    head, tail = job.model.split(job.row.cut, maps)
+    maps = maps_of(job.cut) if backend.channels_last else ()
+    head, tail = job.model.split(job.cut, maps)
     parts = {"head": head, "tail": tail}
     if emit != "onnx":
         for part in parts.values():
@@ -223,13 +248,14 @@ def build(
     folder = beside(target)
     try:
         progress("golden vectors")
-        _write_golden(folder, job.model, parts["head"], job.row.cut, seed)
+        received = write_golden(folder / "golden", job.ready, head, tail, maps, seed)
         split = _split_digest(job, parts, emit, runtime)
         tools, caveats = _build_parts(
             backend, job, parts, ready, folder, split, runtime, progress, told, maps
         )
         progress("writing the bundle")
-        _write_bundle(folder, job, split, tools, emit, runtime, seed, _boundary(job, head, maps))
+        boundary = _boundary(job, head, maps)
+        _write_bundle(folder, job, split, tools, emit, runtime, seed, boundary, received)
         progress("moving it into place")
         move_into_place(folder, target)
     except OSError as error:
@@ -238,7 +264,7 @@ def build(
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for caveat in caveats:
+    for caveat in (*job.ready.notes, *_unverified(job, received), *caveats):
         note(caveat)
     return Bundle.open(target)
 
@@ -293,7 +319,7 @@ def _split_digest(job: Job, parts: Mapping[str, Network], emit: Emit, runtime: R
 
 def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
     link = job.table.costs.link
-    return {
+    config = {
         "head": job.head.name,
         "tail": job.tail.name,
         "link": f"{link.bandwidth_bps:g}bit rtt={link.rtt_s:g}s "
@@ -302,27 +328,18 @@ def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
         "emit": emit,
         "runtime": runtime,
     }
+    return {**config, "codec": job.ready.text} if job.ready.text else config
 
 
-def _write_golden(folder: Path, model: Network, head: Network, cut: Cut, seed: int) -> None:
-    feed = seeded_inputs(model.graph.inputs, seed)
-    outputs = model.run(feed)
-    for name, array in outputs.items():
-        if array.dtype.kind == "f" and array.size and not np.isfinite(array).any():
-            raise BadModelError(
-                f"result '{name}' has no finite element on seeded inputs",
-                why="no comparison with NaN or infinity can verify the split",
-            )
-    made = {**feed, **head.run({n: feed[n] for n in (t.name for t in head.graph.inputs)})}
-    crossing = {t.name: made[t.name] for t in cut.boundary}
-    for what, arrays in (("inputs", feed), ("boundary", crossing), ("outputs", outputs)):
-        (folder / "golden" / what).mkdir(parents=True)
-        _save(folder / "golden" / what, arrays)
-
-
-def _save(folder: Path, arrays: dict[str, Array]) -> None:
-    for k, array in enumerate(arrays.values()):
-        np.save(folder / f"{k}.npy", array)
+def _unverified(job: Job, received: bool) -> tuple[str, ...]:
+    """What to say of channels that `verify` cannot put values through."""
+    names = job.ready.channels
+    if received or not names:
+        return ()
+    return (
+        f"channel {', '.join(names)} is left out of the code, and verified only while it is "
+        "off: it does not stand at the cut",
+    )
 
 
 def _build_parts(
@@ -388,15 +405,15 @@ def _describe_part(
 
 def _boundary(job: Job, head: Network, maps: Collection[str]) -> tuple[TensorSpec, ...]:
     """What crosses the link, as it lies there."""
-    crossing = [head.graph.tensors.get(t.name, t) for t in job.row.cut.boundary]
+    crossing = [head.graph.tensors.get(t.name, t) for t in job.cut.boundary]
     return tuple(TensorSpec.of(tensor, maps) for tensor in crossing)
 
 
 def _write_bundle(
     folder: Path, job: Job, split: str, tools: dict[str, str], emit: Emit, runtime: Runtime,
-    seed: int, boundary: tuple[TensorSpec, ...],
+    seed: int, boundary: tuple[TensorSpec, ...], received: bool,
 ) -> None:  # fmt: skip
-    cut, cost = job.row.cut, job.row.cost
+    cut, cost = job.cut, job.row.cost
     graph = job.model.graph
     write_report(folder / "report.html", job.name, job.table, job.row)
     manifest = Manifest(
@@ -405,7 +422,7 @@ def _write_bundle(
         split=split,
         source=Source(
             name=job.name,
-            sha256=job.model.digest,
+            sha256=job.source.digest,
             inputs=tuple(TensorSpec.of(t) for t in graph.inputs),
             outputs=tuple(TensorSpec.of(t) for t in graph.output_tensors),
         ),
@@ -420,7 +437,7 @@ def _write_bundle(
             link_ms=round(cost.link_s * 1e3, 3),
             tail_ms=round(cost.tail_s * 1e3, 3),
         ),
-        codec=None,
+        codec=_codec(job, received),
         config=_config(job, emit, runtime),
         parts={"head": job.head.name, "tail": job.tail.name},
         seed=seed,
@@ -429,6 +446,23 @@ def _write_bundle(
         files=list_files(folder),
     )
     write_manifest(folder, manifest)
+
+
+def _codec(job: Job, received: bool) -> CodecEntry | None:
+    """The manifest's word on the codec: what is inside, and what `received` was sent over."""
+    ready = job.ready
+    if not ready.text and ready.noisy is None:
+        return None
+    channels = (
+        ChannelEntry(
+            op=ready.noisy.graph.layer(name).op, settings=ready.noisy.channel_settings(name)
+        )
+        for name in ready.channels
+        if isinstance(ready.noisy, Trainable)
+    )
+    return CodecEntry(
+        pipeline=ready.text, cut=job.row.cut.name, channels=tuple(channels), received=received
+    )
 
 
 __all__ = ["Job", "build", "choose", "compile", "plan"]

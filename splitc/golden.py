@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from splitc.errors import BadModelError
 from splitc.graph import Tensor
+
+if TYPE_CHECKING:
+    from splitc.codec import Ready
+    from splitc.model import Network
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TOLERANCE = 1e-3
@@ -51,6 +56,66 @@ def seeded_inputs(inputs: Sequence[Tensor], seed: int) -> dict[str, Array]:
         else:
             made[tensor.name] = rng.integers(0, 2, shape).astype(dtype)
     return made
+
+
+def write_golden(
+    folder: Path, ready: Ready, head: Network, tail: Network, maps: Collection[str], seed: int
+) -> bool:
+    """Write what `verify` compares with: inputs, what crosses, results of the unsplit network.
+
+    Where the network was trained over a channel at the cut, also what the tail gets over it
+    and what it makes of that, by the tail's own reference.
+
+    Args:
+        folder: For the vectors.
+        ready: The unsplit network.
+        head: Its head.
+        tail: Its tail.
+        maps: Boundary tensors that cross channels-last.
+        seed: Of the inputs and of what channels draw.
+
+    Returns:
+        Whether there are vectors over the channel.
+
+    Raises:
+        BadModelError: A result is NaN or infinite throughout.
+    """
+    feed = seeded_inputs(ready.model.graph.inputs, seed)
+    outputs = ready.model.run(feed)
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and array.size and not np.isfinite(array).any():
+            raise BadModelError(
+                f"result '{name}' has no finite element on seeded inputs",
+                why="no comparison with NaN or infinity can verify the split",
+            )
+    made = {**feed, **head.run({n: feed[n] for n in (t.name for t in head.graph.inputs)})}
+    crossing = {t.name: made[t.name] for t in ready.cut.boundary}
+    _save(folder / "inputs", feed)
+    _save(folder / "boundary", crossing)
+    _save(folder / "outputs", outputs)
+    received = _received(ready, feed, seed)
+    if received is None:
+        return False
+    received = {n: a.transpose(0, 2, 3, 1) if n in maps else a for n, a in received.items()}
+    known = {**feed, **received}
+    _save(folder / "received", received)
+    entries = {tensor.name: known[tensor.name] for tensor in tail.graph.inputs}
+    _save(folder / "received_outputs", tail.run(entries))
+    return True
+
+
+def _received(ready: Ready, feed: Mapping[str, Array], seed: int) -> dict[str, Array] | None:
+    from splitc.codec import Trainable
+
+    if not isinstance(ready.noisy, Trainable) or ready.noisy.cut is None:
+        return None
+    return ready.noisy.received(feed, ready.noisy.cut, seed)
+
+
+def _save(folder: Path, arrays: Mapping[str, Array]) -> None:
+    folder.mkdir(parents=True)
+    for k, array in enumerate(arrays.values()):
+        np.save(folder / f"{k}.npy", np.ascontiguousarray(array).reshape(array.shape))
 
 
 @dataclass(frozen=True)
@@ -103,3 +168,19 @@ def difference(name: str, got: Array, reference: Array) -> Difference:
         np.argmax(np.where(finite, right, -np.inf), axis=axis),
     )
     return Difference(name, relative, bool(same))
+
+
+def quantised_difference(name: str, got: Array, reference: Array) -> Difference:
+    """Compare integers that a codec's quantiser made of numbers that were equal enough.
+
+    A number between two levels may be rounded either way, and in packed bits that is another
+    byte; so the error is the mean of the differences over the element type's range. Where one
+    element alone differs it is a mean over a thousand at least, so that it never decides.
+    """
+    if got.shape != reference.shape or got.dtype != reference.dtype:
+        return Difference(name, float("inf"), False)
+    limits = np.iinfo(reference.dtype)
+    apart = np.abs(got.astype(np.float64) - reference.astype(np.float64))
+    span = float(limits.max) - float(limits.min)
+    count = max(reference.size, 1000 if np.count_nonzero(apart) == 1 else 1)
+    return Difference(name, float(apart.sum()) / (span * count), not apart.any())

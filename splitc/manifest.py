@@ -99,6 +99,31 @@ class CutEntry(_Strict, frozen=True):
     tail_ms: float
 
 
+class ChannelEntry(_Strict, frozen=True):
+    """A channel that the network was trained over and that the code leaves out.
+
+    `settings` is what it was set to, as `rate=0.1`.
+    """
+
+    op: str
+    settings: str
+
+
+class CodecEntry(_Strict, frozen=True):
+    """The codec that is inside: encoder in the head, decoder in the tail.
+
+    `pipeline` is the passes that put it in, empty where the model does not say; `cut` the
+    layers that it stands behind, as the cut table names them. Where `received` is true,
+    `golden/received` holds what the tail gets with the channels on, drawn with the manifest's
+    seed, and `golden/received_outputs` the tail's results on that.
+    """
+
+    pipeline: str
+    cut: str
+    channels: tuple[ChannelEntry, ...]
+    received: bool
+
+
 class Source(_Strict, frozen=True):
     """The model that was compiled: file name, sha256, its inputs and results."""
 
@@ -116,7 +141,7 @@ class Manifest(_Strict, frozen=True):
     split: str
     source: Source
     cut: CutEntry
-    codec: None
+    codec: CodecEntry | None
     config: dict[str, str]
     parts: dict[str, str]
     seed: int

@@ -27,7 +27,8 @@ def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None
         [
             f"<h1>{escape(name)}, cut after {escape(_short(chosen))}</h1>",
             f"<p>{escape(summary(table, chosen))}</p>",
-            f"<p>Times are {escape(table.costs.label)}. Link: {escape(str(table.costs.link))}.</p>",
+            f"<p>{_codec(table)}Times are {escape(table.costs.label)}. "
+            f"Link: {escape(str(table.costs.link))}.</p>",
             _chart([table.device, table.server, *_around(table, chosen)], chosen),
             "<table><tr><th>cut after</th><th>crosses (bytes)</th><th>head (ms)</th>"
             f"<th>link (ms)</th><th>tail (ms)</th><th>{_TOTALS[table.objective]}</th></tr>",
@@ -41,6 +42,10 @@ def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None
         f"<title>{escape(name)}: splitc report</title><style>{_STYLE}</style>\n{body}\n</html>\n"
     )
     path.write_text(page, "utf-8")
+
+
+def _codec(table: CutTable) -> str:
+    return f"With {escape(str(table.codec))} at every cut. " if table.codec else ""
 
 
 def summary(table: CutTable, chosen: CutRow) -> str:

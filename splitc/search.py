@@ -9,16 +9,20 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from splitc.board import Board, load_board
+from splitc.codec import codec_of, encode, why_refused, without_channels
 from splitc.cost import BoardCost, Costs, CutCost, Objective, Weights
 from splitc.cut import Cut
-from splitc.errors import NoLegalCutError, UsageError
-from splitc.graph import LayerGraph
+from splitc.errors import NoLegalCutError, SplitcError, UsageError
+from splitc.graph import LayerGraph, Tensor
 from splitc.link import Link
-from splitc.model import Model
+from splitc.model import GraphModel, Model
+from splitc.passes import Pass, Pipeline
 from splitc.plugins import find
 
 EXHAUSTIVE = 20_000
 """Cuts that are tried one by one at most."""
+REWRITTEN = 250_000
+"""Layers of the graphs that a codec is tried in at most, all cuts together: seconds of work."""
 
 RowKind = Literal["single", "multi", "device", "server"]
 
@@ -115,12 +119,19 @@ class CutRow:
         kind: `single` boundary tensor, `multi`, or a baseline: all on the
             `device`, all on the `server`.
         rejected: Why it may not be used; None where it may.
+        crosses: What crosses: the codec's boundary where there is a codec.
     """
 
     cut: Cut
     cost: CutCost
     kind: RowKind
     rejected: str | None = None
+    crosses: tuple[Tensor, ...] = ()
+
+    @property
+    def boundary(self) -> tuple[Tensor, ...]:
+        """The tensors that cross the link."""
+        return self.crosses or self.cut.boundary
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,11 @@ class CutTable:
         objective: What is minimised.
         certificate: Proof for the best cut without constraints; None where no
             cut can cross, and for throughput, which no min-cut minimises.
-        exhaustive: Whether every downset of the graph is among the rows.
+        exhaustive: Whether every downset of the graph is among the rows; with a codec,
+            whether every cut after a layer that no edge passes by is.
         constraints: The limits that rows were held against.
+        codec: What stands around the tensor that crosses, in every row but the baselines.
+        own: The cut that the model has already, which `auto` keeps.
     """
 
     rows: tuple[CutRow, ...]
@@ -147,12 +161,24 @@ class CutTable:
     certificate: Certificate | None
     exhaustive: bool = False
     constraints: Constraints = field(default_factory=Constraints)
+    codec: Pipeline | None = None
+    own: Cut | None = None
 
     def row(self, cut: Cut) -> CutRow:
         """The row of any cut of the graph, whether it is in the table or not."""
-        cost = self.costs.of(cut)
+        cost, crosses, refused = self.costs.of(cut), cut.boundary, cut.why_not()
         kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
-        return CutRow(cut, cost, kind, cut.why_not() or self.constraints.why_not(cut, cost))
+        if self.codec is not None and refused is None:
+            try:
+                made, _ = encode(GraphModel(self.costs.graph), cut, self.codec, None)
+            except SplitcError as error:
+                refused = why_refused(error)
+            else:
+                assert made.cut is not None
+                cost = replace(self.costs, graph=made.graph).of(made.cut)
+                crosses, refused = made.cut.boundary, made.cut.why_not()
+        rejected = refused or self.constraints.why_not(cut, cost)
+        return CutRow(cut, cost, kind, rejected, crosses)
 
     @property
     def usable(self) -> tuple[CutRow, ...]:
@@ -177,12 +203,32 @@ class CutTable:
             )
         first = self.rows[0]
         raise NoLegalCutError(
-            "no cut keeps every constraint",
+            "no cut keeps every constraint"
+            if self.codec is None
+            else "no cut takes the codec and keeps every constraint",
             at=f"after {first.cut.name}",
             why=first.rejected or "",
             hint="relax --max-head-memory, --max-head-ms or --min-depth"
+            + ("" if self.codec is None else ", or another codec")
             + ("" if self.exhaustive else "; too many cuts to try them all: name one with --cut"),
         )
+
+    @property
+    def auto(self) -> CutRow:
+        """The row that `--cut auto` means: the model's own cut, or else the best.
+
+        Raises:
+            NoLegalCutError: It may not be used; says why.
+        """
+        if self.own is None:
+            return self.best
+        row = self.row(self.own)
+        if row.rejected is not None:
+            raise NoLegalCutError(
+                "the model's own cut may not be used", at=f"after {row.cut.name}",
+                why=row.rejected, hint="relax the limit, or name another with --cut",
+            )  # fmt: skip
+        return row
 
     def value(self, row: CutRow) -> float:
         """The figure the table is ordered by."""
@@ -208,6 +254,7 @@ def find_cuts(
     objective: Objective = "latency",
     constraints: Constraints | None = None,
     cutter: str = "min-cut",
+    codec: Pass | Pipeline | str | None = None,
 ) -> CutTable:
     """The cuts after every layer that no edge passes by and the best cut of all, ranked.
 
@@ -215,49 +262,87 @@ def find_cuts(
     under, every downset of the graph is tried, up to `EXHAUSTIVE` of them; on
     graphs with more, those cuts and the unconstrained optimum are.
 
+    With a codec it is the cuts after such layers that are tried, each with the codec
+    around the tensor that crosses: encoder on the device, decoder on the server. A cut
+    that the codec refuses is rejected with its reason. Channel layers are looked through.
+
     Args:
-        model: What to cut.
+        model: What to cut; the cut that it has already is among the rows.
         head: Board of the device, by name, file or object.
         tail: Board of the server.
         link: What lies between them.
         objective: What to minimise.
         constraints: Limits to keep; by default none.
         cutter: The algorithm that may also cut through several tensors.
+        codec: Passes that stand at the cut, or their text; their `cut` is left open.
 
     Returns:
         The table, best first.
 
     Raises:
-        UsageError: An unknown board or cutter.
+        UsageError: An unknown board or cutter; a codec that is none, or with options
+            that fit nowhere.
     """
-    graph = model if isinstance(model, LayerGraph) else model.graph
+    graph, own = (model, None) if isinstance(model, LayerGraph) else (model.graph, model.cut)
+    graph, own = without_channels(graph, own)
     costs = Costs(graph, BoardCost(load_board(head)), BoardCost(load_board(tail)), link)
-    limits = constraints or Constraints()
-    cuts = {(cut.prefix, cut.extra): cut for cut in single_cuts(graph)}
-    every = None
-    if limits != Constraints() or objective == "throughput":
-        every = all_cuts(graph, EXHAUSTIVE)
-        cuts |= {(cut.prefix, cut.extra): cut for cut in every or ()}
-    certificate = None
-    try:
-        found: Found = find("cutters", cutter)().find(graph, costs.weights(objective))
-        certificate = None if objective == "throughput" else found.certificate
-        cuts.setdefault((found.cut.prefix, found.cut.extra), found.cut)
-    except NoLegalCutError:
-        pass
     table = CutTable(
         rows=(),
         device=_baseline(costs, len(graph), "device"),
         server=_baseline(costs, graph.input_count, "server"),
         costs=costs,
         objective=objective,
-        certificate=certificate,
-        exhaustive=every is not None,
-        constraints=limits,
+        certificate=None,
+        constraints=constraints or Constraints(),
+        codec=codec_of(codec),
+        own=own,
     )
+    table, cuts = _with_codec(table) if table.codec else _without_codec(table, cutter)
+    if own is not None:
+        cuts = {(own.prefix, own.extra): own, **cuts}
     rows = [table.row(cut) for cut in cuts.values()]
+    if table.codec is not None and len(rows) > 1 and len({row.rejected for row in rows}) == 1:
+        # The same everywhere is a mistake in the codec's options, and no matter of the cut.
+        encode(GraphModel(graph), rows[0].cut, table.codec, None)
     rows.sort(key=lambda r: (r.rejected is not None, r.cost.value(objective), r.cut.prefix))
     return replace(table, rows=tuple(rows))
+
+
+_Cuts = dict[tuple[int, tuple[int, ...]], Cut]
+
+
+def _without_codec(table: CutTable, cutter: str) -> tuple[CutTable, _Cuts]:
+    """The cuts to try where tensors cross as they are, and the certificate of the best."""
+    graph, objective = table.costs.graph, table.objective
+    cuts = {(cut.prefix, cut.extra): cut for cut in single_cuts(graph)}
+    every = None
+    if table.constraints != Constraints() or objective == "throughput":
+        every = all_cuts(graph, EXHAUSTIVE)
+        cuts |= {(cut.prefix, cut.extra): cut for cut in every or ()}
+    certificate = None
+    try:
+        found: Found = find("cutters", cutter)().find(graph, table.costs.weights(objective))
+        certificate = None if objective == "throughput" else found.certificate
+        cuts.setdefault((found.cut.prefix, found.cut.extra), found.cut)
+    except NoLegalCutError:
+        pass
+    return replace(table, certificate=certificate, exhaustive=every is not None), cuts
+
+
+def _with_codec(table: CutTable) -> tuple[CutTable, _Cuts]:
+    """The cuts to try a codec at: where there are too many, those cheapest but for the link."""
+    cuts = list(single_cuts(table.costs.graph))
+    most = max(1, REWRITTEN // len(table.costs.graph))
+    if len(cuts) > most:
+        cuts.sort(key=lambda cut: _but_for_the_link(table, cut))
+    found = {(cut.prefix, cut.extra): cut for cut in cuts[:most]}
+    return replace(table, exhaustive=len(cuts) <= most), found
+
+
+def _but_for_the_link(table: CutTable, cut: Cut) -> float:
+    cost = table.costs.of(cut)
+    energy = table.costs.device.board.compute_power_w * cost.head_s
+    return replace(cost, link_s=0.0, busy_s=0.0, energy_j=energy).value(table.objective)
 
 
 def all_cuts(graph: LayerGraph, most: int) -> list[Cut] | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from splitc.golden import difference, seeded_inputs
+from splitc.golden import difference, quantised_difference, seeded_inputs
 from splitc.graph import Tensor
 
 REFERENCE = np.array([[0.0, 1.0, 4.0]], np.float32)
@@ -66,3 +66,27 @@ def test_seeded_inputs_fit_their_contract_and_depend_on_the_seed() -> None:
         assert first[tensor.name].dtype == tensor.dtype
         np.testing.assert_array_equal(first[tensor.name], again[tensor.name])
     assert not np.array_equal(first["f"], other["f"])
+
+
+def test_levels_that_were_rounded_the_other_way_are_near_and_others_are_not() -> None:
+    levels = np.random.default_rng(0).integers(1, 255, (1, 40, 50)).astype(np.uint8)
+    assert quantised_difference("t", levels, levels).relative == 0
+    few = levels.copy()
+    few[0, ::8, ::8] += 1
+    near = quantised_difference("t", few, levels)
+    assert near.relative == pytest.approx(5 * 7 / 2000 / 255)
+    assert near.relative < 1e-3
+    half = levels.copy()
+    half[0, ::2] -= 1
+    assert quantised_difference("t", half, levels).relative > 1e-3
+    assert quantised_difference("t", levels[..., :-1], levels).relative == float("inf")
+    assert quantised_difference("t", levels.astype(np.int8), levels).relative == float("inf")
+
+
+def test_one_packed_byte_of_a_small_tensor_never_decides() -> None:
+    packed = np.zeros((1, 16), np.uint8)
+    one, two = packed.copy(), packed.copy()
+    one[0, 3] = 128
+    two[0, 3:5] = 128
+    assert quantised_difference("t", one, packed).relative < 1e-3
+    assert quantised_difference("t", two, packed).relative > 1e-3

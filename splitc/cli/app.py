@@ -14,7 +14,18 @@ import typer
 
 from splitc import __version__
 from splitc.cli import compile as compile_verb
-from splitc.cli import cuts, doctor, inspect, ops, passes, schema, targets, verify, was_interrupted
+from splitc.cli import (
+    cuts,
+    doctor,
+    finetune,
+    inspect,
+    ops,
+    passes,
+    schema,
+    targets,
+    verify,
+    was_interrupted,
+)
 from splitc.errors import SplitcError, UsageError, nearest
 
 CONFIG = "splitc.toml"
@@ -23,6 +34,7 @@ VERBS = {
     "cuts": cuts.cuts,
     "inspect": inspect.inspect,
     "verify": verify.verify,
+    "finetune": finetune.finetune,
     "targets": targets.targets,
     "passes": passes.passes,
     "ops": ops.ops,

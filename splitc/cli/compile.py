@@ -41,6 +41,8 @@ def compile_(
     max_head_memory: o.MaxHeadMemory = None,
     max_head_ms: o.MaxHeadMs = None,
     min_depth: o.MinDepth = 0,
+    codec: o.Codec = None,
+    calibrate: o.Calibrate = None,
     emit: Annotated[
         str, typer.Option("--emit", metavar="tvm|onnx", help="Compiled code, or two ONNX files.")
     ] = "tvm",
@@ -69,7 +71,11 @@ def compile_(
         raise UsageError(f"--runtime {runtime}", hint="one of: bundle, none")
     if tune_rpc and not tune:
         raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
+    if calibrate and not codec:
+        hint = "add --codec, like --codec quantize-boundary"
+        raise UsageError("--calibrate does nothing without --codec", hint=hint)
     from splitc.backend import Tuning
+    from splitc.calibration import read_batches
     from splitc.cli import show
     from splitc.compiler import build, plan
 
@@ -79,9 +85,11 @@ def compile_(
     with show.progress(quiet or json) as step:
         step(f"reading {model}")
         loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+        batches = read_batches(calibrate, loaded.graph.inputs) if calibrate else ()
         job = plan(
             loaded, cut=cut, head=target, tail=tail_target, link=path,
             objective=o.parse_objective(objective), constraints=limits, name=Path(model).stem,
+            codec=codec, batches=batches,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
@@ -131,6 +139,8 @@ def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:
     console.print(show.cut_table(table, rows, row))
     if quiet:
         return
+    for line in show.remarks(table):
+        console.print(line, style="dim")
     more = len(table.rows) - len(rows)
     console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
     if more > 0:

@@ -10,6 +10,7 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
+    from splitc.graph import LayerGraph, Tensor
     from splitc.search import CutTable
 
 _ROWS = 12
@@ -28,6 +29,7 @@ def cuts(
     max_head_memory: o.MaxHeadMemory = None,
     max_head_ms: o.MaxHeadMs = None,
     min_depth: o.MinDepth = 0,
+    codec: o.Codec = None,
     show_all: Annotated[
         bool, typer.Option("--all", "-a", help="Every cut, also those that cannot be used.")
     ] = False,
@@ -51,8 +53,9 @@ def cuts(
     limits = o.parse_constraints(max_head_memory, max_head_ms, min_depth)
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
     table = find_cuts(
-        loaded, head=target, tail=tail_target, link=path, objective=aim, constraints=limits
-    )
+        loaded, head=target, tail=tail_target, link=path, objective=aim, constraints=limits,
+        codec=codec,
+    )  # fmt: skip
     if why is not None:
         _explain(table, why, json=json)
         return
@@ -64,9 +67,14 @@ def cuts(
     rows = list(table.rows if show_all else table.usable[:_ROWS])
     console = show.out()
     chosen = table.usable[0] if table.usable else None
+    if table.own is not None:
+        chosen = table.row(table.own)
+        rows = rows if any(row.cut == table.own for row in rows) else [*rows[:-1], chosen]
     console.print(show.cut_table(table, rows, chosen))
     if quiet:
         return
+    for line in show.remarks(table):
+        console.print(line, style="dim")
     console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
     if show_all:
         for row in table.rows:
@@ -74,8 +82,7 @@ def cuts(
                 console.print(show.plain(f"not usable: {row.cut.name}: {row.rejected}"))
     elif len(table.rows) > len(rows):
         console.print(f"{len(table.rows) - len(rows)} more with --all.", style="dim")
-    best = table.best
-    console.print(show.advice(table, best))
+    console.print(show.advice(table, table.auto))
 
 
 def _explain(table: CutTable, names: str, *, json: bool) -> None:
@@ -93,8 +100,8 @@ def _explain(table: CutTable, names: str, *, json: bool) -> None:
                 "why_not": reason,
                 "boundary": [
                     {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype,
-                     "bytes": t.nbytes, "made_by": graph.layers[graph.producer[t.name]].name}
-                    for t in cut.boundary
+                     "bytes": t.nbytes, "made_by": _maker(graph, t)}
+                    for t in row.boundary
                 ],
                 "latency_ms": cost.latency_s * 1e3,
             }
@@ -105,15 +112,21 @@ def _explain(table: CutTable, names: str, *, json: bool) -> None:
     console.print(f"cut after {cut.name}: {state}")
     made = len(cut.head) - graph.input_count
     console.print(f"  head {made} layers, tail {len(cut.tail)}")
-    for tensor in cut.boundary:
-        producer = graph.layers[graph.producer[tensor.name]]
-        reader = graph.layers[next(i for i in graph.readers[tensor.name] if not cut.holds(i))]
+    for tensor in row.boundary:
+        readers = (i for i in graph.readers.get(tensor.name, ()) if not cut.holds(i))
+        to = "".join(f" to {graph.layers[i].name}" for i in list(readers)[:1])
         size = "size depends on data" if tensor.nbytes is None else show.short_bytes(tensor.nbytes)
         console.print(
-            f"  crosses: {tensor.name}  {size}, from {producer.name} to {reader.name}", markup=False
+            show.plain(f"  crosses: {tensor.name}  {size}, from {_maker(graph, tensor)}{to}")
         )
     if len(cut.boundary) > 1:
         console.print("  several tensors cross because edges go round the last layer")
     rank = next((k for k, r in enumerate(table.usable, start=1) if r.cut == cut), None)
     place = f"rank {rank} of {len(table.usable)}" if rank else "not in the ranking"
     console.print(f"  {show.milliseconds(cost.latency_s)} ms predicted, {place}")
+
+
+def _maker(graph: LayerGraph, tensor: Tensor) -> str:
+    """The layer that makes what crosses; the codec makes what the graph has not."""
+    position = graph.producer.get(tensor.name)
+    return "the codec" if position is None else graph.layers[position].name

@@ -28,7 +28,9 @@ def inspect(
     quiet: o.Quiet = False,
 ) -> None:
     """Show layers, blocks, shapes, FLOPs and weights of a MODEL, or a BUNDLE's manifest."""
-    if Path(what).is_dir():
+    from splitc.tuned import is_tuned
+
+    if Path(what).is_dir() and not is_tuned(what):
         _bundle(what, json=json)
         return
     model = o.ModelOptions(what, inputs, simplify, max_bytes).load()
@@ -147,6 +149,10 @@ def _bundle(path: str, *, json: bool) -> None:
         shape = "x".join(map(str, spec.shape)) or "scalar"
         size = show.short_bytes(spec.bytes)
         lines.append(f"  crosses  {spec.name}  {shape} {spec.dtype}  {size}")
+    if manifest.codec is not None:
+        over = ", ".join(f"{one.op}({one.settings})" for one in manifest.codec.channels)
+        trained = f", trained over {over}" if over else ""
+        lines.append(f"  codec    {manifest.codec.pipeline or 'its own'}{trained}")
     for name, part in parts.items():
         size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
         lines.append(

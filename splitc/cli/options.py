@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MODEL = "Model"
 LINK = "Link"
 WANT = "What to look for"
+CODEC = "Codec"
 TUNE = "Tuning"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -29,7 +30,7 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
 ModelPath = Annotated[
-    str, typer.Argument(metavar="MODEL", help="ONNX file, or .pt2 of torch.export.")
+    str, typer.Argument(metavar="MODEL", help="ONNX file, .pt2 of torch.export, or .tuned folder.")
 ]
 
 Inputs = Annotated[
@@ -108,6 +109,22 @@ MinDepth = Annotated[
     typer.Option("--min-depth", envvar="SPLITC_MIN_DEPTH",
         metavar="LAYERS", rich_help_panel=WANT,
                  help="Layers that must stay on the device at least."),
+]  # fmt: skip
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        "--codec", metavar="PASSES", envvar="SPLITC_CODEC", rich_help_panel=CODEC,
+        help="Passes to put at the cut, like [b]'insert-bottleneck(channels=8)'[/]; every cut is "
+        "priced with them there. [b]splitc passes[/] lists them.",
+    ),
+]  # fmt: skip
+Calibrate = Annotated[
+    str | None,
+    typer.Option(
+        "--calibrate", metavar="FILE.npz", envvar="SPLITC_CALIBRATE", rich_help_panel=CODEC,
+        help="Sample inputs that the codec takes its ranges from: arrays by input name, "
+        "samples along the first axis.",
+    ),
 ]  # fmt: skip
 
 

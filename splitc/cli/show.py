@@ -117,7 +117,7 @@ def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Tab
             "▸" if here else "✗" if row.rejected else "",
             plain(BASELINES.get(row.kind, row.cut.name)),
             plain(_op(row)),
-            f"{crosses} ×{len(row.cut.boundary)}" if row.kind == "multi" else crosses,
+            f"{crosses} ×{len(row.boundary)}" if row.kind == "multi" else crosses,
             *(milliseconds(s) for s in (cost.head_s, cost.link_s, cost.tail_s, table.value(row))),
             style="bold" if here else "dim" if row.kind in BASELINES or row.rejected else "",
         )
@@ -160,7 +160,7 @@ def row_object(row: CutRow, objective_value: float) -> dict[str, Any]:
         "kind": row.kind,
         "boundary": [
             {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype, "bytes": t.nbytes}
-            for t in row.cut.boundary
+            for t in row.boundary
         ],
         "boundary_bytes": cost.boundary_bytes,
         "head_ms": cost.head_s * 1e3,
@@ -194,6 +194,8 @@ def table_object(table: CutTable) -> dict[str, Any]:
             "device": row_object(table.device, table.value(table.device)),
             "server": row_object(table.server, table.value(table.server)),
         },
+        "codec": None if table.codec is None else str(table.codec),
+        "own": None if table.own is None else table.own.name,
         "best": usable[0].cut.name if usable else None,
         "split_pays": table.split_pays if usable else False,
         "certificate": None
@@ -209,6 +211,16 @@ def table_object(table: CutTable) -> dict[str, Any]:
         },
         "cuts": [row_object(row, table.value(row)) for row in table.rows],
     }
+
+
+def remarks(table: CutTable) -> list[Text]:
+    """What the rows stand for, where it is not the network's own tensors that cross."""
+    found: list[Text] = []
+    if table.codec is not None:
+        found.append(plain(f"With {table.codec} at every cut."))
+    if table.own is not None:
+        found.append(plain(f"The model is cut after {table.own.name}: --cut auto is that one."))
+    return found
 
 
 def advice(table: CutTable, row: CutRow) -> Text:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from splitc.manifest import CodecEntry
 
 
 def verify(
@@ -34,6 +37,7 @@ def verify(
                 "head_ran": found.head_ran,
                 "boundary": [_difference(d) for d in found.boundary],
                 "outputs": [_difference(d) for d in found.outputs],
+                "received": [_difference(d) for d in found.received],
                 "head_ms": found.head.first_ms,
                 "tail_ms": found.tail.first_ms,
             }
@@ -43,11 +47,14 @@ def verify(
         return
     require(found)
     console = show.out()
-    for what, differences in (("boundary", found.boundary), ("result", found.outputs)):
+    over = _over(opened.manifest.codec)
+    judged = (("boundary", "", found.boundary), ("result", "", found.outputs),
+              ("result", over, found.received))  # fmt: skip
+    for what, where, differences in judged:
         for one in differences:
             same = ", same arg-max" if one.same_argmax and what == "result" else ""
             console.print(
-                f"{what} {one.name}: relative error {one.relative:.1e}{same}", markup=False
+                f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}", markup=False
             )
     console.print(f"head ran as {found.head_ran}")
     console.print(
@@ -59,6 +66,13 @@ def verify(
     if not emulate and found.head_ran.startswith("host build"):
         console.print(f"\nNext: splitc verify {bundle} --emulate   (the real head, under qemu)")
         console.print(f"  or: scp -r {bundle}/head pi@raspberrypi:")
+
+
+def _over(codec: CodecEntry | None) -> str:
+    """The channels that received values went over, in words."""
+    if codec is None:
+        return ""
+    return " over " + ", ".join(f"{one.op}({one.settings})" for one in codec.channels)
 
 
 def _difference(one: Any) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values to calibrate a codec with, out of an .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from splitc.errors import UsageError, nearest
+from splitc.golden import Array
+from splitc.graph import Tensor
+
+DEFAULT_MAX_BYTES = 8 * 2**30
+
+
+def read_batches(
+    path: str | Path, inputs: Sequence[Tensor], *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> list[dict[str, Array]]:
+    """Inputs of a network out of an .npz file, arrays under the inputs' names.
+
+    An array has its input's shape, or that with one more axis in front, along which the
+    samples lie; where the input's own first extent is 1, that may be the axis.
+
+    Args:
+        path: The file. Pickled content is refused.
+        inputs: The network's inputs.
+        max_bytes: Refuse files that unpack to more.
+
+    Returns:
+        One mapping for each sample, arrays of the inputs' shapes and element types.
+
+    Raises:
+        UsageError: No such file, or what is in it does not fit the inputs.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"there is no file '{path}'")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > max_bytes:
+            why = f"it unpacks to {size:,} bytes, the limit is {max_bytes:,}"
+            raise UsageError(f"'{path}' is too large", why=why)
+        with np.load(path, allow_pickle=False) as found:
+            arrays: dict[str, Array] = {name: found[name] for name in found.files}
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+        hint = "write it with numpy.savez(FILE, NAME=ARRAY)"
+        raise UsageError(f"'{path}' is no .npz file", why=str(error)[:200], hint=hint) from error
+    names = [tensor.name for tensor in inputs]
+    for name in arrays.keys() - set(names):
+        raise UsageError(f"'{path}': there is no input '{name}'", hint=nearest(name, names))
+    stacked = {tensor.name: _stacked(path, tensor, arrays) for tensor in inputs}
+    counts = {len(array) for array in stacked.values()}
+    if len(counts) != 1 or 0 in counts:
+        raise UsageError(f"'{path}': the inputs hold different numbers of samples, or none")
+    return [{name: array[k] for name, array in stacked.items()} for k in range(counts.pop())]
+
+
+def _stacked(path: str | Path, tensor: Tensor, arrays: dict[str, Array]) -> Array:
+    """The samples of one input along a first axis of their own."""
+    if tensor.name not in arrays:
+        raise UsageError(f"'{path}': no array for input '{tensor.name}'")
+    array, shape = arrays[tensor.name], tensor.static_shape
+    if array.dtype.name == tensor.dtype:
+        if array.shape == shape:
+            return array[None]
+        if array.ndim and array.shape[1:] == shape:
+            return array
+        if shape and shape[0] == 1 and array.shape[1:] == shape[1:]:
+            return array[:, None]
+    given = f"{'x'.join(map(str, array.shape))} {array.dtype.name}"
+    wanted = f"{'x'.join(map(str, shape))} {tensor.dtype}"
+    raise UsageError(
+        f"'{path}': the array for input '{tensor.name}' does not fit",
+        why=f"it is {given}, the network takes {wanted}, or several of that",
+    )

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc finetune`: put a codec or a channel into a network and train it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from splitc.cli import options as o
+from splitc.errors import DataError, OutputError, ToolchainError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from splitc.finetune import EpochRecord, Stage, Tuned
+    from splitc.frontend.torch import TorchModel
+    from splitc.recipes import Recipe
+
+DATA = "Data and training"
+
+
+def finetune(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="ONNX file, .pt2 of torch.export, or [b]FILE.py:FUNCTION[/] that returns a "
+            "module and example inputs.",
+        ),
+    ],
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", "-r", metavar="RECIPE",
+                     help="What to do, with options: [b]'bottlenetpp(channels=8)'[/], "
+                     "[b]'si-nr(loss_rate=0.2)'[/]. [b]splitc passes RECIPE[/] explains it."),
+    ],
+    data: Annotated[
+        str,
+        typer.Option("--data", "-d", metavar="FILE.py:FUNCTION", rich_help_panel=DATA,
+                     help="A function that returns (train, validate): each batches (inputs, "
+                     "targets) in a list or a DataLoader, or a function of the epoch. The file "
+                     "is run as a program of yours, with all it may do."),
+    ],
+    cut: Annotated[
+        str, typer.Option("--cut", "-c", metavar="LAYER", help="Layer whose output crosses.")
+    ] = "",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write [MODEL.tuned]."),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", min=1, rich_help_panel=DATA,
+                     help="Of each stage at most, instead of the recipe's."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", rich_help_panel=DATA,
+                     help="Go on where a run was stopped: with DIR.checkpoint."),
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", rich_help_panel=DATA, help="Of all drawn.")] = 0,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="NAME", rich_help_panel=DATA, help="cpu, cuda, cuda:1."),
+    ] = "cpu",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", metavar="TYPE", rich_help_panel=DATA,
+                     help="float32, or bfloat16 for convolutions and matrix products."),
+    ] = "float32",
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = False,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Rewrite MODEL by a recipe, train it on your data, write a folder to compile."""
+    from splitc.cli import show
+    from splitc.recipes import parse_recipe
+
+    _need_torch()
+    chosen = _with_cut(parse_recipe(recipe), cut)
+    name = model.rpartition(":")[2] if ".py:" in model else Path(model).stem
+    folder = Path(output or f"{name}.tuned")
+    _refuse_output(folder)
+    loaded, train, validate = _read(model, data, seed, inputs, simplify, max_bytes)
+    if loaded.note and not quiet and not json:
+        show.err().print(f"note: {loaded.note}")
+    if getattr(chosen, "cut", None) == "" and loaded.cut is None:
+        hint = "name the layer whose output crosses: --cut LAYER; `splitc cuts MODEL` lists them"
+        raise UsageError(f"the recipe '{chosen.name}' needs a cut", hint=hint)
+    digest, before = loaded.digest, loaded.graph
+    checkpoint = folder.with_name(f"{folder.name}.checkpoint")
+    tuned = _train(chosen, loaded, train, validate, quiet=quiet or json, seed=seed, epochs=epochs,
+                   checkpoint=checkpoint, resume=resume, device=device,
+                   precision=precision)  # fmt: skip
+    from splitc.finetune.folder import Origin, save_tuned
+
+    origin = Origin(name, model, digest, before, chosen.pipeline(), str(chosen), seed)
+    save_tuned(folder, tuned, origin)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    if json:
+        show.print_json(_object(folder, tuned, chosen))
+        return
+    console = show.out()
+    console.print(_table(tuned.history, {stage.name: stage for stage in chosen.stages()}))
+    console.print(f"wrote {folder}/")
+    if not quiet:
+        console.print(f"\nNext: splitc compile {folder} --target rpi4")
+
+
+def _need_torch() -> None:
+    import importlib.util
+
+    for package in ("torch", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            what = f"fine-tuning needs {package}, which is not installed"
+            raise ToolchainError(what, hint="pip install 'splitc[torch]'")
+
+
+def _with_cut(recipe: Recipe, cut: str) -> Recipe:
+    if not cut:
+        return recipe
+    if not hasattr(recipe, "cut"):
+        raise UsageError(f"the recipe '{recipe.name}' takes no cut", hint="leave --cut out")
+    return replace(recipe, cut=cut)  # pyright: ignore[reportCallIssue]
+
+
+def _refuse_output(folder: Path) -> None:
+    """Raise before hours of training, not after them."""
+    from splitc.tuned import is_tuned
+
+    if folder.exists() and not is_tuned(folder):
+        why = "it exists and is no folder of a fine-tuned model"
+        raise OutputError(f"cannot write '{folder}'", why=why, hint="choose another -o")
+    if not folder.resolve().parent.is_dir():
+        why = f"there is no folder '{folder.parent}'"
+        raise OutputError(f"cannot write '{folder}'", why=why, hint="choose another -o")
+
+
+def _read(
+    model: str, data: str, seed: int, inputs: list[str] | None, simplify: bool, max_bytes: str
+) -> tuple[TorchModel, Any, Any]:
+    """The model, and the batches to train and to validate on."""
+    import torch
+
+    from splitc.cli.userfile import call
+
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+    loaded = _model(model, inputs, simplify, max_bytes)
+    train, validate = _two(call(data, "--data"), "--data", "(train, validate)")
+    return loaded, train, validate
+
+
+def _two(found: Any, which: str, wanted: str) -> tuple[Any, Any]:
+    if type(found) not in (tuple, list):
+        why = f"it returns a {type(found).__name__}"
+        raise DataError(f"{which}: the function has to return two: {wanted}", why=why)
+    values = list[Any](found)
+    if len(values) != 2:
+        why = f"it returns {len(values)} values"
+        raise DataError(f"{which}: the function has to return two: {wanted}", why=why)
+    return values[0], values[1]
+
+
+def _model(model: str, inputs: list[str] | None, simplify: bool, max_bytes: str) -> TorchModel:
+    import splitc
+    from splitc.cli.userfile import call, is_python
+    from splitc.frontend.onnx import OnnxModel
+    from splitc.frontend.torch import TorchModel, load_torch
+
+    if is_python(model):
+        module, examples = _two(call(model, "MODEL"), "MODEL", "(module, example inputs)")
+        return load_torch(module, examples, max_bytes=o.parse_bytes(max_bytes))
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+    if isinstance(loaded, OnnxModel):
+        return splitc.to_torch(loaded)
+    assert isinstance(loaded, TorchModel)
+    return loaded
+
+
+def _train(
+    recipe: Recipe, model: TorchModel, train: Any, validate: Any, *, quiet: bool, **how: Any
+) -> Tuned:
+    from splitc.finetune.progress import ShowProgress
+
+    if quiet:
+        return recipe.tune(model, train, validate, **how)
+    with ShowProgress() as bar:
+        return recipe.tune(model, train, validate, callbacks=[bar], **how)
+
+
+def _pairs(history: tuple[EpochRecord, ...]) -> list[tuple[EpochRecord, EpochRecord, int]]:
+    """Of each stage: how it began, its best epoch, and how many epochs it had."""
+    found: dict[str, list[EpochRecord]] = {}
+    for record in history:
+        found.setdefault(record.stage, []).append(record)
+    return [
+        (records[0], next(r for r in reversed(records) if r.best), records[-1].epoch)
+        for records in found.values()
+    ]
+
+
+def _table(history: tuple[EpochRecord, ...], stages: dict[str, Stage]) -> Table:
+    from rich.table import Table
+
+    from splitc.cli import show
+    from splitc.finetune.progress import metric_name
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    for title in ("epochs", "best", "loss before", "after", "metric", "before", "after"):
+        table.add_column(title, justify="left" if title == "metric" else "right")
+    for first, best, count in _pairs(history):
+        table.add_row(
+            show.plain(first.stage), str(count), str(best.epoch), f"{first.validation_loss:.4f}",
+            f"{best.validation_loss:.4f}", metric_name(stages.get(first.stage)),
+            f"{first.metric:.4f}", f"{best.metric:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def _object(folder: Path, tuned: Tuned, recipe: Recipe) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    cut = tuned.model.cut
+    return {
+        "folder": str(folder),
+        "recipe": str(recipe),
+        "pipeline": str(recipe.pipeline()),
+        "cut": cut.name if cut else None,
+        "boundary": [
+            {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype, "bytes": t.nbytes}
+            for t in (cut.boundary if cut else ())
+        ],
+        "stages": [
+            {"stage": first.stage, "epochs": count, "best_epoch": best.epoch,
+             "loss_before": first.validation_loss, "loss_after": best.validation_loss,
+             "metric_before": first.metric, "metric_after": best.metric}
+            for first, best, count in _pairs(tuned.history)
+        ],
+        "history": [asdict(record) for record in tuned.history],
+    }  # fmt: skip

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions out of the user's own Python files: `my_data.py:loaders`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from splitc.errors import DataError, UsageError, nearest
+
+BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError,
+    NameError, NotImplementedError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+"""What a user's code raises when it cannot go on."""
+
+_loaded: dict[Path, ModuleType] = {}
+
+
+def is_python(text: str) -> bool:
+    """Whether a text is `FILE.py:FUNCTION`."""
+    return ".py:" in text or text.endswith(".py")
+
+
+def call(text: str, what: str) -> Any:
+    """What a function in a Python file returns. The file is run: it is the user's own.
+
+    Args:
+        text: `FILE.py:FUNCTION`.
+        what: What it is asked for, in errors: "the data".
+
+    Raises:
+        UsageError: There is no such file or function.
+        DataError: The file or the function fails.
+    """
+    file, colon, name = text.rpartition(":")
+    if not colon or not file.endswith(".py") or not name:
+        hint = "name the file and a function in it: my_data.py:loaders"
+        raise UsageError(f"'{text}' is no function in a Python file", hint=hint)
+    path = Path(file)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path()
+        hint = nearest(path.name, [p.name for p in folder.glob("*.py")])
+        raise UsageError(f"there is no file '{file}'", hint=hint)
+    module = _module(path.resolve(), what)
+    function: Any = getattr(module, name, None)
+    if not callable(function):
+        own = [
+            key for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]  # fmt: skip
+        raise UsageError(f"there is no function '{name}' in '{file}'", hint=nearest(name, own))
+    try:
+        return function()
+    except BROKEN as error:
+        raise _failed(f"{what}: {name}() fails", error) from error
+
+
+def _module(path: Path, what: str) -> ModuleType:
+    """The file as a module, run once; files beside it can be imported from it."""
+    if path in _loaded:
+        return _loaded[path]
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    # so that what the file defines can be sent to the processes of a data loader
+    sys.modules.setdefault(path.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except BROKEN as error:
+        raise _failed(f"{what}: '{path.name}' does not run", error) from error
+    _loaded[path] = module
+    return module
+
+
+def _failed(what: str, error: BaseException) -> DataError:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [f for f in frames if "site-packages" not in f.filename and "<frozen" not in f.filename]
+    at = f"{last[-1].filename}:{last[-1].lineno}" if last else ""
+    if isinstance(error, SyntaxError):
+        at = f"{error.filename}:{error.lineno}"
+    why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return DataError(what, at=at, why=why)

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc finetune`: from a Python file to a folder that can be compiled; errors by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+torch = pytest.importorskip("torch", reason="needs torch")
+pytest.importorskip("safetensors", reason="needs safetensors")
+
+from splitc.cli import userfile  # noqa: E402
+from splitc.cli.app import run  # noqa: E402
+from splitc.tuned import read_manifest  # noqa: E402
+from tests.helpers import ROOT, model_of, save  # noqa: E402
+
+Capture = pytest.CaptureFixture[str]
+
+FILE = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+def net():
+    module = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+                           nn.Flatten(), nn.Linear(288, 4))
+    return module, torch.zeros(1, 2, 6, 6)
+
+def blobs(count, seed):
+    source = torch.Generator().manual_seed(seed)
+    means = torch.randn(4, 2, 6, 6, generator=torch.Generator().manual_seed(9))
+    classes = torch.arange(count) % 4
+    return TensorDataset(means[classes] + torch.randn(count, 2, 6, 6, generator=source), classes)
+
+def loaders():
+    return DataLoader(blobs(64, 0), 16, shuffle=True), DataLoader(blobs(32, 1), 16)
+
+def wide():
+    return [(torch.zeros(4, 2, 6, 7), torch.zeros(4, dtype=torch.int64))], loaders()[1]
+
+def three():
+    return 1, 2, 3
+
+def broken():
+    return open("nowhere.npy")
+
+def nan():
+    x, y = next(iter(loaders()[1]))
+    return [(x * float("nan"), y)], loaders()[1]
+
+SIZE = 3
+"""
+MAIN = "from splitc.cli import main; main()"
+RECIPE = "bottlenetpp(channels=2, codec_epochs=2, everything_epochs=1)"
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(userfile, "_loaded", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    (tmp_path / "mine.py").write_text(FILE, "utf-8")
+
+
+def arguments(**change: str) -> list[str]:
+    options = {"model": "mine.py:net", "recipe": RECIPE, "data": "mine.py:loaders", "cut": "2"}
+    options |= change
+    model = options.pop("model")
+    return ["finetune", model, *[w for k, v in options.items() if v for w in (f"--{k}", v)]]
+
+
+def test_it_trains_writes_a_folder_and_says_what_to_type_next(capsys: Capture) -> None:
+    assert run(arguments()) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert " ".join(lines[0].split()) == "stage epochs best loss before after metric before after"
+    assert [line.split()[:2] for line in lines[1:3]] == [["codec", "2"], ["everything", "1"]]
+    assert "wrote net.tuned/" in captured.out
+    assert "Next: splitc compile net.tuned --target rpi4" in captured.out
+    assert max(map(len, lines)) <= 80
+    assert "splitc: codec: epoch 2 of 2: loss" in captured.err
+    assert not Path("net.tuned.checkpoint").exists()
+    manifest = read_manifest("net.tuned")
+    assert manifest.recipe.startswith('bottlenetpp(channels=2, cut="2"')
+    assert [(e.stage, e.epoch) for e in manifest.history] == [
+        ("codec", 0), ("codec", 1), ("codec", 2), ("everything", 0), ("everything", 1),
+    ]  # fmt: skip
+
+
+def test_json_is_one_object_and_nothing_else(capsys: Capture) -> None:
+    assert run([*arguments(), "--epochs", "1", "-o", "out", "--json"]) == 0
+    captured = capsys.readouterr()
+    got = json.loads(captured.out)
+    assert captured.err == ""
+    assert (got["folder"], got["cut"]) == ("out", "2.code.levels")
+    assert got["boundary"][0]["bytes"] == 2 * 3 * 3
+    assert [(s["stage"], s["epochs"]) for s in got["stages"]] == [("codec", 1), ("everything", 1)]
+
+
+def test_an_exported_program_is_trained_too(capsys: Capture) -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(128, 4)
+    )
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 2, 6, 6),)), "own.pt2")
+    recipe = "si-nr(epochs=1)"
+    assert run(arguments(model="own.pt2", cut="1", recipe=recipe, output="a")) == 0
+    captured = capsys.readouterr()
+    assert "note: an exported program computes in train mode as in eval mode" in captured.err
+    assert read_manifest("a").boundary == "1"
+
+
+def test_an_onnx_network_is_trained_too() -> None:
+    weights = np.random.default_rng(0).standard_normal((4, 2, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["y"], "flat"),
+    ]
+    save(model_of(nodes, {"input": [1, 2, 6, 6]}, ["y"], {"w": weights}), Path("own.onnx"))
+    assert run([*arguments(model="own.onnx", cut="relu", output="a"), "-q"]) == 0
+    assert read_manifest("a").boundary == "r.code.levels"
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert run([*arguments(recipe="si-nr(epochs=1)", output=name, seed=seed), "-q"]) == 0
+    stored = [Path(name, "weights.safetensors").read_bytes() for name in "abc"]
+    assert stored[0] == stored[1] != stored[2]
+
+
+def test_a_stopped_run_is_resumed_to_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run([*arguments(output="whole"), "-q"]) == 0
+    stop = (
+        "import os\nfrom mine import *\nfrom mine import loaders as good\ncount = 0\n"
+        + """
+class Dies:
+    def __iter__(self):
+        global count
+        count += 1
+        if count == 3:
+            os.kill(os.getpid(), 9)
+        return iter(good()[0])
+
+def loaders():
+    return Dies(), good()[1]
+"""
+    )
+    Path("dies.py").write_text(stop, "utf-8")
+    words = arguments(data="dies.py:loaders", output="part")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *words], check=False, env=environment, capture_output=True
+    )
+    assert done.returncode == -9, done.stderr[-2000:]
+    assert Path("part.checkpoint", "state.json").is_file()
+    assert not Path("part").exists()
+    assert run([*arguments(output="part"), "-q"]) == 2
+    assert run([*arguments(output="part"), "-q", "--resume"]) == 0
+    weights = [Path(n, "weights.safetensors").read_bytes() for n in ("whole", "part")]
+    assert weights[0] == weights[1]
+
+
+BAD: dict[str, tuple[dict[str, str], int, str]] = {
+    "no such model": ({"model": "ours.py:net"}, 2, "no file 'ours.py'[^$]*'mine.py'"),
+    "no function": ({"model": "mine.py:nett"}, 2, "no function 'nett' in 'mine.py'[^$]*'net'"),
+    "no function named": ({"data": "mine.py"}, 2, "is no function in a Python file[^$]*loaders"),
+    "no number": ({"data": "mine.py:SIZE"}, 2, "no function 'SIZE'"),
+    "no recipe": ({"recipe": "bottlenet(channels=2)"}, 2, "no 'bottlenet' among the recipes"),
+    "no cut": ({"cut": ""}, 2, "needs a cut[^$]*--cut LAYER"),
+    "no layer": ({"cut": "conv9"}, 5, "there is no layer 'conv9'"),
+    "wide codec": ({"recipe": "bottlenetpp(channels=9)"}, 2, "channels 9 is not in 1 to 8"),
+    "three values": ({"data": "mine.py:three"}, 2, "--data: the function has to return two"),
+    "wrong shapes": ({"data": "mine.py:wide"}, 2, "train: input 'input' is 4x2x6x7 float32"),
+    "its own error": ({"data": "mine.py:broken"}, 2, r"broken\(\) fails[^$]*mine.py:\d+[^$]*npy"),
+    "NaN": ({"data": "mine.py:nan"}, 2, "the loss is nan[^$]*stage 'codec', epoch 1, batch 1"),
+    "device": ({"device": "gpu"}, 6, "there is no device 'gpu'"),
+    "output": ({"output": "mine.py"}, 2, "cannot write 'mine.py'[^$]*choose another"),
+    "no parent": ({"output": "no/where"}, 2, "there is no folder 'no'"),
+    "model returns one": ({"model": "mine.py:broken"}, 2, "MODEL: broken\\(\\) fails"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_named_error_and_writes_nothing(case: str, capsys: Capture) -> None:
+    import re
+
+    change, code, match = BAD[case]
+    assert run([*arguments(**change), "--json"]) == code
+    error: dict[str, Any] = json.loads(capsys.readouterr().out)
+    text = "\n".join(str(error[key]) for key in ("what", "at", "why", "hint"))
+    assert re.search(match, text), text
+    assert [p.name for p in Path().glob("*.tuned")] == []
+
+
+def test_a_file_that_does_not_run_names_the_line(capsys: Capture) -> None:
+    Path("typo.py").write_text("x = 1\ny = (\n", "utf-8")
+    assert run(arguments(data="typo.py:loaders")) == 2
+    error = capsys.readouterr().err
+    assert "'typo.py' does not run" in error
+    assert "typo.py:2" in error
+
+
+def test_help_says_that_the_file_is_run(capsys: Capture) -> None:
+    assert run(["finetune", "--help"]) == 0
+    assert "run as a" in capsys.readouterr().out
+
+
+def test_recipes_are_listed_and_explained(capsys: Capture) -> None:
+    assert run(["passes"]) == 0
+    listed = capsys.readouterr().out
+    assert "Recipes for `splitc finetune`" in listed
+    assert listed.index("insert-dropout") < listed.index("bottlenetpp") < listed.index("si-nr")
+    assert run(["passes", "si-nr"]) == 0
+    assert "GLOBECOM" in capsys.readouterr().out
