@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning of rewritten networks, in stages that can be stopped and resumed.
+
+from splitc.finetune import Stage, fine_tune
+
+model = InsertDropout(cut="layer2", loss_rate=0.2)(splitc.load(module, example))
+tuned = fine_tune(model, [Stage("all", epochs=10)], train_loader, validation_loader)
+"""
+
+from splitc.finetune.callbacks import Callback, EpochRecord
+from splitc.finetune.loop import Tuned, fine_tune
+from splitc.finetune.stage import Stage, optimizer
+
+__all__ = ["Callback", "EpochRecord", "Stage", "Tuned", "fine_tune", "optimizer"]
