@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+"""What accuracy is left when packets are lost, with and without dropout in training?
+
+SI-NR (Itahara et al., GLOBECOM 2021, figs. 5 to 7) on CIFAR-10: for each cut point and
+dropout rate r ("mixed", not the paper's: drawn from 0 to 0.8 for each batch) the network
+is fine-tuned with dropout at the cut, then tested with packets of 500 bytes lost at rates
+0 to 0.9, nothing sent again. Bars: at most one point lost at 0.2; at 0.6 within three
+points of the same network without loss. Results go to `--out`, a file each, and are not
+computed again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from argparse import Namespace
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from cifar import DATA, Batches, PaperNet, loaders, trained
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import splitc
+from common import finish, parser
+from splitc.cut import Cut
+from splitc.finetune import Stage, fine_tune
+from splitc.frontend.torch import TorchModel
+from splitc.insertion import channel_layers
+from splitc_passes.insert_dropout import InsertDropout
+from splitc_passes.layers.channel import channels, transmitting
+from splitc_passes.layers.link_dropout import LinkDropout
+from splitc_passes.layers.packet_loss import PacketLoss
+
+LOSS_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+DROPOUT_RATES = (0.0, 0.1, 0.2, 0.4)
+POINTS = {
+    "resnet20": {"stem": "relu", "layer1": "layer1.2.relu2", "layer2": "layer2.2.relu2",
+                 "layer3": "layer3.2.relu2"},
+    "resnet56": {f"layer{k}": f"layer{k}.8.relu2" for k in (1, 2, 3)},
+    "paper": {f"block{k}": f"block{k}.{i}" for k, i in ((1, 5), (2, 5), (3, 7), (4, 7), (5, 7))},
+}  # fmt: skip
+"""Cut points by network: the layer after which the tensor crosses."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One network fine-tuned and tested."""
+
+    network: str
+    point: str
+    dropout_rate: str
+    boundary_kb: float
+    accuracy: dict[str, float]
+    minutes: float
+    images: int
+    epochs: int
+    seed: int
+
+    def __str__(self) -> str:
+        cells = "".join(f"{value:6.1f}" for value in self.accuracy.values())
+        return f"{self.point:8}{self.boundary_kb:6.1f}  {self.dropout_rate:>5}{cells}"
+
+
+def under_loss(model: TorchModel, batches: Batches, seed: int) -> dict[str, float]:
+    """Accuracy in percent by loss rate: the head once, then channel and tail for each rate.
+
+    Args:
+        model: Cut where the packets are lost, without channel layers.
+        batches: Images to test on.
+        seed: Of the losses.
+    """
+    assert model.cut is not None
+    head, tail = (part.module.eval() for part in model.split(model.cut))
+    with torch.no_grad():
+        crossing = [(head(x), y) for x, y in batches]
+    found: dict[str, float] = {}
+    for rate in LOSS_RATES:
+        channel = PacketLoss(rate, payload_bytes=500)
+        with torch.no_grad(), transmitting(channel, seed=seed):
+            right = [(tail(channel(code)).argmax(1) == y).sum().item() for code, y in crossing]
+        found[f"{rate:g}"] = 100 * sum(right) / len(batches.labels)
+    return found
+
+
+def base(options: Namespace, update: Batches, validation: Batches) -> nn.Module:
+    """The network as it is before any dropout: trained elsewhere, or here."""
+    if options.network != "paper":
+        return trained(int(options.network.removeprefix("resnet")), options.data)
+    stored = options.out / "paper.safetensors"
+    net = PaperNet()
+    if not stored.is_file():
+        model = splitc.load(net, torch.zeros(1, 3, 32, 32))
+        stage = Stage("base", epochs=options.base_epochs, learning_rate=1e-3, patience=20,
+                      schedule="cosine")  # fmt: skip
+        tuned = fine_tune(model, (stage,), update, validation, seed=options.seed,
+                          checkpoint=options.out / "paper", resume=True,
+                          precision=options.precision)  # fmt: skip
+        print(f"the paper's network: {tuned.history[-1]}", flush=True)
+        save_file(dict(net.state_dict()), stored)
+    net.load_state_dict(load_file(stored))
+    return net
+
+
+def mixing(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw a batch's dropout rate."""
+    for channel in channels(module):
+        if isinstance(channel, LinkDropout):
+            channel.rate = 0.8 * float(torch.rand((), generator=generator))
+
+
+def run(options: Namespace, net: nn.Module, point: str, rate: str,
+        data: tuple[Batches, Batches, Batches]) -> Result:  # fmt: skip
+    """Fine-tune one network and test it."""
+    update, validation, test = data
+    start = time.monotonic()
+    model = splitc.load(copy.deepcopy(net), torch.zeros(1, 3, 32, 32))
+    cut = POINTS[options.network][point]
+    mixed = rate == "mixed"
+    one = InsertDropout(cut=cut, loss_rate=0.4 if mixed else float(rate), seed=options.seed)
+    model = one(model)
+    if rate != "0":
+        stage = Stage("si-nr", epochs=options.epochs, learning_rate=options.learning_rate,
+                      schedule="cosine", keep="last",
+                      vary=mixing if mixed else None)  # fmt: skip
+        fine_tune(model, (stage,), update, validation, seed=options.seed,
+                  precision=options.precision)  # fmt: skip
+    plain = model.bypass(channel_layers(model.graph))
+    sent = Cut.after(plain.graph, [cut])
+    found = under_loss(plain.with_cut(sent), test, options.seed)
+    return Result(
+        options.network, point, rate, (sent.boundary_bytes or 0) / 1000, found,
+        (time.monotonic() - start) / 60, len(update.labels), options.epochs if rate != "0" else 0,
+        options.seed,
+    )  # fmt: skip
+
+
+def judge(results: list[Result]) -> None:
+    """Print both bars for each cut point, at the best dropout rate of those tried.
+
+    What is lost at 0.2 counts from the untuned network without loss; at 0.6 from the tuned
+    one's own accuracy without loss.
+    """
+    for point in dict.fromkeys(result.point for result in results):
+        here = [result for result in results if result.point == point]
+        untuned = next((r.accuracy for r in here if r.dropout_rate == "0"), None)
+        if untuned is None or len(here) == 1:
+            continue
+        for rate, bar in (("0.2", 1.0), ("0.6", 3.0)):
+            best = max(here, key=lambda r: r.accuracy[rate])
+            own = best.accuracy["0"] - best.accuracy[rate]
+            lost = untuned["0"] - best.accuracy[rate]
+            print(
+                f"{point:8} at {rate}: {lost:5.2f} points below the untuned network without loss, "
+                f"{own:5.2f} below itself (r = {best.dropout_rate}; untuned "
+                f"{untuned['0'] - untuned[rate]:5.2f}); bar {bar:g}: "
+                f"{'met' if (lost if bar == 1 else max(own, 0)) <= bar else 'missed'}"
+            )
+
+
+def main() -> None:
+    """Fine-tune and test every combination that has no result yet."""
+    made = parser(__doc__ or "")
+    made.add_argument("--network", choices=[*POINTS], default="resnet20")
+    made.add_argument("--points", metavar="NAME,…", help="of these cut points only")
+    made.add_argument("--rates", metavar="R,…", default="0,0.1,0.2,0.4,mixed", help="dropout")
+    made.add_argument("--epochs", type=int, default=3)
+    made.add_argument("--base-epochs", type=int, default=150, help="of the paper's network")
+    made.add_argument("--images", type=int, help="update images; a fifth as many to test on")
+    made.add_argument("--learning-rate", type=float, default=1e-3)
+    made.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
+    made.add_argument("--threads", type=int, default=0, help="of PyTorch [all]")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--data", type=Path, default=DATA, help="folder of cifar10 and the weights")
+    made.add_argument("--out", type=Path, default=Path("build/si_nr"), help="results, a file each")
+    options = made.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.quick:
+        options.epochs, options.images = 1, options.images or 2560
+    options.out.mkdir(parents=True, exist_ok=True)
+    update, validation, test = loaders("cifar10", options.data)
+    if options.images:
+        update = update.first(options.images)
+    validation = validation.first(1000)
+    net = base(options, update, validation)
+    results: list[Result] = []
+    print("cut       kB     r    " + "".join(f"{rate:6g}" for rate in LOSS_RATES), flush=True)
+    points = options.points.split(",") if options.points else [*POINTS[options.network]]
+    for point in points:
+        for rate in options.rates.split(","):
+            name = f"{options.network}-{point}-{rate}-{options.epochs}-{len(update.labels)}"
+            kept = options.out / f"{name}-{options.seed}.json"
+            if not kept.is_file():
+                result = run(options, net, point, rate, (update, validation, test))
+                kept.write_text(json.dumps(asdict(result)), "utf-8")
+            results.append(Result(**json.loads(kept.read_text("utf-8"))))
+            print(results[-1], flush=True)
+    judge(results)
+    minutes = sum(result.minutes for result in results)
+    print(f"{options.epochs} epoch(s) of {len(update.labels)} images, seed {options.seed}, "
+          f"{minutes:.0f} minutes, {torch.get_num_threads()} thread(s)")  # fmt: skip
+    finish({"results": [asdict(result) for result in results]}, options.json)
+
+
+if __name__ == "__main__":
+    main()
