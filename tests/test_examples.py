@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import splitc
 from splitc import zoo
 from tests.helpers import ROOT, save
 
@@ -37,11 +39,46 @@ def test_the_custom_pass_marks_the_stem() -> None:
     assert "changed=True" in out
 
 
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__()
+        self.layer1 = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
+        self.layer2 = nn.Conv2d(8, 16, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(16, 2)
+
+def net():
+    torch.manual_seed(0)
+    return Net(), torch.zeros(1, 1, 8, 8)
+"""
+DATA = """
+import torch
+
+def loaders():
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(32) % 2
+    x = torch.randn(32, 1, 8, 8, generator=draw) + y.view(-1, 1, 1, 1)
+    batches = list(zip(x.split(8), y.split(8)))
+    return batches, batches
+"""
+
+
 @pytest.fixture(scope="module")
 def readme_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's network, a small one under the same name."""
+    """A folder with the README's files: small networks under the same names, made-up data."""
     folder = tmp_path_factory.mktemp("readme")
     save(zoo.build("squeezenet"), folder / "resnet50.onnx")
+    given = splitc.load(folder / "resnet50.onnx").graph.inputs[0]
+    samples = np.random.default_rng(0).random(given.static_shape, np.float32)
+    np.savez(folder / "samples.npz", **{given.name: samples})
+    (folder / "net.py").write_text(NET, "utf-8")
+    (folder / "data.py").write_text(DATA, "utf-8")
     return folder
 
 
