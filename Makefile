@@ -6,7 +6,7 @@ VENV   ?= .venv
 BUILD  ?= build
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench experiments clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/cpu_vs_onnxruntime.py
 	$(BIN)/python benchmarks/kernels.py --limit 40
 	$(BIN)/python benchmarks/arm_inner_loops.py
+	$(BIN)/python benchmarks/si_nr_theory.py
+
+experiments: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/si_nr_cifar10.py
+	$(BIN)/python benchmarks/bottlenetpp_cifar.py
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist .pytest_cache .hypothesis .ruff_cache

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How close are the board files' predictions to published measurements?
 
-    python benchmarks/board_models.py [--host] [--quick] [--json FILE]
+    python benchmarks/board_models.py [--host [BOARD]] [--fit] [--quick] [--json FILE]
 
 Whole networks, fp32, batch 1. Published times are averages in milliseconds from
 Tencent/ncnn, benchmark/README.md, and OAID/Tengine, benchmark/README.md; the
 networks are those of ncnn's `.param` files (see nets.py). On 64-bit Arm ncnn
 stores the weights of fully connected layers in 2 bytes each even where it
 computes in fp32 (`InnerProduct_arm::create_pipeline`), so they are counted so.
-`--host` measures onnxruntime on this machine as well.
+`--host` measures as well what splitc's own code takes on this machine: the zoo's
+networks and five more, compiled for it or for a board whose code it runs, whole and
+by kind of layer. `--fit` says which figures of the board file would fit.
 """
 
 from __future__ import annotations
@@ -16,27 +18,26 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import statistics
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
+from board_fit import Measured, fit, implied, predicted_kinds, sums, toml
+from host_times import measure
+from networks import NAMES
 
-import splitc
+import common
+from common import Others
 from nets import NETS
-from splitc import zoo
 from splitc.board import Board, load_board, x86_level
 from splitc.cost import BoardCost
 from splitc.graph import LayerGraph
 
 MEAN_BAR, WORST_BAR = 0.20, 0.35
-HOST_NETS = ("squeezenet", "shufflenet", "inception_v1", "resnet50")
-HOST_THREADS = 2
+QUICK = ("squeezenet", "shufflenet")
+HOSTS = ("host", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
 @dataclass(frozen=True)
@@ -141,48 +142,52 @@ def compare(column: Column, *, one_thread: bool = False) -> list[Row]:
     return rows
 
 
-def compare_host(*, quick: bool) -> list[Row]:
-    """Predicted against onnxruntime's times on this machine, zoo networks interleaved.
-
-    A round gives every network one untimed run, which also lets the threads of
-    the network before it fall asleep, then three timed ones. Medians of all.
-    """
-    import onnxruntime
-
-    board = msgspec.structs.replace(load_board("host"), cores=HOST_THREADS)
-    names = HOST_NETS[:2] if quick else HOST_NETS
-    runtime: Any = onnxruntime
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = HOST_THREADS
-    sessions: dict[str, Any] = {}
-    predicted: dict[str, float] = {}
-    for name in names:
-        proto = zoo.build(name)
-        predicted[name] = predicted_ms(board, splitc.load(proto).graph)
-        sessions[name] = runtime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(2 if quick else 8):
-        for name, session in sessions.items():
-            times[name] += _timed_ms(session)
-    return [Row(name, statistics.median(times[name]), predicted[name]) for name in names]
+def compare_host(options: argparse.Namespace) -> dict[str, Any]:
+    """Predicted against measured times of splitc's own code on this machine, printed."""
+    others = Others()
+    board = msgspec.structs.replace(load_board(options.host), cores=options.threads)
+    names = QUICK if options.quick else NAMES
+    rounds, batch_s = (3, 0.1) if options.quick else (9, 0.2)
+    measured = measure(names, options.host, options.threads, rounds=rounds, batch_s=batch_s)
+    title = (
+        f"{options.host}: splitc's own code on this machine, {options.threads} thread(s), medians"
+    )
+    written = show_host(title, board, measured)
+    if options.fit:
+        fitted = fit(board, measured)
+        print(f"\nfitted figures for {options.host}:\n{toml(fitted)}")
+        written["fitted"] = show_host("with the fitted figures", fitted, measured)
+        written["fitted"]["figures"] = msgspec.to_builtins(fitted)
+    share, machine = others.share(), f"{common.machine()}, {x86_level() or 'no x86-64'}"
+    print(f"\n  others took {share:.0%} of the processors meanwhile; above 10 %, run it again")
+    print(f"  ran on: {machine}")
+    return {"board": options.host, "machine": machine, "others_share": share, **written}
 
 
-def _timed_ms(session: Any) -> list[float]:
-    import numpy as np
-
-    entry = session.get_inputs()[0]
-    shape: list[int] = entry.shape
-    sample = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    time.sleep(0.05)
-    session.run(None, {entry.name: sample})
-    times: list[float] = []
-    for _ in range(3):
-        start = time.perf_counter()
-        session.run(None, {entry.name: sample})
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
+def show_host(title: str, board: Board, measured: Sequence[Measured]) -> dict[str, Any]:
+    """Print whole networks, then every kind of layer over all of them; the figures."""
+    guesses = [predicted_kinds(board, one) for one in measured]
+    rows = [
+        Row(one.name, one.ms, sum(guess.values()))
+        for one, guess in zip(measured, guesses, strict=True)
+    ]
+    show(title, rows, measured="measured")
+    times, guessed = sums([one.kind_ms for one in measured]), sums(guesses)
+    reached, shares = implied(board, measured), msgspec.structs.asdict(board.efficiency)
+    print("\n  all networks, by kind; a fused kernel counts under its heaviest layer's")
+    print("  kind              ratio    measured    predicted   share reached  file's")
+    kinds: dict[str, dict[str, float | None]] = {}
+    for kind in sorted(guessed, key=lambda kind: -times.get(kind, 0.0)):
+        ms, guess = times.get(kind, 0.0), guessed[kind]
+        if not guess:
+            continue
+        ratio = f"{guess / ms:.2f}" if ms else "-"
+        share = f"{reached[kind]:14.3f} {shares[kind]:7.3f}" if kind in reached else ""
+        print(f"  {kind:<16} {ratio:>6} {ms:>8.2f} ms {guess:>9.2f} ms  {share}".rstrip())
+        kinds[kind] = {"measured_ms": ms, "predicted_ms": guess, "reached": reached.get(kind)}
+    between = sum(one.ms for one in measured) - sum(times.values())
+    print(f"  {'between kernels':<16} {'-':>6} {between:>8.2f} ms")
+    return {**summary(rows), "kinds": kinds, "between_ms": between}
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:
@@ -218,7 +223,7 @@ def show_left_out() -> dict[str, float]:
     """Say what is not compared and why; the mean one-thread ratio of each fitted board."""
     print("\nLeft out: int8 rows and ViT (the board files' shares are of fp32 convolutional nets).")
     print("Left out: Raspberry Pi 5 (ncnn's published row computes in fp16).")
-    print("Left out: one-thread columns. The shares are of four threads, which wait for one")
+    print("Left out: one-thread columns. The shares are of four threads, which share caches and")
     print("memory; a core alone reaches a larger share, which the cost model cannot say.")
     ratios: dict[str, float] = {}
     for column in COLUMNS:
@@ -232,38 +237,35 @@ def show_left_out() -> dict[str, float]:
     return ratios
 
 
-def machine() -> str:
-    """What `--host` ran on."""
-    import onnxruntime
-
-    version: str = onnxruntime.__version__
-    return (
-        f"{platform.machine()} {x86_level() or ''}, {os.cpu_count()} cores,"
-        f" onnxruntime {version}, {HOST_THREADS} threads"
-    )
+def arguments() -> argparse.Namespace:
+    """The options."""
+    made = common.parser(__doc__ or "")
+    made.add_argument(
+        "--host", nargs="?", const="host", choices=HOSTS, metavar="BOARD",
+        help=f"measure here what splitc compiles: {', '.join(HOSTS)}",
+    )  # fmt: skip
+    made.add_argument("--threads", type=int, default=2, help="with --host: default 2")
+    made.add_argument("--fit", action="store_true", help="with --host: fit the board file")
+    options = made.parse_args()
+    if options.fit and not options.host:
+        made.error("--fit needs --host")
+    return options
 
 
 def main() -> None:
     """Run from the repository root."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--host", action="store_true", help="also measure onnxruntime here")
-    parser.add_argument("--quick", action="store_true", help="with --host: two networks, briefly")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
-    args = parser.parse_args()
+    options = arguments()
     written: dict[str, Any] = {"mean_bar": MEAN_BAR, "worst_bar": WORST_BAR, "columns": []}
     for column in COLUMNS:
         rows = compare(column)
         show(f"{column.board}: {column.source} ({column.role})", rows)
         about = {"board": column.board, "source": column.source, "role": column.role}
         written["columns"].append({**about, **summary(rows)})
-    if args.host:
-        rows = compare_host(quick=args.quick)
-        show("host: onnxruntime, medians (fitted on one machine)", rows, measured="measured")
-        print(f"  ran on: {machine()}")
-        written["host"] = {"machine": machine(), **summary(rows)}
+    if options.host:
+        written["host"] = compare_host(options)
     written["one_thread_ratio"] = show_left_out()
-    if args.json:
-        args.json.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

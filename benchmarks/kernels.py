@@ -9,6 +9,7 @@ lost" is the difference times how often the networks have the operator.
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from argparse import Namespace
@@ -239,17 +240,28 @@ def report(rows: Sequence[Row], threads: int, limit: int | None) -> None:
           f"splitc {ours:.1f} ms,\nonnxruntime {theirs:.1f} ms")  # fmt: skip
 
 
+def slower(path: Path) -> set[str]:
+    """Labels of the operators that an earlier run found slower than onnxruntime."""
+    runs: dict[str, Any] = json.loads(path.read_text("utf-8"))["threads"]
+    return {row["label"] for run in runs.values() for row in run["rows"] if row["ratio"] > 1.05}
+
+
 def main() -> None:
     """Collect, measure, print."""
     made = parser(__doc__ or "")
     made.add_argument("--networks", type=some_of(NAMES), metavar="A,B", help=", ".join(NAMES))
     made.add_argument("--threads", type=numbers, default=[2], metavar="1,2", help="default 2")
     made.add_argument("--limit", type=int, metavar="N", help="rows to print")
+    made.add_argument("--again", type=Path, metavar="FILE",
+                      help="only what was slower than onnxruntime in this --json file")  # fmt: skip
     options = made.parse_args()
     others = Others()
     found: Counter[Operator] = Counter()
     for name in options.networks or (QUICK if options.quick else NAMES):
         found += operators(splitc.load(build(name)))
+    if options.again is not None:
+        slow = slower(options.again)
+        found = Counter({operator: n for operator, n in found.items() if str(operator) in slow})
     figures: dict[str, Any] = {}
     for threads in options.threads:
         with tempfile.TemporaryDirectory() as folder:

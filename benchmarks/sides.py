@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +23,11 @@ from onnx import helper, numpy_helper
 import splitc
 from nets import macs
 from splitc.golden import Array, seeded_inputs
+from splitc.graph import LayerGraph
 
 _WORKER = Path(__file__).parent / "worker.py"
 _PAIRS_S = 20.0
-_PAUSE_S = 0.05
+PAUSE_S = 0.05
 """Threads that wait for work go to sleep in less."""
 
 
@@ -94,6 +95,7 @@ class Network:
 
     Args:
         flops: Of convolutions and matrix products.
+        graph: Its layers.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Network:
     simplified: Path
     inputs: Path
     flops: int
+    graph: LayerGraph = field(repr=False)
 
 
 def prepare(name: str, folder: Path) -> Network:
@@ -109,7 +112,7 @@ def prepare(name: str, folder: Path) -> Network:
     model = splitc.load(proto)
     network = Network(
         name, folder / f"{name}.onnx", folder / f"{name}.simplified.onnx",
-        folder / f"{name}.inputs.npz", 2 * macs(model.graph),
+        folder / f"{name}.inputs.npz", 2 * macs(model.graph), model.graph,
     )  # fmt: skip
     network.original.write_bytes(proto.SerializeToString())
     model.save(network.simplified)
@@ -149,7 +152,7 @@ def in_turn(
     for k in range(rounds):
         found: list[list[float]] = [[], []]
         for turn in (k % 2, 1 - k % 2):
-            time.sleep(_PAUSE_S)
+            time.sleep(PAUSE_S)
             found[turn] = sides[turn].run(counts[turn])
         yield found[0], found[1]
 
@@ -179,7 +182,7 @@ def sgemm_flops(threads: int, folder: Path, *, quick: bool) -> float:
             ort.ask("load", models=[str(folder / "product.onnx")], inputs=left)
             for _ in range(4):
                 for side in (blas, ort):
-                    time.sleep(_PAUSE_S)
+                    time.sleep(PAUSE_S)
                     best = max(best, 2 * size**3 / min(side.run(3)))
     return best
 

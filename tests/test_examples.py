@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,8 +76,10 @@ def readme_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     save(zoo.build("squeezenet"), folder / "resnet50.onnx")
     given = splitc.load(folder / "resnet50.onnx").graph.inputs[0]
-    samples = np.random.default_rng(0).random(given.static_shape, np.float32)
-    np.savez(folder / "samples.npz", **{given.name: samples})
+    samples: dict[str, Any] = {
+        given.name: np.random.default_rng(0).random(given.static_shape, np.float32)
+    }
+    np.savez(folder / "samples.npz", **samples)
     (folder / "net.py").write_text(NET, "utf-8")
     (folder / "data.py").write_text(DATA, "utf-8")
     return folder
