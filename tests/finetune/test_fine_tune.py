@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from typing import Any
 
@@ -91,6 +92,36 @@ def test_a_network_that_gets_worse_comes_out_as_it_went_in() -> None:
     seen: list[int] = []
     fine_tune(model, [stage], TRAIN, VALID)
     assert same(weights(model.module), before)
+
+
+def test_the_last_epoch_is_what_is_left_where_that_is_asked_for() -> None:
+    seen: list[dict[str, Tensor]] = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, record: EpochRecord, module: nn.Module) -> None:
+            seen.append(weights(model.module))
+
+    model = loaded()
+    metric: Any = iter([0.9, 0.4, 0.3])
+    stage = Stage("all", 2, keep="last", metric=lambda results, targets: next(metric))
+    tuned = fine_tune(model, [stage], TRAIN, VALID[:1], callbacks=[Keep()])
+    assert [r.best for r in tuned.history] == [True, False, False]
+    assert same(weights(model.module), seen[2])
+    assert not same(weights(model.module), seen[0])
+
+
+def test_the_cosine_falls_at_each_batch() -> None:
+    seen: list[float] = []
+
+    class Sgd(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            seen.append(self.param_groups[0]["lr"])
+            super().step(closure)
+
+    stage = Stage("all", 2, 0.1, schedule="cosine", optimizer=Sgd)
+    fine_tune(loaded(), [stage], TRAIN, VALID)
+    steps = 2 * len(TRAIN)
+    assert seen == pytest.approx([0.05 * (1 + math.cos(math.pi * k / steps)) for k in range(steps)])
 
 
 def test_of_epochs_with_the_same_metric_the_lower_loss_is_best() -> None:
