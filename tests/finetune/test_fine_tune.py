@@ -118,7 +118,7 @@ def test_the_cosine_falls_at_each_batch() -> None:
             seen.append(self.param_groups[0]["lr"])
             super().step(closure)
 
-    stage = Stage("all", 2, 0.1, schedule="cosine", optimizer=Sgd)
+    stage = Stage("all", 2, 0.1, schedule="cosine", optimizer=lambda p, rate: Sgd([*p], rate))
     fine_tune(loaded(), [stage], TRAIN, VALID)
     steps = 2 * len(TRAIN)
     assert seen == pytest.approx([0.05 * (1 + math.cos(math.pi * k / steps)) for k in range(steps)])
