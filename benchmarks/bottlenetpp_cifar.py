@@ -37,8 +37,9 @@ from splitc.insertion import crossing_tensor
 from splitc_passes.insert_bottleneck import InsertBottleneck
 from splitc_passes.layers.awgn import Awgn
 from splitc_passes.layers.bit_erasure import BitErasure
-from splitc_passes.layers.channel import channels, transmitting
+from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.channel_state import set_state
+from splitc_passes.layers.conditions import DrawConditions
 
 POINTS = {
     20: {"layer1": "layer1.2.relu2", "layer2": "layer2.2.relu2", "layer3": "layer3.2.relu2"},
@@ -122,16 +123,6 @@ class Features:
         return iter([self.stored[i] for i in torch.randperm(len(self.stored)).tolist()])
 
 
-def varying(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw a batch's condition of the link: 10 to 25 dB, or 1 to 15 % of the bits."""
-    for channel in channels(module):
-        drawn = float(torch.rand((), generator=generator))
-        if isinstance(channel, Awgn):
-            channel.psnr_db = 10 + 15 * drawn
-        elif isinstance(channel, BitErasure):
-            channel.rate = 0.01 + 0.14 * drawn
-
-
 def base(options: Namespace, data: tuple[Batches, Batches, Batches]) -> CifarResNet:
     """The network without a codec; on CIFAR-100 trained here, from the weights for CIFAR-10."""
     net = trained(options.depth, options.data)
@@ -164,7 +155,7 @@ def train(options: Namespace, net: nn.Module, case: Case, features: dict[str, An
     )  # fmt: skip
     ratios = one.compression(crossing_tensor(model, layer))
     made = one(model)
-    vary = varying if case.varied else None
+    vary = DrawConditions() if case.varied else None
     head, rest = made.split(Cut.after(made.graph, [layer]))
     if case.point not in features:
         versions = Features(head.module, update, options.versions)

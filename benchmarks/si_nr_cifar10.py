@@ -32,8 +32,8 @@ from splitc.finetune import Stage, fine_tune
 from splitc.frontend.torch import TorchModel
 from splitc.insertion import channel_layers
 from splitc_passes.insert_dropout import InsertDropout
-from splitc_passes.layers.channel import channels, transmitting
-from splitc_passes.layers.link_dropout import LinkDropout
+from splitc_passes.layers.channel import transmitting
+from splitc_passes.layers.conditions import DrawConditions
 from splitc_passes.layers.packet_loss import PacketLoss
 
 LOSS_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -106,13 +106,6 @@ def base(options: Namespace, update: Batches, validation: Batches) -> nn.Module:
     return net
 
 
-def mixing(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw a batch's dropout rate."""
-    for channel in channels(module):
-        if isinstance(channel, LinkDropout):
-            channel.rate = 0.8 * float(torch.rand((), generator=generator))
-
-
 def run(options: Namespace, net: nn.Module, point: str, rate: str,
         data: tuple[Batches, Batches, Batches]) -> Result:  # fmt: skip
     """Fine-tune one network and test it."""
@@ -126,7 +119,7 @@ def run(options: Namespace, net: nn.Module, point: str, rate: str,
     if rate != "0":
         stage = Stage("si-nr", epochs=options.epochs, learning_rate=options.learning_rate,
                       schedule="cosine", keep="last",
-                      vary=mixing if mixed else None)  # fmt: skip
+                      vary=DrawConditions(rate=(0.0, 0.8)) if mixed else None)  # fmt: skip
         fine_tune(model, (stage,), update, validation, seed=options.seed,
                   precision=options.precision)  # fmt: skip
     plain = model.bypass(channel_layers(model.graph))

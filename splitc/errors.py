@@ -129,6 +129,11 @@ class PassError(SplitcError):
     exit_code = 1
 
 
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks, 300 characters of it at most."""
+    return " ".join(str(error).split())[:300]
+
+
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:
     """A hint listing the known names that look most like `name`.
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import onnxruntime
 
-from splitc.errors import BadModelError
+from splitc.errors import BadModelError, one_line
 from splitc.golden import Array
 
 _ort: Any = onnxruntime
@@ -44,7 +44,7 @@ class Session:
                 given, options, providers=["CPUExecutionProvider"]
             )
         except _ERRORS as error:
-            raise BadModelError("onnxruntime cannot load it", why=_one_line(error)) from error
+            raise BadModelError("onnxruntime cannot load it", why=one_line(error)) from error
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
         """Run the model.
@@ -59,8 +59,4 @@ class Session:
         try:
             return list(self._session.run(list(outputs), dict(feed)))
         except _ERRORS as error:
-            raise BadModelError("onnxruntime cannot run it", why=_one_line(error)) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+            raise BadModelError("onnxruntime cannot run it", why=one_line(error)) from error

@@ -26,7 +26,7 @@ P = TypeVar("P", bound="Pass")
 
 @contextmanager
 def blaming(name: str) -> Generator[None]:
-    """Have every failure inside name a pass."""
+    """Have every failure inside name a pass or recipe."""
     try:
         yield
     except SplitcError as error:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.errors import SplitcError, UsageError
-from splitc.passes import Pipeline, item_text, parse_items
+from splitc.errors import UsageError
+from splitc.passes import Pipeline, blaming, item_text, parse_items
 
 if TYPE_CHECKING:
     from splitc.finetune import Stage, Tuned
@@ -21,7 +21,7 @@ class Recipe:
     """Passes, then stages. A subclass is a frozen dataclass; its fields are its options.
 
     Like a pass it prints and parses as text: `si-nr(loss_rate=0.4)`. It defines `pipeline`
-    and `stages`; one that trains in another way overrides `tune`.
+    and `stages`; one that trains in another way overrides `run`.
     """
 
     name: ClassVar[str]
@@ -50,18 +50,21 @@ class Recipe:
         Raises:
             SplitcError: What the passes and `fine_tune` raise; it names the recipe.
         """
-        from splitc.finetune import fine_tune
-
-        try:
+        with blaming(self.name):
             stages = [
                 replace(stage, epochs=epochs) if epochs is not None and stage.epochs else stage
                 for stage in self.stages()
             ]
-            return fine_tune(self.pipeline()(model), stages, train, validate, **how)
-        except SplitcError as error:
-            if not error.what.startswith(f"{self.name}: "):
-                error.what = f"{self.name}: {error.what}"
-            raise
+            return self.run(model, train, validate, stages, how)
+
+    def run(
+        self, model: TorchModel, train: Batches, validate: Batches, stages: Sequence[Stage],
+        how: dict[str, Any],
+    ) -> Tuned:  # fmt: skip
+        """What `tune` does with the stages of this run."""
+        from splitc.finetune import fine_tune
+
+        return fine_tune(self.pipeline()(model), stages, train, validate, **how)
 
     def __str__(self) -> str:
         return item_text(self.name, self)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from splitc.errors import DataError, nearest
+from splitc.errors import DataError, nearest, one_line
 from splitc.frontend.torch_trace import FAILURES
 from splitc.graph import Tensor as GraphTensor
 
@@ -45,7 +45,7 @@ def read(data: Batches, which: str, epoch: int) -> Iterator[Any]:
             raise DataError(f"{which} cannot be read at every epoch", why=why, hint=_HINT)
         yield from found
     except BROKEN as error:
-        raise DataError(f"{which} fails", at=place(error), why=one_line(error)) from error
+        raise DataError(f"{which} fails", at=place(error), why=described(error)) from error
 
 
 _HINT = "give a list of batches, a DataLoader, or a function of the epoch that returns one"
@@ -66,9 +66,9 @@ def place(error: BaseException) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, its class before it where it says little."""
-    text = " ".join(str(error).split())[:300]
+def described(error: BaseException) -> str:
+    """An error's message in one line, its class before it where it says little."""
+    text = one_line(error)
     return text if " " in text else f"{type(error).__name__}: {text}"
 
 

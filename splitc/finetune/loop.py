@@ -14,7 +14,7 @@ import torch
 
 from splitc.errors import ToolchainError, UsageError, nearest
 from splitc.finetune.callbacks import Callback, EpochRecord
-from splitc.finetune.data import Batches, one_line
+from splitc.finetune.data import Batches, described
 from splitc.finetune.run import Run
 from splitc.finetune.seeding import kept_random_state
 from splitc.finetune.stage import Stage, rename
@@ -112,5 +112,5 @@ def _device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ToolchainError(f"there is no device '{name}'", why=one_line(error)) from error
+        raise ToolchainError(f"there is no device '{name}'", why=described(error)) from error
     return device

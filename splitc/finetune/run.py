@@ -21,7 +21,7 @@ from splitc.errors import DataError, OutputError, SplitcError, TrainingError
 from splitc.finetune import checkpoint as store
 from splitc.finetune.callbacks import Callback, EpochRecord
 from splitc.finetune.checkpoint import State, Tensors
-from splitc.finetune.data import Batches, count, one_line, read, split
+from splitc.finetune.data import Batches, count, described, read, split
 from splitc.finetune.losses import loss_of, metric_of, penalty, refuse_targets
 from splitc.finetune.seeding import kept_conditions, seed_all, seed_of, seeded_channels
 from splitc.finetune.stage import LINK, Stage, optimizer
@@ -222,7 +222,7 @@ def _named(where: str) -> Generator[None]:
     try:
         yield
     except FAILURES as error:
-        raise TrainingError("a batch fails", at=where, why=one_line(error)) from error
+        raise TrainingError("a batch fails", at=where, why=described(error)) from error
 
 
 def _alone(results: Any) -> Any:

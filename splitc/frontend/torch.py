@@ -18,7 +18,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from splitc.cut import Cut
-from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
+from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError, one_line
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.torch_channel import received
 from splitc.frontend.torch_form import normalise
@@ -158,7 +158,7 @@ class TorchModel:
             with quiet(), as_at_inference(self.module):
                 return torch.export.export(self.module, self.examples(), strict=False)
         except FAILURES as error:
-            why = _one_line(error)
+            why = one_line(error)
             raise UnsupportedOpError("torch.export refuses the module", why=why) from error
 
     def examples(self) -> tuple[torch.Tensor, ...]:
@@ -186,7 +186,7 @@ class TorchModel:
             try:
                 made: Any = self.module(*feed)
             except FAILURES as error:
-                raise BadModelError("the module does not run", why=_one_line(error)) from error
+                raise BadModelError("the module does not run", why=one_line(error)) from error
         values = [
             _array(name, value)
             for name, value in zip(self.layers.names, leaves(made).values(), strict=True)
@@ -259,10 +259,6 @@ def _array(name: str, value: torch.Tensor) -> Array:
         return value.detach().cpu().numpy().copy()
     except TypeError as error:
         raise BadModelError(f"result '{name}' is {value.dtype}", why="numpy has none") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def load_torch(

@@ -58,6 +58,13 @@ def normalise(module: fx.GraphModule) -> None:
     module.recompile()
 
 
+def copied(graph: fx.Graph) -> fx.Graph:
+    """A graph with the same nodes, their `meta` too."""
+    copy = fx.Graph()
+    copy.output(copy.graph_copy(graph, {}))
+    return copy
+
+
 def function_name(node: fx.Node) -> str:
     """The name of the function, method or operator that a node calls."""
     target: Any = node.target

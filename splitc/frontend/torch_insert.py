@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from splitc.cut import Cut
 from splitc.errors import BadModelError
-from splitc.frontend.torch_form import NAME
+from splitc.frontend.torch_form import NAME, copied
 from splitc.frontend.torch_layers import INSERTED, analyse
 from splitc.frontend.torch_trace import VALUE, as_at_inference, evaluate, graph_module
 from splitc.frontend.torch_values import tensor_of
@@ -144,7 +144,7 @@ def replace_head(module: fx.GraphModule, cut: Cut, chain: Sequence[Insertion]) -
 
 def bypass_nodes(module: fx.GraphModule, names: Collection[str]) -> fx.GraphModule:
     """A graph module without the layers of these names: readers read what they read."""
-    graph = _copied(module.graph)
+    graph = copied(module.graph)
     for node in list(graph.nodes):
         if not {node.meta.get(NAME), node.meta.get(INSERTED)}.isdisjoint(names):
             node.replace_all_uses_with(node.all_input_nodes[0])
@@ -153,14 +153,8 @@ def bypass_nodes(module: fx.GraphModule, names: Collection[str]) -> fx.GraphModu
     return graph_module(module, graph, type(module).__name__)
 
 
-def _copied(graph: fx.Graph) -> fx.Graph:
-    copy = fx.Graph()
-    copy.output(copy.graph_copy(graph, {}))
-    return copy
-
-
 def _copy(module: fx.GraphModule) -> fx.GraphModule:
-    return graph_module(module, _copied(module.graph), type(module).__name__)
+    return graph_module(module, copied(module.graph), type(module).__name__)
 
 
 def _source(nodes: Sequence[fx.Node], node: fx.Node, keys: tuple[object, ...]) -> fx.Node:

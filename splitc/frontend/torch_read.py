@@ -23,9 +23,9 @@ from torch.export import ExportedProgram
 from torch.fx.proxy import TraceError
 from torch.nn.parameter import is_lazy
 
-from splitc.errors import BadModelError, UsageError, nearest
+from splitc.errors import BadModelError, UsageError, nearest, one_line
 from splitc.frontend.torch_archive import check_archive
-from splitc.frontend.torch_form import changes_operand, function_name, interpret, tangled
+from splitc.frontend.torch_form import changes_operand, copied, function_name, interpret, tangled
 from splitc.frontend.torch_ops import plain
 from splitc.frontend.torch_trace import (
     FAILURES,
@@ -107,7 +107,7 @@ def traced(module: nn.Module, inputs: Examples) -> tuple[fx.GraphModule, str]:
     with quiet():
         try:
             if isinstance(module, fx.GraphModule):
-                made = graph_module(module, _copied(module.graph), type(module).__name__)
+                made = graph_module(module, copied(module.graph), type(module).__name__)
                 interpret(made, inputs.tensors)
             else:
                 made = trace(module, inputs)
@@ -117,12 +117,6 @@ def traced(module: nn.Module, inputs: Examples) -> tuple[fx.GraphModule, str]:
         except FAILURES as error:
             _refuse_broken(module, inputs)
             return _through_export(module, inputs, error), _ONLY_EXPORT
-
-
-def _copied(graph: fx.Graph) -> fx.Graph:
-    copy = fx.Graph()
-    copy.output(copy.graph_copy(graph, {}))
-    return copy
 
 
 def _refuse_broken(module: nn.Module, inputs: Examples) -> None:
@@ -135,7 +129,7 @@ def _refuse_broken(module: nn.Module, inputs: Examples) -> None:
         shapes = ", ".join(f"{n} {tuple(t.shape)} {t.dtype}" for n, t in inputs.tensors.items())
         raise BadModelError(
             "the module does not run on the example inputs",
-            at=shapes.replace("torch.", ""), why=_one_line(error),
+            at=shapes.replace("torch.", ""), why=one_line(error),
             hint="give examples of the shapes and element types that it takes",
         ) from error  # fmt: skip
     finally:
@@ -161,7 +155,7 @@ def _through_export(module: nn.Module, inputs: Examples, first: Exception) -> fx
         raise BadModelError(
             "the module cannot be traced",
             at=type(module).__name__,
-            why=_one_line(first) or type(first).__name__,
+            why=one_line(first) or type(first).__name__,
             hint="what is computed must not depend on values of tensors, only on their shapes: "
             "torch.where chooses between values",
         ) from error
@@ -183,7 +177,7 @@ def exported(program: ExportedProgram) -> fx.GraphModule:
             _refuse_state(program)
             made = _with_values(program)
     except FAILURES as error:
-        raise BadModelError("the exported program does not run", why=_one_line(error)) from error
+        raise BadModelError("the exported program does not run", why=one_line(error)) from error
     if why := tangled(made):
         raise BadModelError("the exported program cannot be read", why=why)
     return made
@@ -218,7 +212,7 @@ def _with_values(program: ExportedProgram) -> fx.GraphModule:
             hint = "export it without dynamic_shapes"
             raise BadModelError(f"input '{node.target}' has dynamic extents: {shown}", hint=hint)
         examples[str(node.target)] = value
-    made = graph_module(module, _copied(module.graph), "ExportedProgram")
+    made = graph_module(module, copied(module.graph), "ExportedProgram")
     with quiet():
         interpret(made, examples)
     return made
@@ -258,16 +252,16 @@ def read_pt2(path: Path, max_bytes: int) -> ExportedProgram:
         hint = "torch.export.save(torch.export.export(module, examples), path) writes one"
         raise BadModelError(f"'{path.name}' is no .pt2 file", why=str(error), hint=hint) from error
     except FAILURES as error:
-        raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
+        raise BadModelError(f"cannot read '{path.name}'", why=one_line(error)) from error
     try:
         with quiet(), _without_pickle():
             return torch.export.load(path)
     except (*FAILURES, EOFError, OSError, ImportError) as error:
-        raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
+        raise BadModelError(f"cannot read '{path.name}'", why=one_line(error)) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("torch", "pickle", "_pickle", "json"):
             raise
-        raise BadModelError(f"cannot read '{path.name}'", why=_one_line(error)) from error
+        raise BadModelError(f"cannot read '{path.name}'", why=one_line(error)) from error
 
 
 @contextmanager
@@ -296,7 +290,3 @@ def quiet() -> Generator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

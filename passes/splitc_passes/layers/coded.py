@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -41,7 +41,10 @@ class Code(Protocol):
         ...
 
 
-class Encoder(nn.Module):
+C = TypeVar("C", bound=Code)
+
+
+class Encoder(nn.Module, Generic[C]):
     """The coder's bytes of each sample, behind their number and in front of zeros.
 
         x ──► encoder ──► bytes
@@ -62,7 +65,7 @@ class Encoder(nn.Module):
         "it is a baseline for evaluation: how many bytes it makes depends on the values"
     )
 
-    def __init__(self, code: Code, capacity: int) -> None:
+    def __init__(self, code: C, capacity: int) -> None:
         super().__init__()
         self.code = code
         self.capacity = capacity
@@ -88,7 +91,7 @@ class Encoder(nn.Module):
         return f"code={self.code}, capacity={self.capacity}"
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, Generic[C]):
     """The samples that a coder's bytes stand for.
 
         bytes       ──► decoder ──► x
@@ -101,7 +104,7 @@ class Decoder(nn.Module):
 
     splitc_uncompiled: ClassVar[str] = Encoder.splitc_uncompiled
 
-    def __init__(self, code: Code, dtype: torch.dtype) -> None:
+    def __init__(self, code: C, dtype: torch.dtype) -> None:
         super().__init__()
         self.code = code
         self.dtype = dtype

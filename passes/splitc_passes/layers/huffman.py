@@ -80,33 +80,25 @@ class Huffman:
         return coded.from_levels(levels.reshape(self.shape), self.low, self.high, self.bits)
 
 
-class HuffmanEncoder(coded.Encoder):
+class HuffmanEncoder(coded.Encoder[Huffman]):
     """Huffman's code of each sample; see `Huffman` and `coded.Encoder`."""
 
     splitc_op: ClassVar[str] = "huffman_encode"
 
-    def __init__(self, code: Huffman, capacity: int) -> None:
-        super().__init__(code, capacity)
-        self.huffman = code
-
     def run(self, x: Tensor) -> Tensor:
         """The codes of `x`."""
-        code = self.huffman
+        code = self.code
         return torch.ops.splitc.huffman_encode(x, code.low, code.high, code.bits, self.capacity)
 
 
-class HuffmanDecoder(coded.Decoder):
+class HuffmanDecoder(coded.Decoder[Huffman]):
     """The samples that Huffman codes stand for; see `Huffman` and `coded.Decoder`."""
 
     splitc_op: ClassVar[str] = "huffman_decode"
 
-    def __init__(self, code: Huffman, dtype: torch.dtype) -> None:
-        super().__init__(code, dtype)
-        self.huffman = code
-
     def run(self, x: Tensor) -> Tensor:
         """The samples that the codes stand for."""
-        code = self.huffman
+        code = self.code
         return torch.ops.splitc.huffman_decode(x, code.shape, code.low, code.high, code.bits)
 
 

@@ -104,33 +104,25 @@ def pillow() -> Any:
     return Image
 
 
-class JpegEncoder(coded.Encoder):
+class JpegEncoder(coded.Encoder[Jpeg]):
     """The JPEG file of each sample; see `Jpeg` and `coded.Encoder`."""
 
     splitc_op: ClassVar[str] = "jpeg_encode"
 
-    def __init__(self, code: Jpeg, capacity: int) -> None:
-        super().__init__(code, capacity)
-        self.jpeg = code
-
     def run(self, x: Tensor) -> Tensor:
         """The files of `x`."""
-        code = self.jpeg
+        code = self.code
         return torch.ops.splitc.jpeg_encode(x, code.low, code.high, code.quality, self.capacity)
 
 
-class JpegDecoder(coded.Decoder):
+class JpegDecoder(coded.Decoder[Jpeg]):
     """The samples in JPEG files; see `Jpeg` and `coded.Decoder`."""
 
     splitc_op: ClassVar[str] = "jpeg_decode"
 
-    def __init__(self, code: Jpeg, dtype: torch.dtype) -> None:
-        super().__init__(code, dtype)
-        self.jpeg = code
-
     def run(self, x: Tensor) -> Tensor:
         """The samples in the files."""
-        return torch.ops.splitc.jpeg_decode(x, self.jpeg.shape, self.jpeg.low, self.jpeg.high)
+        return torch.ops.splitc.jpeg_decode(x, self.code.shape, self.code.low, self.code.high)
 
 
 @torch.library.custom_op(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.errors import SplitcError
 from splitc.passes import Pipeline
 from splitc.recipes import Recipe
 from splitc_passes.distill_head import Activation, DistillHead, head_cut
@@ -86,29 +85,14 @@ class Distil(Recipe):
                   patience=self.patience),
         )  # fmt: skip
 
-    def tune(
-        self, model: TorchModel, train: Batches, validate: Batches, *, epochs: int | None = None,
-        **how: Any,
-    ) -> Tuned:  # fmt: skip
-        """Rewrite a model and train it: the student by the old head, then everything.
-
-        Each stage has a folder of its own in `checkpoint`.
-        """
-        stages = [
-            replace(stage, epochs=epochs) if epochs is not None and stage.epochs else stage
-            for stage in self.stages()
-        ]
-        try:
-            return self._tune(model, train, validate, stages, how)
-        except SplitcError as error:
-            if not error.what.startswith(f"{self.name}: "):
-                error.what = f"{self.name}: {error.what}"
-            raise
-
-    def _tune(
+    def run(
         self, model: TorchModel, train: Batches, validate: Batches, stages: Sequence[Stage],
         how: dict[str, Any],
     ) -> Tuned:  # fmt: skip
+        """Train the student by the old head, then everything.
+
+        Each stage has a folder of its own in `checkpoint`.
+        """
         from splitc.finetune import Tuned, fine_tune
         from splitc_passes.teacher import Taught, student_head, teacher_head
 
