@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from splitc.errors import UsageError
 from splitc.passes import Pipeline
@@ -13,7 +13,9 @@ from splitc.recipes import Recipe
 from splitc_passes.insert_bottleneck import Activation, InsertBottleneck, Link, State
 
 if TYPE_CHECKING:
-    from splitc.finetune import Stage
+    from splitc.finetune import Stage, Tuned
+    from splitc.finetune.data import Batches
+    from splitc.frontend.torch import TorchModel
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class BottleNetPP(Recipe):
         learning_rate: Of the third stage.
         patience: Epochs without a better one after which a stage ends.
         seed: Of the codec's first weights.
+        soft_targets: Share of the loss that compares with what the network predicted before,
+            without a codec, in [0, 1]; the rest compares with the labels. 0 is the paper's.
+        temperature: Softens both predictions of that share.
 
     Raises:
         UsageError: A range is empty or outside what its channel takes.
@@ -83,6 +88,8 @@ class BottleNetPP(Recipe):
     learning_rate: float = 1e-5
     patience: int = 10
     seed: int = 0
+    soft_targets: float = 0.0
+    temperature: float = 4.0
 
     def pipeline(self) -> Pipeline:
         """The codec with its channel."""
@@ -114,3 +121,18 @@ class BottleNetPP(Recipe):
             Stage("everything", everything, self.learning_rate, patience=self.patience,
                   vary=vary),
         )  # fmt: skip
+
+    def run(
+        self, model: TorchModel, train: Batches, validate: Batches, stages: Sequence[Stage],
+        how: dict[str, Any],
+    ) -> Tuned:  # fmt: skip
+        """Train, with the network as it is for a teacher if `soft_targets` says so."""
+        if self.soft_targets and any(s.epochs for s in stages if s.without_link):
+            raise UsageError("soft_targets need a network that is trained",
+                             why="stage 'base' trains it", hint="base_epochs=0")  # fmt: skip
+        if self.soft_targets:
+            from splitc_passes.teacher import SoftTargets, learn_from
+
+            loss = SoftTargets(self.soft_targets, self.temperature)
+            stages, train, validate = learn_from(model, loss, stages, train, validate, how)
+        return super().run(model, train, validate, stages, how)

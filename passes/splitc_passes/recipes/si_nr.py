@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from splitc.passes import Pipeline
 from splitc.recipes import Recipe
 from splitc_passes.insert_dropout import InsertDropout
 
 if TYPE_CHECKING:
-    from splitc.finetune import Stage
+    from splitc.finetune import Stage, Tuned
+    from splitc.finetune.data import Batches
+    from splitc.frontend.torch import TorchModel
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,18 @@ class SiNr(Recipe):
             whose batches are few.
         patience: Epochs without a better one after which training ends.
         seed: Of the masks, outside training.
+        soft_targets: Share of the loss that compares with what the network predicted before,
+            without losses, in [0, 1]; the rest compares with the labels. 0 is the paper's.
+        temperature: Softens both predictions of that share.
+
+    Raises:
+        UsageError: `soft_targets` or `temperature` is out of range.
 
     References:
         Itahara, Nishio, Yamamoto, "Packet-Loss-Tolerant Split Inference",
         GLOBECOM 2021, arXiv:2104.13629, section IV.
+        Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015,
+        arXiv:1503.02531, section 2: `soft_targets`.
     """
 
     name: ClassVar[str] = "si-nr"
@@ -44,6 +54,8 @@ class SiNr(Recipe):
     learning_rate: float = 1e-3
     patience: int = 20
     seed: int = 0
+    soft_targets: float = 0.0
+    temperature: float = 4.0
 
     def pipeline(self) -> Pipeline:
         """The dropout."""
@@ -54,3 +66,15 @@ class SiNr(Recipe):
         from splitc.finetune import Stage
 
         return (Stage("all", self.epochs, self.learning_rate, patience=self.patience),)
+
+    def run(
+        self, model: TorchModel, train: Batches, validate: Batches, stages: Sequence[Stage],
+        how: dict[str, Any],
+    ) -> Tuned:  # fmt: skip
+        """Train, with the network as it is for a teacher if `soft_targets` says so."""
+        if self.soft_targets:
+            from splitc_passes.teacher import SoftTargets, learn_from
+
+            loss = SoftTargets(self.soft_targets, self.temperature)
+            stages, train, validate = learn_from(model, loss, stages, train, validate, how)
+        return super().run(model, train, validate, stages, how)
