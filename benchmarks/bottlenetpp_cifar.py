@@ -9,7 +9,14 @@ at several cuts; the codec trained without its channel; how it holds when the li
 worse than it was trained for, in the three cases of what the encoder is told; against
 JPEG and quantisation with Huffman on a reliable link at code rate 1/2. Bars: at the last
 cut less than 2 points lost at 64 times and 4 at 256 times; less than 1 over 25 to 10 dB
-and 0.01 to 0.15. Results go to `--out`, a file each, and are not computed again.
+and 0.01 to 0.15. The paper's own networks, which take a GPU:
+
+    python benchmarks/bottlenetpp_cifar.py --dataset cifar100 --network resnet50 --device cuda \
+        --base-epochs 200 --codec-epochs 50 --epochs 20 --points layer3,layer4
+
+and the same with `--network vgg16 --points block3,block4`. `--soft`, not the paper's: that
+share of the loss compares with what the network predicts without a codec. Results go to
+`--out`, a file each, and are not computed again.
 """
 
 from __future__ import annotations
@@ -19,32 +26,34 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import cifar
 import torch
-from cifar import DATA, Batches, CifarResNet, accuracy, loaders, trained
-from safetensors.torch import load_file, save_file
+from cifar import NETWORKS, Batches, accuracy
 from torch import Tensor, nn
 
 import splitc
 from common import finish, parser
 from splitc.cut import Cut
 from splitc.finetune import Stage, fine_tune
+from splitc.finetune import data as tuning
+from splitc.finetune.data import read
 from splitc.frontend.torch import TorchModel
 from splitc.insertion import crossing_tensor
+from splitc_passes.coded_boundary import CodedBoundary
+from splitc_passes.huffman_boundary import HuffmanBoundary
 from splitc_passes.insert_bottleneck import InsertBottleneck
+from splitc_passes.jpeg_boundary import JpegBoundary
 from splitc_passes.layers.awgn import Awgn
 from splitc_passes.layers.bit_erasure import BitErasure
 from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.channel_state import set_state
+from splitc_passes.layers.coded import sizes
 from splitc_passes.layers.conditions import DrawConditions
+from splitc_passes.teacher import SoftTargets, learn_from
 
-POINTS = {
-    20: {"layer1": "layer1.2.relu2", "layer2": "layer2.2.relu2", "layer3": "layer3.2.relu2"},
-    56: {"layer1": "layer1.8.relu2", "layer2": "layer2.8.relu2", "layer3": "layer3.8.relu2"},
-}
 LINKS: dict[str, tuple[float, ...]] = {
     "awgn": (25.0, 20.0, 15.0, 10.0),
     "erasure": (0.01, 0.05, 0.1, 0.15),
@@ -52,6 +61,12 @@ LINKS: dict[str, tuple[float, ...]] = {
 }
 """Conditions to test under: dB, or the share of bits erased."""
 USUAL = {"awgn": 20.0, "erasure": 0.01, "none": 0.0}
+
+RATIOS = (4, 16, 64, 256)
+CODE_RATE = 0.5
+"""Of the channel code that the baselines need, whose bytes must arrive."""
+QUALITIES = (90, 50, 20, 5)
+BITS = (8, 4, 3, 2, 1)
 
 State = Literal["none", "known", "assumed"]
 
@@ -108,36 +123,20 @@ class Features:
         passes: How many differently augmented versions of the images to keep.
     """
 
-    def __init__(self, head: nn.Module, batches: Batches, passes: int = 1) -> None:
+    def __init__(self, head: nn.Module, batches: tuning.Batches, passes: int = 1) -> None:
         head.eval()
         torch.manual_seed(0)
-        self.stored: list[tuple[Tensor, Tensor]] = []
+        self.stored: list[tuple[Tensor, Any]] = []
         with torch.no_grad():
-            for _ in range(passes):
-                self.stored += [(head(x), y) for x, y in batches]
+            for number in range(passes):
+                for x, y in read(batches, "train", number + 1):
+                    self.stored.append((head(x[0] if isinstance(x, list) else x), y))
 
     def __len__(self) -> int:
         return len(self.stored)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
         return iter([self.stored[i] for i in torch.randperm(len(self.stored)).tolist()])
-
-
-def base(options: Namespace, data: tuple[Batches, Batches, Batches]) -> CifarResNet:
-    """The network without a codec; on CIFAR-100 trained here, from the weights for CIFAR-10."""
-    net = trained(options.depth, options.data)
-    if options.dataset == "cifar10":
-        return net
-    net.linear = nn.Linear(64, 100)
-    stored = options.out / f"base-{options.depth}-{options.base_epochs}.safetensors"
-    if not stored.is_file():
-        model = splitc.load(net, torch.zeros(1, 3, 32, 32))
-        stage = Stage("base", epochs=options.base_epochs, learning_rate=2e-3, schedule="cosine")
-        fine_tune(model, (stage,), *data[:2], seed=options.seed, precision=options.precision,
-                  checkpoint=options.out / "base", resume=True)  # fmt: skip
-        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, stored)
-    net.load_state_dict(load_file(stored))
-    return net
 
 
 def train(options: Namespace, net: nn.Module, case: Case, features: dict[str, Any],
@@ -146,8 +145,7 @@ def train(options: Namespace, net: nn.Module, case: Case, features: dict[str, An
 
     First the codec alone, on stored features; then everything at a low learning rate.
     """
-    update, validation, _ = data
-    layer = POINTS[options.depth][case.point]
+    layer = NETWORKS[options.network].points[case.point]
     model = splitc.load(copy.deepcopy(net), torch.zeros(1, 3, 32, 32))
     one = InsertBottleneck(
         case.channels, cut=layer, bits=32 if case.tested == "awgn" else 8, channel=case.link,
@@ -156,19 +154,43 @@ def train(options: Namespace, net: nn.Module, case: Case, features: dict[str, An
     ratios = one.compression(crossing_tensor(model, layer))
     made = one(model)
     vary = DrawConditions() if case.varied else None
-    head, rest = made.split(Cut.after(made.graph, [layer]))
-    if case.point not in features:
-        versions = Features(head.module, update, options.versions)
-        features[case.point] = (versions, Features(head.module, validation))
-    codec = Stage("codec", epochs=options.codec_epochs, learning_rate=3e-3, trainable=("link.*",),
-                  schedule="cosine", keep="last", vary=vary)  # fmt: skip
-    fine_tune(rest, (codec,), *features[case.point], seed=options.seed)
-    if options.epochs:
-        everything = Stage("everything", epochs=options.epochs, learning_rate=3e-4,
-                           schedule="cosine", keep="last", vary=vary)  # fmt: skip
-        fine_tune(made, (everything,), update, validation, seed=options.seed,
-                  precision=options.precision)  # fmt: skip
+    fit(options, model, made, layer, features, data, vary)
     return made, ratios.bandwidth if case.tested == "awgn" else ratios.bits
+
+
+def fit(options: Namespace, model: TorchModel, made: TorchModel, layer: str,
+        features: dict[str, Any], data: tuple[Batches, Batches, Batches],
+        vary: DrawConditions | None = None) -> None:  # fmt: skip
+    """Train a network's codec, then all of it.
+
+    Args:
+        options: Epochs, seed, device, precision, soft targets.
+        model: The network without the codec.
+        made: With it.
+        layer: What it stands behind.
+        features: What crosses there, once it is known.
+        data: Update, validation and test images.
+        vary: Draws the condition of the link.
+    """
+    how: dict[str, Any] = {"precision": options.precision, "device": options.device}
+    codec = Stage("codec", options.codec_epochs, 3e-3, ("link.*",), schedule="cosine",
+                  keep="last", vary=vary)  # fmt: skip
+    everything = Stage("everything", options.epochs, 3e-4, schedule="cosine", keep="last",
+                       vary=vary)  # fmt: skip
+    stages: list[Stage] = [codec, everything]
+    update: tuning.Batches = data[0]
+    validation: tuning.Batches = data[1]
+    if options.soft:
+        stages, update, validation = learn_from(
+            model, SoftTargets(options.soft), stages, update, validation, how
+        )
+    head, rest = made.split(Cut.after(made.graph, [layer]))
+    if layer not in features:
+        versions = Features(head.module, update, options.versions)
+        features[layer] = (versions, Features(head.module, validation))
+    fine_tune(rest, stages[:1], *features[layer], seed=options.seed, device=options.device)
+    if options.epochs:
+        fine_tune(made, stages[1:], update, validation, seed=options.seed, **how)
 
 
 def tested(
@@ -191,22 +213,145 @@ def tested(
     return found
 
 
-def cases(options: Namespace) -> list[Case]:
+def cases(options: Namespace, net: nn.Module) -> list[Case]:
     """What is trained: compressions, training without a channel, changing conditions."""
     found: list[Case] = []
-    for point in options.points.split(","):
-        width = {"layer1": 16, "layer2": 32, "layer3": 64}[point]
-        for ratio in (4, 16, 64, 256):
+    widths: dict[str, int] = {}
+    model = splitc.load(net, torch.zeros(1, 3, 32, 32))
+    for point in options.points:
+        layer = NETWORKS[options.network].points[point]
+        widths[point] = width = crossing_tensor(model, layer).static_shape[1]
+        for ratio in RATIOS:
             if width * 4 // ratio:
                 found.append(Case(point, "awgn", "awgn", width * 4 // ratio))
             if 0 < width * 16 // ratio <= width:
                 found.append(Case(point, "erasure", "erasure", width * 16 // ratio))
-    last = options.points.split(",")[-1]
-    for link, width in (("awgn", 16), ("erasure", 16)):
-        found.append(Case(last, "none", link, width))  # pyright: ignore[reportArgumentType]
+    last = options.points[-1]
+    width = widths[last] // 4
+    for link in ("awgn", "erasure"):
+        found.append(Case(last, "none", link, width))
         for state in ("none", "known", "assumed"):
-            found.append(Case(last, link, link, width, state, varied=True))  # pyright: ignore[reportArgumentType]
+            found.append(Case(last, link, link, width, state, varied=True))
     return found
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A coder on a reliable link, as `CODE_RATE` makes a lossy one."""
+
+    point: str
+    coder: str
+    ratio: float
+    lost: float
+
+    def __str__(self) -> str:
+        return f"{self.point + ', ' + self.coder:38}{self.ratio:6.1f} {self.lost:8.2f}"
+
+
+def coded(model: TorchModel, layer: str, one: CodedBoundary, batches: Batches,
+          examples: Batches) -> tuple[float, float]:  # fmt: skip
+    """Mean bytes of a sample with a coder behind a layer, and accuracy in percent.
+
+    Args:
+        model: The network, with weights.
+        layer: What the coder stands behind.
+        one: The coder; its range comes from the examples, its capacity is ample.
+        batches: Images to test on.
+        examples: Images to calibrate with.
+    """
+    name = model.graph.inputs[0].name
+    tensor = crossing_tensor(model, layer)
+    one = replace(one, cut=layer, capacity=64 + 2 * (tensor.nbytes or 0))
+    if one.low is None:
+        one = one.calibrated_with(model, [{name: x.numpy()[:1]} for x, _ in examples])
+    made = one(model)
+    head, tail = (
+        part.module.eval() for part in made.split(Cut.sending(made.graph, f"{layer}.encoded"))
+    )
+    taken: list[int] = []
+    right = 0
+    with torch.no_grad():
+        for x, y in batches:
+            right += int((tail(head(x)).argmax(1) == y).sum())
+            taken += [size for each in sizes(head).values() for size in each]
+    return sum(taken) / len(taken), 100 * right / len(batches.labels)
+
+
+def baselines(options: Namespace, net: nn.Module, point: str, unsplit: float,
+              features: dict[str, Any], data: tuple[Batches, Batches, Batches]
+              ) -> list[Baseline]:  # fmt: skip
+    """JPEG, levels in Huffman's code, and an autoencoder with JPEG (BottleNet).
+
+    Ratio is the boundary's bytes over the coder's with the channel code around them.
+    """
+    model = splitc.load(copy.deepcopy(net), torch.zeros(1, 3, 32, 32))
+    layer = NETWORKS[options.network].points[point]
+    tensor = crossing_tensor(model, layer)
+    raw = tensor.nbytes or 0
+    examples = replace(data[0], training=False, size=1).first(64)
+    found: list[Baseline] = []
+
+    def add(coder: str, bytes_each: float, accuracy: float) -> None:
+        found.append(Baseline(point, coder, raw * CODE_RATE / bytes_each, unsplit - accuracy))
+        print(found[-1], flush=True)
+
+    for quality in QUALITIES:
+        one: CodedBoundary = JpegBoundary(quality=quality)
+        add(f"JPEG {quality}", *coded(model, layer, one, data[2], examples))
+    for bits in BITS:
+        one = HuffmanBoundary(bits=bits)
+        add(f"{bits} bits, Huffman", *coded(model, layer, one, data[2], examples))
+    width = tensor.static_shape[1] // 4
+    code = InsertBottleneck(width, cut=layer, bits=32, seed=options.seed)
+    jpeg = JpegBoundary(cut=f"{layer}.code", low=0.0, high=1.0, quality=75)
+    with_codec = code(splitc.load(copy.deepcopy(net), torch.zeros(1, 3, 32, 32)))
+    room = 64 + 2 * (crossing_tensor(with_codec, jpeg.cut).nbytes or 0)
+    with_jpeg = replace(jpeg, capacity=room)(with_codec)
+    fit(options, model, with_jpeg, layer, features, data)
+    for quality in QUALITIES:  # `with_codec` has the trained weights too
+        one = replace(jpeg, quality=quality)
+        add(
+            f"BottleNet {width}, JPEG {quality}",
+            *coded(with_codec, jpeg.cut, one, data[2], examples),
+        )
+    return found
+
+
+def table(options: Namespace, net: nn.Module, unsplit: float,
+          data: tuple[Batches, Batches, Batches]) -> list[Result]:  # fmt: skip
+    """Train, test and print every case and baseline, those that are known from their files."""
+    known = NETWORKS[options.network].points
+    wanted = options.cases.split(",") if options.cases else [""]
+    features: dict[str, Any] = {}
+    how = f"{options.codec_epochs}-{options.epochs}-{len(data[0].labels)}-{options.seed}"
+    how += f"-soft{options.soft:g}" if options.soft else ""
+    how += f"-versions{options.versions}" if options.versions > 1 else ""
+    about = f"{options.dataset}-{options.network}"
+    results: list[Result] = []
+    for case in cases(options, net):
+        if not any(text in case.name for text in wanted):
+            continue
+        kept = options.out / f"{about}-{case.name}-{how}.json"
+        if not kept.is_file():
+            start = time.monotonic()
+            model, ratio = train(options, net, case, features, data)
+            found = tested(model, case, known[case.point], data[2], options.seed)
+            minutes = (time.monotonic() - start) / 60
+            one = Result(asdict(case), ratio, unsplit, found, minutes)
+            kept.write_text(json.dumps(asdict(one)), "utf-8")
+        results.append(Result(**json.loads(kept.read_text("utf-8"))))
+        print(results[-1], flush=True)
+    if any(text in "baselines" for text in wanted):
+        print(f"coders, with a channel code of rate {CODE_RATE:g}; points lost without errors")
+        for point in options.points:
+            kept = options.out / f"{about}-{point}-baselines-{how}.json"
+            if kept.is_file():
+                rows = [Baseline(**row) for row in json.loads(kept.read_text("utf-8"))]
+                print(*rows, sep="\n", flush=True)
+            else:
+                rows = baselines(options, net, point, unsplit, features, data)
+                kept.write_text(json.dumps([asdict(row) for row in rows]), "utf-8")
+    return results
 
 
 def judge(results: list[Result], last: str) -> None:
@@ -230,53 +375,34 @@ def main() -> None:
     """Train and test every case that has no result yet."""
     made = parser(__doc__ or "")
     made.add_argument("--dataset", choices=["cifar10", "cifar100"], default="cifar10")
-    made.add_argument("--depth", type=int, choices=[*POINTS], default=20, help="of the ResNet")
-    made.add_argument("--points", metavar="NAME,…", default="layer2,layer3")
+    cifar.options(made, "build/bottlenetpp", base_epochs=20)
+    made.add_argument("--cases", metavar="TEXT,…", help="only those whose name has such a text")
     made.add_argument("--codec-epochs", type=int, default=6)
     made.add_argument("--epochs", type=int, default=1, help="of the last stage")
-    made.add_argument("--base-epochs", type=int, default=8, help="on CIFAR-100")
     made.add_argument("--versions", type=int, default=1, help="augmented versions kept as features")
-    made.add_argument("--images", type=int, help="update images; a fifth as many to test on")
-    made.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
-    made.add_argument("--threads", type=int, default=0, help="of PyTorch [all]")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--data", type=Path, default=DATA, help="folder of the images and weights")
-    made.add_argument("--out", type=Path, default=Path("build/bottlenetpp"), help="results")
     options = made.parse_args()
+    known = NETWORKS[options.network].points
+    options.points = options.points.split(",") if options.points else [*known][-2:]
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.quick:
         options.codec_epochs, options.epochs, options.base_epochs = 1, 1, 1
         options.images = options.images or 2560
     options.out.mkdir(parents=True, exist_ok=True)
-    update, validation, test = loaders(options.dataset, options.data)
+    update, validation, test = cifar.loaders(options.dataset, options.data)
+    net = cifar.base(options, options.dataset, update, validation.first(1000))
     if options.images:
         update = update.first(options.images)
+    if options.test_images:
+        test = test.first(options.test_images)
     data = (update, validation.first(1000), test)
-    net = base(options, data)
     unsplit = accuracy(net, test)
-    print(f"{options.dataset}, ResNet{options.depth}, without a codec: {unsplit:.2f} %")
+    print(f"{options.dataset}, {options.network}, without a codec: {unsplit:.2f} %")
     print(
         "points lost by condition (dB 25 20 15 10, or bits erased 0.01 0.05 0.1 0.15)", flush=True
     )
-    features: dict[str, Any] = {}
-    results: list[Result] = []
-    for case in cases(options):
-        name = f"{options.dataset}-{options.depth}-{case.name}-{options.codec_epochs}"
-        name += f"-{options.epochs}-{len(update.labels)}-{options.seed}.json"
-        kept = options.out / name
-        if not kept.is_file():
-            start = time.monotonic()
-            model, ratio = train(options, net, case, features, data)
-            layer = POINTS[options.depth][case.point]
-            found = tested(model, case, layer, test, options.seed)
-            minutes = (time.monotonic() - start) / 60
-            kept.write_text(
-                json.dumps(asdict(Result(asdict(case), ratio, unsplit, found, minutes)))
-            )
-        results.append(Result(**json.loads(kept.read_text("utf-8"))))
-        print(results[-1], flush=True)
-    judge(results, options.points.split(",")[-1])
+    results = table(options, net, unsplit, data)
+    judge(results, options.points[-1])
     minutes = sum(result.minutes for result in results)
     print(f"codec {options.codec_epochs} and everything {options.epochs} epoch(s) of "
           f"{len(update.labels)} images, seed {options.seed}, {minutes:.0f} minutes, "

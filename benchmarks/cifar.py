@@ -13,22 +13,26 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+import splitc
+from splitc.finetune import Stage, fine_tune
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 """Where the data lies unless `--data` says otherwise."""
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-WEIGHTS = {20: "resnet20-12fca82f.th", 56: "resnet56-4bfd9763.th"}
 
 
 @dataclass(frozen=True)
@@ -187,21 +191,6 @@ class CifarResNet(nn.Module):
         return self.linear(self.flatten(self.pool(x)))
 
 
-def trained(depth: int = 20, folder: Path = DATA) -> CifarResNet:
-    """A ResNet trained on CIFAR-10: 91.73 % (20 layers) or 93.39 % (56) of the test images."""
-    path = folder / "models" / "cifar10_resnet_akamaster" / WEIGHTS[depth]
-    if not path.is_file():
-        raise SystemExit(f"there is no {path}: --data names the folder of the weights")
-    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    net = CifarResNet(depth)
-    net.load_state_dict({key.removeprefix("module."): value for key, value in stored.items()})
-    # oneDNN computes convolutions in this order half as fast again.
-    for parameter in net.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return net.eval()
-
-
 class PaperNet(nn.Module):
     """The CNN of the paper on packet-loss-tolerant split inference, for CIFAR-10.
 
@@ -237,6 +226,215 @@ class PaperNet(nn.Module):
         for k in range(1, 6):
             x = self.get_submodule(f"block{k}")(x)
         return self.head(x)
+
+
+class Vgg16(nn.Module):
+    """VGG16 with batch norms for images of 32 x 32 pixels, one fully connected layer.
+
+    Args:
+        classes: Of the classification.
+
+    References:
+        Simonyan, Zisserman, "Very Deep Convolutional Networks", ICLR 2015, configuration D.
+    """
+
+    def __init__(self, classes: int = 100) -> None:
+        super().__init__()
+        inside = 3
+        for k, (count, outside) in enumerate(
+            zip((2, 2, 3, 3, 3), (64, 128, 256, 512, 512), strict=True)
+        ):
+            parts: list[nn.Module] = []
+            for _ in range(count):
+                parts += [nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+                          nn.BatchNorm2d(outside), nn.ReLU()]  # fmt: skip
+                inside = outside
+            self.add_module(f"block{k + 1}", nn.Sequential(*parts, nn.MaxPool2d(2)))
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(512, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 3, 32, 32] to [N, classes]."""
+        for k in range(1, 6):
+            x = self.get_submodule(f"block{k}")(x)
+        return self.linear(self.flatten(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions with a shortcut.
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figure 5.
+    """
+
+    def __init__(self, inside: int, width: int, stride: int) -> None:
+        super().__init__()
+        outside = 4 * width
+        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu2 = nn.ReLU()
+        self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outside)
+        self.relu3 = nn.ReLU()
+        self.shortcut = nn.Identity() if inside == outside and stride == 1 else nn.Sequential(
+            nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inside, H, W] to [N, 4 width, H/stride, W/stride]."""
+        y = self.relu1(self.bn1(self.conv1(x)))
+        y = self.bn3(self.conv3(self.relu2(self.bn2(self.conv2(y)))))
+        return self.relu3(y + self.shortcut(x))
+
+
+class ResNet50(nn.Module):
+    """ResNet50 for images of 32 x 32 pixels: its first layer halves, and no pooling follows.
+
+    So its last maps are 2048 x 2 x 2, as the paper on BottleNet++ has them.
+
+    Args:
+        classes: Of the classification.
+    """
+
+    def __init__(self, classes: int = 100) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
+        inside = 64
+        for k, (count, width) in enumerate(zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True)):
+            parts: list[nn.Module] = []
+            for i in range(count):
+                parts.append(Bottleneck(inside, width, 2 if k and not i else 1))
+                inside = 4 * width
+            self.add_module(f"layer{k + 1}", nn.Sequential(*parts))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(2048, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 3, 32, 32] to [N, classes]."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        for k in range(1, 5):
+            x = self.get_submodule(f"layer{k}")(x)
+        return self.linear(self.flatten(self.pool(x)))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the experiments.
+
+    Args:
+        make: Gives it untrained, for a number of classes.
+        points: The layers that it can be cut behind, by short names.
+        weights: File of its weights on CIFAR-10; "" for none.
+    """
+
+    make: Callable[[int], nn.Module]
+    points: dict[str, str]
+    weights: str = ""
+
+    def net(self, classes: int, folder: Path = DATA) -> nn.Module:
+        """It in eval mode: with the weights on CIFAR-10, for more classes a new last layer."""
+        made = self.make(classes)
+        if self.weights:
+            path = folder / "models" / "cifar10_resnet_akamaster" / self.weights
+            if not path.is_file():
+                raise SystemExit(f"there is no {path}: --data names the folder of the weights")
+            stored = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            named = {key.removeprefix("module."): value for key, value in stored.items()}
+            if classes != CLASSES["cifar10"]:
+                named = {key: v for key, v in named.items() if not key.startswith("linear.")}
+            missing, unexpected = made.load_state_dict(named, strict=False)
+            assert not unexpected
+            assert all(key.startswith("linear.") for key in missing)
+        # oneDNN computes convolutions in this order half as fast again.
+        for parameter in made.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return made.eval()
+
+
+CLASSES = {"cifar10": 10, "cifar100": 100}
+NETWORKS = {
+    "resnet20": Network(
+        partial(CifarResNet, 20),
+        {"stem": "relu", **{f"layer{k}": f"layer{k}.2.relu2" for k in (1, 2, 3)}},
+        "resnet20-12fca82f.th",
+    ),
+    "resnet56": Network(
+        partial(CifarResNet, 56),
+        {"stem": "relu", **{f"layer{k}": f"layer{k}.8.relu2" for k in (1, 2, 3)}},
+        "resnet56-4bfd9763.th",
+    ),
+    "paper": Network(
+        PaperNet,
+        {f"block{k}": f"block{k}.{i}" for k, i in ((1, 5), (2, 5), (3, 7), (4, 7), (5, 7))},
+    ),
+    "vgg16": Network(
+        Vgg16,
+        {f"block{k}": f"block{k}.{i}" for k, i in ((1, 6), (2, 6), (3, 9), (4, 9))},
+    ),
+    "resnet50": Network(
+        ResNet50,
+        {f"layer{k}": f"layer{k}.{i}.relu3" for k, i in ((1, 2), (2, 3), (3, 5), (4, 2))},
+    ),
+}  # fmt: skip
+"""ResNet20 and ResNet56 reach 91.73 % and 93.39 % of CIFAR-10's test images as they come."""
+
+
+def options(made: ArgumentParser, out: str, base_epochs: int) -> None:
+    """Options that the experiments share.
+
+    Args:
+        made: Gets them.
+        out: Folder for results unless `--out` says otherwise.
+        base_epochs: Unless `--base-epochs` says otherwise.
+    """
+    made.add_argument("--network", choices=[*NETWORKS], default="resnet20")
+    made.add_argument("--points", metavar="NAME,…", help="of these cut points only")
+    made.add_argument("--base-epochs", type=int, default=base_epochs,
+                      help="to train a network without weights for these images")  # fmt: skip
+    made.add_argument("--images", type=int, help="update images")
+    made.add_argument("--test-images", type=int, help="test images")
+    made.add_argument("--soft", type=float, default=0.0, help="share of soft targets")
+    made.add_argument("--device", default="cpu", help="to train on: cpu, cuda")
+    made.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
+    made.add_argument("--threads", type=int, default=0, help="of PyTorch [all]")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--data", type=Path, default=DATA, help="folder of the images and weights")
+    made.add_argument("--out", type=Path, default=Path(out), help="results, a file each")
+
+
+def base(chosen: Namespace, dataset: str, update: Batches, validation: Batches) -> nn.Module:
+    """The network as it is before any pass: with weights that are at hand, or trained here.
+
+    What is trained is kept in `--out`, as checkpoints until it is done.
+    """
+    network = NETWORKS[chosen.network]
+    net = network.net(CLASSES[dataset], chosen.data)
+    if network.weights and dataset == "cifar10":
+        return net
+    stored = chosen.out / f"{dataset}-{chosen.network}-{chosen.base_epochs}.safetensors"
+    if not stored.is_file():
+        model = splitc.load(net, torch.zeros(1, 3, 32, 32))
+        stage = (
+            Stage("base", chosen.base_epochs, 1e-3, schedule="cosine", patience=20)
+            if chosen.network == "paper"
+            else Stage("base", chosen.base_epochs, 0.05, optimizer="sgd", weight_decay=5e-4,
+                       schedule="cosine")
+        )  # fmt: skip
+        tuned = fine_tune(model, (stage,), update, validation, seed=chosen.seed,
+                          precision=chosen.precision, device=chosen.device,
+                          checkpoint=stored.with_suffix(""), resume=True)  # fmt: skip
+        seconds = sum(each.seconds for each in tuned.history)
+        print(f"{dataset}, {chosen.network} trained: {seconds / 60:.0f} minutes", flush=True)
+        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, stored)
+    net.load_state_dict(load_file(stored))
+    return net.eval()
 
 
 def accuracy(module: nn.Module, batches: Batches, device: str = "cpu") -> float:

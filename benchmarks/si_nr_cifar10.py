@@ -6,9 +6,10 @@
 SI-NR (Itahara et al., GLOBECOM 2021, figs. 5 to 7) on CIFAR-10: for each cut point and
 dropout rate r ("mixed", not the paper's: drawn from 0 to 0.8 for each batch) the network
 is fine-tuned with dropout at the cut, then tested with packets of 500 bytes lost at rates
-0 to 0.9, nothing sent again. Bars: at most one point lost at 0.2; at 0.6 within three
-points of the same network without loss. Results go to `--out`, a file each, and are not
-computed again.
+0 to 0.9, nothing sent again. `--soft`, not the paper's either: that share of the loss
+compares with what the untuned network predicts without losses. Bars: at most one point
+lost at 0.2; at 0.6 within three points of the same network without loss. Results go to
+`--out`, a file each, and are not computed again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ import json
 import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
+import cifar
 import torch
-from cifar import DATA, Batches, PaperNet, loaders, trained
-from safetensors.torch import load_file, save_file
+from cifar import NETWORKS, Batches, loaders
 from torch import nn
 
 import splitc
@@ -35,16 +35,10 @@ from splitc_passes.insert_dropout import InsertDropout
 from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.conditions import DrawConditions
 from splitc_passes.layers.packet_loss import PacketLoss
+from splitc_passes.teacher import SoftTargets, learn_from
 
 LOSS_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 DROPOUT_RATES = (0.0, 0.1, 0.2, 0.4)
-POINTS = {
-    "resnet20": {"stem": "relu", "layer1": "layer1.2.relu2", "layer2": "layer2.2.relu2",
-                 "layer3": "layer3.2.relu2"},
-    "resnet56": {f"layer{k}": f"layer{k}.8.relu2" for k in (1, 2, 3)},
-    "paper": {f"block{k}": f"block{k}.{i}" for k, i in ((1, 5), (2, 5), (3, 7), (4, 7), (5, 7))},
-}  # fmt: skip
-"""Cut points by network: the layer after which the tensor crosses."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,12 @@ class Result:
     images: int
     epochs: int
     seed: int
+    soft: float = 0.0
 
     def __str__(self) -> str:
         cells = "".join(f"{value:6.1f}" for value in self.accuracy.values())
-        return f"{self.point:8}{self.boundary_kb:6.1f}  {self.dropout_rate:>5}{cells}"
+        soft = f"  soft {self.soft:g}" if self.soft else ""
+        return f"{self.point:8}{self.boundary_kb:6.1f}  {self.dropout_rate:>5}{cells}{soft}"
 
 
 def under_loss(model: TorchModel, batches: Batches, seed: int) -> dict[str, float]:
@@ -87,32 +83,14 @@ def under_loss(model: TorchModel, batches: Batches, seed: int) -> dict[str, floa
     return found
 
 
-def base(options: Namespace, update: Batches, validation: Batches) -> nn.Module:
-    """The network as it is before any dropout: trained elsewhere, or here."""
-    if options.network != "paper":
-        return trained(int(options.network.removeprefix("resnet")), options.data)
-    stored = options.out / "paper.safetensors"
-    net = PaperNet()
-    if not stored.is_file():
-        model = splitc.load(net, torch.zeros(1, 3, 32, 32))
-        stage = Stage("base", epochs=options.base_epochs, learning_rate=1e-3, patience=20,
-                      schedule="cosine")  # fmt: skip
-        tuned = fine_tune(model, (stage,), update, validation, seed=options.seed,
-                          checkpoint=options.out / "paper", resume=True,
-                          precision=options.precision)  # fmt: skip
-        print(f"the paper's network: {tuned.history[-1]}", flush=True)
-        save_file(dict(net.state_dict()), stored)
-    net.load_state_dict(load_file(stored))
-    return net
-
-
 def run(options: Namespace, net: nn.Module, point: str, rate: str,
         data: tuple[Batches, Batches, Batches]) -> Result:  # fmt: skip
     """Fine-tune one network and test it."""
     update, validation, test = data
     start = time.monotonic()
     model = splitc.load(copy.deepcopy(net), torch.zeros(1, 3, 32, 32))
-    cut = POINTS[options.network][point]
+    untuned = model
+    cut = NETWORKS[options.network].points[point]
     mixed = rate == "mixed"
     one = InsertDropout(cut=cut, loss_rate=0.4 if mixed else float(rate), seed=options.seed)
     model = one(model)
@@ -120,15 +98,19 @@ def run(options: Namespace, net: nn.Module, point: str, rate: str,
         stage = Stage("si-nr", epochs=options.epochs, learning_rate=options.learning_rate,
                       schedule="cosine", keep="last",
                       vary=DrawConditions(rate=(0.0, 0.8)) if mixed else None)  # fmt: skip
-        fine_tune(model, (stage,), update, validation, seed=options.seed,
-                  precision=options.precision)  # fmt: skip
+        how = {"precision": options.precision, "device": options.device}
+        stages, train, valid = [stage], update, validation
+        if options.soft:
+            loss = SoftTargets(options.soft)
+            stages, train, valid = learn_from(untuned, loss, stages, update, validation, how)
+        fine_tune(model, stages, train, valid, seed=options.seed, **how)
     plain = model.bypass(channel_layers(model.graph))
     sent = Cut.after(plain.graph, [cut])
     found = under_loss(plain.with_cut(sent), test, options.seed)
     return Result(
         options.network, point, rate, (sent.boundary_bytes or 0) / 1000, found,
         (time.monotonic() - start) / 60, len(update.labels), options.epochs if rate != "0" else 0,
-        options.seed,
+        options.seed, options.soft if rate != "0" else 0.0,
     )  # fmt: skip
 
 
@@ -158,18 +140,10 @@ def judge(results: list[Result]) -> None:
 def main() -> None:
     """Fine-tune and test every combination that has no result yet."""
     made = parser(__doc__ or "")
-    made.add_argument("--network", choices=[*POINTS], default="resnet20")
-    made.add_argument("--points", metavar="NAME,…", help="of these cut points only")
+    cifar.options(made, "build/si_nr", base_epochs=150)
     made.add_argument("--rates", metavar="R,…", default="0,0.1,0.2,0.4,mixed", help="dropout")
     made.add_argument("--epochs", type=int, default=3)
-    made.add_argument("--base-epochs", type=int, default=150, help="of the paper's network")
-    made.add_argument("--images", type=int, help="update images; a fifth as many to test on")
     made.add_argument("--learning-rate", type=float, default=1e-3)
-    made.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
-    made.add_argument("--threads", type=int, default=0, help="of PyTorch [all]")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--data", type=Path, default=DATA, help="folder of cifar10 and the weights")
-    made.add_argument("--out", type=Path, default=Path("build/si_nr"), help="results, a file each")
     options = made.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -179,14 +153,17 @@ def main() -> None:
     update, validation, test = loaders("cifar10", options.data)
     if options.images:
         update = update.first(options.images)
+    if options.test_images:
+        test = test.first(options.test_images)
     validation = validation.first(1000)
-    net = base(options, update, validation)
+    net = cifar.base(options, "cifar10", update, validation)
     results: list[Result] = []
     print("cut       kB     r    " + "".join(f"{rate:6g}" for rate in LOSS_RATES), flush=True)
-    points = options.points.split(",") if options.points else [*POINTS[options.network]]
+    points = options.points.split(",") if options.points else [*NETWORKS[options.network].points]
     for point in points:
         for rate in options.rates.split(","):
             name = f"{options.network}-{point}-{rate}-{options.epochs}-{len(update.labels)}"
+            name += f"-soft{options.soft:g}" if options.soft and rate != "0" else ""
             kept = options.out / f"{name}-{options.seed}.json"
             if not kept.is_file():
                 result = run(options, net, point, rate, (update, validation, test))
