@@ -113,7 +113,7 @@ class Tuner(Protocol):
     def tune(
         self, lowered: Any, board: Board, seconds: float, rpc: str, progress: Callable[[str], None]
     ) -> Any:
-        """Measure what was not measured before; gives what `build` takes for the lowered part."""
+        """Measure what was not measured before; gives what `compile` takes for the part."""
         ...
 
 
@@ -131,15 +131,22 @@ class Backend(Protocol):
         ...
 
     def lower(self, model: Network) -> Any:
-        """The part in the backend's own form, ready to be built for any board.
+        """The part in the backend's own form, ready to be compiled for any board.
 
         Raises:
             UnsupportedOpError: It has an operator, or a form of one, that cannot be.
         """
         ...
 
-    def build(self, lowered: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Compile a lowered part into a folder, with or without the runtime libraries."""
+    def compile(self, lowered: Any, board: Board) -> Any:
+        """The code of a lowered part for a board, in the backend's own form, not yet linked."""
+        ...
+
+    def write(self, code: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Link a part's code into a folder, with or without the runtime libraries.
+
+        Runs in a thread of its own, while another part is compiled.
+        """
         ...
 
 
@@ -164,10 +171,14 @@ class OnnxBackend:
             raise UsageError("only a model read from ONNX is written as ONNX", hint=hint)
         return model
 
-    def build(self, lowered: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
+    def compile(self, lowered: OnnxModel, board: Board) -> OnnxModel:
+        """The model as it is."""
+        return lowered
+
+    def write(self, code: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write the part as `head.onnx` or `tail.onnx`, weights beside it when over 2 GiB."""
         import onnx
 
         name = f"{folder.name}.onnx"
-        lowered.save(folder / name)
+        code.save(folder / name)
         return Built(name, tools={"onnx": onnx.__version__}, schedule="none")

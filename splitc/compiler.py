@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -359,21 +360,37 @@ def _build_parts(
     Returns:
         Tool versions that shaped the bytes, and what to know of the code.
     """
-    tools = {"splitc": __version__, "numpy": np.__version__}
-    caveats: dict[str, None] = {}
     sides = [("head", job.head, "head"), ("tail", job.tail, "tail")]
     if job.head.isa != job.tail.isa and not isinstance(backend, OnnxBackend):
-        sides.append(("head", job.tail, "golden/head"))
-    for name, board, where in sides:
-        progress(f"compiling {name} for {board.name}")
-        place = folder / where
-        place.mkdir(parents=True)
-        built = backend.build(lowered[where], board, place, runtime=runtime == "bundle")
+        sides.insert(1, ("head", job.tail, "golden/head"))
+
+    def written(code: Any, name: str, board: Board, place: Path) -> Built:
+        built = backend.write(code, board, place, runtime=runtime == "bundle")
         _describe_part(built, parts[name], name, board, place, split, maps)
-        tools |= built.tools
-        if where == name:
-            told(name, built)
-            caveats[f"{name}: {built.caveat}" if built.caveat else ""] = None
+        return built
+
+    tools = {"splitc": __version__, "numpy": np.__version__}
+    caveats: dict[str, None] = {}
+    # A linker is a process of its own: the next part is compiled beside it.
+    writer = ThreadPoolExecutor(1, thread_name_prefix="link")
+    try:
+        linked: list[tuple[str, str, Future[Built]]] = []
+        for name, board, where in sides:
+            progress(f"compiling {name} for {board.name}")
+            place = folder / where
+            place.mkdir(parents=True)
+            code = backend.compile(lowered[where], board)
+            linked.append((name, where, writer.submit(written, code, name, board, place)))
+            del code
+        progress("linking")
+        for name, where, done in linked:
+            built = done.result()
+            tools |= built.tools
+            if where == name:
+                told(name, built)
+                caveats[f"{name}: {built.caveat}" if built.caveat else ""] = None
+    finally:
+        writer.shutdown(cancel_futures=True)
     return tools, [text for text in caveats if text]
 
 

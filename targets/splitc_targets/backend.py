@@ -18,6 +18,7 @@ from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_read import subgraphs_of
 from splitc.model import Network
 from splitc_targets import adapter, schedules
+from splitc_targets.integers import REWRITTEN
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
 from splitc_targets.tuning.database import Tuned
@@ -38,6 +39,8 @@ class TvmBackend:
         known = adapter.converted_ops()
         found: list[Unsupported] = []
         for layer, node in _nodes(model.proto.graph):
+            if (node.domain, node.op_type) in REWRITTEN:
+                continue
             if node.domain not in ("", "ai.onnx"):
                 why = f"operator of the domain '{node.domain}'"
                 found.append(Unsupported(layer, node.op_type, why))
@@ -82,12 +85,15 @@ class TvmBackend:
 
         return tuner.tune(lowered, board, seconds, rpc, progress)
 
-    def build(self, lowered: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Write model.so, the runner, and with `runtime` the libraries and licences."""
+    def compile(self, lowered: Any, board: Board) -> schedules.Code:
+        """Schedule and compile."""
         choices = schedules.ANALYTIC
         if isinstance(lowered, Tuned):
             lowered, choices = lowered.lowered, lowered.database
-        code = schedules.compile_module(lowered, board, choices)
+        return schedules.compile_module(lowered, board, choices)
+
+    def write(self, code: schedules.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Write model.so, the runner, and with `runtime` the libraries and licences."""
         adapter.export(
             code.executable,
             folder / "model.so",

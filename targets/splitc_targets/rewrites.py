@@ -7,12 +7,14 @@ import onnx
 import onnx.version_converter
 from onnx import ModelProto, numpy_helper
 
+from splitc_targets.integers import in_floats
+
 MODERN_OPSET = 13
 
 
 def for_tvm(proto: ModelProto) -> ModelProto:
     """The same model in forms that TVM 0.27 lowers; the given one stays as it is."""
-    return scalar_depths(modern(proto))
+    return scalar_depths(in_floats(modern(proto)))
 
 
 def modern(proto: ModelProto) -> ModelProto:

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+"""Operators on quantised tensors, written as the arithmetic that defines them.
+
+TVM 0.27 has no converters for most. The arithmetic is on floats that hold integers: products
+and their sums are exact below 2^24, so that results are those of integer arithmetic. Scaling,
+rounding and clipping are elementwise and fuse behind it. Between two such operators values stay
+floats; they become integers only for operators that are not known here, and for results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+Array = np.ndarray[Any, Any]
+
+CONTRIB = "com.microsoft"
+OLDEST_OPSET = 11
+"""The first whose Clip takes its limits as inputs."""
+NARROW = (np.dtype(np.uint8), np.dtype(np.int8))
+
+
+def in_floats(proto: ModelProto) -> ModelProto:
+    """The same model with quantised operators as arithmetic; the given one stays as it is.
+
+    An operator stays where its scales, zero points or weights are computed, not stored.
+    """
+    versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
+    if not versions or versions[0] < OLDEST_OPSET:
+        return proto
+    if not any((node.domain, node.op_type) in REWRITTEN for node in proto.graph.node):
+        return proto
+    writer = _Writer({t.name: t for t in proto.graph.initializer})
+    for node in proto.graph.node:
+        write = REWRITTEN.get((node.domain, node.op_type))
+        if (write is None or not write(writer, node)) and not _moved(writer, node):
+            writer.keep(node)
+    writer.need(*(output.name for output in proto.graph.output))
+    made = ModelProto()
+    made.CopyFrom(proto)
+    del made.graph.node[:], made.graph.initializer[:]
+    made.graph.node.extend(writer.nodes)
+    read = {name for node in writer.nodes for name in node.input}
+    kept = {t.name for t in proto.graph.initializer} & (read | {o.name for o in proto.graph.output})
+    made.graph.initializer.extend(t for t in proto.graph.initializer if t.name in kept)
+    made.graph.initializer.extend(writer.stored)
+    return made
+
+
+@dataclass
+class _Writer:
+    """The nodes of a graph, one after another, and the constants that they need."""
+
+    known: dict[str, TensorProto]
+    nodes: list[NodeProto] = field(default_factory=list[NodeProto])
+    stored: list[TensorProto] = field(default_factory=list[TensorProto])
+    floats: dict[str, str] = field(default_factory=dict[str, str])
+    """Floats that hold the integers of a quantised tensor."""
+    owed: dict[str, int] = field(default_factory=dict[str, int])
+    """Quantised tensors of which there are only the floats, and their types."""
+
+    def value(self, node: NodeProto, place: int, default: Array | None = None) -> Array | None:
+        """What is stored for an input; the default where there is none, None if computed."""
+        if place >= len(node.input) or not node.input[place]:
+            return default
+        found = self.known.get(node.input[place])
+        return None if found is None else numpy_helper.to_array(found)
+
+    def keep(self, node: NodeProto) -> None:
+        """Add a node as it is, behind the quantised tensors that it reads."""
+        inside = any(a.HasField("g") or a.graphs for a in node.attribute)
+        self.need(*(tuple(self.owed) if inside else node.input))
+        self.nodes.append(node)
+
+    def need(self, *names: str) -> None:
+        """Write the integers of tensors of which there are only the floats."""
+        for name in names:
+            if name in self.owed:
+                self.add("Cast", self.floats[name], output=name, to=self.owed.pop(name))
+
+    def constant(self, value: Array) -> str:
+        """The name of a new constant."""
+        name = f"splitc.integers.{len(self.stored)}"
+        self.stored.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """The name of a new node's result."""
+        name = output or f"splitc.integers.{len(self.nodes)}.{op}"
+        self.nodes.append(helper.make_node(op, inputs, [name], f"{name}.node", **attributes))
+        return name
+
+    def centred(self, name: str, zero: Array) -> str:
+        """A quantised tensor as floats, its zero point taken off."""
+        if name not in self.floats:
+            self.floats[name] = self.add("Cast", name, to=TensorProto.FLOAT)
+        given = self.floats[name]
+        return given if not zero.any() else self.add("Sub", given, self.constant(_f32(zero)))
+
+    def scaled(self, name: str, scale: Array) -> str:
+        """A float tensor times a constant."""
+        return self.add("Mul", name, self.constant(_f32(scale)))
+
+    def rounded(self, name: str, zero: Array, output: str) -> None:
+        """Floats as the nearest integers, of a pair the even one, clipped to the zero's type."""
+        limits = np.iinfo(zero.dtype)
+        made = self.add("Round", name)
+        if zero.any():
+            made = self.add("Add", made, self.constant(_f32(zero)))
+        low, high = (self.constant(np.array(v, np.float32)) for v in (limits.min, limits.max))
+        self.floats[output] = self.add("Clip", made, low, high)
+        self.owed[output] = helper.np_dtype_to_tensor_dtype(zero.dtype)
+
+
+def _f32(value: Array) -> Array:
+    return value.astype(np.float32)
+
+
+def _zero(dtype: Any = np.uint8) -> Array:
+    return np.zeros((), dtype)
+
+
+def _narrow(*zeros: Array) -> bool:
+    return all(zero.dtype in NARROW for zero in zeros)
+
+
+def _scalar(*values: Array) -> bool:
+    return all(value.size == 1 for value in values)
+
+
+def _along(value: Array, axis: int, rank: int) -> Array:
+    """A vector along one axis of tensors of a rank; a scalar as it is."""
+    if value.size == 1:
+        return value.reshape(())
+    shape = [1] * rank
+    shape[axis] = -1
+    return value.reshape(shape)
+
+
+def _quantize_linear(to: _Writer, node: NodeProto) -> bool:
+    """y = clip(round(x / scale) + zero)."""
+    scale, zero = to.value(node, 1), to.value(node, 2, _zero())
+    if scale is None or zero is None or not _scalar(scale, zero) or not _narrow(zero):
+        return False
+    divided = to.add("Div", node.input[0], to.constant(_f32(scale.reshape(()))))
+    to.rounded(divided, zero.reshape(()), node.output[0])
+    return True
+
+
+def _dequantize_linear(to: _Writer, node: NodeProto) -> bool:
+    """y = (x - zero) scale; done here and now where x is stored."""
+    scale, stored = to.value(node, 1), to.value(node, 0)
+    zero = to.value(node, 2, _zero(np.uint8 if stored is None else stored.dtype))
+    given = {attribute.name for attribute in node.attribute}
+    if scale is None or zero is None or scale.dtype != np.float32 or "block_size" in given:
+        return False
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    if stored is not None:
+        zero, scale = (_along(each, axis, stored.ndim) for each in (zero, scale))
+        whole = (stored.astype(np.int64) - zero.astype(np.int64)).astype(np.float32) * scale
+        value = numpy_helper.from_array(whole.astype(np.float32), node.output[0])
+        to.stored.append(value)
+        to.known[node.output[0]] = value
+        return True
+    if not _scalar(scale, zero) or not _narrow(zero):
+        return False
+    centred = to.centred(node.input[0], zero.reshape(()))
+    to.add("Mul", centred, to.constant(scale.reshape(())), output=node.output[0])
+    return True
+
+
+def _convolution(to: _Writer, node: NodeProto, x: str, zero: Array, weights: Array) -> str:
+    """Integers convolved, as floats."""
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return to.add("Conv", to.centred(x, zero), to.constant(weights), **attributes)
+
+
+def _q_linear_conv(to: _Writer, node: NodeProto) -> bool:
+    """y = clip(round((conv(x - x_zero, w - w_zero) + b) x_scale w_scale / y_scale) + y_zero)."""
+    found = [to.value(node, k) for k in range(1, 8)]
+    bias = to.value(node, 8, np.zeros(1, np.int32))
+    if any(each is None for each in (*found, bias)):
+        return False
+    x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (np.asarray(each) for each in found)
+    assert bias is not None
+    if not _scalar(x_scale, x_zero, y_scale, y_zero) or not _narrow(x_zero, y_zero):
+        return False
+    whole = _f32(w) - _f32(_along(w_zero, 0, w.ndim))
+    made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
+    if bias.any():
+        made = to.add("Add", made, to.constant(_f32(_along(bias, 1, w.ndim))))
+    scale = _f32(x_scale).reshape(()) * _f32(w_scale) / _f32(y_scale).reshape(())
+    made = to.scaled(made, _along(scale, 1, w.ndim))
+    to.rounded(made, y_zero.reshape(()), node.output[0])
+    return True
+
+
+def _conv_integer(to: _Writer, node: NodeProto) -> bool:
+    """y = conv(x - x_zero, w - w_zero), int32."""
+    w, x_zero, w_zero = to.value(node, 1), to.value(node, 2, _zero()), to.value(node, 3, _zero())
+    if w is None or x_zero is None or w_zero is None or not _scalar(x_zero):
+        return False
+    whole = _f32(w) - _f32(_along(w_zero, 0, w.ndim))
+    made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
+    to.add("Cast", made, output=node.output[0], to=TensorProto.INT32)
+    return True
+
+
+def _operand(to: _Writer, node: NodeProto, place: int, zero: Array) -> str:
+    """A matrix as floats, its zero point taken off."""
+    stored = to.value(node, place)
+    if stored is None:
+        return to.centred(node.input[place], zero)
+    return to.constant(_f32(stored) - _f32(zero))
+
+
+def _row(value: Array) -> Array:
+    """A scale or zero point of each column, as a row; a scalar as it is."""
+    return value.reshape(()) if value.size == 1 else value
+
+
+def _q_linear_mat_mul(to: _Writer, node: NodeProto) -> bool:
+    """y = clip(round((a - a_zero)(b - b_zero) a_scale b_scale / y_scale) + y_zero)."""
+    found = [to.value(node, k) for k in (1, 2, 4, 5, 6, 7)]
+    if any(each is None for each in found):
+        return False
+    a_scale, a_zero, b_scale, b_zero, y_scale, y_zero = (np.asarray(each) for each in found)
+    if not _scalar(a_scale, a_zero, y_scale, y_zero) or not _narrow(y_zero):
+        return False
+    left = _operand(to, node, 0, a_zero.reshape(()))
+    right = _operand(to, node, 3, _row(b_zero))
+    scale = _f32(a_scale).reshape(()) * _row(_f32(b_scale)) / _f32(y_scale).reshape(())
+    to.rounded(to.scaled(to.add("MatMul", left, right), scale), y_zero.reshape(()), node.output[0])
+    return True
+
+
+def _mat_mul_integer(to: _Writer, node: NodeProto) -> bool:
+    """y = (a - a_zero)(b - b_zero), int32."""
+    a_zero, b_zero = to.value(node, 2, _zero()), to.value(node, 3, _zero())
+    if a_zero is None or b_zero is None or not _scalar(a_zero):
+        return False
+    left = _operand(to, node, 0, a_zero.reshape(()))
+    made = to.add("MatMul", left, _operand(to, node, 1, _row(b_zero)))
+    to.add("Cast", made, output=node.output[0], to=TensorProto.INT32)
+    return True
+
+
+def _q_gemm(to: _Writer, node: NodeProto) -> bool:
+    """y = (alpha (a - a_zero)(b - b_zero) + c) a_scale b_scale, quantised if it has a scale."""
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    found = [to.value(node, k) for k in (1, 2, 3, 4, 5)]
+    bias, y_scale = (to.value(node, k, np.zeros(0)) for k in (6, 7))
+    y_zero = to.value(node, 8, _zero())
+    if any(each is None for each in (*found, bias, y_scale, y_zero)):
+        return False
+    a_scale, a_zero, b, b_scale, b_zero = (np.asarray(each) for each in found)
+    bias, y_scale, y_zero = (np.asarray(each) for each in (bias, y_scale, y_zero))
+    if not _scalar(a_scale, a_zero) or b.ndim != 2 or attributes.get("transA", 0):
+        return False
+    b = b.T if attributes.get("transB", 0) else b
+    right = to.constant(_f32(b) - _f32(_row(b_zero)))
+    made = to.add("MatMul", to.centred(node.input[0], a_zero.reshape(())), right)
+    scale = _f32(a_scale).reshape(()) * _row(_f32(b_scale))
+    if bias.any():
+        made = to.add("Add", made, to.constant(_f32(bias)))
+    scale = scale * np.float32(attributes.get("alpha", 1.0))
+    if y_scale.size:
+        scale = scale / _f32(y_scale).reshape(())
+        to.rounded(to.scaled(made, scale), y_zero.reshape(()), node.output[0])
+    else:
+        to.add("Mul", made, to.constant(scale), output=node.output[0])
+    return True
+
+
+def _q_linear_concat(to: _Writer, node: NodeProto) -> bool:
+    """The values that tensors stand for, one behind another, quantised alike."""
+    found = [to.value(node, k) for k in range(2) ] + [
+        to.value(node, k + more) for k in range(2, len(node.input), 3) for more in (1, 2)
+    ]  # fmt: skip
+    if any(each is None or each.size != 1 for each in found):
+        return False
+    y_scale, y_zero, *scales = (np.asarray(each).reshape(()) for each in found)
+    parts = [
+        to.scaled(to.centred(name, zero), scale)
+        for name, scale, zero in zip(node.input[2::3], scales[::2], scales[1::2], strict=True)
+    ]
+    axis = next(a.i for a in node.attribute if a.name == "axis")
+    made = to.add("Concat", *parts, axis=axis)
+    to.rounded(to.add("Div", made, to.constant(_f32(y_scale))), y_zero, node.output[0])
+    return True
+
+
+def _elementwise(op: str) -> Callable[[_Writer, NodeProto], bool]:
+    """An operator of two quantised tensors: on the values they stand for, then quantised."""
+
+    def write(to: _Writer, node: NodeProto) -> bool:
+        found = [to.value(node, k, _zero()) for k in (1, 2, 4, 5, 6, 7)]
+        if any(each is None or each.size != 1 for each in found):
+            return False
+        a_scale, a_zero, b_scale, b_zero, y_scale, y_zero = (np.asarray(e) for e in found)
+        left = to.scaled(to.centred(node.input[0], a_zero.reshape(())), a_scale.reshape(()))
+        right = to.scaled(to.centred(node.input[3], b_zero.reshape(())), b_scale.reshape(()))
+        made = to.add("Div", to.add(op, left, right), to.constant(_f32(y_scale.reshape(()))))
+        to.rounded(made, y_zero.reshape(()), node.output[0])
+        return True
+
+    return write
+
+
+def _unary(op: str) -> Callable[[_Writer, NodeProto], bool]:
+    """An operator of one quantised tensor: on the values it stands for, then quantised."""
+
+    def write(to: _Writer, node: NodeProto) -> bool:
+        found = [to.value(node, k, _zero()) for k in (1, 2, 3, 4)]
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if any(each is None or each.size != 1 for each in found) or given.pop("channels_last", 0):
+            return False
+        given.pop("opset", None)
+        x_scale, x_zero, y_scale, y_zero = (np.asarray(each).reshape(()) for each in found)
+        value = to.scaled(to.centred(node.input[0], x_zero), x_scale)
+        made = to.add("Div", to.add(op, value, **given), to.constant(_f32(y_scale)))
+        to.rounded(made, y_zero, node.output[0])
+        return True
+
+    return write
+
+
+_MOVES = ("MaxPool", "Reshape", "Transpose", "Split", "Squeeze", "Unsqueeze", "Flatten", "Slice",
+          "Gather", "Identity", "Concat")  # fmt: skip
+"""Operators that give values of their first input; Concat of all."""
+
+
+def _moved(to: _Writer, node: NodeProto) -> bool:
+    """Move the floats, where there are only those."""
+    data = node.input if node.op_type == "Concat" else node.input[:1]
+    known = all(name in to.owed for name in data)
+    if not known or node.domain not in ("", "ai.onnx") or node.op_type not in _MOVES:
+        return False
+    types = {to.owed[name] for name in data}
+    if len(types) != 1 or (node.op_type == "MaxPool" and len(node.output) > 1):
+        return False
+    to.need(*node.input[len(data) :])
+    moved = NodeProto()
+    moved.CopyFrom(node)
+    moved.input[: len(data)] = [to.floats[name] for name in data]
+    moved.output[:] = [f"{name}.floats" for name in node.output]
+    to.nodes.append(moved)
+    for name in node.output:
+        to.floats[name], to.owed[name] = f"{name}.floats", min(types)
+    return True
+
+
+REWRITTEN: dict[tuple[str, str], Callable[[_Writer, NodeProto], bool]] = {
+    ("", "QuantizeLinear"): _quantize_linear,
+    ("", "DequantizeLinear"): _dequantize_linear,
+    ("", "QLinearConv"): _q_linear_conv,
+    ("", "QLinearMatMul"): _q_linear_mat_mul,
+    ("", "ConvInteger"): _conv_integer,
+    ("", "MatMulInteger"): _mat_mul_integer,
+    (CONTRIB, "QLinearAdd"): _elementwise("Add"),
+    (CONTRIB, "QLinearMul"): _elementwise("Mul"),
+    (CONTRIB, "QLinearSigmoid"): _unary("Sigmoid"),
+    (CONTRIB, "QLinearLeakyRelu"): _unary("LeakyRelu"),
+    (CONTRIB, "QLinearGlobalAveragePool"): _unary("GlobalAveragePool"),
+    (CONTRIB, "QLinearAveragePool"): _unary("AveragePool"),
+    (CONTRIB, "QLinearSoftmax"): _unary("Softmax"),
+    (CONTRIB, "QLinearConcat"): _q_linear_concat,
+    (CONTRIB, "QGemm"): _q_gemm,
+}
+"""Operators by domain and name; those of onnxruntime's own domain are what its quantiser writes."""
