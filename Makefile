@@ -24,7 +24,7 @@ demo: $(VENV)/installed
 	cd $(BUILD) && $(abspath $(BIN))/splitc verify resnet50.splitc
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
