@@ -4,8 +4,9 @@
 """Operators on quantised tensors, written as the arithmetic that defines them.
 
 TVM 0.27 has no converters for most. The arithmetic is on floats that hold integers: products
-and their sums are exact below 2^24, so that results are those of integer arithmetic. Scaling,
-rounding and clipping are elementwise and fuse behind it. Between two such operators values stay
+and their sums are exact below 2^24. Scaling, rounding and clipping are elementwise and fuse
+behind it; where a scale moves into weights, a value within about 1e-6 of half way between two
+integers may become the other one. Between two such operators values stay
 floats; they become integers only for operators that are not known here, and for results.
 """
 
