@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from splitc.cut import Cut
 from splitc.errors import UsageError
-from splitc.finetune import Stage
+from splitc.finetune import Stage, losses
 from splitc.finetune.data import Batches, count, read, split
-from splitc.finetune.losses import accuracy, only
+from splitc.finetune.losses import only
 from splitc.frontend.torch import TorchModel
 from splitc.frontend.torch_batch import any_batch
 from splitc_passes.distill_head import head_cut
@@ -157,9 +157,9 @@ class SoftTargets:
         return results.float().clamp_min(1e-12).log() if self.behind_softmax else results.float()
 
 
-def beside_the_labels(results: Any, targets: tuple[Tensor, Tensor]) -> Tensor:
+def accuracy(results: Any, targets: tuple[Tensor, Tensor]) -> Tensor:
     """The accuracy by the labels, where the targets are (labels, the teacher's results)."""
-    return accuracy(results, targets[0])
+    return losses.accuracy(results, targets[0])
 
 
 def learn_from(
@@ -195,7 +195,7 @@ def learn_from(
         for data, which in ((train, "train"), (validate, "validate"))
     ]
     made = [
-        replace(stage, loss=loss, metric=beside_the_labels)
+        replace(stage, loss=loss, metric=accuracy)
         if stage.metric in ("", "accuracy")
         else replace(stage, loss=loss)
         for stage in stages

@@ -17,6 +17,7 @@ from torch.nn import functional  # noqa: E402
 import splitc  # noqa: E402
 from splitc.errors import UsageError  # noqa: E402
 from splitc.finetune import Stage, fine_tune  # noqa: E402
+from splitc.finetune.progress import metric_name  # noqa: E402
 from splitc.recipes import Recipe  # noqa: E402
 from splitc_passes.recipes.bottlenetpp import BottleNetPP  # noqa: E402
 from splitc_passes.recipes.si_nr import SiNr  # noqa: E402
@@ -110,6 +111,7 @@ def test_the_teacher_stays_as_it_was(base: nn.Module) -> None:
     assert len(before) == len(TRAIN)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert stages[0].loss == SoftTargets(1.0)
+    assert metric_name(stages[0]) == "accuracy"
 
 
 def test_a_network_that_ends_in_a_softmax_is_told_apart(base: nn.Module) -> None:
