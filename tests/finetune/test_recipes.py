@@ -30,6 +30,7 @@ TRAIN, VALID = blobs(192, 1), blobs(64, 2)
 TEXTS = (
     "si-nr",
     'si-nr(cut="2", loss_rate=0.4)',
+    'si-nr(cut="2", varied=true, rate_range=[0.1, 0.5], soft_targets=0.9)',
     "bottlenetpp(channels=8)",
     'bottlenetpp(channels=2, channel="erasure", state="known", rate_range=[0.1, 0.2])',
 )
@@ -90,6 +91,17 @@ def test_si_nr_makes_a_network_bear_losses(base: nn.Module) -> None:
     assert accuracy(tuned.model.module) > before + 0.05
     assert channel_layers(tuned.model.graph) == ("2.link_dropout",)
     assert [s.patience for s in recipe.stages()] == [20]
+
+
+def test_si_nr_can_meet_many_loss_rates(base: nn.Module) -> None:
+    recipe = SiNr(cut="2", varied=True, rate_range=(0.2, 0.6), epochs=1)
+    (stage,) = recipe.stages()
+    assert stage.vary == DrawConditions(rate=(0.2, 0.6))
+    tuned = recipe.tune(loaded(copy.deepcopy(base)), TRAIN, VALID)
+    (layer,) = channels(tuned.model.module)
+    assert layer.rate == 0.2, "afterwards it is what it was built with"
+    with pytest.raises(UsageError, match=r"rate_range 0.5 to 0.4 is not in \[0, 1\)"):
+        SiNr(varied=True, rate_range=(0.5, 0.4)).stages()
 
 
 def test_another_ratio_retrains_the_codec_alone(base: nn.Module) -> None:

@@ -11,6 +11,7 @@ from splitc.errors import UsageError
 from splitc.passes import Pipeline
 from splitc.recipes import Recipe
 from splitc_passes.insert_bottleneck import Activation, InsertBottleneck, Link, State
+from splitc_passes.recipes.ranges import within
 
 if TYPE_CHECKING:
     from splitc.finetune import Stage, Tuned
@@ -105,12 +106,10 @@ class BottleNetPP(Recipe):
         from splitc.finetune import Stage
         from splitc_passes.layers.conditions import DrawConditions
 
-        low, high = self.rate_range
-        if not 0 <= low <= high < 1:
-            raise UsageError(f"rate_range {low:g} to {high:g} is not in [0, 1)")
+        rates = within("rate_range", self.rate_range)
         if not self.psnr_db_range[0] <= self.psnr_db_range[1]:
             raise UsageError("psnr_db_range is empty", why="its lowest is above its highest")
-        drawn = DrawConditions(self.psnr_db_range, self.rate_range)
+        drawn = DrawConditions(self.psnr_db_range, rates)
         vary = drawn if self.varied and self.channel != "none" else None
         base, codec, everything = self.base_epochs, self.codec_epochs, self.everything_epochs
         return (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from splitc.passes import Pipeline
 from splitc.recipes import Recipe
 from splitc_passes.insert_dropout import InsertDropout
+from splitc_passes.recipes.ranges import within
 
 if TYPE_CHECKING:
     from splitc.finetune import Stage, Tuned
@@ -26,18 +27,21 @@ class SiNr(Recipe):
 
     Args:
         cut: Name of the layer whose output crosses the link; "" for the model's cut.
-        loss_rate: r, the share of elements dropped in training, in [0, 1).
+        loss_rate: r, the share of elements dropped in training and in validation, in [0, 1).
         epochs: At most.
         learning_rate: Of Adam; 1e-3 is the paper's, from scratch. 1e-4 suits a trained network
             whose batches are few.
         patience: Epochs without a better one after which training ends.
         seed: Of the masks, outside training.
+        varied: Draw r from `rate_range` for each batch of training, for links whose loss rate
+            changes; validation keeps `loss_rate`. The paper trains at one rate.
+        rate_range: Lowest and highest r drawn.
         soft_targets: Share of the loss that compares with what the network predicted before,
             without losses, in [0, 1]; the rest compares with the labels. 0 is the paper's.
         temperature: Softens both predictions of that share.
 
     Raises:
-        UsageError: `soft_targets` or `temperature` is out of range.
+        UsageError: `soft_targets`, `temperature` or `rate_range` is out of range.
 
     References:
         Itahara, Nishio, Yamamoto, "Packet-Loss-Tolerant Split Inference",
@@ -54,6 +58,8 @@ class SiNr(Recipe):
     learning_rate: float = 1e-3
     patience: int = 20
     seed: int = 0
+    varied: bool = False
+    rate_range: tuple[float, float] = (0.0, 0.8)
     soft_targets: float = 0.0
     temperature: float = 4.0
 
@@ -64,8 +70,12 @@ class SiNr(Recipe):
     def stages(self) -> Sequence[Stage]:
         """One."""
         from splitc.finetune import Stage
+        from splitc_passes.layers.conditions import DrawConditions
 
-        return (Stage("all", self.epochs, self.learning_rate, patience=self.patience),)
+        vary = DrawConditions(rate=within("rate_range", self.rate_range)) if self.varied else None
+        return (
+            Stage("all", self.epochs, self.learning_rate, patience=self.patience, vary=vary),
+        )  # fmt: skip
 
     def run(
         self, model: TorchModel, train: Batches, validate: Batches, stages: Sequence[Stage],
