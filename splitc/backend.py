@@ -69,6 +69,7 @@ class Built:
         caveat: What a user should know of the code's quality, in a sentence.
         kernels: The functions that one inference calls.
         activation_bytes: Memory planned for tensors between them.
+        weight_bytes: Weights as the functions read them; 0 where that is not known.
     """
 
     model: str
@@ -79,6 +80,7 @@ class Built:
     caveat: str = ""
     kernels: tuple[Kernel, ...] = ()
     activation_bytes: int = 0
+    weight_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,12 @@ class Backend(Protocol):
         """
         ...
 
-    def compile(self, lowered: Any, board: Board) -> Any:
-        """The code of a lowered part for a board, in the backend's own form, not yet linked."""
+    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> Any:
+        """The code of a lowered part for a board, in the backend's own form, not yet linked.
+
+        `limit_bytes` is what weights and tensors may take together. Quicker code that takes
+        more is left out; what breaks the limit even so is compiled as it is.
+        """
         ...
 
     def write(self, code: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
@@ -171,7 +177,9 @@ class OnnxBackend:
             raise UsageError("only a model read from ONNX is written as ONNX", hint=hint)
         return model
 
-    def compile(self, lowered: OnnxModel, board: Board) -> OnnxModel:
+    def compile(
+        self, lowered: OnnxModel, board: Board, limit_bytes: int | None = None
+    ) -> OnnxModel:
         """The model as it is."""
         return lowered
 

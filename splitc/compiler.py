@@ -379,7 +379,8 @@ def _build_parts(
             progress(f"compiling {name} for {board.name}")
             place = folder / where
             place.mkdir(parents=True)
-            code = backend.compile(lowered[where], board)
+            limit = job.table.constraints.max_head_bytes if name == "head" else None
+            code = backend.compile(lowered[where], board, limit)
             linked.append((name, where, writer.submit(written, code, name, board, place)))
             del code
         progress("linking")
@@ -389,9 +390,19 @@ def _build_parts(
             if where == name:
                 told(name, built)
                 caveats[f"{name}: {built.caveat}" if built.caveat else ""] = None
+                caveats[_over_limit(job, name, built)] = None
     finally:
         writer.shutdown(cancel_futures=True)
     return tools, [text for text in caveats if text]
+
+
+def _over_limit(job: Job, name: str, built: Built) -> str:
+    """What to say of a head that takes more memory than it may; packing adds to its weights."""
+    limit = job.table.constraints.max_head_bytes
+    taken = built.weight_bytes + built.activation_bytes
+    if name != "head" or limit is None or taken <= limit:
+        return ""
+    return f"head: its code takes {taken:,} bytes of weights and tensors, the limit is {limit:,}"
 
 
 def _describe_part(

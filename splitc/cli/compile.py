@@ -109,6 +109,7 @@ def compile_(
                 "table": show.table_object(job.table),
                 "bytes": {name: _size(bundle.path / name) for name in ("head", "tail")},
                 "activation_bytes": {name: b.activation_bytes for name, b in parts.items()},
+                "weight_bytes": {name: b.weight_bytes for name, b in parts.items()},
                 "kernels": {name: [asdict(k) for k in b.kernels] for name, b in parts.items()},
                 "notes": notes,
             }

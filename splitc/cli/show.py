@@ -139,7 +139,8 @@ def kernel_table(built: Built) -> Table:
             plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
         )  # fmt: skip
     planned = short_bytes(built.activation_bytes)
-    table.caption = f"{planned} planned for tensors between kernels"
+    weights = f", {short_bytes(built.weight_bytes)} of weights" if built.weight_bytes else ""
+    table.caption = f"{planned} planned for tensors between kernels{weights}"
     table.caption_justify = "left"
     return table
 

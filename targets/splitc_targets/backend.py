@@ -85,12 +85,13 @@ class TvmBackend:
 
         return tuner.tune(lowered, board, seconds, rpc, progress)
 
-    def compile(self, lowered: Any, board: Board) -> schedules.Code:
-        """Schedule and compile."""
+    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> schedules.Code:
+        """Schedule and compile; without Winograd where its weights would break the limit."""
         choices = schedules.ANALYTIC
         if isinstance(lowered, Tuned):
             lowered, choices = lowered.lowered, lowered.database
-        return schedules.compile_module(lowered, board, choices)
+        limits = [n for n in (limit_bytes, board.memory_bytes) if n is not None]
+        return schedules.compile_module(lowered, board, choices, min(limits))
 
     def write(self, code: schedules.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
@@ -103,6 +104,7 @@ class TvmBackend:
         built = Built(
             "model.so", tools=tools, schedule=schedules.NAME, caveat=_caveat(code),
             kernels=code.kernels, activation_bytes=code.activation_bytes,
+            weight_bytes=code.constant_bytes,
         )  # fmt: skip
         if not runtime:
             return built

@@ -19,6 +19,7 @@ from splitc_targets.schedules.planner import Plan, Planner, Step
 from splitc_targets.schedules.reader import NotReadable, read
 from splitc_targets.schedules.rules import RULES
 from splitc_targets.schedules.simplify import simplify
+from splitc_targets.schedules.small import constant_bytes, smaller
 
 NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
@@ -33,6 +34,7 @@ class Code:
         kernels: Its functions.
         activation_bytes: Memory planned for tensors between kernels.
         live_bytes: Least that any plan would need: the largest set alive at one time.
+        constant_bytes: Weights as the kernels read them, packed or transformed.
         fallbacks: Operations that no rule fitted.
     """
 
@@ -40,6 +42,7 @@ class Code:
     kernels: tuple[Kernel, ...] = ()
     activation_bytes: int = 0
     live_bytes: int = 0
+    constant_bytes: int = 0
     fallbacks: tuple[str, ...] = ()
 
 
@@ -68,8 +71,18 @@ def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
     )  # fmt: skip
 
 
-def compile_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Code:
-    """Choose loops for every function of a lowered module and compile it for a board."""
+def compile_module(
+    lowered: Any, board: Board, choices: Choices = ANALYTIC, limit_bytes: int | None = None
+) -> Code:
+    """Choose loops for every function of a lowered module and compile it for a board.
+
+    Args:
+        lowered: The module.
+        board: What it is for.
+        choices: Who decides what can be computed in more than one way.
+        limit_bytes: What constants and tensors may take together. Quicker algorithms that
+            need more are left out; what cannot be kept even so is not.
+    """
     target = adapter.target_of(board)
     try:
         plan = plan_module(lowered, board, choices)
@@ -77,8 +90,15 @@ def compile_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> C
         executable = adapter.build(lowered, target, adapter.default_pipeline(target))
         return Code(executable, fallbacks=(f"the whole part: {reason}",))
     memory = arena.arrange(plan)
+    if limit_bytes is not None:
+        excess = constant_bytes(plan) + memory.bytes - limit_bytes
+        fewer = smaller(plan, choices, machine_of(board), excess)
+        if fewer is not None:
+            plan = plan_module(lowered, board, fewer)
+            memory = arena.arrange(plan)
     with target:
         written = writer.write(plan, memory)
     executable = adapter.build(written.module, target, writer.finishing_passes(), lowering.NAME)
     kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
-    return Code(executable, kernels, memory.bytes, memory.live_bytes, tuple(plan.fallbacks))
+    return Code(executable, kernels, memory.bytes, memory.live_bytes, constant_bytes(plan),
+                tuple(plan.fallbacks))  # fmt: skip

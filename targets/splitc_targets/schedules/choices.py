@@ -94,8 +94,11 @@ def analytic(product: Product, machine: Machine) -> Choice:
     """The model's choice for a bare kernel."""
     conv = conv_of(product)
     m = winograd.fits(conv, machine) if isinstance(product, Conv) else None
-    if m is not None:
-        return Choice(m)
+    return Choice(m) if m is not None else direct_choice(product, machine)
+
+
+def direct_choice(product: Product, machine: Machine) -> Choice:
+    """The model's choice for a kernel if it has to be direct."""
     flat = written(product)
     return Choice(0, direct.tile_of(flat, machine), direct.blocks_outermost(flat, machine))
 
