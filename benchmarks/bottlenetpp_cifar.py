@@ -329,7 +329,7 @@ def table(options: Namespace, net: nn.Module, unsplit: float,
     about = f"{options.dataset}-{options.network}"
     results: list[Result] = []
     for case in cases(options, net):
-        if not any(text in case.name for text in wanted):
+        if not any(text in f"{case.name}$" for text in wanted):
             continue
         kept = options.out / f"{about}-{case.name}-{how}.json"
         if not kept.is_file():
@@ -376,7 +376,9 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--dataset", choices=["cifar10", "cifar100"], default="cifar10")
     cifar.options(made, "build/bottlenetpp", base_epochs=20)
-    made.add_argument("--cases", metavar="TEXT,…", help="only those whose name has such a text")
+    made.add_argument(
+        "--cases", metavar="TEXT,…", help="only those whose name has such a text; $ ends it"
+    )
     made.add_argument("--codec-epochs", type=int, default=6)
     made.add_argument("--epochs", type=int, default=1, help="of the last stage")
     made.add_argument("--versions", type=int, default=1, help="augmented versions kept as features")
