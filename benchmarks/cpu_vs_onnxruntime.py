@@ -5,7 +5,8 @@ Batch 1, fp32, the same threads for both, in turn. Bar: a geometric mean of the
 ratios of at most 1.3 and none above 2. GFLOP/s count convolutions and matrix
 products; the machine's sgemm rate is the best that numpy's BLAS and onnxruntime
 reach with as many threads. onnxruntime gets the network as it was made or as
-splitc simplifies it, whichever it runs faster. `--profile NETWORK` says instead
+splitc simplifies it, whichever it runs faster. Quantised networks are run where they are
+named; splitc computes them in floats, onnxruntime in bytes. `--profile NETWORK` says instead
 what each function of splitc's code takes.
 """
 
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from networks import NAMES
+from networks import NAMES, QUANTISED
 from sides import Network, Worker, WorkerError, difference, in_turn, prepare, sgemm_flops
 
 from common import Others, finish, median, numbers, parser, some_of
@@ -180,7 +181,8 @@ def _functions(
 def arguments() -> Namespace:
     """The options."""
     made = parser(__doc__ or "")
-    made.add_argument("--networks", type=some_of(NAMES), metavar="A,B", help=", ".join(NAMES))
+    known = [*NAMES, *QUANTISED]
+    made.add_argument("--networks", type=some_of(known), metavar="A,B", help=", ".join(known))
     made.add_argument("--threads", type=numbers, default=[1, 2], metavar="1,2", help="default 1,2")
     made.add_argument("--profile", choices=NAMES, metavar="NETWORK", help="times by function")
     options = made.parse_args()

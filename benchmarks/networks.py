@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
 """Which networks are compiled and run? The zoo's nine and five more, as ONNX with seeded weights.
 
 Nothing is downloaded and torch is not needed: the five are written down here as
@@ -9,13 +10,16 @@ He-normal for what stands before them, so activations keep a scale near 1.
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+import splitc
 from splitc import zoo
 
 INPUT = "image"
@@ -255,14 +259,45 @@ OWN: Mapping[str, Callable[[int], ModelProto]] = {
     "unet": unet,
 }
 NAMES = (*zoo.NAMES, *OWN)
-"""Every network that `build` knows."""
+"""Every network in floats that `build` knows."""
+QUANTISED = tuple(f"{name}-int8" for name in ("mobilenet_v2", "resnet18", "unet"))
+"""The same quantised by onnxruntime: bytes, with a scale for each channel of the weights."""
 
 
 def build(name: str, seed: int = 0) -> ModelProto:
     """A network by name, with seeded weights.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES` or `QUANTISED`.
         seed: Of numpy's PCG64.
     """
+    if name in QUANTISED:
+        return quantised(build(name.removesuffix("-int8"), seed))
     return OWN[name](seed) if name in OWN else zoo.build(name, seed=seed)
+
+
+def quantised(proto: ModelProto) -> ModelProto:
+    """A network as onnxruntime quantises it, calibrated on normal numbers.
+
+    Args:
+        proto: With one input.
+    """
+    from onnxruntime import quantization
+
+    entry = proto.graph.input[0]
+    shape = [d.dim_value for d in entry.type.tensor_type.shape.dim]
+    draw = np.random.default_rng(0)
+    images = [draw.standard_normal(shape).astype(np.float32) for _ in range(2)]
+
+    class Images(quantization.CalibrationDataReader):
+        def get_next(self) -> Any:
+            return {entry.name: images.pop()} if images else None
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
+        onnx.save(splitc.load(proto).proto, plain)
+        quantization.quantize_static(
+            str(plain), str(made), Images(), quant_format=quantization.QuantFormat.QOperator,
+            per_channel=True, activation_type=quantization.QuantType.QUInt8,
+        )  # fmt: skip
+        return onnx.load(made)
