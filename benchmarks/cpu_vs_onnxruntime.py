@@ -184,7 +184,7 @@ def arguments() -> Namespace:
     known = [*NAMES, *QUANTISED]
     made.add_argument("--networks", type=some_of(known), metavar="A,B", help=", ".join(known))
     made.add_argument("--threads", type=numbers, default=[1, 2], metavar="1,2", help="default 1,2")
-    made.add_argument("--profile", choices=NAMES, metavar="NETWORK", help="times by function")
+    made.add_argument("--profile", choices=known, metavar="NETWORK", help="times by function")
     options = made.parse_args()
     options.networks = options.networks or (QUICK if options.quick else list(NAMES))
     return options
