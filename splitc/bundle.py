@@ -18,7 +18,13 @@ from splitc.errors import (
     VerificationError,
     nearest,
 )
-from splitc.golden import TOLERANCE, Array, Difference, difference, quantised_difference
+from splitc.golden import (
+    QUANTISED_TOLERANCE,
+    Array,
+    Difference,
+    difference,
+    quantised_difference,
+)
 from splitc.manifest import (
     MANIFEST,
     Manifest,
@@ -217,8 +223,8 @@ class Bundle:
             head=head_time,
             tail=tail_time,
             head_ran=ran,
-            # A bundle may ask for less error than this release allows, never for more.
-            tolerance=min(self.manifest.tolerance, TOLERANCE),
+            # A bundle may ask for less error, never for more than any may have.
+            tolerance=min(self.manifest.tolerance, QUANTISED_TOLERANCE),
             received=self._verify_received(feed),
         )
 

@@ -27,7 +27,7 @@ from splitc.cut import Cut
 from splitc.errors import IllegalCutError, OutputError, UsageError
 from splitc.frontend import load
 from splitc.frontend.onnx_layout import maps_of
-from splitc.golden import TOLERANCE, Array, write_golden
+from splitc.golden import Array, tolerance_of, write_golden
 from splitc.link import Link
 from splitc.manifest import (
     SCHEMA,
@@ -469,7 +469,7 @@ def _write_bundle(
         config=_config(job, emit, runtime),
         parts={"head": job.head.name, "tail": job.tail.name},
         seed=seed,
-        tolerance=TOLERANCE,
+        tolerance=tolerance_of(job.model.graph),
         tools=dict(sorted(tools.items())),
         files=list_files(folder),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from splitc.errors import BadModelError
-from splitc.graph import Tensor
+from splitc.graph import LayerGraph, Tensor
 
 if TYPE_CHECKING:
     from splitc.codec import Ready
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TOLERANCE = 1e-3
+QUANTISED_TOLERANCE = 1e-2
+"""Of results that were quantised on their way: one of 255 steps, and what follows from it."""
+
+
+def tolerance_of(graph: LayerGraph) -> float:
+    """The relative error that a network's results may have.
+
+    A value half way between two integers may become either where floats are rounded.
+    """
+    rounds = ("quantizelinear", "qlinear", "qgemm")
+    quantised = any(layer.op.startswith(rounds) for layer in graph.layers)
+    return QUANTISED_TOLERANCE if quantised else TOLERANCE
 
 
 def seeded_inputs(inputs: Sequence[Tensor], seed: int) -> dict[str, Array]:

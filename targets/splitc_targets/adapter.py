@@ -53,7 +53,7 @@ def converted_ops() -> frozenset[str]:
     return frozenset(onnx_frontend._get_convert_map()) | {"Constant", "If"}
 
 
-_FAILURES = (
+FAILURES = (
     RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
 )  # fmt: skip
 """What TVM raises when it cannot go on; its own errors derive from these."""
@@ -68,7 +68,7 @@ def lower(proto: Any) -> Module:
     with _silenced() as said:
         try:
             return from_onnx(for_tvm(proto), keep_params_in_input=False)
-        except _FAILURES as error:
+        except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
             traceback.clear_frames(error.__traceback__)
             gc.collect()
@@ -79,6 +79,18 @@ def lower(proto: Any) -> Module:
                 why=_last_words(error),
                 hint="--emit onnx writes the parts for another runtime",
             ) from error
+
+
+def results(module: Module) -> list[tuple[tuple[int | None, ...], str]]:
+    """Shapes and types of what a lowered module gives; None for an extent it does not know."""
+    kind = module["main"].body.body.ty
+    kinds = kind.fields if isinstance(kind, relax.TupleType) else [kind]
+
+    def extents(shape: Any) -> tuple[int | None, ...]:
+        values = shape.values if isinstance(shape, relax.ShapeExpr) else ()
+        return tuple(int(v.value) if isinstance(v, tvm.tirx.IntImm) else None for v in values)
+
+    return [(extents(each.shape), str(each.dtype)) for each in kinds]
 
 
 def lower_exported(program: Any) -> Module:
@@ -94,7 +106,7 @@ def lower_exported(program: Any) -> Module:
             return from_exported_program(
                 program, keep_params_as_input=False, unwrap_unit_return_tuple=True
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             traceback.clear_frames(error.__traceback__)
             gc.collect()
             raise UnsupportedOpError(
@@ -168,7 +180,7 @@ def build(module: Module, target: Any, pipeline: Any, loops: str = "default") ->
     with _silenced():
         try:
             return relax.build(module, target, relax_pipeline=pipeline, tir_pipeline=loops)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
 
 

@@ -14,10 +14,11 @@ from onnx import GraphProto, NodeProto
 
 from splitc.backend import Built, Unsupported
 from splitc.board import Board
+from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_read import subgraphs_of
 from splitc.model import Network
-from splitc_targets import adapter, schedules
+from splitc_targets import adapter, rewrites, schedules
 from splitc_targets.integers import REWRITTEN
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
@@ -46,7 +47,7 @@ class TvmBackend:
                 found.append(Unsupported(layer, node.op_type, why))
             elif node.op_type not in known:
                 found.append(Unsupported(layer, node.op_type, "TVM has no converter for it"))
-        return found
+        return found + rewrites.misread(model)
 
     def lower(self, model: Network) -> adapter.Module:
         """The part as a Relax module, weights as constants.
@@ -57,8 +58,8 @@ class TvmBackend:
         if not isinstance(model, OnnxModel):
             from splitc_targets import from_torch
 
-            return from_torch.lower(model)
-        return adapter.lower(model.proto)
+            return _checked(from_torch.lower(model), model)
+        return _checked(adapter.lower(model.proto), model)
 
     def refuse_tuning(self, board: Board, rpc: str) -> None:
         """Raise where kernels for a board cannot be measured.
@@ -122,6 +123,31 @@ class TvmBackend:
             runner=RUNNER,
             tools={**tools, "apache-tvm-ffi": FFI},
         )
+
+
+def _checked(lowered: adapter.Module, model: Network) -> adapter.Module:
+    """A lowered part whose results are what the part says.
+
+    Raises:
+        UnsupportedOpError: TVM's front end reads an operator otherwise.
+    """
+    for tensor, (shape, dtype) in zip(
+        model.graph.output_tensors, adapter.results(lowered), strict=True
+    ):
+        wanted = tensor.static_shape
+        same = len(shape) == len(wanted) and all(
+            a in (None, b) for a, b in zip(shape, wanted, strict=True)
+        )
+        if not same or dtype != tensor.dtype:
+            producer = model.graph.layers[model.graph.producer[tensor.name]]
+            given, right = ("x".join(map(str, each)) or "a scalar" for each in (shape, wanted))
+            raise UnsupportedOpError(
+                f"TVM computes another '{tensor.name}' than the model",
+                at=f"layer '{producer.name}' ({producer.op})",
+                why=f"{given} {dtype} instead of {right} {tensor.dtype}",
+                hint="--emit onnx writes the parts for another runtime",
+            )
+    return lowered
 
 
 def _caveat(code: schedules.Code) -> str:

@@ -4,9 +4,9 @@
 """Operators on quantised tensors, written as the arithmetic that defines them.
 
 TVM 0.27 has no converters for most. The arithmetic is on floats that hold integers: products
-and their sums are exact below 2^24. Scaling, rounding and clipping are elementwise and fuse
-behind it; where a scale moves into weights, a value within about 1e-6 of half way between two
-integers may become the other one. Between two such operators values stay
+and their sums are exact below 2^24, and the schedules keep them so: what would round them is left
+out for weights that are whole numbers. Scaling, rounding and clipping are elementwise and fuse
+behind it. Between two such operators values stay
 floats; they become integers only for operators that are not known here, and for results.
 """
 
@@ -22,6 +22,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 Array = np.ndarray[Any, Any]
 
 CONTRIB = "com.microsoft"
+EXACT = 2**24
+"""Up to here floats hold every integer."""
 OLDEST_OPSET = 11
 """The first whose Clip takes its limits as inputs."""
 NARROW = (np.dtype(np.uint8), np.dtype(np.int8))
@@ -48,10 +50,17 @@ def in_floats(proto: ModelProto) -> ModelProto:
     del made.graph.node[:], made.graph.initializer[:]
     made.graph.node.extend(writer.nodes)
     read = {name for node in writer.nodes for name in node.input}
-    kept = {t.name for t in proto.graph.initializer} & (read | {o.name for o in proto.graph.output})
+    kept = {t.name for t in proto.graph.initializer}
+    if not any(map(_has_body, writer.nodes)):
+        kept &= read | {output.name for output in proto.graph.output}
     made.graph.initializer.extend(t for t in proto.graph.initializer if t.name in kept)
     made.graph.initializer.extend(writer.stored)
     return made
+
+
+def _has_body(node: NodeProto) -> bool:
+    """Whether it has a graph inside, which may read what lies outside."""
+    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
 
 
 @dataclass
@@ -75,8 +84,7 @@ class _Writer:
 
     def keep(self, node: NodeProto) -> None:
         """Add a node as it is, behind the quantised tensors that it reads."""
-        inside = any(a.HasField("g") or a.graphs for a in node.attribute)
-        self.need(*(tuple(self.owed) if inside else node.input))
+        self.need(*(tuple(self.owed) if _has_body(node) else node.input))
         self.nodes.append(node)
 
     def need(self, *names: str) -> None:
@@ -146,8 +154,13 @@ def _along(value: Array, axis: int, rank: int) -> Array:
 
 def _quantize_linear(to: _Writer, node: NodeProto) -> bool:
     """y = clip(round(x / scale) + zero)."""
-    scale, zero = to.value(node, 1), to.value(node, 2, _zero())
+    attributes = {a.name: a.i for a in node.attribute}
+    kinds = {0: np.uint8, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
+    kind = kinds.get(attributes.get("output_dtype", 0))
+    scale, zero = to.value(node, 1), to.value(node, 2, None if kind is None else _zero(kind))
     if scale is None or zero is None or not _scalar(scale, zero) or not _narrow(zero):
+        return False
+    if scale.dtype != np.float32 or attributes.get("precision", 0) not in (0, TensorProto.FLOAT):
         return False
     divided = to.add("Div", node.input[0], to.constant(_f32(scale.reshape(()))))
     to.rounded(divided, zero.reshape(()), node.output[0])
@@ -202,12 +215,19 @@ def _q_linear_conv(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
+def _sums_hold(weights: Array, axes: tuple[int, ...]) -> bool:
+    """Whether sums over the axes, times bytes, are exact as floats."""
+    return bool(255 * np.abs(weights.astype(np.float64)).sum(axes).max(initial=0.0) < EXACT)
+
+
 def _conv_integer(to: _Writer, node: NodeProto) -> bool:
     """y = conv(x - x_zero, w - w_zero), int32."""
     w, x_zero, w_zero = to.value(node, 1), to.value(node, 2, _zero()), to.value(node, 3, _zero())
     if w is None or x_zero is None or w_zero is None or not _scalar(x_zero):
         return False
     whole = _f32(w) - _f32(_along(w_zero, 0, w.ndim))
+    if not _sums_hold(whole, tuple(range(1, w.ndim))):
+        return False
     made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
     to.add("Cast", made, output=node.output[0], to=TensorProto.INT32)
     return True
@@ -243,8 +263,10 @@ def _q_linear_mat_mul(to: _Writer, node: NodeProto) -> bool:
 
 def _mat_mul_integer(to: _Writer, node: NodeProto) -> bool:
     """y = (a - a_zero)(b - b_zero), int32."""
-    a_zero, b_zero = to.value(node, 2, _zero()), to.value(node, 3, _zero())
-    if a_zero is None or b_zero is None or not _scalar(a_zero):
+    a_zero, b_zero, b = to.value(node, 2, _zero()), to.value(node, 3, _zero()), to.value(node, 1)
+    if a_zero is None or b_zero is None or b is None or b.ndim < 2 or not _scalar(a_zero):
+        return False
+    if not _sums_hold(_f32(b) - _f32(_row(b_zero)), (-2,)):
         return False
     left = _operand(to, node, 0, a_zero.reshape(()))
     made = to.add("MatMul", left, _operand(to, node, 1, _row(b_zero)))
@@ -322,7 +344,9 @@ def _unary(op: str) -> Callable[[_Writer, NodeProto], bool]:
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if any(each is None or each.size != 1 for each in found) or given.pop("channels_last", 0):
             return False
-        given.pop("opset", None)
+        flat = op == "Softmax" and given.pop("opset", 13) < 13
+        if flat and given.get("axis", -1) != -1:
+            return False  # one softmax of all axes from that one on
         x_scale, x_zero, y_scale, y_zero = (np.asarray(each).reshape(()) for each in found)
         value = to.scaled(to.centred(node.input[0], x_zero), x_scale)
         made = to.add("Div", to.add(op, value, **given), to.constant(_f32(y_scale)))
@@ -344,7 +368,7 @@ def _moved(to: _Writer, node: NodeProto) -> bool:
     if not known or node.domain not in ("", "ai.onnx") or node.op_type not in _MOVES:
         return False
     types = {to.owed[name] for name in data}
-    if len(types) != 1 or (node.op_type == "MaxPool" and len(node.output) > 1):
+    if "" in node.output or len(types) != 1 or (node.op_type == "MaxPool" and len(node.output) > 1):
         return False
     to.need(*node.input[len(data) :])
     moved = NodeProto()

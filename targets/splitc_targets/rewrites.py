@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from splitc.backend import Unsupported
+from splitc.frontend.onnx import OnnxModel
 from splitc_targets.integers import in_floats
 
 MODERN_OPSET = 13
@@ -15,6 +17,29 @@ MODERN_OPSET = 13
 def for_tvm(proto: ModelProto) -> ModelProto:
     """The same model in forms that TVM 0.27 lowers; the given one stays as it is."""
     return scalar_depths(in_floats(modern(proto)))
+
+
+def misread(model: OnnxModel) -> list[Unsupported]:
+    """Layers that TVM's front end lowers to something else without a word."""
+    stored = {t.name: t for t in model.proto.graph.initializer}
+    read = {name for node in model.proto.graph.node for name in node.input}
+    read |= {output.name for output in model.proto.graph.output}
+    found: list[Unsupported] = []
+    for node in model.proto.graph.node:
+        if node.op_type == "Dropout" and len(node.output) > 1 and node.output[1] in read:
+            found.append(Unsupported(node.name, "Dropout", "its mask is read"))
+        place = {"Resize": 2, "Upsample": 1}.get(node.op_type)
+        if place is None or len(node.input) <= place or node.input[place] not in stored:
+            continue
+        scales = numpy_helper.to_array(stored[node.input[place]]).ravel()
+        entry = model.graph.tensors.get(node.input[0])
+        if entry is None or not scales.size or any(a.name == "axes" for a in node.attribute):
+            continue
+        wanted = [n * s for n, s in zip(entry.static_shape, scales.tolist(), strict=True)]
+        if any(abs(each - round(each)) > 1e-3 for each in wanted):
+            why = "its scales do not give whole extents, and TVM takes others that do"
+            found.append(Unsupported(node.name, node.op_type, why))
+    return found
 
 
 def modern(proto: ModelProto) -> ModelProto:
@@ -27,9 +52,27 @@ def modern(proto: ModelProto) -> ModelProto:
     if not versions or versions[0] >= MODERN_OPSET:
         return proto
     try:
-        return onnx.version_converter.convert_version(proto, MODERN_OPSET)
+        made = onnx.version_converter.convert_version(proto, MODERN_OPSET)
     except (RuntimeError, ValueError):
         return proto
+    if versions[0] < _RESIZE_OPSET:
+        for node in made.graph.node:
+            if node.op_type == "Resize":
+                _as_it_was(node)
+    return made
+
+
+_RESIZE_OPSET = 11
+"""The first at which Resize says how places of result and operand correspond."""
+
+
+def _as_it_was(node: NodeProto) -> None:
+    """Resize with the correspondence of older opsets, which the converter leaves out."""
+    kept = [a for a in node.attribute if a.name == "mode"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    older = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in older.items())
 
 
 def scalar_depths(proto: ModelProto) -> ModelProto:

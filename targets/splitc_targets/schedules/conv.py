@@ -323,6 +323,8 @@ class _Writer:
         conv = self.conv
         if len(runs) > 2 or conv.batch * conv.out_height > 1 or runs[0].count < 2:
             return 1
+        if len(runs) == 2 and runs[1].count > 1:  # the last stretch takes one tile of it
+            return 1
         row_bytes = 4 * conv.x_pixel * self.tile.rows
         tiles_in_cache = max(1, self.machine.l1_bytes // (2 * max(1, row_bytes)))
         wanted = max(4 * self.machine.cores, runs[0].count // max(1, tiles_in_cache))

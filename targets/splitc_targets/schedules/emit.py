@@ -131,6 +131,16 @@ def minimum(a: Value, b: Value) -> Value:
     return _bound("llvm.minimum", tirx.min, a, b)
 
 
+def larger(a: Value, b: Value) -> Value:
+    """The larger; not-a-number where either is."""
+    return tirx.call_llvm_pure_intrin(str(b.ty.dtype), "llvm.maximum", a, b)
+
+
+def smaller(a: Value, b: Value) -> Value:
+    """The smaller; not-a-number where either is."""
+    return tirx.call_llvm_pure_intrin(str(b.ty.dtype), "llvm.minimum", a, b)
+
+
 def _bound(intrinsic: str, usual: Callable[[Value, Value], Value], a: Value, b: Value) -> Value:
     """One instruction where the target in scope is AArch64, which LLVM would not find by itself.
 

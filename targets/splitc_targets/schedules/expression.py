@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from splitc_targets.schedules import emit
 from splitc_targets.schedules.emit import Code, Value
@@ -24,6 +24,11 @@ class Num:
     """A constant."""
 
     value: float
+    negative: bool = field(init=False)
+    """So that 0 and -0 are two."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "negative", math.copysign(1.0, self.value) < 0)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from splitc_targets import adapter
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner
 from splitc_targets.schedules.reader import NotReadable
@@ -29,7 +30,10 @@ def fall_back(planner: Planner, node: Node) -> bool:
     params = {
         v: relax.Var(f"x{i}", relax.TensorType(v.shape, v.dtype)) for i, v in enumerate(values)
     }
-    module = _legalised(node, params)
+    try:
+        module = _legalised(node, params)
+    except adapter.FAILURES as error:
+        raise NotReadable(f"TVM has no loops for {node.op}") from error
     places: dict[Any, View] = {}
     for var, value in zip(module["main"].params, values, strict=True):
         places[var] = _own(planner, planner.dense(value))

@@ -84,8 +84,10 @@ def _bound(op: str, x: Expression, y: Expression) -> Expression:
 
 
 def _exact(a: float, b: float) -> bool:
-    """Whether a is b's reciprocal without rounding: b is a power of two."""
-    return abs(np.frexp(b)[0]) == 0.5 and a != 0.0
+    """Whether a is b's reciprocal without rounding: b is a power of two, and neither denormal."""
+    limits = np.finfo(np.float32)
+    normal = all(float(limits.tiny) <= abs(each) <= float(limits.max) for each in (a, b))
+    return normal and abs(np.frexp(b)[0]) == 0.5
 
 
 def _gelu(x: Expression, bell: Expression) -> Expression:

@@ -121,6 +121,18 @@ def made(op: str, args: Iterable[Any], shape: tuple[int, ...], dtype: str, **att
     return node
 
 
+_WIDEST = 2.0**16
+
+
+def whole_numbers(weights: Any) -> bool:
+    """Whether weights are integers beyond 1: those of a quantised layer, whose sums are exact.
+
+    What would round them, a scale in the weights or Winograd's algorithm, is left out then.
+    """
+    largest = np.abs(weights).max(initial=0.0)
+    return bool(1 < largest < _WIDEST and np.array_equal(weights, np.rint(weights)))
+
+
 def constant(data: np.ndarray[Any, Any]) -> Value:
     """A constant."""
     return Value(tuple(data.shape), str(data.dtype), None, data)

@@ -8,7 +8,8 @@ lies in the padding counts for the mean's divisor where the model says so, and i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from splitc_targets.schedules.expression import Arg, Expression, evaluate
 from splitc_targets.schedules.machine import Machine
 from splitc_targets.schedules.windows import WORTH_SHARING, Bounds, Windows, Writer, arguments
 
-_LOWEST = -3.4028234663852886e38
+_LOWEST = -math.inf
 _CHAINS = 8
 _RESULT = Arg(0)
 
@@ -119,7 +120,7 @@ class Whole:
         batch, pixels, channels: The input's maps.
         x_pixel, x_image: Distances in the input, in elements.
         y_image: Distance in the result, in elements; a "tensor" operand's `pixel` is its own.
-        kind: "max" or "mean".
+        kind: "mean"; "max", as of a pooling; or "largest", not-a-number where a pixel is.
         expression: What is stored; operand 0 is the mean or maximum.
         operands: Its other operands.
     """
@@ -148,6 +149,11 @@ def whole_kernel(name: str, spec: Whole, machine: Machine) -> Any:
     return emit.function(
         name, found, lambda code, *arrays: _WholeWriter(code, spec, machine, arrays).tasks()
     )
+
+
+_COMBINE: dict[str, Callable[[Value, Value], Value]] = {
+    "mean": lambda a, b: a + b, "max": emit.maximum, "largest": emit.larger,
+}  # fmt: skip
 
 
 class _WholeWriter:
@@ -185,15 +191,17 @@ class _WholeWriter:
         spec, code, lanes = self.spec, self.code, self.lanes
         vectors = -(-used // lanes)
         chains = min(spec.pixels, _CHAINS // vectors)
-        largest = spec.kind == "max"
+        largest = spec.kind != "mean"
         start = emit.number(_LOWEST if largest else 0.0, lanes)
         totals = code.local(chains * vectors * lanes)
         for cell in range(chains * vectors):
             code.store(totals, cell * lanes, start, lanes)
 
+        combine = _COMBINE[spec.kind]
+
         def meet(cell: int, value: Value) -> None:
             total = totals.at(cell * lanes, lanes)
-            met = emit.maximum(total, value) if largest else total + value
+            met = combine(total, value)
             code.store(totals, cell * lanes, met, lanes)
 
         def pixel(chain: int, at: Index) -> None:
@@ -218,7 +226,7 @@ class _WholeWriter:
             part = min(lanes, used - j * lanes)
             at = code.bind(channel + j * lanes)
             total = totals.at(j * lanes, lanes)
-            result = code.bind(total if spec.kind == "max" else total * share)
+            result = code.bind(total * share if spec.kind == "mean" else total)
 
             def read(
                 number: int, at: Index = at, result: Value = result, part: int = part

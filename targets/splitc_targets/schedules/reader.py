@@ -104,7 +104,8 @@ def _tensor_function(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, 
         raise NotReadable(f"a call of {name}")
     plain = name.rstrip("0123456789")
     if plain in ("maximum", "minimum") and len(args) == 2:
-        return _outputs(Node(plain, args, {}, call=expr), var, graph)
+        attrs = {"function": module[expr.args[0]]}
+        return _outputs(Node(plain, args, attrs, call=expr), var, graph)
     function = module[expr.args[0]]
     return _outputs(Node(f"tir.{name}", args, {"function": function}, call=expr), var, graph)
 

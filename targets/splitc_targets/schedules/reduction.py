@@ -21,8 +21,8 @@ KINDS: dict[str, tuple[float, Callable[[Value, Value], Value]]] = {
     "sum": (0.0, lambda a, b: a + b),
     "mean": (0.0, lambda a, b: a + b),
     "prod": (1.0, lambda a, b: a * b),
-    "max": (-math.inf, emit.maximum),
-    "min": (math.inf, emit.minimum),
+    "max": (-math.inf, emit.larger),
+    "min": (math.inf, emit.smaller),
 }
 """What a reduction starts from, and how it combines two."""
 

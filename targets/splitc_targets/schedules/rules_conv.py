@@ -14,7 +14,7 @@ from splitc_targets.schedules import winograd
 from splitc_targets.schedules.choices import direct_for, winograd_for
 from splitc_targets.schedules.expression import operations
 from splitc_targets.schedules.fuse import per_channel
-from splitc_targets.schedules.graph import Node, Value
+from splitc_targets.schedules.graph import Node, Value, whole_numbers
 from splitc_targets.schedules.planner import Planner, Rule
 from splitc_targets.schedules.views import View, channels_last
 
@@ -82,7 +82,8 @@ def _conv(planner: Planner, node: Node) -> bool:
     kinds, extras = operands(planner, node)
     weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
     spec = forward(node, as_map(view), as_map(target), weights.shape, kinds)
-    tile = winograd_for(planner.choices, spec, planner.machine)
+    exact = whole_numbers(weights)
+    tile = None if exact else winograd_for(planner.choices, spec, planner.machine)
     if tile is not None:
         return _plan_winograd(planner, node, spec, tile, weights, [view, *extras, target])
     return plan_direct(planner, node, spec, weights, [view, *extras, target])

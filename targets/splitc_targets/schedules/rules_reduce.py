@@ -16,7 +16,8 @@ def _reduce(kind: str) -> Rule:
         x = node.args[0]
         if x.dtype != "float32" or x.size == 0:
             return False
-        if kind in ("mean", "max") and whole_maps(planner, node, kind):
+        whole = {"mean": "mean", "max": "largest"}.get(kind)
+        if whole is not None and whole_maps(planner, node, whole):
             return True
         rank = len(x.shape)
         given = node.attrs["axis"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.schedules.graph import Graph, Node, Value, constant, made
+from splitc_targets.schedules.graph import Graph, Node, Value, constant, made, whole_numbers
 from splitc_targets.schedules.moves import name_moves
 from splitc_targets.schedules.rules_cast import spell_cast
 
@@ -30,6 +30,7 @@ def simplify(graph: Graph) -> None:
     spell_prelu(graph)
     name_moves(graph)
     merge_affine(graph)
+    pad_apart(graph)
     graph.prune()
 
 
@@ -85,7 +86,7 @@ def fold(graph: Graph) -> None:
         if node.op in _FOLD and ready and node.inputs and len(node.outputs) == 1:
             data = _FOLD[node.op](node, *[known(arg) for arg in node.args])
             data = np.asarray(data, dtype=node.output.dtype)
-            if data.size <= _LARGEST or node.op in _MOVES:
+            if data.size <= _LARGEST or (node.op in _MOVES and node.op != "broadcast_to"):
                 replaced[node.output] = constant(data)
                 continue
         kept.append(node)
@@ -130,7 +131,8 @@ def drop_nan_guards(graph: Graph) -> None:
             continue
         source = guard.args[0]
         kept = yes is source or (yes.data is not None and bool(np.isnan(yes.data).all()))
-        if kept and bound.op in ("maximum", "minimum") and source in bound.args:
+        same = no.shape == node.output.shape
+        if kept and same and bound.op in ("maximum", "minimum") and source in bound.args:
             replaced[node.output] = no
     graph.replace(replaced)
     graph.prune()
@@ -302,13 +304,13 @@ def _merge(graph: Graph, before: Node, node: Node) -> bool:
         before.args = [before.args[0], scaled]
     elif before.op == node.op and _by_constant(before):
         other = before.args[1].data
-        both = other * data if node.op == "multiply" else other + data
-        if both.size > max(other.size, data.size):
+        both = _product(other, data) if node.op == "multiply" else _sum(other, data)
+        if both is None or both.size > max(other.size, data.size):
             return False
         before.args = [before.args[0], constant(both)]
     elif before.op == "add" and node.op == "multiply" and _by_constant(before):
-        shift = before.args[1].data * data
-        if shift.size > max(before.args[1].data.size, data.size):
+        shift = _product(before.args[1].data, data)
+        if shift is None or shift.size > max(before.args[1].data.size, data.size):
             return False
         before.op, before.args = "multiply", [before.args[0], node.args[1]]
         node.op, node.args = "add", [before.output, constant(shift)]
@@ -320,15 +322,68 @@ def _merge(graph: Graph, before: Node, node: Node) -> bool:
     return True
 
 
+def _product(a: Array, b: Array) -> Array | None:
+    """a b; None where it is beyond what the type holds."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        both = a * b
+    return both if np.isfinite(both).all() else None
+
+
+_CANCELS = 1e-3
+"""Share of its parts below which a sum is what rounding to them leaves, if it is not 0."""
+
+
+def _sum(a: Array, b: Array) -> Array | None:
+    """a + b; None where they cancel: whoever adds and subtracts the same means to round."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        both = a + b
+    larger = np.maximum(np.abs(a), np.abs(b))
+    close = np.abs(both) < _CANCELS * larger
+    return both if np.isfinite(both).all() and not close.any() else None
+
+
 def _scaled_weights(conv: Node, factor: Array) -> Value | None:
     """A convolution's weights times a factor per output channel."""
     weights = conv.args[1].data
-    if weights is None or conv.attrs["kernel_layout"] != "OIHW":
+    if weights is None or conv.attrs["kernel_layout"] != "OIHW" or whole_numbers(weights):
         return None
     per_channel = factor.size == 1 or (factor.ndim in (3, 4) and factor.shape[-3] == factor.size)
     if not per_channel:
         return None
-    return constant((weights * factor.reshape(-1, 1, 1, 1)).astype(np.float32))
+    scaled = _product(weights, factor.reshape(-1, 1, 1, 1))
+    return None if scaled is None else constant(scaled.astype(np.float32))
+
+
+_WIDE_KERNEL = 16
+"""Kernel columns up to which a convolution's code for tiles at the border may be written out."""
+
+
+def pad_apart(graph: Graph) -> None:
+    """Padding of very wide kernels as a copy of its own.
+
+    Code for the border is written out for every kernel column of every tile that it touches,
+    which for such kernels takes minutes to compile.
+    """
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op in ("nn.conv1d", "nn.conv2d") and node.args[0].dtype == "float32":
+            x, pads = node.args[0], tuple(node.attrs["padding"])
+            sides = len(pads) // 2
+            wide = node.args[1].shape[-1] > _WIDE_KERNEL and any(pads)
+            plain = node.attrs["data_layout"] in ("NCHW", "NCW") and len(x.shape) == 2 + sides
+            if wide and plain:
+                widths = [0, 0, 0, 0]
+                for before, after in zip(pads[:sides], pads[sides:], strict=True):
+                    widths += [before, after]
+                shape = tuple(n + widths[2 * d] + widths[2 * d + 1] for d, n in enumerate(x.shape))
+                pad = made("nn.pad", [x], shape, x.dtype, pad_width=tuple(widths),
+                           pad_mode="constant", fill=0.0)  # fmt: skip
+                nodes.append(pad)
+                node.args = [pad.output, *node.args[1:]]
+                node.attrs = {**node.attrs, "padding": (0,) * len(pads)}
+                node.call = None
+        nodes.append(node)
+    graph.nodes = nodes
 
 
 def name_local_normalisation(graph: Graph) -> None:

@@ -175,7 +175,7 @@ class Writer:
         enough tasks for every core to take a few.
         """
         spec, cores = self.spec, self.machine.cores
-        row_bytes = 4 * spec.width * spec.x_pixel * spec.stride[0]
+        row_bytes = max(1, 4 * spec.width * spec.x_pixel * spec.stride[0])  # 0 where repeated
         band = max(1, min(spec.out_height, self.machine.l2_bytes // 2 // row_bytes))
         tasks = 4 * cores if cores > 1 else 1
         while band > 4 and spec.batch * -(-spec.out_height // band) < tasks:
