@@ -41,7 +41,6 @@ from splitc_passes.layers.packet_loss import PacketLoss
 from splitc_passes.teacher import SoftTargets, learn_from
 
 LOSS_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-DROPOUT_RATES = (0.0, 0.1, 0.2, 0.4)
 
 
 @dataclass(frozen=True)
@@ -149,10 +148,11 @@ def choose(network: str, net: nn.Module, results: list[Result]) -> None:
     model = splitc.load(net, torch.zeros(1, 3, 32, 32))
     points = NETWORKS[network].points
     trained = [
-        Trained(points[each.point], f"{each.dropout_rate}, {each.point}",
+        Trained(points[each.point], each.dropout_rate,
                 {float(rate): value for rate, value in each.accuracy.items()})
         for each in results
     ]  # fmt: skip
+    named = {layer: point for point, layer in points.items()}
     print("chosen together:  loss  limit ms   cut       r      again  accuracy  latency ms")
     for loss in (0.2, 0.6):
         link = splitc.Link("9Mbit", loss=loss, mtu=500 + HEADER_BYTES)
@@ -165,8 +165,8 @@ def choose(network: str, net: nn.Module, results: list[Result]) -> None:
             if best == last:
                 continue
             last = best
-            rate, point = best.trained.dropout_rate.split(", ")
-            print(f"{'':16}{loss:6g}{limit:10}   {point:8}{rate:>7}{best.resends!s:>9}"
+            print(f"{'':16}{loss:6g}{limit:10}   {named[best.trained.cut]:8}"
+                  f"{best.trained.dropout_rate:>7}{best.resends!s:>9}"
                   f"{best.accuracy:10.1f}{best.latency_s * 1e3:12.1f}")  # fmt: skip
 
 

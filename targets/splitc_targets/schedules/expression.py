@@ -266,15 +266,6 @@ def _sign(code: Code, lanes: int, x: Value) -> Value:
     return emit.tirx.Select(emit.tirx.LT(zero, x), _num(1.0, lanes), below)
 
 
-def _bound_of_two(intrinsic: str) -> Emit:
-    """The larger or smaller; not-a-number where either is, which a comparison would lose."""
-
-    def write(code: Code, lanes: int, x: Value, y: Value) -> Value:
-        return emit.tirx.call_llvm_pure_intrin(emit.typed("float32", lanes), intrinsic, x, y)
-
-    return write
-
-
 def _leaky(code: Code, lanes: int, x: Value, slope: Value) -> Value:
     zero = _num(0.0, lanes)
     return emit.tirx.Select(emit.tirx.LT(x, zero), x * slope, x)
@@ -300,8 +291,8 @@ OPS: dict[str, Emit] = {
     "exp": exp,
     "log": log,
     "sign": _sign,
-    "larger": _bound_of_two("llvm.maximum"),
-    "smaller": _bound_of_two("llvm.minimum"),
+    "larger": _plain(emit.larger),
+    "smaller": _plain(emit.smaller),
     "tanh": tanh,
     "erf": erf,
     "sigmoid": sigmoid,

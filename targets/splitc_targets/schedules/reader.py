@@ -103,11 +103,9 @@ def _tensor_function(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, 
     if len(expr.args) > 2 or not all(isinstance(arg, Value) for arg in args):
         raise NotReadable(f"a call of {name}")
     plain = name.rstrip("0123456789")
-    if plain in ("maximum", "minimum") and len(args) == 2:
-        attrs = {"function": module[expr.args[0]]}
-        return _outputs(Node(plain, args, attrs, call=expr), var, graph)
-    function = module[expr.args[0]]
-    return _outputs(Node(f"tir.{name}", args, {"function": function}, call=expr), var, graph)
+    bound = plain in ("maximum", "minimum") and len(args) == 2
+    attrs = {"function": module[expr.args[0]]}
+    return _outputs(Node(plain if bound else f"tir.{name}", args, attrs, call=expr), var, graph)
 
 
 def _attributes(attrs: Any) -> dict[str, Any]:
