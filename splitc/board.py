@@ -22,6 +22,11 @@ _LEVELS = {
     "x86-64-v4": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe",
                   "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }  # fmt: skip
+_FEATURES = {
+    # Products of bytes, by level: the kernel's flag, and the compiler's name.
+    "x86-64-v3": {"avx_vnni": "+avxvnni"},
+    "x86-64-v4": {"avx512_vnni": "+avx512vnni"},
+}  # fmt: skip
 
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0, le=2**50)]
@@ -116,22 +121,34 @@ def resolve(board: Board) -> Board:
         raise UsageError("the target 'host' is for x86-64 machines", hint=hint)
     like = boards()[level]
     return msgspec.structs.replace(
-        board, cpu=level, cores=os.cpu_count() or 1, flops_per_cycle=like.flops_per_cycle
-    )
+        board, cpu=level, features=x86_features(level), cores=os.cpu_count() or 1,
+        flops_per_cycle=like.flops_per_cycle,
+    )  # fmt: skip
 
 
 def x86_level() -> str | None:
     """The highest x86-64 level this machine has; None where it is no x86-64."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return None
+    flags = _flags()
+    has = {level: needs <= flags for level, needs in _LEVELS.items()}
+    return max((level for level in has if has[level]), default="x86-64-v2")
+
+
+def x86_features(level: str) -> tuple[str, ...]:
+    """What this machine has beyond its level and code can use, as the compiler names it."""
+    flags = _flags()
+    return tuple(name for flag, name in _FEATURES.get(level, {}).items() if flag in flags)
+
+
+def _flags() -> set[str]:
+    """The processor's flags, as the kernel names them."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
-        return "x86-64-v2"
+        return set()
     line = next((li for li in cpuinfo.splitlines() if li.startswith("flags")), "")
-    flags = set(line.partition(":")[2].split())
-    has = {level: needs <= flags for level, needs in _LEVELS.items()}
-    return max((level for level in has if has[level]), default="x86-64-v2")
+    return set(line.partition(":")[2].split())
 
 
 def load_board(name: str | Board) -> Board:

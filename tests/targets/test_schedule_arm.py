@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,9 @@ import pytest
 from onnx import ModelProto, NodeProto, helper
 
 import splitc
-from splitc.board import Board, load_board
 from splitc.golden import Array, seeded_inputs
-from splitc.graph import LayerGraph
-from splitc.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
-from splitc.runtime.part import find_emulator, part_files, run_part
-from splitc_targets import adapter, schedules
-from splitc_targets.runtime_libs import runtime_libs
-from splitc_targets.toolchain import RUNNER, link_shared, runner
 from tests.helpers import model_of
+from tests.targets.emulated import emulated
 
 
 class Cases:
@@ -123,36 +116,6 @@ def add_others(to: Cases) -> None:
     to.case("Max", to.op("Sqrt", to.op("Abs", odd)), to.op("Min", odd, to.scalar(0.5)))
 
 
-def build(proto: ModelProto, board: Board, folder: Path) -> set[str]:
-    """A part of the model that its runner accepts; returns the rules that wrote its kernels."""
-    model = splitc.load(proto)
-    code = schedules.compile_module(adapter.lower(model.proto), board)
-    assert not code.fallbacks
-    adapter.export(
-        code.executable, folder / "model.so", lambda out, parts: link_shared(board, out, parts)
-    )
-    libraries = runtime_libs(board.isa).libraries
-    for path in libraries:
-        shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
-    (folder / RUNNER).chmod(0o755)
-    describe(model.graph, board, tuple(path.name for path in libraries), folder)
-    return {kernel.rule for kernel in code.kernels}
-
-
-def describe(graph: LayerGraph, board: Board, libraries: tuple[str, ...], folder: Path) -> None:
-    """Write the part's manifest."""
-    part = PartManifest(
-        schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
-        glibc=board.glibc, entry="main", model="model.so", libraries=libraries, runner=RUNNER,
-        schedule=schedules.NAME, activation_bytes=0,
-        inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
-        outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
-        files=part_files(folder),
-    )  # fmt: skip
-    write_manifest(folder, part)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rpi4", "rpi3"])
 def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
@@ -162,14 +125,11 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     add_convolutions(cases)
     add_others(cases)
     proto = cases.model()
-    rules = build(proto, load_board(name), tmp_path)
-    assert rules >= {"conv", "depthwise", "winograd2", "winograd4", "pool", "softmax"}
     model = splitc.load(proto)
     feed = seeded_inputs(model.graph.inputs, 1)
     wanted = model.run(feed)
-    found, _ = run_part(
-        tmp_path, list(feed.values()), emulator=find_emulator("aarch64"), timeout_s=120
-    )
+    found, rules = emulated(proto, name, list(feed.values()), tmp_path)
+    assert rules >= {"conv", "depthwise", "winograd2", "winograd4", "pool", "softmax"}
     kinds = {node.output[0]: node.op_type for node in proto.graph.node}
     for got, (output, want) in zip(found, wanted.items(), strict=True):
         np.testing.assert_allclose(

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from splitc.board import load_board
 from splitc_targets import adapter
 from splitc_targets.schedules import plan_module
-from tests.targets.nets import Net, assert_right
+from tests.targets.kernels import BOARDS
+from tests.targets.nets import Net, assert_right, assert_same, compiled, computed, wanted
 
 
 def values(dtype: str, shape: tuple[int, ...]) -> Any:
@@ -60,6 +61,18 @@ def test_a_float_that_is_made_a_byte_and_back_stays_in_the_order_it_lies_in() ->
     assert [step.op for step in plan.steps if step.rule == "map"][:2] == ["cast", "cast"]
     assert plan.fallbacks == []
     assert_right(net)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_last_bytes_of_a_row_leave_the_next_row_alone(board: str) -> None:
+    net = Net(0)
+    for size in range(17, 33):
+        x = net.input(values=values("float32", (size, 5)))
+        row = net.op("Cast", net.op("Transpose", x, perm=[1, 0]), to=TensorProto.UINT8)
+        back = net.op("Cast", net.input(values=values("uint8", (5, size))), to=TensorProto.FLOAT)
+        net.outputs += [row, back]
+    code = compiled(net.proto(), board)
+    assert_same(computed(code, net.proto(), net.inputs), wanted(net.proto(), net.inputs))
 
 
 def test_halves_are_rounded_to_even() -> None:

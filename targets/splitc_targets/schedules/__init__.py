@@ -15,6 +15,7 @@ from splitc_targets.schedules.fallback import fall_back
 from splitc_targets.schedules.fuse import fuse
 from splitc_targets.schedules.homes import find_homes
 from splitc_targets.schedules.machine import machine_of
+from splitc_targets.schedules.narrow import narrow
 from splitc_targets.schedules.planner import Plan, Planner, Step
 from splitc_targets.schedules.reader import NotReadable, read
 from splitc_targets.schedules.rules import RULES
@@ -55,7 +56,9 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
     graph = read(lowered)
     simplify(graph)
     fuse(graph)
-    planner = Planner(graph, machine_of(board), choices)
+    machine = machine_of(board)
+    narrow(graph, machine)
+    planner = Planner(graph, machine, choices)
     find_homes(planner)
     return planner.plan(RULES, fall_back)
 

@@ -33,12 +33,14 @@ class Operand:
             "scalar": one number.
         pixel, row, image: Distances between a tensor's neighbours, in elements; a row or
             image of 0 means that nothing lies between.
+        dtype: A tensor's element type: floats or bytes.
     """
 
     kind: str
     pixel: int = 0
     row: int = 0
     image: int = 0
+    dtype: str = "float32"
 
     def steps(self, height: int, width: int) -> tuple[int, int, int]:
         """Distances between images, rows and pixels of maps of that size."""
@@ -66,6 +68,7 @@ class Conv:
         tile: The register tile; None leaves it to the analytic model.
         blocks_outer: Whether blocks of output channels are the outer loop, pixels the inner;
             None leaves it to the caches' sizes.
+        y_dtype: The result's element type: floats or bytes.
     """
 
     batch: int
@@ -92,6 +95,7 @@ class Conv:
     w_image: int = 0
     tile: tiles.Tile | None = None
     blocks_outer: bool | None = None
+    y_dtype: str = "float32"
 
     @property
     def flops(self) -> int:
@@ -139,7 +143,9 @@ def flattened(conv: Conv) -> Conv:
     return _replace(
         conv, batch=1, height=1, width=pixels, out_height=1, out_width=pixels,
         x_row=pixels * conv.x_pixel, y_row=pixels * conv.y_pixel,
-        operands=tuple(Operand(operand.kind, operand.pixel) for operand in conv.operands),
+        operands=tuple(
+            Operand(operand.kind, operand.pixel, dtype=operand.dtype) for operand in conv.operands
+        ),
     )  # fmt: skip
 
 
@@ -249,16 +255,20 @@ def _inside(conv: Conv, start: int, size: int, column: int) -> tuple[int, int]:
 def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, y) as a function of TVM's tensor IR."""
     flat = flattened(conv)
-    x_size = (flat.batch - 1) * flat.x_image + (flat.height - 1) * flat.x_row
-    x_size += (flat.width - 1) * flat.x_pixel
-    x_size += (flat.channels * flat.groups - 1) * flat.x_channel + 1
-    arguments = [Argument("x", (x_size,)), Argument("w", (packed,))]
-    arguments += [*operand_arguments(flat), Argument("y", (result_size(flat),))]
+    arguments = [Argument("x", (input_size(flat),)), Argument("w", (packed,))]
+    arguments += [*operand_arguments(flat), Argument("y", (result_size(flat),), flat.y_dtype)]
 
     def write_all(code: Code, *arrays: Array) -> None:
         write(code, flat, machine, arrays)
 
     return emit.function(name, arguments, write_all)
+
+
+def input_size(conv: Conv) -> int:
+    """Elements from the input's first to its last."""
+    size = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
+    size += (conv.width - 1) * conv.x_pixel
+    return size + (conv.channels * conv.groups - 1) * conv.x_channel + 1
 
 
 def operand_arguments(conv: Conv) -> list[Argument]:
@@ -269,7 +279,7 @@ def operand_arguments(conv: Conv) -> list[Argument]:
         if size is None:
             image, row, pixel = operand.steps(conv.out_height, conv.out_width)
             size = _span(conv, pixel, row, image)
-        arguments.append(Argument(f"e{number}", (size,)))
+        arguments.append(Argument(f"e{number}", (size,), operand.dtype))
     return arguments
 
 
@@ -285,21 +295,32 @@ def _span(conv: Conv, pixel: int, row: int, image: int) -> int:
 
 def write(code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
     """Add the loops of a (flattened) convolution on (x, packed weights, operands…, y)."""
-    _Writer(code, conv, machine, arrays).tasks()
+    Writer(code, conv, machine, arrays).tasks()
 
 
-class _Writer:
-    """Writes one convolution's loops."""
+class Writer:
+    """Writes one convolution's loops; what is summed, and from what on, may be another's to say."""
+
+    summed = "float32"
+    """The type of the sums."""
 
     def __init__(self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
-        expression, self.bias = without_bias(conv.expression, conv.operands)
-        self.code, self.conv, self.machine = code, _replace(conv, expression=expression), machine
+        self.bias: int | None = None
+        if self.summed == "float32":
+            expression, self.bias = without_bias(conv.expression, conv.operands)
+            conv = _replace(conv, expression=expression)
+        self.code, self.conv, self.machine = code, conv, machine
         self.x, self.w, *self.extra = arrays[:-1]
         self.y = arrays[-1]
         self.tile = tile_of(conv, machine)
         self.blocks = blocks(conv, self.tile, machine.lanes)
         self.taps = conv.kernel[0] * conv.kernel[1] * conv.channels
         self.vector = emit.typed("float32", machine.lanes)
+
+    @property
+    def depth(self) -> int:
+        """Elements of the weights for each output channel."""
+        return self.taps
 
     def tasks(self) -> None:
         """The parallel loop over blocks of channels and stretches of pixels."""
@@ -363,8 +384,8 @@ class _Writer:
         per_group = conv.out_channels // conv.groups
         channel = code.bind(group * per_group + within * (self.tile.vectors * lanes))
         weights = code.bind(
-            group * (self.taps * lanes * sum(self.blocks))
-            + within * (self.taps * self.tile.vectors * lanes)
+            group * (self.depth * lanes * sum(self.blocks))
+            + within * (self.depth * self.tile.vectors * lanes)
             + emit.div(line, conv.out_height) * conv.w_image
         )
         used = (
@@ -374,7 +395,7 @@ class _Writer:
         )
         image = code.bind(emit.div(line, conv.out_height))
         row = code.bind(emit.mod(line, conv.out_height))
-        spot = _Spot(group, channel, weights, vectors, used, image, row)
+        spot = Spot(group, channel, weights, vectors, used, image, row)
         for number, run in enumerate(runs):
             if chunks == 1:
                 with code.loop("tile", run.count) as t:
@@ -393,13 +414,13 @@ class _Writer:
                 with code.when(emit.tirx.EQ(emit.index(chunk), emit.const(chunks - 1))):
                     self._tile(spot, run, run.start)
 
-    def _tile(self, spot: _Spot, run: Segment, column: Index) -> None:
+    def _tile(self, spot: Spot, run: Segment, column: Index) -> None:
         """One tile of results: sums in registers, then the fused expression, then the store."""
         conv, code, lanes = self.conv, self.code, self.machine.lanes
         with code.scope():
-            sums = code.local(run.size * spot.vectors * lanes)
+            sums = code.local(run.size * spot.vectors * lanes, self.summed)
             for j in range(spot.vectors):
-                first = self._first(spot, j)
+                first = self.first(spot, j)
                 for i in range(run.size):
                     code.store(sums, (i * spot.vectors + j) * lanes, first, lanes)
             top = spot.row * conv.stride[0] - conv.pad[0]
@@ -416,9 +437,24 @@ class _Writer:
                     spot.weights + kr * (conv.kernel[1] * conv.channels * spot.vectors * lanes)
                 )
                 self._columns(spot, run, sums, at, taps)
+            self.beyond(spot, run, sums, low, high)
             self._store(spot, run, sums, column)
 
-    def _first(self, spot: _Spot, j: int) -> Value:
+    def beyond(self, spot: Spot, run: Segment, sums: Array, low: Index, high: Index) -> None:
+        """What belongs to the sums from outside of the map: nothing where that is zeros.
+
+        Args:
+            spot: The tile.
+            run: Its columns; `inside` says which of them have input.
+            sums: Of the tile.
+            low, high: Kernel rows (from, to) that have input.
+        """
+
+    def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
+        """A sum with a product added."""
+        return emit.fma(pixel, weights, total, self.vector, fused=self.machine.fma)
+
+    def first(self, spot: Spot, j: int) -> Value:
         """What a vector of channels' sums begin with."""
         lanes = self.machine.lanes
         if self.bias is None:
@@ -442,7 +478,7 @@ class _Writer:
             high = code.bind(emit.most(low, emit.least(rows, high)))
         return low, high
 
-    def _columns(self, spot: _Spot, run: Segment, sums: Array, at: Index, taps: Index) -> None:
+    def _columns(self, spot: Spot, run: Segment, sums: Array, at: Index, taps: Index) -> None:
         """The kernel's columns, unrolled where tiles at the border differ in them."""
         conv, code = self.conv, self.code
         whole = all(inside == (0, run.size) for inside in run.inside)
@@ -462,7 +498,7 @@ class _Writer:
                 self._reduce(spot, inside, sums, where, taps + kc * width)
 
     def _reduce(
-        self, spot: _Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index
+        self, spot: Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index
     ) -> None:
         """Multiply-adds over the input channels of one kernel tap."""
         conv, code = self.conv, self.code
@@ -481,7 +517,7 @@ class _Writer:
             self._step(spot, inside, sums, at, taps, c, 1)
 
     def _step(
-        self, spot: _Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index,
+        self, spot: Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index,
         channel: Index, step: int,
     ) -> None:  # fmt: skip
         """`step` input channels: weights by vectors, pixels by scalars or lanes."""
@@ -506,12 +542,9 @@ class _Writer:
                 a = code.bind(a, "s")
                 for j, b in enumerate(weights):
                     cell = (i * spot.vectors + j) * lanes
-                    total = emit.fma(
-                        a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma
-                    )
-                    code.store(sums, cell, total, lanes)
+                    code.store(sums, cell, self.meet(a, b, sums.at(cell, lanes)), lanes)
 
-    def _store(self, spot: _Spot, run: Segment, sums: Array, column: Index) -> None:
+    def _store(self, spot: Spot, run: Segment, sums: Array, column: Index) -> None:
         """The fused expression of every result of the tile, and its store.
 
         Long expressions (exponentials) are written once, in a loop over the tile's stored
@@ -542,10 +575,11 @@ class _Writer:
                 ) -> None:
                     read = self._reader(total, fixed, places, i, j, used)
                     value = evaluate(code, conv.expression, read, lanes)
+                    value = emit.converted(value, "float32", conv.y_dtype, lanes)
                     code.store(self.y, out + i * conv.y_pixel + j * lanes, value, lanes, used)
 
                 for i in range(run.size):
-                    total = sums.at((i * spot.vectors + j) * lanes, lanes)
+                    total = sums.number((i * spot.vectors + j) * lanes, lanes)
                     if again:
                         code.store(self.y, out + i * conv.y_pixel + j * lanes, total, lanes, used)
                     else:
@@ -554,7 +588,7 @@ class _Writer:
                     with code.loop("i", run.size) as i:
                         put(i, self.y.at(out + i * conv.y_pixel + j * lanes, lanes, used))
 
-    def _fixed(self, operand: Operand, number: int, spot: _Spot, j: int, used: int) -> Value:
+    def _fixed(self, operand: Operand, number: int, spot: Spot, j: int, used: int) -> Value:
         lanes = self.machine.lanes
         if operand.kind == "scalar":
             return self.extra[number].everywhere(0, lanes)
@@ -573,13 +607,13 @@ class _Writer:
                 return fixed[number - 1]
             pixel = self.conv.operands[number - 1].pixel
             where = places[number - 1] + i * pixel + j * lanes
-            return self.extra[number - 1].at(where, lanes, used)
+            return self.extra[number - 1].number(where, lanes, used)
 
         return read
 
 
 @dataclass(frozen=True)
-class _Spot:
+class Spot:
     """Where a tile lies: its group and block of channels, its image and row of the result."""
 
     group: Index

@@ -121,6 +121,34 @@ def fma(a: Value, b: Value, c: Value, dtype: str, *, fused: bool = True) -> Valu
     return tirx.call_llvm_pure_intrin(dtype, "llvm.fma", a, b, c) if fused else a * b + c
 
 
+def dot(a: Value, b: Value, c: Value, lanes: int, kind: str) -> Value:
+    """c + a * b where every lane of a and b holds four bytes: their products are summed.
+
+    Args:
+        a: int32 lanes, of bytes as `kind` says.
+        b: int32 lanes, of signed bytes.
+        c: int32 lanes.
+        lanes: Of each.
+        kind: "uint8" (x86-64's VNNI) or "int8" (AArch64's dot products).
+    """
+    wide = typed("int8", 4 * lanes)
+    a, b = (tirx.reinterpret(wide, each) for each in (a, b))
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" if kind == "uint8" else _SDOT
+    return tirx.call_llvm_pure_intrin(typed("int32", lanes), name, c, a, b)
+
+
+_SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+
+
+def converted(value: Value, source: str, dtype: str, lanes: int) -> Value:
+    """A value in another type; a float for a narrow integer by way of 32 bits, so that it wraps."""
+    if source == dtype:
+        return value
+    if source.startswith("float") and dtype in ("int8", "uint8", "int16", "uint16"):
+        value = tirx.Cast(typed("int32", lanes), value)
+    return tirx.Cast(typed(dtype, lanes), value)
+
+
 def maximum(a: Value, b: Value) -> Value:
     """The larger; not-a-number where the second is, and for the first as the target has it."""
     return _bound("llvm.maximum", tirx.max, a, b)
@@ -175,6 +203,10 @@ class Array:
         where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
         return tirx.BufferLoad(buffer, [where])
 
+    def number(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
+        """Elements as `at` gives them, as floats."""
+        return converted(self.at(i, lanes, used), self.dtype, "float32", lanes)
+
     def everywhere(self, i: Index, lanes: int) -> Value:
         """Element `i` in every lane."""
         buffer, i = self.piece(i)
@@ -185,6 +217,19 @@ class Array:
         if lanes == 1:
             return self.at(i)
         return tirx.BufferLoad(self.buffer, [tirx.Ramp(index(i), index(step), const(lanes))])
+
+
+class Fours(Array):
+    """An array of bytes in elements of four, each an int32."""
+
+    def at(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
+        """Elements from `i` on, `lanes` of them."""
+        where = tirx.Ramp(index(i * 4), const(1), const(4 * lanes))
+        return tirx.reinterpret(typed("int32", lanes), tirx.BufferLoad(self.buffer, [where]))
+
+    def everywhere(self, i: Index, lanes: int) -> Value:
+        """Element `i` in every lane."""
+        return splat(self.at(i), lanes)
 
 
 class Registers(Array):
@@ -236,12 +281,26 @@ class Code:
     ) -> None:
         """Write a value's lanes from element `i` on; of the last ones only `used`."""
         buffer, i = array.piece(i)
+        if used is not None and used < lanes and array.dtype in ("uint8", "int8"):
+            self._store_pieces(array, i, value, used)
+            return
         if used is not None and used < lanes:
             where, mask = _masked(i, lanes, used)
             self.add(tirx.Evaluate(tirx.op.masked_store(buffer, value, where, mask)))
             return
         where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
         self.add(tirx.BufferStore(buffer, value, [where]))
+
+    def _store_pieces(self, array: Array, i: Index, value: Value, used: int) -> None:
+        """Write a vector's first lanes in powers of two.
+
+        A masked store of one byte writes four, where LLVM merges it with the narrowing before.
+        """
+        value, first = self.bind(value, "bytes"), 0
+        while first < used:
+            count = 1 << ((used - first).bit_length() - 1)
+            self.store(array, i + first, shuffle([value], range(first, first + count)), count)
+            first += count
 
     @contextlib.contextmanager
     def loop(

@@ -26,6 +26,8 @@ class Machine:
             (AArch64); otherwise from memory, broadcast as it is loaded (AVX-512), or
             broadcast by a load of its own.
         memory_fma: Whether a multiply-add takes a broadcast operand from memory.
+        dot: The type of the bytes that one instruction multiplies by signed bytes, four to each
+            lane, and sums; empty where there is none.
         l1_bytes: First-level data cache of a core.
         l1_ways: Its associativity.
         l2_bytes: Second-level cache that one core can count on.
@@ -41,6 +43,7 @@ class Machine:
     loads_per_cycle: float
     lane_fma: bool
     memory_fma: bool
+    dot: str
     l1_bytes: int
     l1_ways: int
     l2_bytes: int
@@ -68,6 +71,7 @@ def _x86(board: Board) -> Machine:
         loads_per_cycle=2.0,
         lane_fma=False,
         memory_fma=avx512,
+        dot="uint8" if _VNNI & set(board.features) else "",
         l1_bytes=32 << 10,
         l1_ways=8,
         l2_bytes=1 << 20 if avx512 else 512 << 10,
@@ -75,6 +79,7 @@ def _x86(board: Board) -> Machine:
     )
 
 
+_VNNI = {"+avx512vnni", "+avxvnni"}
 _IN_ORDER = ("cortex-a53", "cortex-a55", "cortex-a35")
 
 
@@ -92,6 +97,7 @@ def _arm(board: Board) -> Machine:
         loads_per_cycle=0.5 if small else 2.0 if wide else 1.0,
         lane_fma=True,
         memory_fma=False,
+        dot="int8" if "+dotprod" in board.features else "",
         l1_bytes=(64 if wide else 32) << 10,
         l1_ways=4 if small or wide else 2,
         l2_bytes=board.cache_bytes // (1 if wide else board.cores),

@@ -26,7 +26,7 @@ class Nest:
         ins: The operands' strides; 0 where an operand does not vary.
         expression: What is stored.
         dtype: The result's element type.
-        in_dtypes: The operands' element types; other than the result's for copies only.
+        in_dtypes: The operands' element types. Arithmetic is on floats; copies are of any type.
     """
 
     sizes: tuple[int, ...]
@@ -124,10 +124,14 @@ def _chunked(nest: Nest, machine: Machine) -> Nest:
     )  # fmt: skip
 
 
+_WIDE = {"float32", "uint8", "int8"}
+"""Types that are turned into each other by vectors."""
+
+
 def _lanes(nest: Nest, machine: Machine) -> int:
-    """Elements handled at once: a vector where the result is dense, its type 4 bytes wide."""
-    wide = nest.dtype in ("float32", "int32") and all(d == nest.dtype for d in nest.in_dtypes)
-    if not wide or nest.out[-1] != 1:
+    """Elements handled at once: a vector where the result is dense, of floats, bytes or int32."""
+    types = {nest.dtype, *nest.in_dtypes}
+    if not (types <= _WIDE or types == {"int32"}) or nest.out[-1] != 1:
         return 1
     return min(machine.lanes, 1 << max(0, (nest.sizes[-1] - 1).bit_length()))
 
@@ -185,18 +189,15 @@ def _one(
             return emit.shuffle(gathered, range(lanes))
         return arrays[i].spaced(where, step, lanes)
 
+    def number(i: int) -> Value:
+        return emit.converted(operand(i), nest.in_dtypes[i], "float32", lanes)
+
     with code.scope():
         if nest.expression == Arg(0):
             value = operand(0)
             if nest.in_dtypes[0] != nest.dtype:
-                value = _converted(value, nest.in_dtypes[0], nest.dtype, lanes)
+                value = emit.converted(value, nest.in_dtypes[0], nest.dtype, lanes)
         else:
-            value = evaluate(code, nest.expression, operand, lanes)
+            value = evaluate(code, nest.expression, number, lanes)
+            value = emit.converted(value, "float32", nest.dtype, lanes)
         code.store(arrays[-1], places[-1] + column * nest.out[-1], value, lanes, used)
-
-
-def _converted(value: Value, source: str, dtype: str, lanes: int) -> Value:
-    """A value in another type; a float for a narrow integer by way of 32 bits, so that it wraps."""
-    if source.startswith("float") and dtype in ("int8", "uint8", "int16", "uint16"):
-        value = emit.tirx.Cast(emit.typed("int32", lanes), value)
-    return emit.tirx.Cast(emit.typed(dtype, lanes), value)

@@ -17,7 +17,7 @@ _CAST = frozenset({
 
 
 def spell_cast(graph: Graph) -> None:
-    """A float to an unsigned integer of 8 or 16 bits, which from ONNX arrives as six operations.
+    """A float to an integer of 8 or 16 bits, which from ONNX arrives as six or ten operations.
 
     They wrap what is out of range, by way of 32 bits, and give 0 for what is not finite; for
     such values ONNX defines nothing. The kernel wraps too.
@@ -35,10 +35,16 @@ def spell_cast(graph: Graph) -> None:
 
 
 def _wrapped(node: Node) -> Value | None:
-    """The float of astype(astype(where(isfinite(x), x, 0), int32) & mask, unsigned)."""
-    if node.op != "astype" or node.output.dtype not in ("uint8", "uint16"):
+    """The float of astype(astype(where(isfinite(x), x, 0), int32) & mask, unsigned).
+
+    For a signed type, what is beyond its largest number is brought below 0 before the last step.
+    """
+    if node.op != "astype" or node.output.dtype not in ("uint8", "uint16", "int8", "int16"):
         return None
+    limits = np.iinfo(node.output.dtype)
     mask = _before(node, "bitwise_and")
+    if limits.min < 0:
+        mask = _folded(node, limits.max + 1)
     if mask is None or mask.args[1].data is None:
         return None
     whole = _before(mask, "astype")
@@ -49,9 +55,24 @@ def _wrapped(node: Node) -> Value | None:
     finite = _before(test.producer, "isfinite") if test.producer.op == "logical_not" else None
     same = finite is not None and finite.args[0] is x and x.dtype == "float32"
     known = zero.data is not None and not zero.data.any()
-    if not same or not known or int(mask.args[1].data) != np.iinfo(node.output.dtype).max:
+    if not same or not known or int(mask.args[1].data) != limits.max - limits.min:
         return None
     return x
+
+
+def _folded(node: Node, half: int) -> Node | None:
+    """The `m` of where(m >= half, m - 2 half, m)."""
+    choice = _before(node, "where")
+    if choice is None:
+        return None
+    test, below, whole = (value.producer for value in choice.args)
+    nodes = (test, below, whole)
+    if any(each is None for each in nodes) or whole.op != "bitwise_and":
+        return None
+    kinds = (test.op, below.op) == ("greater_equal", "subtract")
+    same = test.args[0] is choice.args[2] and below.args[0] is choice.args[2]
+    limit = test.args[1].data
+    return whole if kinds and same and limit is not None and int(limit) == half else None
 
 
 def _before(node: Node, op: str) -> Node | None:

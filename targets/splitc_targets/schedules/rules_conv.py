@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
-from splitc_targets.schedules import winograd
+from splitc_targets.schedules import dot, winograd
 from splitc_targets.schedules.choices import direct_for, winograd_for
-from splitc_targets.schedules.expression import operations
+from splitc_targets.schedules.expression import Arg, operations, substitute
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value, whole_numbers
 from splitc_targets.schedules.planner import Planner, Rule
@@ -49,7 +49,7 @@ def as_map(view: View) -> View:
 def beside(view: View) -> direct.Operand:
     """A channels-last view as an operand of the result's shape."""
     pixel, row, image = (step(view, d, view.shape[1]) for d in (3, 2, 0))
-    return direct.Operand("tensor", pixel, row, image)
+    return direct.Operand("tensor", pixel, row, image, view.buffer.dtype)
 
 
 def describe(node: Node, extra: str = "") -> str:
@@ -68,6 +68,8 @@ def _conv(planner: Planner, node: Node) -> bool:
     """Two- and one-dimensional convolution by constant weights."""
     x, w = node.args[0], node.args[1]
     attrs = node.attrs
+    if "offset" in attrs:
+        return _conv_of_bytes(planner, node)
     if w.data is None or x.dtype != "float32" or attrs["data_layout"] not in ("NCHW", "NCW"):
         return False
     if attrs["kernel_layout"] not in ("OIHW", "OIW"):
@@ -89,6 +91,35 @@ def _conv(planner: Planner, node: Node) -> bool:
     return plan_direct(planner, node, spec, weights, [view, *extras, target])
 
 
+def _conv_of_bytes(planner: Planner, node: Node) -> bool:
+    """A convolution whose input lies as bytes and whose weights are bytes."""
+    weights = node.args[1].data
+    weights = weights if weights.ndim == 4 else weights[:, :, None, :]
+    view = as_map(fours(planner, node.args[0]))
+    target = planner.result(node.output, channels_last(node.output.shape))
+    kinds, extras = operands(planner, node)
+    spec = forward(node, view, as_map(target), weights.shape, kinds)
+    return plan_dot(planner, node, spec, weights, [view, *extras, target])
+
+
+def fours(planner: Planner, value: Value) -> View:
+    """Bytes with channels innermost, every pixel's in whole elements of four.
+
+    The bytes beyond the channels may be anything; weights there are 0.
+    """
+    shape = (value.shape[0], -(-value.shape[1] // dot.FOUR) * dot.FOUR, *value.shape[2:])
+    here = planner.place(value)
+    steps = [s for d, (n, s) in enumerate(zip(here.shape, here.strides, strict=True))
+             if d != 1 and n > 1]  # fmt: skip
+    if here.strides[1] == 1 and not any(s % dot.FOUR for s in steps):
+        last = here.offset + here.span + shape[1] - value.shape[1]
+        if last <= here.buffer.size:
+            return View(here.buffer, here.offset, shape, here.strides)
+    target = planner.fresh(shape, value.dtype, channels_last(shape))
+    planner.copy(here, target.sliced(1, 0, value.shape[1]), "layout")
+    return target
+
+
 def forward(
     node: Node, x: View, y: View, weights: tuple[int, ...], kinds: tuple[direct.Operand, ...]
 ) -> direct.Conv:
@@ -105,6 +136,7 @@ def forward(
         kernel=(weights[2], weights[3]), stride=pair(attrs["strides"], 1),
         dilation=pair(attrs["dilation"], 1), pad=pair(attrs["padding"], 0),
         **distances(x, y), expression=attrs["expression"], operands=kinds,
+        y_dtype=y.buffer.dtype,
     )  # fmt: skip
 
 
@@ -222,7 +254,7 @@ def _plan_phase(
         if kind.kind != "tensor":
             return kind, view
         image, row, pixel = kind.steps(whole.shape[2], whole.shape[3])
-        steps = direct.Operand("tensor", pixel * strides[1], row * strides[0], image)
+        steps = direct.Operand("tensor", pixel * strides[1], row * strides[0], image, kind.dtype)
         return steps, part(as_map(view))
 
     target = part(whole)
@@ -257,6 +289,47 @@ def plan_direct(
         ("conv", spec), lambda name: direct.kernel(name, spec, machine, size),
         [view, planner.constant(packed), *rest], "conv", describe(node),
         shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+    )  # fmt: skip
+    return True
+
+
+def plan_dot(
+    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
+) -> bool:
+    """Append a convolution of bytes; `args` are the input, the operands and the result.
+
+    Args:
+        planner: Gets the step.
+        node: Its attribute `offset` is number less byte of the input.
+        spec: In bytes, whole elements of four for each pixel.
+        weights: Whole numbers [out channels][channels][rows][columns].
+        args: Views; the input's channels may be more than the weights'.
+    """
+    machine, offset = dot.machine_for(planner.machine), node.attrs["offset"]
+    view, *extras, target = args
+    start = np.zeros(len(weights))
+    expression, number = direct.without_bias(spec.expression, spec.operands)
+    if number is not None:
+        bias = np.asarray(extras[number].buffer.data)
+        if np.array_equal(bias, np.rint(bias)) and np.abs(bias).max() < 2**30:
+            start = bias
+            del extras[number]
+            spec = replace(
+                spec,
+                expression=substitute(expression, lambda i: Arg(i - (i > number + 1))),
+                operands=spec.operands[:number] + spec.operands[number + 1 :],
+            )
+    spec = replace(
+        spec, channels=-(-spec.channels // dot.FOUR), x_channel=1,
+        **{name: getattr(spec, name) // dot.FOUR for name in ("x_pixel", "x_row", "x_image")},
+    )  # fmt: skip
+    packed = dot.pack(weights, start, offset, spec, machine)
+    size = packed.size
+    planner.step(
+        ("dot", spec, offset, size),
+        lambda name: dot.kernel(name, spec, machine, size, offset),
+        [view, planner.constant(packed), *extras, target], "dot", describe(node),
+        shapes_of(node.args[0], node.args[1], node.output), spec.flops * dot.FOUR,
     )  # fmt: skip
     return True
 

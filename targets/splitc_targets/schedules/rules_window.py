@@ -51,7 +51,7 @@ def _maps(x: View, y: View) -> dict[str, Any]:
     }  # fmt: skip
     between = distances(x, y)
     del between["x_channel"]
-    return {**sizes, **between}
+    return {**sizes, **between, "y_dtype": y.buffer.dtype}
 
 
 def _pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
@@ -77,6 +77,7 @@ def _pool(kind: str) -> Rule:
         line = len(attrs["strides"]) == 1
         view = planner.channels_inner(x)
         alone = _covers(node, x.shape) and attrs["expression"] == Arg(0)
+        alone = alone and node.output.dtype == x.dtype
         if alone and _whole(planner, node, view, kind):
             return True
         target = planner.result(node.output, channels_last(node.output.shape))

@@ -40,6 +40,7 @@ class Windows:
         y_pixel, y_row, y_image: Distances in the result.
         expression: What is stored; operand 0 is the window's result.
         operands: Its other operands.
+        y_dtype: The result's element type: floats or bytes.
     """
 
     batch: int
@@ -60,6 +61,7 @@ class Windows:
     y_image: int
     expression: Expression = _RESULT
     operands: tuple[Operand, ...] = ()
+    y_dtype: str = "float32"
 
     @property
     def flops(self) -> int:
@@ -288,6 +290,7 @@ class Writer:
         def put(i: Index, total: Value) -> None:
             read = self._reader(spot, total, fixed, places, i)
             value = evaluate(code, spec.expression, read, lanes)
+            value = emit.converted(value, "float32", spec.y_dtype, lanes)
             code.store(self.y, out + i * spec.y_pixel, value, lanes, spot.used)
 
         for i in range(run.size):
@@ -314,7 +317,7 @@ class Writer:
             if number - 1 in fixed:
                 return fixed[number - 1]
             where = places[number - 1] + column * self.spec.operands[number - 1].pixel
-            return self.extra[number - 1].at(where, self.lanes, spot.used)
+            return self.extra[number - 1].number(where, self.lanes, spot.used)
 
         return read
 
@@ -330,10 +333,10 @@ def arguments(spec: Windows, weights: Sequence[Argument] = ()) -> list[Argument]
             image, row, pixel = operand.steps(spec.out_height, spec.out_width)
             size = lines * image + (spec.out_height - 1) * row
             size += (spec.out_width - 1) * pixel + spec.channels
-        found.append(Argument(f"e{number}", (size,)))
+        found.append(Argument(f"e{number}", (size,), operand.dtype))
     y_size = lines * spec.y_image + (spec.out_height - 1) * spec.y_row
     y_size += (spec.out_width - 1) * spec.y_pixel
-    return [*found, Argument("y", (y_size + spec.channels,))]
+    return [*found, Argument("y", (y_size + spec.channels,), spec.y_dtype)]
 
 
 _STRAIGHT = 49

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model as one part for an ARM board, run under emulation."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from onnx import ModelProto
+
+import splitc
+from splitc.board import Board, load_board
+from splitc.golden import Array
+from splitc.graph import LayerGraph
+from splitc.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
+from splitc.runtime.part import find_emulator, part_files, run_part
+from splitc_targets import adapter, schedules
+from splitc_targets.runtime_libs import runtime_libs
+from splitc_targets.toolchain import RUNNER, link_shared, runner
+
+
+def emulated(
+    proto: ModelProto, board: str, feed: list[Array], folder: Path
+) -> tuple[list[Array], set[str]]:
+    """Results, and the rules that wrote the part's kernels."""
+    rules = build(proto, load_board(board), folder)
+    found, _ = run_part(folder, feed, emulator=find_emulator("aarch64"), timeout_s=120)
+    return list(found), rules
+
+
+def build(proto: ModelProto, board: Board, folder: Path) -> set[str]:
+    """A part of the model that its runner accepts; returns the rules that wrote its kernels."""
+    model = splitc.load(proto)
+    code = schedules.compile_module(adapter.lower(model.proto), board)
+    assert not code.fallbacks
+    adapter.export(
+        code.executable, folder / "model.so", lambda out, parts: link_shared(board, out, parts)
+    )
+    libraries = runtime_libs(board.isa).libraries
+    for path in libraries:
+        shutil.copyfile(path, folder / path.name)
+    shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
+    (folder / RUNNER).chmod(0o755)
+    describe(model.graph, board, tuple(path.name for path in libraries), folder)
+    return {kernel.rule for kernel in code.kernels}
+
+
+def describe(graph: LayerGraph, board: Board, libraries: tuple[str, ...], folder: Path) -> None:
+    """Write the part's manifest."""
+    part = PartManifest(
+        schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
+        glibc=board.glibc, entry="main", model="model.so", libraries=libraries, runner=RUNNER,
+        schedule=schedules.NAME, activation_bytes=0,
+        inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
+        outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
+        files=part_files(folder),
+    )  # fmt: skip
+    write_manifest(folder, part)
