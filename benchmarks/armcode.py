@@ -187,6 +187,7 @@ def _write_part(
     (folder / RUNNER).chmod(0o755)
     part = PartManifest(
         schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
+        features=board.features,
         glibc=board.glibc, entry="main", model="model.so", activation_bytes=0,
         libraries=tuple(path.name for path in libraries), runner=RUNNER, schedule=schedules.NAME,
         inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),

@@ -416,6 +416,7 @@ def _describe_part(
         target=board.name,
         isa=board.isa,
         cpu=board.cpu,
+        features=board.features,
         glibc=board.glibc,
         entry="main",
         model=built.model,

@@ -64,6 +64,8 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     `activation_bytes` is the memory planned for tensors between its kernels, in addition to
     weights, inputs and outputs; 0 where the backend does not plan it. `tuned` tells how each
     kernel computes that measurements decided on; it is left out where there is none.
+    `features` are instructions that code may use beside those of `cpu`, as the compiler names
+    them; left out where there are none.
     """
 
     schema: int
@@ -83,6 +85,7 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]
     tuned: dict[str, str] = {}
+    features: tuple[str, ...] = ()
 
 
 class CutEntry(_Strict, frozen=True):

@@ -155,9 +155,8 @@ def _bundle(path: str, *, json: bool) -> None:
         lines.append(f"  codec    {manifest.codec.pipeline or 'its own'}{trained}")
     for name, part in parts.items():
         size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
-        lines.append(
-            f"  {name}     {part.target}: {part.isa} {part.cpu}, glibc {part.glibc}+, {size}"
-        )
+        cpu = "".join([part.cpu, *part.features])
+        lines.append(f"  {name}     {part.target}: {part.isa} {cpu}, glibc {part.glibc}+, {size}")
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
     lines.append(f"  tools    {tools}")
     for line in lines:

@@ -49,6 +49,7 @@ def describe(graph: LayerGraph, board: Board, libraries: tuple[str, ...], folder
     """Write the part's manifest."""
     part = PartManifest(
         schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
+        features=board.features,
         glibc=board.glibc, entry="main", model="model.so", libraries=libraries, runner=RUNNER,
         schedule=schedules.NAME, activation_bytes=0,
         inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from splitc.board import load_board
+from splitc.errors import SplitcError
 from splitc_targets.schedules.machine import machine_of
 from tests.targets.emulated import emulated
 from tests.targets.nets import compiled, computed
@@ -199,6 +200,17 @@ def test_on_a_core_with_dot_products(tmp_path: Path, qemu: None) -> None:
     found, rules = emulated(net.proto(), "rpi5", list(net.inputs.values()), tmp_path)
     assert "dot" in rules
     assert_equal(net, found)
+
+
+@pytest.mark.slow
+def test_a_core_without_dot_products_says_so(
+    tmp_path: Path, qemu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Quantised(0)
+    net.result(net.conv(net.input(1, 4, 3, 3), 4, 4, (1, 1)))
+    monkeypatch.setenv("QEMU_CPU", "cortex-a72")
+    with pytest.raises(SplitcError, match=r"\+dotprod.*does not have"):
+        emulated(net.proto(), "rpi5", list(net.inputs.values()), tmp_path)
 
 
 def test_other_cores_give_the_same() -> None:

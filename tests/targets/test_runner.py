@@ -95,6 +95,10 @@ def other_cpu(part: Path) -> None:
     edit(part, lambda m: m.update(cpu="x86-64-v9"))
 
 
+def odd_features(part: Path) -> None:
+    edit(part, lambda m: m.update(features=[7]))
+
+
 def escape(part: Path) -> None:
     edit(part, lambda m: m.update(model="../model.so"))
 
@@ -115,6 +119,7 @@ def not_a_library(part: Path) -> None:
         (escape, 3, "../model.so"),
         (other_isa, 6, "aarch64"),
         (other_cpu, 6, "x86-64-v9"),
+        (odd_features, 3, "features"),
         (not_a_library, 6, "model.so"),
     ],
 )

@@ -17,6 +17,8 @@
 #include <cpuid.h>
 
 #include <cstdint>
+#else
+#include <sys/auxv.h>
 #endif
 
 namespace splitc {
@@ -34,8 +36,8 @@ namespace {
 
 // The four registers of one cpuid leaf; all zero if the CPU does not have it.
 struct Leaf {
-  explicit Leaf(unsigned leaf) {
-    if (__get_cpuid_count(leaf, 0, &a, &b, &c, &d) == 0) a = b = c = d = 0;
+  explicit Leaf(unsigned leaf, unsigned sub = 0) {
+    if (__get_cpuid_count(leaf, sub, &a, &b, &c, &d) == 0) a = b = c = d = 0;
   }
   unsigned a = 0, b = 0, c = 0, d = 0;
 };
@@ -90,10 +92,29 @@ void CheckLevel(const std::string& cpu) {
   }
 }
 
+bool HasFeature(const std::string& name) {
+  if (name == "+avx512vnni") return HasAll(Leaf(7).c, 1u << 11);
+  if (name == "+avxvnni") return HasAll(Leaf(7, 1).a, 1u << 4);
+  return true;
+}
+
+}  // namespace
+#else
+namespace {
+
+bool HasFeature(const std::string& name) {
+  // As the kernel's <asm/hwcap.h> names them, which older ones lack.
+  const unsigned long asimd_half = 1ul << 10, asimd_dot = 1ul << 20;
+  if (name == "+dotprod") return (getauxval(AT_HWCAP) & asimd_dot) != 0;
+  if (name == "+fullfp16") return (getauxval(AT_HWCAP) & asimd_half) != 0;
+  return true;
+}
+
 }  // namespace
 #endif
 
-void CheckCpu(const std::string& isa, const std::string& cpu) {
+void CheckCpu(const std::string& isa, const std::string& cpu,
+              const std::vector<std::string>& features) {
   if (isa != kIsa) {
     Fail(ExitCode::kCannotLoad, "isa",
          "the part is for \"" + isa + "\", but this program is for \"" + kIsa + "\"");
@@ -103,6 +124,12 @@ void CheckCpu(const std::string& isa, const std::string& cpu) {
 #else
   (void)cpu;  // on this ISA, it only says what the code was tuned for
 #endif
+  for (const std::string& name : features) {
+    if (!HasFeature(name)) {
+      Fail(ExitCode::kCannotLoad, "cpu",
+           "the part needs \"" + name + "\", which this CPU does not have");
+    }
+  }
 }
 
 int64_t CoreCount() {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace splitc {
 
@@ -14,8 +15,9 @@ namespace splitc {
 extern const char kIsa[];
 
 // Throws Error (kCannotLoad) with the reason, instead of the SIGILL that running
-// the part would end in. `cpu` may be empty.
-void CheckCpu(const std::string& isa, const std::string& cpu);
+// the part would end in. `cpu` may be empty; features that are not known here pass.
+void CheckCpu(const std::string& isa, const std::string& cpu,
+              const std::vector<std::string>& features);
 
 // Physical cores that this process may run on. TVM's own default halves the count
 // on x86-64, taking for granted that every core is listed twice; a virtual machine

@@ -145,6 +145,15 @@ void CheckListed(const Manifest& manifest, const std::string& name) {
   if (manifest.files.count(name) == 0) Bad(Quoted(name) + " is not listed in \"files\"");
 }
 
+std::vector<std::string> ParseFeatures(const JsonValue& manifest) {
+  std::vector<std::string> features;
+  for (const JsonValue& item : Member(manifest, "features", Kind::kArray).items) {
+    if (!item.is(Kind::kString)) Bad("\"features\" has what is not a text");
+    features.push_back(item.text);
+  }
+  return features;
+}
+
 // The TVM loader picks its reader by the extension; only shared libraries are
 // meant here, and only they are what the hash check is designed for.
 void CheckModelName(const Manifest& manifest) {
@@ -173,6 +182,7 @@ Manifest ParseManifest(std::string_view text) {
   manifest.isa = TextMember(root, "isa");
   manifest.entry = TextMember(root, "entry");
   if (root.Find("cpu") != nullptr) manifest.cpu = TextMember(root, "cpu");
+  if (root.Find("features") != nullptr) manifest.features = ParseFeatures(root);
   manifest.model = CheckedFileName(Member(root, "model", Kind::kString), "model");
   manifest.libraries = ParseLibraries(root);
   manifest.inputs = ParseTensors(root, "inputs");

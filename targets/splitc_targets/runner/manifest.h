@@ -39,6 +39,7 @@ struct Manifest {
   std::string part;
   std::string isa;
   std::string cpu;  // empty if any CPU of that ISA will do
+  std::vector<std::string> features;  // beside those of `cpu`, as the compiler names them
   std::string entry;
   std::string model;
   std::vector<std::string> libraries;  // in the order to load them

@@ -153,7 +153,7 @@ std::string Report(const Options& options, const Manifest& manifest, const Input
 
 std::string RunPart(const Options& options, const Part& part) {
   const Manifest& manifest = part.manifest();
-  CheckCpu(manifest.isa, manifest.cpu);
+  CheckCpu(manifest.isa, manifest.cpu, manifest.features);
   const Inputs inputs = OpenInputs(manifest.inputs, options.inputs);
   std::vector<NpyWriter> outputs = CreateOutputs(manifest.outputs, inputs, options.out);
   SetThreads(options.threads);
