@@ -3,7 +3,8 @@
 # pyright: reportUnknownVariableType=false
 """Operators on quantised tensors, written as the arithmetic that defines them.
 
-TVM 0.27 has no converters for most. The arithmetic is on floats that hold integers: products
+TVM 0.27 has no converters for most. Products of dequantised tensors are products of the integers
+too, scaled afterwards. The arithmetic is on floats that hold integers: products
 and their sums are exact below 2^24, and the schedules keep them so: what would round them is left
 out for weights that are whole numbers. Scaling, rounding and clipping are elementwise and fuse
 behind it. Between two such operators values stay
@@ -41,7 +42,7 @@ def in_floats(proto: ModelProto) -> ModelProto:
         return proto
     writer = _Writer({t.name: t for t in proto.graph.initializer})
     for node in proto.graph.node:
-        write = REWRITTEN.get((node.domain, node.op_type))
+        write = REWRITTEN.get((node.domain, node.op_type)) or _PRODUCTS.get(node.op_type)
         if (write is None or not write(writer, node)) and not _moved(writer, node):
             writer.keep(node)
     writer.need(*(output.name for output in proto.graph.output))
@@ -74,6 +75,12 @@ class _Writer:
     """Floats that hold the integers of a quantised tensor."""
     owed: dict[str, int] = field(default_factory=dict[str, int])
     """Quantised tensors of which there are only the floats, and their types."""
+    dequantised: dict[str, tuple[str, Array]] = field(default_factory=dict[str, tuple[str, Array]])
+    """Tensors that are a scale times floats that hold integers: (those, scale)."""
+    stored_whole: dict[str, tuple[Array, Array]] = field(
+        default_factory=dict[str, tuple[Array, Array]]
+    )
+    """Stored tensors that are a scale times integers: (those as floats, scale, broadcastable)."""
 
     def value(self, node: NodeProto, place: int, default: Array | None = None) -> Array | None:
         """What is stored for an input; the default where there is none, None if computed."""
@@ -177,8 +184,9 @@ def _dequantize_linear(to: _Writer, node: NodeProto) -> bool:
     axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
     if stored is not None:
         zero, scale = (_along(each, axis, stored.ndim) for each in (zero, scale))
-        whole = (stored.astype(np.int64) - zero.astype(np.int64)).astype(np.float32) * scale
-        value = numpy_helper.from_array(whole.astype(np.float32), node.output[0])
+        whole = (stored.astype(np.int64) - zero.astype(np.int64)).astype(np.float32)
+        to.stored_whole[node.output[0]] = (whole, scale)
+        value = numpy_helper.from_array((whole * scale).astype(np.float32), node.output[0])
         to.stored.append(value)
         to.known[node.output[0]] = value
         return True
@@ -186,6 +194,50 @@ def _dequantize_linear(to: _Writer, node: NodeProto) -> bool:
         return False
     centred = to.centred(node.input[0], zero.reshape(()))
     to.add("Mul", centred, to.constant(scale.reshape(())), output=node.output[0])
+    to.dequantised[node.output[0]] = (centred, scale.reshape(()))
+    return True
+
+
+def _dequantised_product(to: _Writer, node: NodeProto) -> bool:
+    """Conv, Gemm or MatMul of dequantised tensors: of the integers, then scaled."""
+    if node.domain not in ("", "ai.onnx") or len(node.input) < 2:
+        return False
+    given, weights = to.dequantised.get(node.input[0]), to.stored_whole.get(node.input[1])
+    if given is None or weights is None:
+        return False
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    (x, x_scale), (whole, w_scale) = given, weights
+    columns, rank = 0, whole.ndim  # the dimension of the weights that the result has
+    if node.op_type == "Gemm":
+        plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
+        if not plain or attributes.get("transA", 0):
+            return False
+        if attributes.get("transB", 0):
+            whole, w_scale = whole.T, w_scale.T
+    if node.op_type != "Conv":
+        columns, rank, attributes = 1, 2, {}
+    if whole.ndim != rank or w_scale.size not in (1, whole.shape[columns]):
+        return False
+    if w_scale.size > 1 and w_scale.shape[columns] != w_scale.size:
+        return False
+    scale = x_scale * w_scale.reshape(-1)
+    made = to.add(node.op_type.replace("Gemm", "MatMul"), x, to.constant(whole), **attributes)
+    after = _along(scale, 1, rank) if node.op_type == "Conv" else _row(scale)
+    bias = node.input[2] if len(node.input) > 2 else ""
+    starts = to.stored_whole.get(bias)
+    if starts is not None and np.allclose(starts[1].reshape(-1), scale, rtol=1e-6, atol=0.0):
+        numbers = starts[0].reshape(-1)
+        numbers = _along(numbers, 1, rank) if node.op_type == "Conv" else numbers
+        made, bias = to.add("Add", made, to.constant(numbers)), ""
+    if not bias:
+        to.add("Mul", made, to.constant(_f32(after)), output=node.output[0])
+        return True
+    if node.op_type == "Conv":
+        stored = to.known.get(bias)
+        if stored is None:
+            return False
+        bias = to.constant(_along(numpy_helper.to_array(stored), 1, rank))
+    to.add("Add", to.scaled(made, after), bias, output=node.output[0])
     return True
 
 
@@ -399,3 +451,6 @@ REWRITTEN: dict[tuple[str, str], Callable[[_Writer, NodeProto], bool]] = {
     (CONTRIB, "QGemm"): _q_gemm,
 }
 """Operators by domain and name; those of onnxruntime's own domain are what its quantiser writes."""
+
+_PRODUCTS = dict.fromkeys(("Conv", "Gemm", "MatMul"), _dequantised_product)
+"""Operators of the usual domain whose operands may be dequantised."""

@@ -5,21 +5,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnxruntime import quantization
 
 from splitc.board import load_board
 from splitc.errors import SplitcError
 from splitc_targets.schedules.machine import machine_of
+from tests.helpers import save
 from tests.targets.emulated import emulated
-from tests.targets.nets import compiled, computed
+from tests.targets.nets import Net, compiled, computed
 
 Array = np.ndarray[Any, Any]
 U8, FLOAT = TensorProto.UINT8, TensorProto.FLOAT
@@ -253,3 +257,57 @@ def test_residuals_are_read_as_bytes() -> None:
     # onnxruntime adds in another order: what lies half way between may fall to either side.
     assert np.abs(got - want).max() <= 1
     assert np.mean(got != want) < 0.02
+
+
+class Images(quantization.CalibrationDataReader):
+    """Random inputs."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        rng = np.random.default_rng(5)
+        self.left = [{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(4)]
+
+    def get_next(self) -> Any:
+        """The next, None at the end."""
+        return self.left.pop() if self.left else None
+
+
+def network() -> ModelProto:
+    """Convolutions with and without bias, a residual, pooling, fully connected layers."""
+    net = Net(0)
+    x = net.name("x").replace("1", "")
+    net.inputs[x] = net.random(1, 3, 16, 16)
+    y = net.op("Conv", x, net.random(16, 3, 3, 3), net.random(16), pads=[1, 1, 1, 1])
+    y = net.op("MaxPool", net.op("Relu", y), kernel_shape=[2, 2], strides=[2, 2])
+    z = net.op("Conv", y, net.random(16, 16, 3, 3) / 12, pads=[1, 1, 1, 1])
+    z = net.op("Relu", net.op("Conv", z, net.random(16, 1, 3, 3) / 3, group=16, pads=[1, 1, 1, 1]))
+    z = net.op("Conv", z, net.random(16, 16, 1, 1) / 4, net.random(16))
+    y = net.op("Relu", net.op("Add", y, z))
+    y = net.op("Flatten", net.op("GlobalAveragePool", y))
+    y = net.op("Relu", net.op("Gemm", y, net.random(24, 16), net.random(24), transB=1))
+    net.outputs = [net.op("MatMul", y, net.random(24, 10))]
+    return net.proto()
+
+
+@needs_dot
+@pytest.mark.parametrize("per_channel", [False, True], ids=["one scale", "scale a channel"])
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_both_forms_that_onnxruntime_quantises_to(
+    form: str, per_channel: bool, tmp_path: Path
+) -> None:
+    """Every product of a quantised network is one of bytes, but for the depthwise one."""
+    plain, made = save(network(), tmp_path / "plain.onnx"), tmp_path / "made.onnx"
+    quantization.quantize_static(
+        str(plain), str(made), Images((1, 3, 16, 16)), per_channel=per_channel,
+        quant_format=quantization.QuantFormat[form], weight_type=quantization.QuantType.QInt8,
+        extra_options={"ForceQuantizeNoInputCheck": True},
+    )  # fmt: skip
+    proto = onnx.load(made)
+    code = compiled(proto)
+    calls = Counter[str]()
+    for kernel in code.kernels:
+        calls[kernel.rule] += kernel.calls
+    assert (calls["dot"], calls["depthwise"], calls["conv"]) == (5, 1, 0)
+    x = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    (want,), (got,) = session.run(None, {"x": x}), computed(code, proto, {"x": x})
+    np.testing.assert_allclose(got, want, atol=0.01 * float(np.ptp(np.asarray(want))))
