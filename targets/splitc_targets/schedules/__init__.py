@@ -13,6 +13,7 @@ from splitc_targets.schedules import arena, lowering, writer
 from splitc_targets.schedules.choices import ANALYTIC, Choices, chosen
 from splitc_targets.schedules.fallback import fall_back
 from splitc_targets.schedules.fuse import fuse
+from splitc_targets.schedules.halves import widen
 from splitc_targets.schedules.homes import find_homes
 from splitc_targets.schedules.machine import machine_of
 from splitc_targets.schedules.narrow import narrow
@@ -54,10 +55,11 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
         NotReadable: It is of a form that the rules do not read.
     """
     graph = read(lowered)
+    half = widen(graph)
     simplify(graph)
     fuse(graph)
     machine = machine_of(board)
-    narrow(graph, machine)
+    narrow(graph, machine, half=half)
     planner = Planner(graph, machine, choices)
     find_homes(planner)
     return planner.plan(RULES, fall_back)

@@ -183,6 +183,10 @@ def _bound(intrinsic: str, usual: Callable[[Value, Value], Value], a: Value, b: 
     return tirx.call_llvm_pure_intrin(dtype, intrinsic, a, b)
 
 
+NARROW = ("uint8", "int8", "float16")
+"""Types smaller than what is computed with."""
+
+
 class Array:
     """A flat tensor that a kernel reads or writes."""
 
@@ -281,7 +285,7 @@ class Code:
     ) -> None:
         """Write a value's lanes from element `i` on; of the last ones only `used`."""
         buffer, i = array.piece(i)
-        if used is not None and used < lanes and array.dtype in ("uint8", "int8"):
+        if used is not None and used < lanes and array.dtype in NARROW:
             self._store_pieces(array, i, value, used)
             return
         if used is not None and used < lanes:

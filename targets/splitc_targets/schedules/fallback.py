@@ -40,7 +40,7 @@ def fall_back(planner: Planner, node: Node) -> bool:
     last = _plan_calls(planner, node, module, places)
     outputs = last if isinstance(last, list) else [last]
     for output, view in zip(node.outputs, outputs, strict=True):
-        planner.set(output, view)
+        planner.set(output, _typed(planner, view, output.dtype))
     planner.fallbacks.append(node.op)
     _finish(planner, node)
     return True
@@ -48,15 +48,30 @@ def fall_back(planner: Planner, node: Node) -> bool:
 
 def _as_written(planner: Planner, node: Node) -> bool:
     """Loops that the front end wrote itself."""
-    sources = [_own(planner, planner.dense(value)) for value in node.inputs]
-    targets = [
-        _own(planner, planner.fresh(v.shape, v.dtype, packed(v.shape))) for v in node.outputs
+    function = node.attrs["function"]
+    types = [str(function.buffer_map[param].dtype) for param in function.params]
+    sources = [
+        _own(planner, _typed(planner, planner.dense(value), dtype))
+        for value, dtype in zip(node.inputs, types, strict=False)
     ]
-    _call(planner, node, node.attrs["function"], [*sources, *targets])
+    targets = [
+        _own(planner, planner.fresh(value.shape, dtype, packed(value.shape)))
+        for value, dtype in zip(node.outputs, types[len(sources) :], strict=True)
+    ]
+    _call(planner, node, function, [*sources, *targets])
     for output, view in zip(node.outputs, targets, strict=True):
-        planner.set(output, view)
+        planner.set(output, _typed(planner, view, output.dtype))
     planner.fallbacks.append(node.op)
     return True
+
+
+def _typed(planner: Planner, view: View, dtype: str) -> View:
+    """The view, or its values as another type: loops of the front end's know only theirs."""
+    if view.buffer.dtype == dtype:
+        return view
+    target = planner.fresh(view.shape, dtype, packed(view.shape))
+    planner.copy(view, target, "cast")
+    return target
 
 
 def _call(planner: Planner, node: Node, function: Any, args: list[View]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.graph import Value
 from splitc_targets.schedules.planner import Planner
 from splitc_targets.schedules.views import View, channels_last
@@ -24,7 +25,9 @@ def find_homes(planner: Planner) -> None:
         if node.op != "concat" or node.attrs["axis"] != 1 or len(node.output.shape) != 4:
             continue
         whole = node.output
-        if whole.dtype != "float32" or (whole in homes and homes[whole].strides[1] != 1):
+        if whole.dtype not in ("float32", *NARROW) or (
+            whole in homes and homes[whole].strides[1] != 1
+        ):
             continue
         parts = node.args[0]
         if not any(_can_write(part) for part in parts):

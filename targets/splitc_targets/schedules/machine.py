@@ -28,6 +28,7 @@ class Machine:
         memory_fma: Whether a multiply-add takes a broadcast operand from memory.
         dot: The type of the bytes that one instruction multiplies by signed bytes, four to each
             lane, and sums; empty where there is none.
+        half: Whether it multiplies float16, in vectors of twice as many.
         l1_bytes: First-level data cache of a core.
         l1_ways: Its associativity.
         l2_bytes: Second-level cache that one core can count on.
@@ -44,6 +45,7 @@ class Machine:
     lane_fma: bool
     memory_fma: bool
     dot: str
+    half: bool
     l1_bytes: int
     l1_ways: int
     l2_bytes: int
@@ -72,6 +74,7 @@ def _x86(board: Board) -> Machine:
         lane_fma=False,
         memory_fma=avx512,
         dot="uint8" if _VNNI & set(board.features) else "",
+        half=False,
         l1_bytes=32 << 10,
         l1_ways=8,
         l2_bytes=1 << 20 if avx512 else 512 << 10,
@@ -98,6 +101,7 @@ def _arm(board: Board) -> Machine:
         lane_fma=True,
         memory_fma=False,
         dot="int8" if "+dotprod" in board.features else "",
+        half="+fullfp16" in board.features,
         l1_bytes=(64 if wide else 32) << 10,
         l1_ways=4 if small or wide else 2,
         l2_bytes=board.cache_bytes // (1 if wide else board.cores),

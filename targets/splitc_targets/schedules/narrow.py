@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tensors of a quantised network lie in memory as bytes, and which products are of bytes.
+"""Which tensors lie in memory as bytes or float16, and which products are of those.
 
 A quantised network arrives as arithmetic on floats (integers.py). Where a fused expression ends
 in rounding and clipping, its values are whole numbers of a known range; where the weights of a
 convolution or matrix product are whole numbers within a byte too, it can be computed on bytes
 (dot.py), if the machine has an instruction for that. Then its input is written and read as
 bytes, number = byte + offset; other readers read the same bytes, or floats made of them.
+Networks in float16, which are computed in float32 (halves.py), are held and multiplied as float16
+where the machine multiplies such.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.expression import (
     Arg,
     Do,
@@ -44,53 +47,123 @@ _BYTE = 255
 _FARTHEST = 2.0**15
 """Largest distance of a byte's numbers from 0 that is looked at."""
 _SUMS = 2**31
+_LARGEST_HALF = 65504.0
+_DEEP = 32
+"""Input channels from which on products in float16 are worth adding up in two steps."""
 _FEW = 4
 """Operations on a byte that are done again by whoever reads it."""
 
 
-def narrow(graph: Graph, machine: Machine) -> None:
-    """Hold what products of bytes read as bytes, and mark the products by an attribute `offset`.
+@dataclass(frozen=True)
+class Form:
+    """How a tensor lies in memory: elements of a type, number = element + offset."""
+
+    dtype: str
+    offset: float = 0.0
+
+
+def narrow(graph: Graph, machine: Machine, *, half: bool = False) -> None:
+    """Hold tensors in fewer bytes than floats take, and mark products of such: attribute `form`.
 
     Args:
         graph: With elementwise operations fused.
-        machine: Whose `dot` says what bytes are read as; nothing is done where that is empty.
+        machine: Whose `dot` says what bytes are multiplied as, and `half` whether float16 is.
+        half: Whether the network is in float16.
     """
-    if not machine.dot:
-        return
+    forms: dict[Value, Form] = {}
+    products: dict[Value, list[Node]] = {}
     ranges = Ranges()
-    sources: dict[Value, list[tuple[Node, float]]] = {}
     for node in graph.nodes:
-        if not has_bytes(node) or node.args[0].size == 0:
-            continue
-        source, shift = _unshifted(node.args[0])
-        if ranges.byte(source) is not None:
-            sources.setdefault(source, []).append((node, shift))
+        if machine.dot and has_bytes(node) and node.args[0].size:
+            source, shift = _unshifted(node.args[0])
+            form = _form(ranges.byte(source), machine.dot)
+            if form is not None:
+                forms[source] = form
+                read = Form(form.dtype, form.offset + shift)
+                products.setdefault(source, []).append(node)
+                node.attrs["form"] = read
+        elif half and machine.half and has_halves(node):
+            forms[node.args[0]] = Form("float16")
+            products.setdefault(node.args[0], []).append(node)
+            node.attrs["form"] = Form("float16")
     consumers = graph.consumers()
-    after: dict[Node, list[Node]] = {}
-    for source, products in sources.items():
-        low, _ = ranges.byte(source) or (0.0, 0.0)
-        offset = low if machine.dot == "uint8" else low + (_BYTE + 1) // 2
-        made_by = source.producer
-        assert made_by is not None
-        given = made_by.op == "astype" and made_by.inputs[0].dtype == machine.dot
-        held = made_by.inputs[0] if given else Value(source.shape, machine.dot)
-        added = after.setdefault(made_by, [])
-        for node, shift in products:
-            node.args[0] = held
-            node.attrs["offset"] = round(offset + shift)
-        if given:
+    for value in (value for node in graph.nodes for value in node.outputs):
+        readers = consumers.get(value, [])
+        if value in forms or value in graph.outputs or not _made_narrow(value):
             continue
-        if _writes_bytes(made_by):
-            readers = [r for r in consumers.get(source, []) if source in r.inputs]
-            rest = [r for r in readers if not _read_as_bytes(r, source, held, offset)]
-            _write_as_bytes(made_by, held, offset)
-            if rest or source in graph.outputs:
-                added.append(_shifting(held, offset, source))
-        else:
-            added.append(_shifting(source, -offset, held))
-    graph.nodes = [each for node in graph.nodes for each in (node, *after.get(node, []))]
+        if readers and all(_can_read(reader, value) for reader in readers):
+            form = Form("float16") if half and machine.half else None
+            if machine.dot and form is None:
+                form = _unmoved(ranges.byte(value))
+            if form is not None:
+                forms[value] = form
+    for value in list(forms):
+        _join(forms, value, forms[value])
+    _hold(graph, forms, products)
     _take_in(graph)
     graph.prune()
+
+
+def _form(found: Range | None, dtype: str) -> Form | None:
+    """How whole numbers are held as bytes of a type, if they can be."""
+    if found is None:
+        return None
+    return Form(dtype, found[0] if dtype == "uint8" else found[0] + (_BYTE + 1) // 2)
+
+
+def _unmoved(found: Range | None) -> Form | None:
+    """How whole numbers are held as the bytes that they are, if they can be."""
+    for dtype in ("uint8", "int8"):
+        limits = np.iinfo(dtype)
+        if found is not None and limits.min <= found[0] and found[1] <= limits.max:
+            return Form(dtype)
+    return None
+
+
+def _made_narrow(value: Value) -> bool:
+    node = value.producer
+    if node is not None and node.op == "concat":
+        return all(map(_made_narrow, node.inputs))
+    return node is not None and _writes_narrow(node)
+
+
+def _join(forms: dict[Value, Form], value: Value, form: Form) -> None:
+    """Have the parts of a concatenation held as the whole is, so that it stays a mere place."""
+    node = value.producer
+    if node is None or node.op != "concat" or not _made_narrow(value):
+        return
+    if any(forms.get(part, form) != form for part in node.inputs):
+        return
+    node.attrs["form"] = form
+    for part in node.inputs:
+        forms[part] = form
+        _join(forms, part, form)
+
+
+def _hold(graph: Graph, forms: dict[Value, Form], products: dict[Value, list[Node]]) -> None:
+    """Have values written in their forms, and read in them where kernels can."""
+    consumers = graph.consumers()
+    after: dict[Node, list[Node]] = {}
+    for source, form in forms.items():
+        made_by = source.producer
+        if made_by is None:
+            continue
+        given = made_by.op == "astype" and made_by.inputs[0].dtype == form.dtype
+        held = made_by.inputs[0] if given else Value(source.shape, form.dtype)
+        added = after.setdefault(made_by, [])
+        for node in products.get(source, []):
+            node.args[0] = held
+        if given:
+            continue
+        if _writes_narrow(made_by):
+            readers = [r for r in consumers.get(source, []) if source in r.inputs]
+            rest = [r for r in readers if not _read_held(r, source, held, form.offset)]
+            _write_held(made_by, held, form.offset)
+            if rest or source in graph.outputs:
+                added.append(_shifting(held, form.offset, source))
+        else:
+            added.append(_shifting(source, -form.offset, held))
+    graph.nodes = [each for node in graph.nodes for each in (node, *after.get(node, []))]
 
 
 def _take_in(graph: Graph) -> None:
@@ -104,7 +177,7 @@ def _take_in(graph: Graph) -> None:
             continue
         (held,), made = node.inputs, node.output
         readers = consumers.get(made, [])
-        if held.dtype not in ("uint8", "int8") or held.shape != made.shape or len(readers) != 1:
+        if held.dtype not in NARROW or held.shape != made.shape or len(readers) != 1:
             continue
         (reader,) = readers
         expression = node.attrs["expression"]
@@ -209,13 +282,7 @@ def has_bytes(node: Node) -> bool:
     if data is None or x.dtype != "float32" or data.dtype != np.float32 or data.size == 0:
         return False
     if node.op in CONVOLUTIONS:
-        attrs, groups = node.attrs, node.attrs["groups"]
-        known = attrs["data_layout"] in ("NCHW", "NCW") and attrs["kernel_layout"] in (
-            "OIHW",
-            "OIW",
-        )
-        few = data.shape[1] % 4 != 0 and groups > 1
-        if not known or few:
+        if not _usual(node) or (data.shape[1] % 4 != 0 and node.attrs["groups"] > 1):
             return False
         summed: tuple[int, ...] = tuple(range(1, data.ndim))
     elif node.op == "matmul" and data.ndim == 2 and len(x.shape) > 1 and data.shape[0] % 4 == 0:
@@ -245,32 +312,71 @@ def _unshifted(value: Value) -> tuple[Value, float]:
     return value, shift
 
 
-def _writes_bytes(node: Node) -> bool:
-    """Whether the kernel of a node can write bytes."""
-    if node.op == "map":
+def has_halves(node: Node) -> bool:
+    """Whether a node multiplies by constants, deep enough for float16 to pay."""
+    if len(node.args) < 2 or not isinstance(node.args[1], Value):
+        return False
+    x, data = node.args[0], node.args[1].data
+    if data is None or x.dtype != "float32" or x.data is not None or 0 in (x.size, data.size):
+        return False
+    if np.abs(data).max() > _LARGEST_HALF:
+        return False
+    if node.op in CONVOLUTIONS:
+        return _usual(node) and data.shape[1] >= _DEEP
+    return node.op == "matmul" and data.ndim == 2 and len(x.shape) > 1 and data.shape[0] >= _DEEP
+
+
+def _usual(node: Node) -> bool:
+    """Whether a convolution's tensors are described as rules read them."""
+    layouts = (node.attrs["data_layout"], node.attrs["kernel_layout"])
+    return layouts in (("NCHW", "OIHW"), ("NCW", "OIW"))
+
+
+def _writes_narrow(node: Node) -> bool:
+    """Whether the kernel of a node can write other than floats."""
+    if node.op == "map" or (node.op == "concat" and "form" in node.attrs):
         return True
     if node.op not in (*CONVOLUTIONS, *_POOLS, "matmul") or heavy(node.attrs["expression"]):
         return False
-    return node.op in _POOLS or has_bytes(node) or "offset" in node.attrs or _depthwise(node)
+    if node.op in _POOLS or "form" in node.attrs:
+        return True
+    data = node.args[1].data
+    if data is None or not (node.op == "matmul" or _usual(node)):
+        return False
+    if node.op == "matmul":
+        return data.ndim == 2 and len(node.args[0].shape) > 1
+    # Winograd's algorithm, which gives floats, is for three rows and columns without strides.
+    apart = data.shape[2:] != (3, 3) or tuple(node.attrs["strides"]) != (1, 1)
+    return apart or whole_numbers(data) or _depthwise(node)
 
 
 def _depthwise(node: Node) -> bool:
-    if node.op not in CONVOLUTIONS or node.args[1].data is None:
+    if node.op not in CONVOLUTIONS or node.args[1].data is None or not _usual(node):
         return False
     x, w = node.args[0], node.args[1]
-    layouts = (node.attrs["data_layout"], node.attrs["kernel_layout"])
-    known = layouts in (("NCHW", "OIHW"), ("NCW", "OIW"))
-    return known and node.attrs["groups"] == x.shape[1] == w.shape[0] and x.shape[1] > 1
+    return node.attrs["groups"] == x.shape[1] == w.shape[0] and x.shape[1] > 1
 
 
-def _write_as_bytes(node: Node, held: Value, offset: float) -> None:
-    node.attrs["expression"] = _plus(node.attrs["expression"], -offset)
+def _is_window(node: Node) -> bool:
+    """Whether a node's kernel takes windows of each channel for itself."""
+    return _depthwise(node) or (node.op in _POOLS and node.args[0].dtype == "float32")
+
+
+def _write_held(node: Node, held: Value, offset: float) -> None:
+    if node.op != "concat":  # whose parts are written so
+        node.attrs["expression"] = _plus(node.attrs["expression"], -offset)
     node.outputs = [held]
     held.producer = node
 
 
-def _read_as_bytes(node: Node, value: Value, held: Value, offset: float) -> bool:
-    """Have a node's expression read the bytes; False where it cannot read all of them so."""
+def _read_held(node: Node, value: Value, held: Value, offset: float) -> bool:
+    """Have a node read a value as it is held; False where it cannot read all of it so."""
+    if offset == 0 and _slides_over(node, value):
+        node.args[0] = held
+        return True
+    if node.op == "concat" and node.attrs.get("form") == Form(held.dtype, offset):
+        node.args[0] = [held if part is value else part for part in node.args[0]]
+        return True
     if node.op == "map":
         first, operands = 0, node.args[0]
     elif _reads_beside(node, value):
@@ -288,9 +394,19 @@ def _read_as_bytes(node: Node, value: Value, held: Value, offset: float) -> bool
 
 def _reads_beside(node: Node, value: Value) -> bool:
     """Whether a product's kernel reads a value for its expression alone, and can read bytes."""
-    if node.op not in (*CONVOLUTIONS, "matmul") or not _writes_bytes(node):
+    if node.op not in (*CONVOLUTIONS, "matmul") or not _writes_narrow(node):
         return False
     return node.args[0] is not value and value in node.args[-1]
+
+
+def _slides_over(node: Node, value: Value) -> bool:
+    """Whether a node's kernel takes windows of a value, and reads other than floats too."""
+    return _is_window(node) and node.args[0] is value and value not in node.args[-1]
+
+
+def _can_read(node: Node, value: Value) -> bool:
+    """Whether a node's kernel reads a value that is held without an offset."""
+    return node.op == "map" or _slides_over(node, value) or _reads_beside(node, value)
 
 
 def _plus(expression: Expression, number: float) -> Expression:

@@ -11,7 +11,7 @@ from splitc_targets.schedules.planner import Planner, Rule, order_of
 from splitc_targets.schedules.views import packed
 
 _CAST = frozenset({
-    "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
+    "float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
 })  # fmt: skip
 """Types that convert as C's do; what is a truth value is compared instead."""
 

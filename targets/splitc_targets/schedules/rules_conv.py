@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
-from splitc_targets.schedules import dot, winograd
+from splitc_targets.schedules import dot, half, winograd
 from splitc_targets.schedules.choices import direct_for, winograd_for
+from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.expression import Arg, operations, substitute
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value, whole_numbers
@@ -68,9 +69,11 @@ def _conv(planner: Planner, node: Node) -> bool:
     """Two- and one-dimensional convolution by constant weights."""
     x, w = node.args[0], node.args[1]
     attrs = node.attrs
-    if "offset" in attrs:
-        return _conv_of_bytes(planner, node)
-    if w.data is None or x.dtype != "float32" or attrs["data_layout"] not in ("NCHW", "NCW"):
+    if "form" in attrs:
+        return _conv_of_narrow(planner, node)
+    if w.data is None or x.dtype not in ("float32", *NARROW):
+        return False
+    if attrs["data_layout"] not in ("NCHW", "NCW"):
         return False
     if attrs["kernel_layout"] not in ("OIHW", "OIW"):
         return False
@@ -91,15 +94,17 @@ def _conv(planner: Planner, node: Node) -> bool:
     return plan_direct(planner, node, spec, weights, [view, *extras, target])
 
 
-def _conv_of_bytes(planner: Planner, node: Node) -> bool:
-    """A convolution whose input lies as bytes and whose weights are bytes."""
+def _conv_of_narrow(planner: Planner, node: Node) -> bool:
+    """A convolution whose input lies as bytes or float16, and whose weights can too."""
     weights = node.args[1].data
     weights = weights if weights.ndim == 4 else weights[:, :, None, :]
-    view = as_map(fours(planner, node.args[0]))
+    whole = node.attrs["form"].dtype == "float16"
+    place = planner.channels_inner(node.args[0]) if whole else fours(planner, node.args[0])
+    view = as_map(place)
     target = planner.result(node.output, channels_last(node.output.shape))
     kinds, extras = operands(planner, node)
     spec = forward(node, view, as_map(target), weights.shape, kinds)
-    return plan_dot(planner, node, spec, weights, [view, *extras, target])
+    return plan_narrow(planner, node, spec, weights, [view, *extras, target])
 
 
 def fours(planner: Planner, value: Value) -> View:
@@ -293,19 +298,37 @@ def plan_direct(
     return True
 
 
-def plan_dot(
+def plan_narrow(
+    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
+) -> bool:
+    """Append a convolution of the form that a node's attribute names."""
+    if node.attrs["form"].dtype != "float16":
+        return _plan_dot(planner, node, spec, weights, args)
+    machine = half.machine_for(planner.machine)
+    packed = half.pack(np.ascontiguousarray(weights), spec, machine)
+    size = packed.size
+    view, *rest = args
+    planner.step(
+        ("half", spec), lambda name: half.kernel(name, spec, machine, size),
+        [view, planner.constant(packed), *rest], "half", describe(node),
+        shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+    )  # fmt: skip
+    return True
+
+
+def _plan_dot(
     planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
 ) -> bool:
     """Append a convolution of bytes; `args` are the input, the operands and the result.
 
     Args:
         planner: Gets the step.
-        node: Its attribute `offset` is number less byte of the input.
+        node: Its attribute `form` says what number less byte of the input is.
         spec: In bytes, whole elements of four for each pixel.
         weights: Whole numbers [out channels][channels][rows][columns].
         args: Views; the input's channels may be more than the weights'.
     """
-    machine, offset = dot.machine_for(planner.machine), node.attrs["offset"]
+    machine, offset = dot.machine_for(planner.machine), round(node.attrs["form"].offset)
     view, *extras, target = args
     start = np.zeros(len(weights))
     expression, number = direct.without_bias(spec.expression, spec.operands)

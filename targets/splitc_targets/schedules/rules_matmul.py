@@ -14,13 +14,13 @@ from splitc_targets.schedules.choices import direct_for, matmul_for
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import describe, plan_dot, shapes_of
+from splitc_targets.schedules.rules_conv import describe, plan_narrow, shapes_of
 from splitc_targets.schedules.views import View, packed
 
 
 def _matmul(planner: Planner, node: Node) -> bool:
     a, b = node.args[0], node.args[1]
-    if "offset" in node.attrs:
+    if "form" in node.attrs:
         return _by_constant(planner, node)
     if a.dtype != "float32" or b.dtype != "float32" or 0 in (a.size, b.size):
         return False
@@ -35,7 +35,7 @@ def _by_constant(planner: Planner, node: Node) -> bool:
     depth, columns = b.shape
     rows = a.size // depth
     view = _rows(planner.place(a), rows, depth)
-    if view is None or ("offset" in node.attrs and view.strides[0] % dot.FOUR):
+    if view is None or ("form" in node.attrs and view.strides[0] % dot.FOUR):
         view = planner.dense(a).reshaped((rows, depth))
     target = planner.result(node.output, packed(node.output.shape))
     flat = target.reshaped((rows, columns))
@@ -64,8 +64,8 @@ def _by_constant(planner: Planner, node: Node) -> bool:
         y_pixel=out, y_row=out * rows, y_image=out * rows,
         expression=node.attrs["expression"], operands=tuple(kinds), y_dtype=flat.buffer.dtype,
     )  # fmt: skip
-    if "offset" in node.attrs:
-        return plan_dot(planner, node, spec, b.data.T[:, :, None, None], [view, *extras, flat])
+    if "form" in node.attrs:
+        return plan_narrow(planner, node, spec, b.data.T[:, :, None, None], [view, *extras, flat])
     machine = planner.machine
     spec = direct_for(planner.choices, spec)
     weights = direct.pack(np.ascontiguousarray(b.data.T)[:, :, None, None], spec, machine)

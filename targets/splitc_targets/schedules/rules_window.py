@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import depthwise, pool
+from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.expression import Arg
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner, Rule
@@ -51,7 +52,7 @@ def _maps(x: View, y: View) -> dict[str, Any]:
     }  # fmt: skip
     between = distances(x, y)
     del between["x_channel"]
-    return {**sizes, **between, "y_dtype": y.buffer.dtype}
+    return {**sizes, **between, "x_dtype": x.buffer.dtype, "y_dtype": y.buffer.dtype}
 
 
 def _pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
@@ -72,12 +73,12 @@ def _moves(node: Node) -> dict[str, Any]:
 def _pool(kind: str) -> Rule:
     def plan(planner: Planner, node: Node) -> bool:
         x, attrs = node.args[0], node.attrs
-        if x.dtype != "float32" or attrs["layout"] not in ("NCHW", "NCW"):
+        if x.dtype not in ("float32", *NARROW) or attrs["layout"] not in ("NCHW", "NCW"):
             return False
         line = len(attrs["strides"]) == 1
         view = planner.channels_inner(x)
         alone = _covers(node, x.shape) and attrs["expression"] == Arg(0)
-        alone = alone and node.output.dtype == x.dtype
+        alone = alone and node.output.dtype == x.dtype == "float32"
         if alone and _whole(planner, node, view, kind):
             return True
         target = planner.result(node.output, channels_last(node.output.shape))

@@ -40,7 +40,7 @@ class Windows:
         y_pixel, y_row, y_image: Distances in the result.
         expression: What is stored; operand 0 is the window's result.
         operands: Its other operands.
-        y_dtype: The result's element type: floats or bytes.
+        x_dtype, y_dtype: Element types of the input and the result: what turns into floats.
     """
 
     batch: int
@@ -61,6 +61,7 @@ class Windows:
     y_image: int
     expression: Expression = _RESULT
     operands: tuple[Operand, ...] = ()
+    x_dtype: str = "float32"
     y_dtype: str = "float32"
 
     @property
@@ -252,7 +253,7 @@ class Writer:
         spec, code, lanes = self.spec, self.code, self.lanes
         taps: dict[int, Value] = {}
         for place, meetings in self._places(run):
-            value = code.bind(self.x.at(at + place * spec.x_pixel, lanes, spot.used), "a")
+            value = code.bind(self.x.number(at + place * spec.x_pixel, lanes, spot.used), "a")
             for i, kc in meetings:
                 if kc not in taps:
                     taps[kc] = self.tap(spot, kernel_row, kc)
@@ -326,7 +327,7 @@ def arguments(spec: Windows, weights: Sequence[Argument] = ()) -> list[Argument]
     """The kernel's parameters: x, what the rule adds, operands, y."""
     lines, pixels = spec.batch - 1, spec.width - 1
     x_size = lines * spec.x_image + (spec.height - 1) * spec.x_row + pixels * spec.x_pixel
-    found = [Argument("x", (x_size + spec.channels,)), *weights]
+    found = [Argument("x", (x_size + spec.channels,), spec.x_dtype), *weights]
     for number, operand in enumerate(spec.operands):
         size = {"channel": spec.channels, "scalar": 1}.get(operand.kind)
         if size is None:
