@@ -19,7 +19,7 @@ from splitc.errors import (
     nearest,
 )
 from splitc.golden import (
-    QUANTISED_TOLERANCE,
+    LOOSEST_TOLERANCE,
     Array,
     Difference,
     difference,
@@ -224,7 +224,7 @@ class Bundle:
             tail=tail_time,
             head_ran=ran,
             # A bundle may ask for less error, never for more than any may have.
-            tolerance=min(self.manifest.tolerance, QUANTISED_TOLERANCE),
+            tolerance=min(self.manifest.tolerance, LOOSEST_TOLERANCE),
             received=self._verify_received(feed),
         )
 

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -238,9 +238,10 @@ def json_schema() -> dict[str, Any]:
     (bundle, part), components = msgspec.json.schema_components(
         [Manifest, PartManifest], ref_template="#/$defs/{name}"
     )
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"splitc manifests, schema {SCHEMA}",
         "anyOf": [bundle, part],
         "$defs": components,
     }
+    return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(schema)))

@@ -452,5 +452,9 @@ REWRITTEN: dict[tuple[str, str], Callable[[_Writer, NodeProto], bool]] = {
 }
 """Operators by domain and name; those of onnxruntime's own domain are what its quantiser writes."""
 
-_PRODUCTS = dict.fromkeys(("Conv", "Gemm", "MatMul"), _dequantised_product)
+_PRODUCTS: dict[str, Callable[[_Writer, NodeProto], bool]] = {
+    "Conv": _dequantised_product,
+    "Gemm": _dequantised_product,
+    "MatMul": _dequantised_product,
+}
 """Operators of the usual domain whose operands may be dequantised."""

@@ -13,6 +13,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import splitc
 from splitc import zoo
+from splitc.bundle import require
+from tests.helpers import save
 from tests.targets.emulated import emulated
 from tests.targets.nets import Array, Net, compiled, computed, wanted
 
@@ -24,7 +26,7 @@ def network() -> Net:
     y = net.op("Conv", x, net.random(40, 3, 3, 3) / 5, net.random(40), strides=[2, 2])
     y = net.op("Relu", y)
     z = net.op("Conv", y, net.random(40, 40, 3, 3) / 19, net.random(40), pads=[1, 1, 1, 1])
-    z = net.op("Clip", z, np.float32(0), np.float32(6))
+    z = net.op("Clip", z, f32(0), f32(6))
     z = net.op("Conv", z, net.random(40, 1, 3, 3) / 3, group=40, pads=[1, 1, 1, 1])
     z = net.op("Add", net.op("Conv", z, net.random(40, 40, 1, 1) / 6), y)
     w = net.op("Conv", z, net.random(300, 40, 1, 1) / 6, net.random(300))
@@ -45,6 +47,11 @@ def in_half(net: Net) -> tuple[ModelProto, dict[str, Array], list[Array]]:
     net.inputs = {name: rounded(values) for name, values in net.inputs.items()}
     feed = {name: values.astype(np.float16) for name, values in net.inputs.items()}
     return made, feed, wanted(net.proto(), net.inputs)
+
+
+def f32(value: float) -> Array:
+    """A number."""
+    return np.array(value, np.float32)
 
 
 def rounded(values: Array) -> Array:
@@ -93,11 +100,21 @@ def test_tensors_between_kernels_take_half_the_memory_there() -> None:
     assert half.constant_bytes < 0.6 * whole.constant_bytes
 
 
+@pytest.mark.slow
+def test_a_network_in_float16_is_split_and_verified(tmp_path: Path, qemu: None) -> None:
+    net = network()
+    net.outputs = net.outputs[:1]
+    path = save(convert_float_to_float16(net.proto()), tmp_path / "half.onnx")
+    bundle = splitc.compile(path, cut="auto", head="rpi5", tail="host", output=tmp_path / "h")
+    assert {tensor.dtype for tensor in bundle.manifest.cut.boundary} == {"float16"}
+    require(bundle.verify())
+
+
 def test_what_no_rule_knows_has_its_own_type() -> None:
     """TVM's loops for such are written for float16."""
     net = Net(0)
     x = net.input(2, 5, 6)
-    y = net.op("Mul", net.op("CumSum", x, np.int64(1)), np.float32(0.5))
+    y = net.op("Mul", net.op("CumSum", x, np.array(1)), f32(0.5))
     net.outputs = [net.op("Trilu", y, upper=0), net.op("Exp", y)]
     want = wanted(net.proto(), net.inputs)
     proto = convert_float_to_float16(net.proto(), op_block_list=[])
