@@ -6,8 +6,8 @@ ratios of at most 1.3 and none above 2. GFLOP/s count convolutions and matrix
 products; the machine's sgemm rate is the best that numpy's BLAS and onnxruntime
 reach with as many threads. onnxruntime gets the network as it was made or as
 splitc simplifies it, whichever it runs faster. Quantised networks are run where they are
-named; splitc computes them in floats, onnxruntime in bytes. `--profile NETWORK` says instead
-what each function of splitc's code takes.
+named; splitc computes them on bytes as onnxruntime does where the processor has VNNI.
+`--profile NETWORK` says instead what each function of splitc's code takes.
 """
 
 from __future__ import annotations

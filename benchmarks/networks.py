@@ -260,8 +260,11 @@ OWN: Mapping[str, Callable[[int], ModelProto]] = {
 }
 NAMES = (*zoo.NAMES, *OWN)
 """Every network in floats that `build` knows."""
-QUANTISED = tuple(f"{name}-int8" for name in ("mobilenet_v2", "resnet18", "unet"))
-"""The same quantised by onnxruntime: bytes, with a scale for each channel of the weights."""
+QUANTISED = (*(f"{name}-int8" for name in ("mobilenet_v2", "resnet18", "unet")), "resnet18-qdq")
+"""The same quantised by onnxruntime: bytes, with a scale for each channel of the weights.
+
+As operators on integers, or (qdq) as those on floats between conversions.
+"""
 
 
 def build(name: str, seed: int = 0) -> ModelProto:
@@ -272,15 +275,17 @@ def build(name: str, seed: int = 0) -> ModelProto:
         seed: Of numpy's PCG64.
     """
     if name in QUANTISED:
-        return quantised(build(name.removesuffix("-int8"), seed))
+        plain, _, form = name.rpartition("-")
+        return quantised(build(plain, seed), "QDQ" if form == "qdq" else "QOperator")
     return OWN[name](seed) if name in OWN else zoo.build(name, seed=seed)
 
 
-def quantised(proto: ModelProto) -> ModelProto:
+def quantised(proto: ModelProto, form: str = "QOperator") -> ModelProto:
     """A network as onnxruntime quantises it, calibrated on normal numbers.
 
     Args:
         proto: With one input.
+        form: "QOperator" or "QDQ".
     """
     from onnxruntime import quantization
 
@@ -297,7 +302,8 @@ def quantised(proto: ModelProto) -> ModelProto:
         plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
         onnx.save(splitc.load(proto).proto, plain)
         quantization.quantize_static(
-            str(plain), str(made), Images(), quant_format=quantization.QuantFormat.QOperator,
+            str(plain), str(made), Images(), quant_format=quantization.QuantFormat[form],
             per_channel=True, activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
         return onnx.load(made)

@@ -133,7 +133,9 @@ def dot(a: Value, b: Value, c: Value, lanes: int, kind: str) -> Value:
     """
     wide = typed("int8", 4 * lanes)
     a, b = (tirx.reinterpret(wide, each) for each in (a, b))
-    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" if kind == "uint8" else _SDOT
+    if kind == "int8":  # Of a repeated lane the instruction takes but the second from a register.
+        return tirx.call_llvm_pure_intrin(typed("int32", lanes), _SDOT, c, b, a)
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
     return tirx.call_llvm_pure_intrin(typed("int32", lanes), name, c, a, b)
 
 
