@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from splitc.backend import Unsupported
 from splitc.frontend.onnx import OnnxModel
@@ -28,6 +30,9 @@ def misread(model: OnnxModel) -> list[Unsupported]:
     for node in model.proto.graph.node:
         if node.op_type == "Dropout" and len(node.output) > 1 and node.output[1] in read:
             found.append(Unsupported(node.name, "Dropout", "its mask is read"))
+        why = _misread_axes(model, node, stored)
+        if why:
+            found.append(Unsupported(node.name, node.op_type, why))
         place = {"Resize": 2, "Upsample": 1}.get(node.op_type)
         if place is None or len(node.input) <= place or node.input[place] not in stored:
             continue
@@ -40,6 +45,26 @@ def misread(model: OnnxModel) -> list[Unsupported]:
             why = "its scales do not give whole extents, and TVM takes others that do"
             found.append(Unsupported(node.name, node.op_type, why))
     return found
+
+
+_NOT_A_SUM = ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum")
+"""Reductions that change single elements too."""
+
+
+def _misread_axes(model: OnnxModel, node: NodeProto, stored: Mapping[str, TensorProto]) -> str:
+    """Why an operator over some axes would be computed over others; empty where it is not."""
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type in _NOT_A_SUM and given.get("noop_with_empty_axes"):
+        axes = stored.get(node.input[1]) if len(node.input) > 1 else None
+        none = "axes" not in given and (len(node.input) < 2 or not node.input[1])
+        if none or (axes is not None and 0 in axes.dims):
+            return "over no axes it changes every element, which TVM leaves out"
+    versions = [o.version for o in model.proto.opset_import if o.domain in ("", "ai.onnx")]
+    if node.op_type == "Hardmax" and versions and versions[0] < MODERN_OPSET:
+        entry, axis = model.graph.tensors.get(node.input[0]), given.get("axis", 1)
+        if entry is None or axis not in (-1, len(entry.static_shape) - 1):
+            return "before opset 13 it is one maximum of all axes from its own on"
+    return ""
 
 
 def modern(proto: ModelProto) -> ModelProto:

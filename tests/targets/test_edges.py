@@ -203,6 +203,13 @@ MISREAD: dict[str, tuple[list[Any], np.ndarray, dict[str, Any], str]] = {
                   {"kernel_shape": [2, 2], "strides": [2, 2], "auto_pad": "SAME_LOWER"})],
         draw(1, 1, 3, 7), {}, "maxpool",
     ),
+    "a norm over no axes": (
+        [BEFORE, ("ReduceL2", ["r"], ["y"], {"noop_with_empty_axes": 1})],
+        draw(2, 3), {"opset": 18}, "ReduceL2",
+    ),
+    "one maximum of two axes": (
+        [BEFORE, ("Hardmax", ["r"], ["y"], {"axis": 1})], draw(2, 3, 4), {"opset": 11}, "Hardmax",
+    ),
 }  # fmt: skip
 
 

@@ -211,6 +211,11 @@ def test_what_a_database_says_of_no_known_choice_is_not_followed() -> None:
     assert record.best is None
 
 
+@pytest.mark.parametrize("tile", ["99x8", "8x99", "0x1", "1x0"])
+def test_a_tile_that_no_kernel_could_hold_is_not_followed(tile: str) -> None:
+    assert Choice.parse(f"direct {tile} pixels outer") is None
+
+
 @pytest.mark.parametrize("choice", [Choice(2), Choice(0, Tile(14, 2), True), Choice(0, Tile(1, 8))])
 def test_a_choice_is_read_as_it_is_printed(choice: Choice) -> None:
     assert Choice.parse(str(choice)) == choice

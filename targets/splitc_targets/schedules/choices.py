@@ -13,7 +13,7 @@ from splitc_targets.schedules import winograd
 from splitc_targets.schedules.conv import Conv
 from splitc_targets.schedules.machine import Machine
 from splitc_targets.schedules.matmul import Matmul
-from splitc_targets.schedules.tiles import Tile
+from splitc_targets.schedules.tiles import MOST_ROWS, MOST_VECTORS, Tile
 
 Product = Conv | Matmul
 """What there is a choice for: a convolution, also as a product by a constant, or a product."""
@@ -50,7 +50,10 @@ class Choice:
         found = re.fullmatch(r"direct (\d{1,2})x(\d{1,2}) (blocks|pixels) outer", text)
         if not found:
             return None
-        return Choice(0, Tile(int(found[1]), int(found[2])), found[3] == "blocks")
+        tile = Tile(int(found[1]), int(found[2]))
+        if not (0 < tile.rows <= MOST_ROWS and 0 < tile.vectors <= MOST_VECTORS):
+            return None
+        return Choice(0, tile, found[3] == "blocks")
 
 
 class Choices(Protocol):

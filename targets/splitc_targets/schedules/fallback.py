@@ -49,7 +49,7 @@ def fall_back(planner: Planner, node: Node) -> bool:
 def _as_written(planner: Planner, node: Node) -> bool:
     """Loops that the front end wrote itself."""
     function = node.attrs["function"]
-    types = [str(function.buffer_map[param].dtype) for param in function.params]
+    types = [str(param.dtype) for param in function.params]
     sources = [
         _own(planner, _typed(planner, planner.dense(value), dtype))
         for value, dtype in zip(node.inputs, types, strict=False)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from splitc_targets.schedules.machine import Machine
 
+MOST_ROWS, MOST_VECTORS = 16, 8
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -78,8 +80,8 @@ def ranked(
     """Tiles that fit, and predicted cycles for `rows` x `channels` results; best first."""
     vectors_needed = -(-channels // machine.lanes)
     found: list[tuple[float, Tile]] = []
-    for vectors in range(1, min(vectors_needed, 8) + 1):
-        for size in range(1, min(rows, 16) + 1):
+    for vectors in range(1, min(vectors_needed, MOST_VECTORS) + 1):
+        for size in range(1, min(rows, MOST_ROWS) + 1):
             tile = Tile(size, vectors)
             if not fits(machine, tile):
                 continue
