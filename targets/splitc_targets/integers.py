@@ -6,9 +6,10 @@
 TVM 0.27 has no converters for most. Products of dequantised tensors are products of the integers
 too, scaled afterwards. The arithmetic is on floats that hold integers: products
 and their sums are exact below 2^24, and the schedules keep them so: what would round them is left
-out for weights that are whole numbers. Scaling, rounding and clipping are elementwise and fuse
-behind it. Between two such operators values stay
-floats; they become integers only for operators that are not known here, and for results.
+out for weights that are whole numbers, but for Winograd's algorithm where the sums are scaled and
+rounded next. Scaling, rounding and clipping are elementwise and fuse behind it. Between two such
+operators values stay floats; they become integers only for operators that are not known here, and
+for results. The schedules hold them as bytes where that serves (narrow.py).
 """
 
 from __future__ import annotations

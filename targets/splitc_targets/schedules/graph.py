@@ -127,7 +127,8 @@ _WIDEST = 2.0**16
 def whole_numbers(weights: Any) -> bool:
     """Whether weights are integers beyond 1: those of a quantised layer, whose sums are exact.
 
-    What would round them, a scale in the weights or Winograd's algorithm, is left out then.
+    What would round them, a scale in the weights or Winograd's algorithm, is left out then; the
+    latter but where a quantised layer rounds the scaled sums itself.
     """
     largest = np.abs(weights).max(initial=0.0)
     return bool(1 < largest < _WIDEST and np.array_equal(weights, np.rint(weights)))

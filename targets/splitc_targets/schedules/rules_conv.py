@@ -87,7 +87,7 @@ def _conv(planner: Planner, node: Node) -> bool:
     kinds, extras = operands(planner, node)
     weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
     spec = forward(node, as_map(view), as_map(target), weights.shape, kinds)
-    exact = whole_numbers(weights)
+    exact = whole_numbers(weights) and "round" not in operations(attrs["expression"])
     tile = None if exact else winograd_for(planner.choices, spec, planner.machine)
     if tile is not None:
         return _plan_winograd(planner, node, spec, tile, weights, [view, *extras, target])
