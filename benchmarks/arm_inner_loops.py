@@ -16,13 +16,13 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from armcode import Block, Core, program
-from networks import NAMES
+from networks import HALVES, NAMES, QUANTISED
 from sides import prepare, read_arrays
 
 from common import finish, parser, some_of
@@ -51,7 +51,8 @@ class Row:
     """A kernel's figures, over one inference.
 
     Args:
-        kind: "conv1x1", "conv3x3" (direct), "winograd", "conv", "depthwise", "gemm" or "other".
+        kind: "conv1x1", "conv3x3" (direct), "winograd", "conv", "depthwise", "gemm", "dot" (of
+            bytes), "half" (of float16) or "other".
         flops: Of the mathematics.
         instructions: Executed.
         fmas: Vector multiply-adds executed.
@@ -94,18 +95,19 @@ def kind_of(kernel: Kernel) -> str:
     if kernel.rule in ("gemv", "gemm", "matmul") or kernel.op.startswith("matmul"):
         return "gemm"
     if kernel.rule != "conv":
-        return kernel.rule if kernel.rule == "depthwise" else "other"
+        return kernel.rule if kernel.rule in ("depthwise", "dot", "half") else "other"
     weights = kernel.shapes.partition(" * ")[2].partition(" ")[0]
     return {"1x1": "conv1x1", "3x3": "conv3x3"}.get("x".join(weights.split("x")[-2:]), "conv")
 
 
-def measure(kernel: Kernel, blocks: list[Block], fma_cycles: float) -> Row:
-    """A kernel's figures from its blocks, whose cycles are told."""
+def measure(kernel: Kernel, blocks: list[Block], limits: Mapping[str, float]) -> Row:
+    """A kernel's figures from its blocks, whose cycles are told, and a multiply-add's by kind."""
 
     def total(of: Callable[[Block], float], some: list[Block]) -> float:
         return sum(of(block) * block.count for block in some)
 
     kind = kind_of(kernel)
+    fma_cycles = limits[kind if kind in limits else ""]
     fmas = total(lambda b: b.fmas, blocks)
     cycles = total(lambda b: b.cycles, blocks)
     hot = [b for b in blocks if kind != "other" and b.fmas * b.count >= HOT * fmas > 0]
@@ -131,11 +133,13 @@ def network(name: str, board: Board, core: Core) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         made = prepare(name, Path(folder))
         code = program(made.simplified, read_arrays(made.inputs), board)
-    fma_cycles = core.fma_cycles()
+    extra = (("dot", "+dotprod"), ("half", "+fullfp16"))
+    limits = {kind: core.fma_cycles(kind) for kind, needs in extra if needs in board.features}
+    limits[""] = core.fma_cycles()
     rows: list[Row] = []
     for kernel in code.kernels:
         core.tell(code.blocks[kernel.name])
-        rows.append(measure(kernel, code.blocks[kernel.name], fma_cycles))
+        rows.append(measure(kernel, code.blocks[kernel.name], limits))
     return rows
 
 
@@ -219,7 +223,8 @@ def reason_to_skip() -> str:
 def main() -> None:
     """Compile, count and predict every network."""
     made = parser(__doc__ or "")
-    made.add_argument("--networks", type=some_of(NAMES), metavar="A,B", help=", ".join(NAMES))
+    known = (*NAMES, *QUANTISED, *HALVES)
+    made.add_argument("--networks", type=some_of(known), metavar="A,B", help=", ".join(known))
     made.add_argument("--board", choices=BOARDS, default=BOARDS[0])
     options = made.parse_args()
     reason = reason_to_skip()

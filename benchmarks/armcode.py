@@ -32,7 +32,7 @@ from splitc_targets.runtime_libs import runtime_libs
 from splitc_targets.schedules import Kernel
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig, zig_target
 
-_FMA = re.compile(r"\tfml[as]\tv\d+\.4s")
+_FMA = re.compile(r"\t(fml[as]\tv\d+\.(4s|8h)|[su]dot\tv\d+\.4s)")
 _BRANCH = re.compile(r"\t(b|b\.\w+|br|ret|cbn?z|tbn?z)(\t|$)")
 _STACK = re.compile(r"\t(ldr|str|ldur|stur|ldp|stp|ld1|st1)\t.*\b[qv]\d+.*\[sp\b")
 _COUNTERS = "splitc_counts"
@@ -58,7 +58,7 @@ class Block:
 
     @property
     def fmas(self) -> int:
-        """Multiply-adds of four lanes."""
+        """Multiply-adds of a vector: of four floats, eight of float16 or sixteen bytes."""
         return sum(_FMA.match(line) is not None for line in self.lines)
 
     @property
@@ -174,8 +174,9 @@ def _write_part(
         work = objects[0].parent
         (work / "lib0.s").write_text("\n".join(code), "utf-8")
         (work / "dump.c").write_text(_DUMP.format(name=_COUNTERS, count=count), "utf-8")
+        cpu = f"-mcpu={board.cpu.replace('-', '_')}"
         for source in ("lib0.s", "dump.c"):
-            zig("cc", "-target", zig_target(board), "-fPIC", "-c", source, cwd=work)
+            zig("cc", "-target", zig_target(board), cpu, "-fPIC", "-c", source, cwd=work)
         others = [path for path in objects if path.name != "lib0.o"]
         link_shared(board, output, [work / "lib0.o", work / "dump.o", *others])
 
@@ -224,9 +225,15 @@ class Core:
     def __init__(self, board: Board) -> None:
         self._command = ["llvm-mca", f"-mtriple={board.triple}", f"-mcpu={board.cpu}"]
 
-    def fma_cycles(self) -> float:
-        """Cycles between multiply-adds where nothing else runs: the limit of the port."""
-        lines = [f"\tfmla\tv{k}.4s, v30.4s, v31.4s" for k in range(24)]
+    def fma_cycles(self, kind: str = "") -> float:
+        """Cycles between multiply-adds where nothing else runs: the limit of the port.
+
+        Args:
+            kind: "dot" for those of bytes, "half" for those of float16, else of floats.
+        """
+        form = {"dot": "sdot\tv{}.4s, v30.16b, v31.16b", "half": "fmla\tv{}.8h, v30.8h, v31.8h"}
+        line = "\t" + form.get(kind, "fmla\tv{}.4s, v30.4s, v31.4s")
+        lines = [line.format(k) for k in range(24)]
         return self._ask([lines], 5000)[0] / len(lines)
 
     def tell(self, blocks: list[Block]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """Which networks are compiled and run? The zoo's nine and five more, as ONNX with seeded weights.
 
 Nothing is downloaded and torch is not needed: the five are written down here as
@@ -266,14 +266,22 @@ QUANTISED = (*(f"{name}-int8" for name in ("mobilenet_v2", "resnet18", "unet")),
 As operators on integers, or (qdq) as those on floats between conversions.
 """
 
+HALVES = tuple(f"{name}-half" for name in ("resnet50", "mobilenet_v2"))
+"""The same in float16."""
+
 
 def build(name: str, seed: int = 0) -> ModelProto:
     """A network by name, with seeded weights.
 
     Args:
-        name: One of `NAMES` or `QUANTISED`.
+        name: One of `NAMES`, `QUANTISED` or `HALVES`.
         seed: Of numpy's PCG64.
     """
+    if name in HALVES:
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        made: ModelProto = convert_float_to_float16(build(name.removesuffix("-half"), seed))
+        return made
     if name in QUANTISED:
         plain, _, form = name.rpartition("-")
         return quantised(build(plain, seed), "QDQ" if form == "qdq" else "QOperator")

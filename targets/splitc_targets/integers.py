@@ -199,46 +199,56 @@ def _dequantize_linear(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
+def _whole_weights(to: _Writer, node: NodeProto) -> tuple[Array, Array] | None:
+    """The integers of a product's weights and their scales, one or one for each result channel."""
+    if node.domain not in ("", "ai.onnx") or len(node.input) < 2:
+        return None
+    if node.input[0] not in to.dequantised or node.input[1] not in to.stored_whole:
+        return None
+    whole, scale = to.stored_whole[node.input[1]]
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Gemm":
+        if given.get("transA", 0) or any(given.get(n, 1.0) != 1.0 for n in ("alpha", "beta")):
+            return None
+        if given.get("transB", 0):
+            whole, scale = whole.T, scale.T
+    channels, rank = (0, whole.ndim) if node.op_type == "Conv" else (1, 2)
+    if whole.ndim != rank or scale.size not in (1, whole.shape[channels]):
+        return None
+    if scale.size > 1 and scale.shape[channels] != scale.size:
+        return None
+    return whole, scale.reshape(-1)
+
+
 def _dequantised_product(to: _Writer, node: NodeProto) -> bool:
     """Conv, Gemm or MatMul of dequantised tensors: of the integers, then scaled."""
-    if node.domain not in ("", "ai.onnx") or len(node.input) < 2:
+    weights = _whole_weights(to, node)
+    if weights is None:
         return False
-    given, weights = to.dequantised.get(node.input[0]), to.stored_whole.get(node.input[1])
-    if given is None or weights is None:
-        return False
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    (x, x_scale), (whole, w_scale) = given, weights
-    columns, rank = 0, whole.ndim  # the dimension of the weights that the result has
-    if node.op_type == "Gemm":
-        plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-        if not plain or attributes.get("transA", 0):
-            return False
-        if attributes.get("transB", 0):
-            whole, w_scale = whole.T, w_scale.T
-    if node.op_type != "Conv":
-        columns, rank, attributes = 1, 2, {}
-    if whole.ndim != rank or w_scale.size not in (1, whole.shape[columns]):
-        return False
-    if w_scale.size > 1 and w_scale.shape[columns] != w_scale.size:
-        return False
-    scale = x_scale * w_scale.reshape(-1)
-    made = to.add(node.op_type.replace("Gemm", "MatMul"), x, to.constant(whole), **attributes)
-    after = _along(scale, 1, rank) if node.op_type == "Conv" else _row(scale)
+    (x, x_scale), (whole, w_scale) = to.dequantised[node.input[0]], weights
+    conv, scale = node.op_type == "Conv", x_scale * w_scale
+
+    def placed(value: Array) -> Array:
+        """A vector over the result's channels, or a matrix beside the result."""
+        return _along(value, 1, whole.ndim) if conv else _row(value)
+
     bias = node.input[2] if len(node.input) > 2 else ""
-    starts = to.stored_whole.get(bias)
-    if starts is not None and np.allclose(starts[1].reshape(-1), scale, rtol=1e-6, atol=0.0):
-        numbers = starts[0].reshape(-1)
-        numbers = _along(numbers, 1, rank) if node.op_type == "Conv" else numbers
-        made, bias = to.add("Add", made, to.constant(numbers)), ""
+    if conv and bias and bias not in to.known:
+        return False
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute} if conv else {}
+    made = to.add("Conv" if conv else "MatMul", x, to.constant(whole), **attributes)
+    start, start_scale = to.stored_whole.get(bias, (None, scale))
+    if start is not None and start.size in (1, whole.shape[0 if conv else 1]):
+        # One number for each channel, and not for each row of as many.
+        flat = start.ndim < 2 or start.size == start.shape[-1]
+        if flat and np.allclose(start_scale.reshape(-1), scale, rtol=1e-6, atol=0.0):
+            made, bias = to.add("Add", made, to.constant(placed(start.reshape(-1)))), ""
     if not bias:
-        to.add("Mul", made, to.constant(_f32(after)), output=node.output[0])
+        to.add("Mul", made, to.constant(_f32(placed(scale))), output=node.output[0])
         return True
-    if node.op_type == "Conv":
-        stored = to.known.get(bias)
-        if stored is None:
-            return False
-        bias = to.constant(_along(numpy_helper.to_array(stored), 1, rank))
-    to.add("Add", to.scaled(made, after), bias, output=node.output[0])
+    if conv:
+        bias = to.constant(placed(numpy_helper.to_array(to.known[bias])))
+    to.add("Add", to.scaled(made, placed(scale)), bias, output=node.output[0])
     return True
 
 

@@ -55,11 +55,11 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
         NotReadable: It is of a form that the rules do not read.
     """
     graph = read(lowered)
-    half = widen(graph)
+    widen(graph)
     simplify(graph)
     fuse(graph)
     machine = machine_of(board)
-    narrow(graph, machine, half=half)
+    narrow(graph, machine)
     planner = Planner(graph, machine, choices)
     find_homes(planner)
     return planner.plan(RULES, fall_back)

@@ -17,12 +17,14 @@ class Value:
 
     Args:
         data: Its numbers, for a constant.
+        half: Whether the network has it as float16, whatever it is computed in.
     """
 
     shape: tuple[int, ...]
     dtype: str
     producer: Node | None = None
     data: np.ndarray[Any, Any] | None = None
+    half: bool = False
 
     @property
     def size(self) -> int:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
-from splitc_targets.schedules import emit
+from splitc_targets.schedules import emit, tiles
 from splitc_targets.schedules.conv import Conv, Spot, Writer
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
 from splitc_targets.schedules.machine import Machine
 
+PIXELS = 8
 STRETCH = 128
 """Input channels that are summed in float16."""
 
@@ -26,6 +27,19 @@ STRETCH = 128
 def machine_for(machine: Machine) -> Machine:
     """The machine as the kernel's tiles see it: vectors of float16."""
     return replace(machine, lanes=2 * machine.lanes)
+
+
+def tiled(conv: Conv, machine: Machine) -> Conv:
+    """The convolution with a tile whose pixels stay in the registers that lanes are taken from.
+
+    Of float16 those are the first 16, where pixels of the current channels and of the next lie.
+    """
+    flat = direct.flattened(conv)
+    step = 4 * conv.x_pixel * conv.stride[1]
+    per_group = conv.out_channels // conv.groups
+    found = tiles.ranked(machine, flat.out_width, per_group, step)
+    tile = next((tile for _, tile in found if tile.rows <= PIXELS), tiles.Tile(1, 1))
+    return replace(conv, tile=tile)
 
 
 def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndarray[Any, Any]:

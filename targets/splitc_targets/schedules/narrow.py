@@ -30,6 +30,7 @@ from splitc_targets.schedules.expression import (
 )
 from splitc_targets.schedules.fuse import ANCHORS
 from splitc_targets.schedules.graph import Graph, Node, Value, whole_numbers
+from splitc_targets.schedules.halves import HALF
 from splitc_targets.schedules.machine import Machine
 
 Range = tuple[float, float]
@@ -62,38 +63,35 @@ class Form:
     offset: float = 0.0
 
 
-def narrow(graph: Graph, machine: Machine, *, half: bool = False) -> None:
+def narrow(graph: Graph, machine: Machine) -> None:
     """Hold tensors in fewer bytes than floats take, and mark products of such: attribute `form`.
 
     Args:
         graph: With elementwise operations fused.
         machine: Whose `dot` says what bytes are multiplied as, and `half` whether float16 is.
-        half: Whether the network is in float16.
     """
     forms: dict[Value, Form] = {}
     products: dict[Value, list[Node]] = {}
     ranges = Ranges()
     for node in graph.nodes:
-        if machine.dot and has_bytes(node) and node.args[0].size:
-            source, shift = _unshifted(node.args[0])
-            form = _form(ranges.byte(source), machine.dot)
-            if form is not None:
-                forms[source] = form
-                read = Form(form.dtype, form.offset + shift)
+        if machine.dot:
+            for value in node.outputs:
+                ranges.of(value)  # in their order, so that none has far to look back
+        found = _product(node, machine, ranges)
+        if found is not None:
+            source, form, read = found
+            if forms.setdefault(source, form) == form:
                 products.setdefault(source, []).append(node)
                 node.attrs["form"] = read
-        elif half and machine.half and has_halves(node):
-            forms[node.args[0]] = Form("float16")
-            products.setdefault(node.args[0], []).append(node)
-            node.attrs["form"] = Form("float16")
+    quantised = any(form.dtype != HALF for form in forms.values())
     consumers = graph.consumers()
     for value in (value for node in graph.nodes for value in node.outputs):
         readers = consumers.get(value, [])
         if value in forms or value in graph.outputs or not _made_narrow(value):
             continue
         if readers and all(_can_read(reader, value) for reader in readers):
-            form = Form("float16") if half and machine.half else None
-            if machine.dot and form is None:
+            form = Form(HALF) if value.half and machine.half else None
+            if quantised and form is None:
                 form = _unmoved(ranges.byte(value))
             if form is not None:
                 forms[value] = form
@@ -102,6 +100,21 @@ def narrow(graph: Graph, machine: Machine, *, half: bool = False) -> None:
     _hold(graph, forms, products)
     _take_in(graph)
     graph.prune()
+
+
+def _product(node: Node, machine: Machine, ranges: Ranges) -> tuple[Value, Form, Form] | None:
+    """What a product reads other than floats, how that is held, and how the product reads it."""
+    if machine.dot and has_bytes(node):
+        source, shift = _unshifted(node.args[0])
+        form = _form(ranges.byte(source), machine.dot)
+        if form is not None:
+            read = Form(form.dtype, form.offset + shift)
+            # Twice, which leaves room for a bias.
+            if 2 * (_BYTE + abs(read.offset)) * _summed(node) < _SUMS:
+                return source, form, read
+    if machine.half and node.outputs and node.output.half and has_halves(node):
+        return node.args[0], Form(HALF), Form(HALF)
+    return None
 
 
 def _form(found: Range | None, dtype: str) -> Form | None:
@@ -130,9 +143,7 @@ def _made_narrow(value: Value) -> bool:
 def _join(forms: dict[Value, Form], value: Value, form: Form) -> None:
     """Have the parts of a concatenation held as the whole is, so that it stays a mere place."""
     node = value.producer
-    if node is None or node.op != "concat" or not _made_narrow(value):
-        return
-    if any(forms.get(part, form) != form for part in node.inputs):
+    if node is None or node.op != "concat" or not _joins(forms, value, form):
         return
     node.attrs["form"] = form
     for part in node.inputs:
@@ -140,13 +151,30 @@ def _join(forms: dict[Value, Form], value: Value, form: Form) -> None:
         _join(forms, part, form)
 
 
+def _joins(forms: dict[Value, Form], value: Value, form: Form) -> bool:
+    """Whether a value, and for a concatenation all parts, can be held in a form."""
+    node = value.producer
+    if forms.get(value, form) != form or not _made_narrow(value):
+        return False
+    if form.dtype == HALF and not value.half:
+        return False
+    if node is None or node.op != "concat":
+        return True
+    return all(_joins(forms, part, form) for part in node.inputs)
+
+
 def _hold(graph: Graph, forms: dict[Value, Form], products: dict[Value, list[Node]]) -> None:
     """Have values written in their forms, and read in them where kernels can."""
     consumers = graph.consumers()
+    first: list[Node] = []
     after: dict[Node, list[Node]] = {}
     for source, form in forms.items():
         made_by = source.producer
         if made_by is None:
+            held = Value(source.shape, form.dtype)
+            first.append(_shifting(source, -form.offset, held))
+            for node in products.get(source, []):
+                node.args[0] = held
             continue
         given = made_by.op == "astype" and made_by.inputs[0].dtype == form.dtype
         held = made_by.inputs[0] if given else Value(source.shape, form.dtype)
@@ -155,7 +183,7 @@ def _hold(graph: Graph, forms: dict[Value, Form], products: dict[Value, list[Nod
             node.args[0] = held
         if given:
             continue
-        if _writes_narrow(made_by):
+        if _writes_narrow(made_by) and (source.half or form.dtype != HALF):
             readers = [r for r in consumers.get(source, []) if source in r.inputs]
             rest = [r for r in readers if not _read_held(r, source, held, form.offset)]
             _write_held(made_by, held, form.offset)
@@ -163,7 +191,8 @@ def _hold(graph: Graph, forms: dict[Value, Form], products: dict[Value, list[Nod
                 added.append(_shifting(held, form.offset, source))
         else:
             added.append(_shifting(source, -form.offset, held))
-    graph.nodes = [each for node in graph.nodes for each in (node, *after.get(node, []))]
+    nodes = [each for node in graph.nodes for each in (node, *after.get(node, []))]
+    graph.nodes = [*first, *nodes]
 
 
 def _take_in(graph: Graph) -> None:
@@ -181,7 +210,9 @@ def _take_in(graph: Graph) -> None:
             continue
         (reader,) = readers
         expression = node.attrs["expression"]
-        if len(operations(expression)) > _FEW or not _reads_beside(reader, made):
+        if len(operations(expression)) > _FEW or heavy(expression):
+            continue
+        if not _reads_beside(reader, made):
             continue
         if held not in reader.args[-1]:
             place = reader.args[-1].index(made)
@@ -238,7 +269,7 @@ class Ranges:
         """The range of an expression; None where it may not be whole."""
         if isinstance(expression, Num):
             value = expression.value
-            return (value, value) if value == round(value) else None
+            return (value, value) if _is_whole(value) else None
         if isinstance(expression, Arg):
             operand = operands[expression.index]
             return self.of(operand) if isinstance(operand, Value) else operand
@@ -284,30 +315,37 @@ def has_bytes(node: Node) -> bool:
     if node.op in CONVOLUTIONS:
         if not _usual(node) or (data.shape[1] % 4 != 0 and node.attrs["groups"] > 1):
             return False
-        summed: tuple[int, ...] = tuple(range(1, data.ndim))
-    elif node.op == "matmul" and data.ndim == 2 and len(x.shape) > 1 and data.shape[0] % 4 == 0:
-        summed = (0,)
-    else:
+    elif node.op != "matmul" or data.ndim != 2 or len(x.shape) < 2 or data.shape[0] % 4:
         return False
     whole = whole_numbers(data) and data.min() >= -128 and data.max() <= 127
-    # A start of as much again leaves room for the bias.
-    return bool(whole and 4 * _BYTE * np.abs(data, dtype=np.float64).sum(summed).max() < _SUMS)
+    return whole and x.size > 0
+
+
+def _summed(node: Node) -> float:
+    """The largest sum of a result's weights, all taken as positive."""
+    data = node.args[1].data
+    axes = (0,) if node.op == "matmul" else tuple(range(1, data.ndim))
+    return float(np.abs(data, dtype=np.float64).sum(axes).max())
+
+
+def _is_whole(number: float) -> bool:
+    return math.isfinite(number) and number == round(number)
 
 
 def _unshifted(value: Value) -> tuple[Value, float]:
     """What a value is but for a whole number that is added: (source, that number)."""
     shift = 0.0
     while value.producer is not None and value.producer.op == "map":
+        if value.producer.inputs[0].shape != value.shape:
+            break
         expression = value.producer.attrs["expression"]
         match expression:
-            case Do("add", (Arg(), Num(value=by))) if by == round(by):
+            case Do("add", (Arg(), Num(value=by))) if _is_whole(by):
                 shift += by
-            case Do("subtract", (Arg(), Num(value=by))) if by == round(by):
+            case Do("subtract", (Arg(), Num(value=by))) if _is_whole(by):
                 shift -= by
             case _:
                 break
-        if value.producer.inputs[0].shape != value.shape:
-            break
         value = value.producer.inputs[0]
     return value, shift
 
@@ -336,7 +374,9 @@ def _writes_narrow(node: Node) -> bool:
     """Whether the kernel of a node can write other than floats."""
     if node.op == "map" or (node.op == "concat" and "form" in node.attrs):
         return True
-    if node.op not in (*CONVOLUTIONS, *_POOLS, "matmul") or heavy(node.attrs["expression"]):
+    if node.op not in (*CONVOLUTIONS, *_POOLS, "matmul") or "expression" not in node.attrs:
+        return False  # of integers or doubles, which nothing is fused behind
+    if heavy(node.attrs["expression"]):
         return False
     if node.op in _POOLS or "form" in node.attrs:
         return True
@@ -359,6 +399,8 @@ def _depthwise(node: Node) -> bool:
 
 def _is_window(node: Node) -> bool:
     """Whether a node's kernel takes windows of each channel for itself."""
+    if "expression" not in node.attrs:
+        return False
     return _depthwise(node) or (node.op in _POOLS and node.args[0].dtype == "float32")
 
 

@@ -305,6 +305,7 @@ def plan_narrow(
     if node.attrs["form"].dtype != "float16":
         return _plan_dot(planner, node, spec, weights, args)
     machine = half.machine_for(planner.machine)
+    spec = half.tiled(spec, machine)
     packed = half.pack(np.ascontiguousarray(weights), spec, machine)
     size = packed.size
     view, *rest = args

@@ -73,7 +73,9 @@ def _moves(node: Node) -> dict[str, Any]:
 def _pool(kind: str) -> Rule:
     def plan(planner: Planner, node: Node) -> bool:
         x, attrs = node.args[0], node.attrs
-        if x.dtype not in ("float32", *NARROW) or attrs["layout"] not in ("NCHW", "NCW"):
+        if "expression" not in attrs or x.dtype not in ("float32", *NARROW):
+            return False  # integers that are no held floats, or doubles
+        if attrs["layout"] not in ("NCHW", "NCW"):
             return False
         line = len(attrs["strides"]) == 1
         view = planner.channels_inner(x)
