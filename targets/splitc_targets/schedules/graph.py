@@ -136,6 +136,18 @@ def whole_numbers(weights: Any) -> bool:
     return bool(1 < largest < _WIDEST and np.array_equal(weights, np.rint(weights)))
 
 
+def usual_layouts(node: Node) -> bool:
+    """Whether a convolution's tensors are described as rules read them: channels first."""
+    layouts = (node.attrs["data_layout"], node.attrs["kernel_layout"])
+    return layouts in (("NCHW", "OIHW"), ("NCW", "OIW"))
+
+
+def is_depthwise(node: Node) -> bool:
+    """Whether a convolution has as many groups as input and output channels, more than one."""
+    x, w = node.args[0], node.args[1]
+    return node.attrs["groups"] == x.shape[1] == w.shape[0] and x.shape[1] > 1
+
+
 def constant(data: np.ndarray[Any, Any]) -> Value:
     """A constant."""
     return Value(tuple(data.shape), str(data.dtype), None, data)

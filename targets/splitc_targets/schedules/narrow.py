@@ -29,7 +29,14 @@ from splitc_targets.schedules.expression import (
     substitute,
 )
 from splitc_targets.schedules.fuse import ANCHORS
-from splitc_targets.schedules.graph import Graph, Node, Value, whole_numbers
+from splitc_targets.schedules.graph import (
+    Graph,
+    Node,
+    Value,
+    is_depthwise,
+    usual_layouts,
+    whole_numbers,
+)
 from splitc_targets.schedules.halves import HALF
 from splitc_targets.schedules.machine import Machine
 
@@ -170,20 +177,15 @@ def _hold(graph: Graph, forms: dict[Value, Form], products: dict[Value, list[Nod
     after: dict[Node, list[Node]] = {}
     for source, form in forms.items():
         made_by = source.producer
-        if made_by is None:
-            held = Value(source.shape, form.dtype)
-            first.append(_shifting(source, -form.offset, held))
-            for node in products.get(source, []):
-                node.args[0] = held
-            continue
-        given = made_by.op == "astype" and made_by.inputs[0].dtype == form.dtype
-        held = made_by.inputs[0] if given else Value(source.shape, form.dtype)
-        added = after.setdefault(made_by, [])
+        given = _given(made_by, form)
+        held = given or Value(source.shape, form.dtype)
         for node in products.get(source, []):
             node.args[0] = held
-        if given:
+        if given is not None:
             continue
-        if _writes_narrow(made_by) and (source.half or form.dtype != HALF):
+        added = first if made_by is None else after.setdefault(made_by, [])
+        kept = source.half or form.dtype != HALF
+        if made_by is not None and kept and _writes_narrow(made_by):
             readers = [r for r in consumers.get(source, []) if source in r.inputs]
             rest = [r for r in readers if not _read_held(r, source, held, form.offset)]
             _write_held(made_by, held, form.offset)
@@ -193,6 +195,13 @@ def _hold(graph: Graph, forms: dict[Value, Form], products: dict[Value, list[Nod
             added.append(_shifting(source, -form.offset, held))
     nodes = [each for node in graph.nodes for each in (node, *after.get(node, []))]
     graph.nodes = [*first, *nodes]
+
+
+def _given(made_by: Node | None, form: Form) -> Value | None:
+    """What was converted to floats, where that lies in the form already."""
+    if made_by is None or made_by.op != "astype" or made_by.inputs[0].dtype != form.dtype:
+        return None
+    return made_by.inputs[0]
 
 
 def _take_in(graph: Graph) -> None:
@@ -313,7 +322,7 @@ def has_bytes(node: Node) -> bool:
     if data is None or x.dtype != "float32" or data.dtype != np.float32 or data.size == 0:
         return False
     if node.op in CONVOLUTIONS:
-        if not _usual(node) or (data.shape[1] % 4 != 0 and node.attrs["groups"] > 1):
+        if not usual_layouts(node) or (data.shape[1] % 4 != 0 and node.attrs["groups"] > 1):
             return False
     elif node.op != "matmul" or data.ndim != 2 or len(x.shape) < 2 or data.shape[0] % 4:
         return False
@@ -360,14 +369,8 @@ def has_halves(node: Node) -> bool:
     if np.abs(data).max() > _LARGEST_HALF:
         return False
     if node.op in CONVOLUTIONS:
-        return _usual(node) and data.shape[1] >= _DEEP
+        return usual_layouts(node) and data.shape[1] >= _DEEP
     return node.op == "matmul" and data.ndim == 2 and len(x.shape) > 1 and data.shape[0] >= _DEEP
-
-
-def _usual(node: Node) -> bool:
-    """Whether a convolution's tensors are described as rules read them."""
-    layouts = (node.attrs["data_layout"], node.attrs["kernel_layout"])
-    return layouts in (("NCHW", "OIHW"), ("NCW", "OIW"))
 
 
 def _writes_narrow(node: Node) -> bool:
@@ -381,7 +384,7 @@ def _writes_narrow(node: Node) -> bool:
     if node.op in _POOLS or "form" in node.attrs:
         return True
     data = node.args[1].data
-    if data is None or not (node.op == "matmul" or _usual(node)):
+    if data is None or not (node.op == "matmul" or usual_layouts(node)):
         return False
     if node.op == "matmul":
         return data.ndim == 2 and len(node.args[0].shape) > 1
@@ -391,10 +394,9 @@ def _writes_narrow(node: Node) -> bool:
 
 
 def _depthwise(node: Node) -> bool:
-    if node.op not in CONVOLUTIONS or node.args[1].data is None or not _usual(node):
-        return False
-    x, w = node.args[0], node.args[1]
-    return node.attrs["groups"] == x.shape[1] == w.shape[0] and x.shape[1] > 1
+    """Whether the rule for depthwise convolutions takes a node."""
+    known = node.op in CONVOLUTIONS and node.args[1].data is not None
+    return known and usual_layouts(node) and is_depthwise(node)
 
 
 def _is_window(node: Node) -> bool:

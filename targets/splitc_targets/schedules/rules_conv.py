@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from splitc_targets.schedules.choices import direct_for, winograd_for
 from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.expression import Arg, operations, substitute
 from splitc_targets.schedules.fuse import per_channel
-from splitc_targets.schedules.graph import Node, Value, whole_numbers
+from splitc_targets.schedules.graph import Node, Value, is_depthwise, usual_layouts, whole_numbers
+from splitc_targets.schedules.halves import HALF
 from splitc_targets.schedules.planner import Planner, Rule
 from splitc_targets.schedules.views import View, channels_last
 
@@ -47,6 +50,11 @@ def as_map(view: View) -> View:
     return View(view.buffer, view.offset, (n, c, 1, length), (image, channel, 0, pixel))
 
 
+def of_maps(weights: Any) -> Any:
+    """Weights of [O, I, L] or [O, I, H, W] as the latter."""
+    return weights if weights.ndim == 4 else weights[:, :, None, :]
+
+
 def beside(view: View) -> direct.Operand:
     """A channels-last view as an operand of the result's shape."""
     pixel, row, image = (step(view, d, view.shape[1]) for d in (3, 2, 0))
@@ -73,11 +81,9 @@ def _conv(planner: Planner, node: Node) -> bool:
         return _conv_of_narrow(planner, node)
     if w.data is None or x.dtype not in ("float32", *NARROW):
         return False
-    if attrs["data_layout"] not in ("NCHW", "NCW"):
+    if not usual_layouts(node):
         return False
-    if attrs["kernel_layout"] not in ("OIHW", "OIW"):
-        return False
-    if attrs["groups"] == x.shape[1] == w.shape[0] and x.shape[1] > 1:
+    if is_depthwise(node):
         from splitc_targets.schedules.rules_window import plan_depthwise
 
         return plan_depthwise(planner, node)
@@ -85,7 +91,7 @@ def _conv(planner: Planner, node: Node) -> bool:
     view = planner.place(x) if few else planner.channels_inner(x)
     target = planner.result(node.output, channels_last(node.output.shape))
     kinds, extras = operands(planner, node)
-    weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
+    weights = of_maps(w.data)
     spec = forward(node, as_map(view), as_map(target), weights.shape, kinds)
     exact = whole_numbers(weights) and "round" not in operations(attrs["expression"])
     tile = None if exact else winograd_for(planner.choices, spec, planner.machine)
@@ -96,11 +102,9 @@ def _conv(planner: Planner, node: Node) -> bool:
 
 def _conv_of_narrow(planner: Planner, node: Node) -> bool:
     """A convolution whose input lies as bytes or float16, and whose weights can too."""
-    weights = node.args[1].data
-    weights = weights if weights.ndim == 4 else weights[:, :, None, :]
-    whole = node.attrs["form"].dtype == "float16"
-    place = planner.channels_inner(node.args[0]) if whole else fours(planner, node.args[0])
-    view = as_map(place)
+    weights = of_maps(node.args[1].data)
+    place = planner.channels_inner if node.attrs["form"].dtype == HALF else partial(fours, planner)
+    view = as_map(place(node.args[0]))
     target = planner.result(node.output, channels_last(node.output.shape))
     kinds, extras = operands(planner, node)
     spec = forward(node, view, as_map(target), weights.shape, kinds)
@@ -282,18 +286,39 @@ def _plan_phase(
 
 
 def plan_direct(
-    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
-) -> bool:
+    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View],
+    rule: str = "",
+) -> bool:  # fmt: skip
     """Append a direct convolution; `args` are the input, the operands and the result."""
     machine = planner.machine
     spec = direct_for(planner.choices, spec)
     packed = direct.pack(np.ascontiguousarray(weights), spec, machine)
-    size = packed.size
+    return append(
+        planner, node, ("conv", spec), packed, args,
+        lambda name: direct.kernel(name, spec, machine, packed.size), spec.flops, rule,
+    )  # fmt: skip
+
+
+def append(
+    planner: Planner, node: Node, key: tuple[Any, ...], packed: Any, args: list[View],
+    build: Callable[[str], Any], flops: int, rule: str = "",
+) -> bool:  # fmt: skip
+    """Append a kernel that reads packed weights behind its input.
+
+    Args:
+        planner: Gets the step.
+        node: What is computed.
+        key: Begins with the kernel's kind, by which the rule is named where no other is given.
+        packed: Weights in the order the kernel reads them.
+        args: The input, the operands and the result.
+        build: Makes the kernel, given its name.
+        flops: Operations of the mathematics.
+        rule: The rule's name.
+    """
     view, *rest = args
     planner.step(
-        ("conv", spec), lambda name: direct.kernel(name, spec, machine, size),
-        [view, planner.constant(packed), *rest], "conv", describe(node),
-        shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+        key, build, [view, planner.constant(packed), *rest], rule or key[0], describe(node),
+        shapes_of(node.args[0], node.args[1], node.output), flops,
     )  # fmt: skip
     return True
 
@@ -302,19 +327,15 @@ def plan_narrow(
     planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
 ) -> bool:
     """Append a convolution of the form that a node's attribute names."""
-    if node.attrs["form"].dtype != "float16":
+    if node.attrs["form"].dtype != HALF:
         return _plan_dot(planner, node, spec, weights, args)
     machine = half.machine_for(planner.machine)
     spec = half.tiled(spec, machine)
     packed = half.pack(np.ascontiguousarray(weights), spec, machine)
-    size = packed.size
-    view, *rest = args
-    planner.step(
-        ("half", spec), lambda name: half.kernel(name, spec, machine, size),
-        [view, planner.constant(packed), *rest], "half", describe(node),
-        shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+    return append(
+        planner, node, ("half", spec), packed, args,
+        lambda name: half.kernel(name, spec, machine, packed.size), spec.flops,
     )  # fmt: skip
-    return True
 
 
 def _plan_dot(
@@ -348,14 +369,10 @@ def _plan_dot(
         **{name: getattr(spec, name) // dot.FOUR for name in ("x_pixel", "x_row", "x_image")},
     )  # fmt: skip
     packed = dot.pack(weights, start, offset, spec, machine)
-    size = packed.size
-    planner.step(
-        ("dot", spec, offset, size),
-        lambda name: dot.kernel(name, spec, machine, size, offset),
-        [view, planner.constant(packed), *extras, target], "dot", describe(node),
-        shapes_of(node.args[0], node.args[1], node.output), spec.flops * dot.FOUR,
+    return append(
+        planner, node, ("dot", spec, offset, packed.size), packed, [view, *extras, target],
+        lambda name: dot.kernel(name, spec, machine, packed.size, offset), spec.flops * dot.FOUR,
     )  # fmt: skip
-    return True
 
 
 def _plan_winograd(
@@ -364,17 +381,14 @@ def _plan_winograd(
     """Append a convolution by Winograd's algorithm, with the scratch memory it works in."""
     machine = planner.machine
     packed = winograd.pack(np.asarray(weights), spec, machine, tile)
-    size = packed.size
     room = winograd.workspace(spec, machine, tile)
-    scratch = planner.fresh((room,), "float32", (1,))
-    view, *extras, target = args
-    planner.step(
-        ("winograd", spec, tile), lambda name: winograd.kernel(name, spec, machine, tile, size),
-        [view, planner.constant(packed), *extras, scratch, target],
-        f"winograd{tile}", describe(node),
-        shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+    *read, target = args
+    return append(
+        planner, node, ("winograd", spec, tile), packed,
+        [*read, planner.fresh((room,), "float32", (1,)), target],
+        lambda name: winograd.kernel(name, spec, machine, tile, packed.size), spec.flops,
+        f"winograd{tile}",
     )  # fmt: skip
-    return True
 
 
 RULES: dict[str, Rule] = {

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
 from splitc_targets.schedules import conv as direct
 from splitc_targets.schedules import dot
 from splitc_targets.schedules import matmul as products
-from splitc_targets.schedules.choices import direct_for, matmul_for
+from splitc_targets.schedules.choices import matmul_for
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import describe, plan_narrow, shapes_of
+from splitc_targets.schedules.rules_conv import describe, plan_direct, plan_narrow, shapes_of
 from splitc_targets.schedules.views import View, packed
 
 
@@ -64,18 +65,12 @@ def _by_constant(planner: Planner, node: Node) -> bool:
         y_pixel=out, y_row=out * rows, y_image=out * rows,
         expression=node.attrs["expression"], operands=tuple(kinds), y_dtype=flat.buffer.dtype,
     )  # fmt: skip
-    if "form" in node.attrs:
-        return plan_narrow(planner, node, spec, b.data.T[:, :, None, None], [view, *extras, flat])
-    machine = planner.machine
-    spec = direct_for(planner.choices, spec)
-    weights = direct.pack(np.ascontiguousarray(b.data.T)[:, :, None, None], spec, machine)
-    size = weights.size
-    planner.step(
-        ("conv", spec), lambda name: direct.kernel(name, spec, machine, size),
-        [view, planner.constant(weights), *extras, flat], "gemm" if rows > 1 else "gemv",
-        describe(node), shapes_of(a, b, node.output), spec.flops,
-    )  # fmt: skip
-    return True
+    plan = (
+        plan_narrow
+        if "form" in node.attrs
+        else partial(plan_direct, rule="gemm" if rows > 1 else "gemv")
+    )
+    return plan(planner, node, spec, b.data.T[:, :, None, None], [view, *extras, flat])
 
 
 def _batched(planner: Planner, node: Node) -> bool:

@@ -17,6 +17,7 @@ from splitc_targets.schedules.rules_conv import (
     as_map,
     describe,
     distances,
+    of_maps,
     operands,
     shapes_of,
     step,
@@ -27,7 +28,7 @@ from splitc_targets.schedules.views import View, channels_last
 def plan_depthwise(planner: Planner, node: Node) -> bool:
     """A convolution with as many groups as input and output channels."""
     x, w = node.args[0], node.args[1]
-    weights = w.data if w.data.ndim == 4 else w.data[:, :, None, :]
+    weights = of_maps(w.data)
     view = planner.channels_inner(x)
     target = planner.result(node.output, channels_last(node.output.shape))
     kinds, extras = operands(planner, node)
