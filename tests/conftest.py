@@ -12,7 +12,14 @@ import splitc
 from splitc.bundle import Bundle
 from splitc.errors import ToolchainError
 from splitc.runtime.part import find_emulator
+from tests import skips
 from tests.helpers import save, small_network, two_headed_network
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Under CI a test that is skipped without need is a failure."""
+    if skips.guarded():
+        config.pluginmanager.register(skips.Guard(), "splitc-skips")
 
 
 @pytest.fixture(scope="session")
