@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from splitc.errors import ToolchainError
 from splitc.runtime.part import find_emulator
 from tests import skips
 from tests.helpers import save, small_network, two_headed_network
+
+os.environ.setdefault("SPLITC_VERIFY", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from splitc.backend import Kernel
 from splitc.board import Board
 from splitc_targets import adapter
-from splitc_targets.schedules import arena, lowering, writer
+from splitc_targets.schedules import arena, graph_check, lowering, writer
 from splitc_targets.schedules.choices import ANALYTIC, Choices, chosen
 from splitc_targets.schedules.fallback import fall_back
 from splitc_targets.schedules.fuse import fuse
+from splitc_targets.schedules.graph import Graph
 from splitc_targets.schedules.halves import widen
 from splitc_targets.schedules.homes import find_homes
-from splitc_targets.schedules.machine import machine_of
+from splitc_targets.schedules.machine import Machine, machine_of
 from splitc_targets.schedules.narrow import narrow
 from splitc_targets.schedules.planner import Plan, Planner, Step
 from splitc_targets.schedules.reader import NotReadable, read
@@ -48,18 +50,35 @@ class Code:
     fallbacks: tuple[str, ...] = ()
 
 
+def prepared(lowered: Any, machine: Machine) -> Graph:
+    """A lowered module as the graph that rules plan: rewritten, fused, its element types chosen.
+
+    Raises:
+        NotReadable: It is of a form that the rules do not read.
+    """
+    graph = read(lowered)
+    rewrites: tuple[tuple[str, Callable[[Graph], None]], ...] = (
+        ("read", lambda _: None),
+        ("widen", widen),
+        ("simplify", simplify),
+        ("fuse", fuse),
+        ("narrow", lambda made: narrow(made, machine)),
+    )
+    for name, rewrite in rewrites:
+        rewrite(graph)
+        if graph_check.wanted():
+            graph_check.check(graph, name)
+    return graph
+
+
 def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan:
     """Decide which kernels compute a lowered module.
 
     Raises:
         NotReadable: It is of a form that the rules do not read.
     """
-    graph = read(lowered)
-    widen(graph)
-    simplify(graph)
-    fuse(graph)
     machine = machine_of(board)
-    narrow(graph, machine)
+    graph = prepared(lowered, machine)
     planner = Planner(graph, machine, choices)
     find_homes(planner)
     return planner.plan(RULES, fall_back)
