@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
+"""What becomes of one case of onnx's on the path of a bundle?
+
+Started by `conformance.py`: reads names of cases from stdin, one a line, and answers each with
+a line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+if __package__:
+    from benchmarks.conformance_cases import Case, Form, case_of, forms
+else:
+    from conformance_cases import Case, Form, case_of, forms
+
+import splitc
+from splitc.board import load_board
+from splitc.cut import Cut
+from splitc.errors import (
+    BadModelError,
+    IllegalCutError,
+    NoLegalCutError,
+    SplitcError,
+    UnsupportedOpError,
+    UsageError,
+    one_line,
+)
+from splitc.frontend.onnx import OnnxModel
+from splitc.frontend.onnx_layout import maps_of
+from splitc.refuse import refuse_contract, refuse_unsupported
+from splitc_targets import adapter, schedules
+from splitc_targets.backend import TvmBackend
+
+PASSED, REFUSED, WRONG, CRASHED = "passed", "refused", "wrong", "crashed"
+
+NAMED = (BadModelError, UnsupportedOpError, IllegalCutError, NoLegalCutError, UsageError)
+"""What refuses a network by name; other errors come when it is too late for that."""
+
+LACKING = ("tvm.contrib.", "relax.run.")
+"""What the names of functions begin with that only an installed TVM has."""
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Args:
+        case: Its name.
+        outcome: "passed", "refused", "wrong" or "crashed".
+        reason: Why, unless it passed.
+        form: The form that it counts in.
+        late: Refused only when it was lowered.
+        ops: Operators of its model.
+    """
+
+    case: str
+    outcome: str
+    reason: str = ""
+    form: str = ""
+    late: bool = False
+    ops: tuple[str, ...] = ()
+
+
+def tried(case: Case, *, fast: bool) -> Outcome:
+    """The outcome in the first form that is not refused, or why the first is."""
+    ops = tuple(sorted({node.op_type for node in case.proto.graph.node}))
+    found: Outcome | None = None
+    for form in forms(case):
+        made = replace(_in_form(case, form, fast=fast), ops=ops)
+        if made.outcome != REFUSED:
+            return made
+        if found is None or _NO_CUT in found.reason:
+            found = made
+    assert found is not None
+    return found
+
+
+_NO_CUT = "no cut"
+
+
+def _in_form(case: Case, form: Form, *, fast: bool) -> Outcome:
+    stage = _Stage()
+    try:
+        results = _results(form, stage, fast=fast)
+    except NAMED as error:
+        why = f"{error.what}: {error.why}" if error.why else error.what
+        return Outcome(case.name, REFUSED, _plain(why), form.name, stage.lowering)
+    except (SplitcError, *_ANY) as error:
+        return Outcome(case.name, CRASHED, f"{type(error).__name__}: {one_line(error)}", form.name)
+    difference = _difference(case, results)
+    return Outcome(case.name, WRONG if difference else PASSED, difference, form.name)
+
+
+_ANY = (
+    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
+    ArithmeticError, OSError, MemoryError, StopIteration,
+)  # fmt: skip
+
+
+def _plain(reason: str) -> str:
+    """A reason without the names of this case's layers and tensors."""
+    return re.sub(r"'[^']*'", "'…'", reason)[:160]
+
+
+@dataclass
+class _Stage:
+    """Where a case is on its way."""
+
+    lowering: bool = False
+
+
+def _results(form: Form, stage: _Stage, *, fast: bool) -> Arrays:
+    model = splitc.load(form.proto, simplify=False)
+    assert isinstance(model, OnnxModel)
+    cut = _cut(model)
+    maps = maps_of(cut)
+    parts = dict(zip(("head", "tail"), model.split(cut, maps), strict=True))
+    backend = TvmBackend()
+    for name, part in parts.items():
+        refuse_contract(part)
+        refuse_unsupported(backend, part, name)
+    stage.lowering = True
+    lowered = {name: backend.lower(part) for name, part in parts.items()}
+    stage.lowering = False
+    if not fast:
+        return _through_a_bundle(model, cut, form)
+    values: dict[str, Any] = dict(form.feed)
+    for name, part in parts.items():
+        code = schedules.compile_module(lowered[name], load_board("host"))
+        given = [np.asarray(values[t.name], order="C") for t in part.graph.inputs]
+        with _only_shipped():
+            made = adapter.machine(code.executable)(*given)
+        values |= dict(zip(part.graph.outputs, made, strict=True))
+    return {name: values[name] for name in model.graph.outputs}
+
+
+def _through_a_bundle(model: OnnxModel, cut: Cut, form: Form) -> Arrays:
+    with tempfile.TemporaryDirectory() as folder:
+        made = splitc.compile(
+            model, cut=cut.name, head="host", tail="host", output=f"{folder}/case.splitc"
+        )
+        return made.run({name: form.feed[name] for name in _inputs(form.proto)})
+
+
+@contextmanager
+def _only_shipped() -> Generator[None]:
+    """Take away the functions that a bundle's runtime libraries do not have."""
+    from tvm_ffi import registry
+
+    names = [n for n in registry.list_global_func_names() if n.startswith(LACKING)]
+    kept = {name: registry.get_global_func(name) for name in names}
+    for name in names:
+        registry.remove_global_func(name)
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            registry.register_global_func(name, function)
+
+
+def _inputs(proto: ModelProto) -> list[str]:
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    return [value.name for value in proto.graph.input if value.name not in stored]
+
+
+def _cut(model: OnnxModel) -> Cut:
+    """The middle one of the cuts behind one layer that are legal.
+
+    Raises:
+        IllegalCutError: There is none.
+    """
+    why = "it has one layer"
+    legal: list[Cut] = []
+    for layer in model.graph.layers[model.graph.input_count :]:
+        cut = Cut.after(model.graph, [layer.name])
+        not_so = cut.why_not()
+        if not_so is None:
+            legal.append(cut)
+        elif cut.is_proper:
+            why = not_so
+    if not legal:
+        raise IllegalCutError(_NO_CUT, why=why)
+    return legal[len(legal) // 2]
+
+
+def _difference(case: Case, results: Arrays) -> str:
+    """How the results differ from the case's; empty where they do not."""
+    for name, wanted in case.outputs.items():
+        got, right = np.asarray(results[name]), np.asarray(wanted)
+        if got.dtype != right.dtype or got.shape != right.shape:
+            return f"{name}: {got.dtype}{got.shape} instead of {right.dtype}{right.shape}"
+        wide = right.dtype.kind not in "biufc"
+        if wide:
+            got, right = got.astype(np.float32), right.astype(np.float32)
+        if not np.allclose(got, right, rtol=case.rtol, atol=case.atol, equal_nan=True):
+            first = np.flatnonzero(
+                ~np.isclose(got, right, rtol=case.rtol, atol=case.atol, equal_nan=True)
+            )[0]
+            return f"{name}[{first}]: {got.ravel()[first]} instead of {right.ravel()[first]}"
+    return ""
+
+
+def main() -> None:
+    """Answer until there is no more to do."""
+    fast = "--fast" in sys.argv[1:]
+    for line in sys.stdin:
+        made = tried(case_of(line.strip()), fast=fast)
+        print(json.dumps(asdict(made)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
