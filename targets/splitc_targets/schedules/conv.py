@@ -98,6 +98,11 @@ class Conv:
     y_dtype: str = "float32"
 
     @property
+    def beside_types(self) -> tuple[str, ...]:
+        """The element types of the kernel's parameters behind the input and the weights."""
+        return (*(operand.dtype for operand in self.operands), self.y_dtype)
+
+    @property
     def flops(self) -> int:
         """Operations of the mathematics, a multiply-add being 2."""
         pixels = self.batch * self.out_height * self.out_width

@@ -78,6 +78,7 @@ def _call(planner: Planner, node: Node, function: Any, args: list[View]) -> None
     planner.step(
         ("tvm", function.script()), lambda name: function.with_attr("global_symbol", name), args,
         "fallback", node.op.removeprefix("nn."), _words(node),
+        types=[str(param.dtype) for param in function.params],
     )  # fmt: skip
     planner.steps[-1].shaped = True
 

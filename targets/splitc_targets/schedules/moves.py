@@ -17,7 +17,7 @@ import numpy as np
 import tvm
 from tvm import tirx
 
-from splitc_targets.schedules.graph import Graph, Node
+from splitc_targets.schedules.graph import Graph, Node, Value
 
 Numbers = np.ndarray[Any, Any]
 Taps = dict[int, tuple[Numbers, Numbers | None]]
@@ -51,7 +51,13 @@ def _name_take(node: Node) -> None:
     """Several known positions of one dimension."""
     x, positions = node.args[:2]
     axis = node.attrs["axis"]
-    if axis is None or positions.data is None or positions.data.ndim != 1 or positions.size == 1:
+    if (
+        axis is None
+        or not isinstance(positions, Value)
+        or positions.data is None
+        or positions.data.ndim != 1
+        or positions.size == 1
+    ):
         return
     axis %= len(x.shape)
     if x.shape[axis]:

@@ -44,6 +44,7 @@ Range = tuple[float, float]
 """The least and the largest of values that are whole numbers."""
 
 CONVOLUTIONS = ("nn.conv2d", "nn.conv1d")
+_MULTIPLIES = (*CONVOLUTIONS, "matmul")
 _POOLS = ("nn.max_pool2d", "nn.max_pool1d")
 _MOVES = (
     "reshape", "flatten", "squeeze", "expand_dims", "permute_dims", "strided_slice", "split",
@@ -316,7 +317,7 @@ _INTERVALS: dict[str, Callable[[Range, Range], Range]] = {
 
 def has_bytes(node: Node) -> bool:
     """Whether a node multiplies by constants that are whole numbers within a signed byte."""
-    if len(node.args) < 2 or not isinstance(node.args[1], Value):
+    if node.op not in _MULTIPLIES:
         return False
     x, data = node.args[0], node.args[1].data
     if data is None or x.dtype != "float32" or data.dtype != np.float32 or data.size == 0:
@@ -324,7 +325,7 @@ def has_bytes(node: Node) -> bool:
     if node.op in CONVOLUTIONS:
         if not usual_layouts(node) or (data.shape[1] % 4 != 0 and node.attrs["groups"] > 1):
             return False
-    elif node.op != "matmul" or data.ndim != 2 or len(x.shape) < 2 or data.shape[0] % 4:
+    elif data.ndim != 2 or len(x.shape) < 2 or data.shape[0] % 4:
         return False
     whole = whole_numbers(data) and data.min() >= -128 and data.max() <= 127
     return whole and x.size > 0
@@ -361,7 +362,7 @@ def _unshifted(value: Value) -> tuple[Value, float]:
 
 def has_halves(node: Node) -> bool:
     """Whether a node multiplies by constants, deep enough for float16 to pay."""
-    if len(node.args) < 2 or not isinstance(node.args[1], Value):
+    if node.op not in _MULTIPLIES:
         return False
     x, data = node.args[0], node.args[1].data
     if data is None or x.dtype != "float32" or x.data is not None or 0 in (x.size, data.size):
@@ -370,7 +371,7 @@ def has_halves(node: Node) -> bool:
         return False
     if node.op in CONVOLUTIONS:
         return usual_layouts(node) and data.shape[1] >= _DEEP
-    return node.op == "matmul" and data.ndim == 2 and len(x.shape) > 1 and data.shape[0] >= _DEEP
+    return data.ndim == 2 and len(x.shape) > 1 and data.shape[0] >= _DEEP
 
 
 def _writes_narrow(node: Node) -> bool:

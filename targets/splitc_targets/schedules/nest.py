@@ -36,6 +36,11 @@ class Nest:
     dtype: str = "float32"
     in_dtypes: tuple[str, ...] = ("float32",)
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The element types of the kernel's parameters."""
+        return (*self.in_dtypes, self.dtype)
+
 
 def collapse(
     shape: Sequence[int], strides: Sequence[Sequence[int]]

@@ -147,9 +147,20 @@ class Planner:
 
     def step(
         self, key: Hashable, build: Callable[[str], Any], args: Sequence[View],
-        rule: str, op: str, shapes: str, flops: int = 0,
+        rule: str, op: str, shapes: str, flops: int = 0, types: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        """Append a kernel call."""
+        """Append a kernel call.
+
+        Args:
+            key, build, args, rule, op, shapes, flops: As the step has them.
+            types: The element types of the kernel's parameters; None where all are float32.
+
+        Raises:
+            TypeError: An argument is of another type than its parameter.
+        """
+        given, wanted = [v.buffer.dtype for v in args], list(types or ["float32"] * len(args))
+        if given != wanted:
+            raise TypeError(f"{op} ({rule}): arguments of {given}, the kernel takes {wanted}")
         placed = [self._whole(view) for view in args]
         self.steps.append(Step(key, build, placed, rule, op, shapes, flops))
 
@@ -188,7 +199,7 @@ class Planner:
         words = "x".join(map(str, target.shape))
         self.step(
             ("map", spec), lambda name: nest.kernel(name, spec, machine), [*sources, target],
-            "map", what or "+".join(names), words, len(names) * target.size_of_shape,
+            "map", what or "+".join(names), words, len(names) * target.size_of_shape, spec.types,
         )  # fmt: skip
 
     def plan(self, rules: dict[str, Rule], fallback: Rule) -> Plan:

@@ -70,13 +70,16 @@ def _folded(node: Node, half: int) -> Node | None:
     if any(each is None for each in nodes) or whole.op != "bitwise_and":
         return None
     kinds = (test.op, below.op) == ("greater_equal", "subtract")
-    same = test.args[0] is choice.args[2] and below.args[0] is choice.args[2]
+    same = kinds and test.args[0] is choice.args[2] and below.args[0] is choice.args[2]
+    if not same:
+        return None
     limit = test.args[1].data
-    return whole if kinds and same and limit is not None and int(limit) == half else None
+    return whole if limit is not None and int(limit) == half else None
 
 
 def _before(node: Node, op: str) -> Node | None:
-    found = node.args[0].producer
+    source = node.args[0]
+    found = source.producer if isinstance(source, Value) else None
     return found if found is not None and found.op == op else None
 
 

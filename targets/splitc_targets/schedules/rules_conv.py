@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -296,12 +296,13 @@ def plan_direct(
     return append(
         planner, node, ("conv", spec), packed, args,
         lambda name: direct.kernel(name, spec, machine, packed.size), spec.flops, rule,
+        types=("float32", "float32", *spec.beside_types),
     )  # fmt: skip
 
 
 def append(
     planner: Planner, node: Node, key: tuple[Any, ...], packed: Any, args: list[View],
-    build: Callable[[str], Any], flops: int, rule: str = "",
+    build: Callable[[str], Any], flops: int, rule: str = "", *, types: Sequence[str],
 ) -> bool:  # fmt: skip
     """Append a kernel that reads packed weights behind its input.
 
@@ -314,11 +315,12 @@ def append(
         build: Makes the kernel, given its name.
         flops: Operations of the mathematics.
         rule: The rule's name.
+        types: The element types of the kernel's parameters.
     """
     view, *rest = args
     planner.step(
         key, build, [view, planner.constant(packed), *rest], rule or key[0], describe(node),
-        shapes_of(node.args[0], node.args[1], node.output), flops,
+        shapes_of(node.args[0], node.args[1], node.output), flops, types,
     )  # fmt: skip
     return True
 
@@ -335,6 +337,7 @@ def plan_narrow(
     return append(
         planner, node, ("half", spec), packed, args,
         lambda name: half.kernel(name, spec, machine, packed.size), spec.flops,
+        types=(HALF, HALF, *spec.beside_types),
     )  # fmt: skip
 
 
@@ -372,6 +375,7 @@ def _plan_dot(
     return append(
         planner, node, ("dot", spec, offset, packed.size), packed, [view, *extras, target],
         lambda name: dot.kernel(name, spec, machine, packed.size, offset), spec.flops * dot.FOUR,
+        types=(machine.dot, "int32", *spec.beside_types),
     )  # fmt: skip
 
 
@@ -387,7 +391,7 @@ def _plan_winograd(
         planner, node, ("winograd", spec, tile), packed,
         [*read, planner.fresh((room,), "float32", (1,)), target],
         lambda name: winograd.kernel(name, spec, machine, tile, packed.size), spec.flops,
-        f"winograd{tile}",
+        f"winograd{tile}", types=("float32",) * (len(args) + 2),
     )  # fmt: skip
 
 

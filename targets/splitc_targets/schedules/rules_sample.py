@@ -57,7 +57,7 @@ def sample(planner: Planner, node: Node, taps: Taps, words: str) -> bool:
     machine = planner.machine
     planner.step(
         ("sample", spec), lambda name: sampling.kernel(name, spec, machine),
-        [view, *tables, target], "sample", words, shapes_of(x, node.output),
+        [view, *tables, target], "sample", words, shapes_of(x, node.output), types=spec.types,
     )  # fmt: skip
     return True
 

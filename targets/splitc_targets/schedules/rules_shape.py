@@ -123,7 +123,12 @@ def _reversed(
 def _take(planner: Planner, node: Node) -> bool:
     """One known element of a dimension, as a view."""
     value, position = node.args[:2]
-    if position.data is None or position.size != 1 or not value.shape:
+    if (
+        not isinstance(position, Value)
+        or position.data is None
+        or position.size != 1
+        or not value.shape
+    ):
         return False
     axis = node.attrs["axis"]
     if axis is None:

@@ -41,6 +41,7 @@ def plan_depthwise(planner: Planner, node: Node) -> bool:
         ("depthwise", spec), lambda name: depthwise.kernel(name, spec, machine),
         [view, planner.constant(depthwise.pack(np.asarray(weights))), *extras, target],
         "depthwise", describe(node), shapes_of(x, w, node.output), spec.flops,
+        (spec.x_dtype, "float32", *spec.beside_types),
     )  # fmt: skip
     return True
 
@@ -96,6 +97,7 @@ def _pool(kind: str) -> Rule:
         planner.step(
             ("pool", spec), lambda name: pool.kernel(name, spec, machine),
             [view, *extras, target], "pool", describe(node), shapes_of(x, node.output), spec.flops,
+            (spec.x_dtype, *spec.beside_types),
         )  # fmt: skip
         return True
 

@@ -56,6 +56,11 @@ class Sample:
     weighted: bool
     dtype: str = "float32"
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The element types of the kernel's parameters."""
+        return (self.dtype, "int32", *(["float32"] if self.weighted else []), self.dtype)
+
 
 def kernel(name: str, spec: Sample, machine: Machine) -> Any:
     """The kernel (x, table of distances, weights where there are, y)."""

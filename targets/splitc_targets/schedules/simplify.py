@@ -260,10 +260,12 @@ def _stored(data: Array, shape: list[int]) -> Value:
 
 
 def merge_affine(graph: Graph) -> None:
-    """Chains of multiplications and additions by constants as one of each.
+    """Chains of multiplications and additions by constants behind a convolution as one of each.
 
-    Behind a convolution the factor goes into the weights: the layer computes the same
-    with fewer operations.
+    The factor goes into the weights, as in every compiler: sums round more than that moves them.
+    Elsewhere, and behind whole numbers, whose sums are exact, every operation rounds by itself as
+    the network has it: (x - zero) scale is 0 where x is zero, and what is rounded to a step next
+    takes that step.
     """
     changed = True
     while changed:
@@ -274,16 +276,37 @@ def merge_affine(graph: Graph) -> None:
             if node.op not in ("multiply", "add", "subtract") or not _by_constant(node):
                 continue
             before = node.args[0].producer
-            if before is None or len(consumers[node.args[0]]) != 1 or node.args[0] in outputs:
+            if (
+                before is None
+                or not _behind_convolution(node.args[0])
+                or len(consumers[node.args[0]]) != 1
+                or node.args[0] in outputs
+            ):
                 continue
             if _merge(graph, before, node):
                 changed = True
                 break
 
 
+def _behind_convolution(value: Value) -> bool:
+    """Whether it is a convolution by known weights, then only times and plus constants."""
+    node = value.producer
+    while node is not None and node.op in ("multiply", "add", "subtract") and _by_constant(node):
+        node = node.args[0].producer
+    if node is None or node.op not in _CONVOLUTIONS:
+        return False
+    weights = node.args[1].data
+    return weights is not None and not whole_numbers(weights)
+
+
+_CONVOLUTIONS = ("nn.conv2d", "nn.conv1d", "nn.conv2d_transpose", "nn.conv1d_transpose")
+
+
 def _by_constant(node: Node) -> bool:
     """Whether it is `x op constant` (a constant first operand is moved behind)."""
     x, y = node.args
+    if not isinstance(x, Value) or not isinstance(y, Value):
+        return False
     if node.op != "subtract" and x.data is not None and y.data is None:
         node.args = [y, x]
         x, y = node.args

@@ -65,6 +65,11 @@ class Windows:
     y_dtype: str = "float32"
 
     @property
+    def beside_types(self) -> tuple[str, ...]:
+        """The element types of the kernel's parameters behind the input and any weights."""
+        return (*(operand.dtype for operand in self.operands), self.y_dtype)
+
+    @property
     def flops(self) -> int:
         """Operations of the mathematics, two for each value of each window."""
         results = self.batch * self.out_height * self.out_width * self.channels

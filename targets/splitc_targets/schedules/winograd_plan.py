@@ -92,6 +92,7 @@ def supported(conv: Conv) -> bool:
     return (
         conv.kernel == (3, 3) and conv.stride == (1, 1) and conv.dilation == (1, 1)
         and conv.groups == 1 and conv.x_channel == 1 and conv.w_image == 0
+        and set(conv.beside_types) == {"float32"}
     )  # fmt: skip
 
 
