@@ -56,10 +56,26 @@ def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelPr
     for value in graph.output:
         _forget_placeholders(value)
     _make_stored_results(graph)
+    _order_what_may_lie_in_any(graph)
     sort_nodes(graph)
     drop_dead(graph)
     name_nodes(graph)
     return proto
+
+
+def _order_what_may_lie_in_any(graph: GraphProto) -> None:
+    """Have every TopK give its elements in order: of those that need not, any order is right.
+
+    onnxruntime leaves them as its heap has them, which nothing else could be held against.
+    """
+    for node in graph.node:
+        if node.op_type == "TopK" and node.domain in ("", "ai.onnx"):
+            kept = [a for a in node.attribute if a.name != "sorted"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        for attribute in node.attribute:
+            for body in subgraphs_of(attribute):
+                _order_what_may_lie_in_any(body)
 
 
 def check_opset(proto: ModelProto) -> None:

@@ -10,6 +10,7 @@ from splitc_targets.schedules import (
     rules_reduce,
     rules_rows,
     rules_shape,
+    rules_sort,
     rules_window,
 )
 from splitc_targets.schedules.planner import Rule
@@ -21,6 +22,7 @@ RULES: dict[str, Rule] = {
     **rules_reduce.RULES,
     **rules_rows.RULES,
     **rules_shape.RULES,
+    **rules_sort.RULES,
     **rules_window.RULES,
 }
 """By operation; what is not here, or whose rule declines, falls back to TVM's loops."""
