@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
 from splitc.board import Board
 from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc_targets import runtime_calls
 from splitc_targets.rewrites import for_tvm
 
 Module = tvm.IRModule
@@ -79,6 +81,19 @@ def lower(proto: Any) -> Module:
                 why=_last_words(error),
                 hint="--emit onnx writes the parts for another runtime",
             ) from error
+
+
+_LAYERS = "splitc.layers"
+
+
+def with_layers(module: Module, layers: Mapping[str, str]) -> Module:
+    """A lowered module that knows the operators of the layers it was made from, by name."""
+    return module.with_attr(_LAYERS, json.dumps(dict(layers)))
+
+
+def layers_of(module: Module) -> dict[str, str]:
+    """The operators of the layers that a module was lowered from, by name."""
+    return json.loads(str((module.attrs or {}).get(_LAYERS, "{}")))
 
 
 def results(module: Module) -> list[tuple[tuple[int | None, ...], str]]:
@@ -175,13 +190,27 @@ def build(module: Module, target: Any, pipeline: Any, loops: str = "default") ->
     `loops` names the registered pipeline that lowers tensor functions.
 
     Raises:
+        CannotRun: It would call what the shipped runtime does not have.
         ToolchainError: TVM fails.
     """
     with _silenced():
         try:
-            return relax.build(module, target, relax_pipeline=pipeline, tir_pipeline=loops)
+            with target:
+                lowered = pipeline(module)
+            lacking = runtime_calls.missing(lowered)
+            if lacking:
+                raise CannotRun(lacking)
+            return relax.build(lowered, target, relax_pipeline=None, tir_pipeline=loops)
         except FAILURES as error:
             raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
+
+
+class CannotRun(Exception):
+    """Compiled code would call functions that the runtime that ships with it does not have."""
+
+    def __init__(self, functions: Iterable[str]) -> None:
+        self.functions = tuple(functions)
+        super().__init__(", ".join(self.functions))
 
 
 def default_pipeline(target: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_read import subgraphs_of
 from splitc.model import Network
 from splitc_targets import adapter, rewrites, schedules
+from splitc_targets.fixed_shapes import shapeless
 from splitc_targets.integers import REWRITTEN
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
@@ -47,7 +48,7 @@ class TvmBackend:
                 found.append(Unsupported(layer, node.op_type, why))
             elif node.op_type not in known:
                 found.append(Unsupported(layer, node.op_type, "TVM has no converter for it"))
-        return found + rewrites.misread(model)
+        return found + shapeless(model) + rewrites.misread(model)
 
     def lower(self, model: Network) -> adapter.Module:
         """The part as a Relax module, weights as constants.
@@ -58,8 +59,11 @@ class TvmBackend:
         if not isinstance(model, OnnxModel):
             from splitc_targets import from_torch
 
-            return _checked(from_torch.lower(model), model)
-        return _checked(adapter.lower(model.proto), model)
+            lowered = from_torch.lower(model)
+        else:
+            lowered = adapter.lower(model.proto)
+        layers = {layer.name: layer.op for layer in model.graph.layers}
+        return adapter.with_layers(_checked(lowered, model), layers)
 
     def refuse_tuning(self, board: Board, rpc: str) -> None:
         """Raise where kernels for a board cannot be measured.
@@ -87,12 +91,19 @@ class TvmBackend:
         return tuner.tune(lowered, board, seconds, rpc, progress)
 
     def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> schedules.Code:
-        """Schedule and compile; without Winograd where its weights would break the limit."""
+        """Schedule and compile; without Winograd where its weights would break the limit.
+
+        Raises:
+            UnsupportedOpError: The code would call what the shipped runtime does not have.
+        """
         choices = schedules.ANALYTIC
         if isinstance(lowered, Tuned):
             lowered, choices = lowered.lowered, lowered.database
         limits = [n for n in (limit_bytes, board.memory_bytes) if n is not None]
-        return schedules.compile_module(lowered, board, choices, min(limits))
+        try:
+            return schedules.compile_module(lowered, board, choices, min(limits))
+        except adapter.CannotRun as error:
+            raise _cannot_run(error.functions, adapter.layers_of(lowered)) from error
 
     def write(self, code: schedules.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
@@ -148,6 +159,22 @@ def _checked(lowered: adapter.Module, model: Network) -> adapter.Module:
                 hint="--emit onnx writes the parts for another runtime",
             )
     return lowered
+
+
+def _cannot_run(functions: Sequence[str], layers: Mapping[str, str]) -> UnsupportedOpError:
+    """The refusal of code that would die at a call, with the layers that may have made it."""
+    words = [name.rpartition(".")[2] for name in functions]
+    at = [
+        f"'{layer}' ({op})"
+        for layer, op in layers.items()
+        if any(word in op or op in word for word in words)
+    ]
+    return UnsupportedOpError(
+        f"TVM has no loops for {', '.join(words)}",
+        at=f"layer {', '.join(at[:3])}" if at else f"operator {words[0]}",
+        why=f"its code would call {functions[0]}, which the runtime that ships does not have",
+        hint="--emit onnx writes the parts for another runtime",
+    )
 
 
 def _caveat(code: schedules.Code) -> str:
