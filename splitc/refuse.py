@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from splitc.backend import Backend
 from splitc.errors import BadModelError, UnsupportedOpError
+from splitc.frontend.onnx import OnnxModel
 from splitc.model import Network
 
 _RUNNER_DTYPES = frozenset(
@@ -27,6 +28,13 @@ _LONGEST_NAME = 255
 _MOST_TENSORS = 256
 
 
+def elsewhere(model: Network) -> str:
+    """How a network that cannot be compiled is split all the same."""
+    if isinstance(model, OnnxModel):
+        return "--emit onnx writes the parts for another runtime"
+    return "torch.onnx.export makes a file that --emit onnx splits for another runtime"
+
+
 def refuse_unsupported(backend: Backend, model: Network, name: str) -> None:
     """Raise where a part has layers the backend cannot compile.
 
@@ -42,7 +50,7 @@ def refuse_unsupported(backend: Backend, model: Network, name: str) -> None:
             + ", ".join(sorted({u.op for u in found})),
             at=f"layer '{first.layer}' ({first.op}){more}",
             why=first.why,
-            hint="`splitc ops MODEL` lists them; --emit onnx writes the parts for another runtime",
+            hint=f"`splitc ops MODEL` lists them; {elsewhere(model)}",
         )
 
 
@@ -64,5 +72,5 @@ def refuse_contract(model: Network) -> None:
         elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():
             why = "its name is too long, or has a control character"
         if why:
-            hint = "--emit onnx splits it for another runtime"
+            hint = elsewhere(model)
             raise BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)

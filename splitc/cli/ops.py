@@ -25,6 +25,7 @@ def ops(
     """List MODEL's operators; name those that cannot be compiled, exit status 4 if any."""
     from splitc.cli import show
     from splitc.plugins import find
+    from splitc.refuse import elsewhere
 
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
     count = _count(loaded)
@@ -54,7 +55,7 @@ def ops(
     for one in missing:
         console.print(show.plain(f"not supported: layer '{one.layer}' ({one.op}): {one.why}"))
     if missing and not quiet:
-        console.print("--emit onnx splits it for another runtime.", style="dim")
+        console.print(f"{elsewhere(loaded)}.", style="dim")
     if missing:
         raise typer.Exit(4)
 

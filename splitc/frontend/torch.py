@@ -24,7 +24,7 @@ from splitc.frontend.torch_channel import received
 from splitc.frontend.torch_form import normalise
 from splitc.frontend.torch_insert import bypass_nodes, insert_modules, replace_head
 from splitc.frontend.torch_layers import Layers, analyse
-from splitc.frontend.torch_read import bind, exported, quiet, read_pt2, traced
+from splitc.frontend.torch_read import bind, check_weights, exported, quiet, read_pt2, traced
 from splitc.frontend.torch_split import extract
 from splitc.frontend.torch_trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch_values import leaves
@@ -277,6 +277,7 @@ def load_torch(
     else:
         module, note = traced(source, bind(source, example_inputs))
     normalise(module)
+    check_weights(module)
     layers = analyse(module)
     for tensor in layers.graph.tensors.values():
         if tensor.nbytes is not None and tensor.nbytes > max_bytes:

@@ -15,6 +15,7 @@ import json
 import math
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _FREE_TEXT = ("metadata", "guards_code", "as_string", "as_strings")
 """Keys of text that never gets into code as it stands: guards are not used."""
 
 _MOST_TEXT = 2**28
+_CHUNK = 2**20
 
 
 def check_archive(path: Path, max_bytes: int) -> None:
@@ -49,6 +51,8 @@ def check_archive(path: Path, max_bytes: int) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         names = _entry_names(archive, max_bytes)
+        for entry in archive.infolist():
+            _check_sum(archive, entry)
     reader: Any = PT2ArchiveReader(str(path))
     if sorted(reader.get_file_names()) != sorted(names):
         raise BadModelError("the file can be read in two ways", at=path.name)
@@ -77,6 +81,21 @@ def _entry_names(archive: zipfile.ZipFile, max_bytes: int) -> list[str]:
             raise BadModelError("the program is too large", at=entry.filename)
         found.append(name)
     return found
+
+
+def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Raise where an entry is not what the archive says: PyTorch does not look."""
+    try:
+        with archive.open(entry) as data:
+            while data.read(_CHUNK):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        why = "its bytes are not those that the archive's checksum is of"
+        hint = "the file was damaged or altered: take a fresh copy"
+        raise BadModelError(
+            f"entry '{entry.filename}' of '{Path(archive.filename or '').name}' is damaged",
+            why=why, hint=hint,
+        ) from error  # fmt: skip
 
 
 def _refuse_large(archive: zipfile.ZipFile, max_bytes: int) -> None:

@@ -237,6 +237,18 @@ def refuse_calls(graph: fx.Graph) -> None:
             )  # fmt: skip
 
 
+def check_weights(module: nn.Module) -> None:
+    """Refuse weights that hold NaN, as those of an ONNX file are.
+
+    Raises:
+        BadModelError: Names the first such parameter or buffer.
+    """
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        # min() carries NaN along, and makes no tensor of truth values.
+        if value.is_floating_point() and value.numel() and bool(value.detach().min().isnan()):
+            raise BadModelError(f"weight '{name}' holds NaN")
+
+
 def read_pt2(path: Path, max_bytes: int) -> ExportedProgram:
     """Read a `.pt2` file without running anything in it: no pickled objects, no formulas.
 

@@ -9,6 +9,7 @@ those that write, read or measure its IR import it (tests/test_imports.py lists 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -108,34 +109,63 @@ def results(module: Module) -> list[tuple[tuple[int | None, ...], str]]:
     return [(extents(each.shape), str(each.dtype)) for each in kinds]
 
 
-def lower_exported(program: Any) -> Module:
-    """Lower a program of torch.export's with fixed shapes to Relax, weights as constants.
+def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
+    """Lower a program of torch.export's, taken apart, to Relax, weights as constants.
+
+    Args:
+        program: Its operators are those that `converted_calls` knows.
+        layer_of: The layer of a node, for messages.
 
     Raises:
         UnsupportedOpError: TVM's front end refuses an operator or its form.
     """
     from tvm.relax.frontend.torch import from_exported_program
 
+    from splitc_targets.aten.converters import converters
+
+    at = ""
+    theirs = functools.cache(lambda importer: importer.create_convert_map())
+
+    def noting(name: str, convert: Any) -> Any:
+        def converted(node: Any, importer: Any) -> Any:
+            nonlocal at
+            at = f"layer '{layer_of(node)}' ({name})"
+            return convert(node, importer)
+
+        return converted
+
+    own = {name: noting(name, each) for name, each in converters().items()}
+    calls = {node.target.__name__ for node in program.graph.nodes if node.op == "call_function"}
+    for name in calls - own.keys() & _importer().convert_map.keys():
+        own[name] = noting(name, lambda node, importer, name=name: theirs(importer)[name](node))
     with _silenced():
         try:
             return from_exported_program(
-                program, keep_params_as_input=False, unwrap_unit_return_tuple=True
-            )
+                program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
+                custom_convert_map=own, run_ep_decomposition=False,
+            )  # fmt: skip
         except FAILURES as error:
             traceback.clear_frames(error.__traceback__)
             gc.collect()
             raise UnsupportedOpError(
                 "TVM cannot lower the model",
+                at=at,
                 why=_last_words(error),
                 hint="export it with torch.onnx.export and give splitc that file",
             ) from error
 
 
-def converted_calls() -> frozenset[str]:
-    """Operators of torch.export's that TVM's front end knows, as `name.overload` or `name`."""
+def _importer() -> Any:
     from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
-    return frozenset(str(name) for name in ExportedProgramImporter().convert_map)
+    return ExportedProgramImporter()
+
+
+def converted_calls() -> frozenset[str]:
+    """Operators of torch.export's that are converted, as `name.overload` or `name`."""
+    from splitc_targets.aten.converters import converters
+
+    return frozenset(map(str, _importer().convert_map)) | converters().keys()
 
 
 def _refused(proto: Any, lines: list[str]) -> str:

@@ -18,6 +18,7 @@ from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_read import subgraphs_of
 from splitc.model import Network
+from splitc.refuse import elsewhere
 from splitc_targets import adapter, rewrites, schedules
 from splitc_targets.fixed_shapes import shapeless
 from splitc_targets.integers import REWRITTEN
@@ -156,7 +157,7 @@ def _checked(lowered: adapter.Module, model: Network) -> adapter.Module:
                 f"TVM computes another '{tensor.name}' than the model",
                 at=f"layer '{producer.name}' ({producer.op})",
                 why=f"{given} {dtype} instead of {right} {tensor.dtype}",
-                hint="--emit onnx writes the parts for another runtime",
+                hint=elsewhere(model),
             )
     return lowered
 

@@ -12,22 +12,21 @@ from splitc.frontend.torch import TorchModel
 from splitc.frontend.torch_read import quiet
 from splitc.model import Network
 from splitc_targets import adapter
+from splitc_targets.aten.program import layer_of, program_of
 
 
 def unsupported(model: Network) -> list[Unsupported]:
-    """Layers that call an operator TVM's front end does not know."""
+    """Layers that call an operator, or one with arguments, that is not converted."""
     assert isinstance(model, TorchModel)
     with quiet():
-        program = model.program.run_decompositions()
+        program = program_of(model)
     known = adapter.converted_calls()
     found: list[Unsupported] = []
     for node in program.graph.nodes:
         name = str(getattr(node.target, "__name__", node.target))
         if node.op != "call_function" or name in known or name.partition(".")[0] in known:
             continue
-        stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-        paths = [str(path) for path, _ in stack.values() if path]
-        layer = paths[-1] if paths else node.name
+        layer = layer_of(node)
         why = _why(model, layer) or "TVM has no converter for it"
         found.append(Unsupported(layer, name, why))
     return found
@@ -47,4 +46,4 @@ def lower(model: Network) -> adapter.Module:
     """
     assert isinstance(model, TorchModel)
     with quiet():
-        return adapter.lower_exported(model.program)
+        return adapter.lower_exported(program_of(model), layer_of)

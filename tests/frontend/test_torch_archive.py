@@ -254,3 +254,26 @@ def test_guards_of_a_program_are_never_run(
 def test_a_good_file_that_was_packed_anew_is_read(good: Path, tmp_path: Path) -> None:
     model = splitc.load(written(files_of(good), tmp_path / "n.pt2", zipfile.ZIP_DEFLATED))
     assert [layer.op for layer in model.graph.layers] == ["input", "conv", "mul", "relu"]
+
+
+def test_a_weight_that_was_altered_is_named(good: Path, tmp_path: Path) -> None:
+    data = bytearray(good.read_bytes())
+    with zipfile.ZipFile(good) as archive:
+        entry = archive.getinfo("m/data/weights/weight_0")
+        stored = archive.read(entry)
+    place = data.index(stored, entry.header_offset)
+    data[place + 3] ^= 0x01
+    path = tmp_path / "altered.pt2"
+    path.write_bytes(data)
+    with pytest.raises(BadModelError, match=r"weights/weight_0' of 'altered\.pt2' is damaged"):
+        splitc.load(path)
+
+
+@pytest.mark.parametrize("name", ["0.bias", "1.running_mean"])
+def test_weights_that_hold_nan_are_refused(name: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    stored = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    with torch.no_grad():
+        stored[name][1] = torch.nan
+    with pytest.raises(BadModelError, match=f"weight '{name}' holds NaN"):
+        splitc.load(net, torch.ones(1, 3, 8, 8))

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""Conversions to Relax that TVM's importer lacks, or has otherwise than PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import relax
+
+from splitc_targets.aten.constants import VALUE
+
+Converter = Callable[[Any, Any], Any]
+"""Takes a node and TVM's importer, which knows what the nodes before gave."""
+
+
+def _constant(node: Any, importer: Any) -> Any:
+    value = node.meta[VALUE]
+    return importer._convert_torch_tensor_to_relax(value)
+
+
+def _reduced(op: Any) -> Converter:
+    """A reduction over some dimensions, or over all where none is named."""
+
+    def convert(node: Any, importer: Any) -> Any:
+        x = importer.env[node.args[0]]
+        dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+        keep = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
+        if not len(x.ty.shape):
+            return x
+        named = [dims] if isinstance(dims, int) else list(dims or ())
+        return importer.block_builder.emit(op(x, named or None, keepdims=keep))
+
+    return convert
+
+
+def _floor_divided(node: Any, importer: Any) -> Any:
+    """A division of whole numbers, rounded down; a number has the tensor's element type."""
+    left, right = (importer.env.get(each, each) for each in node.args[:2])
+    kind = (left if isinstance(left, relax.Expr) else right).ty.dtype
+    left, right = (
+        each if isinstance(each, relax.Expr) else relax.const(each, kind) for each in (left, right)
+    )
+    return importer.block_builder.emit(relax.op.floor_divide(left, right))
+
+
+def converters() -> dict[str, Converter]:
+    """Converters by operator, as `name.overload`."""
+    return {
+        "constant": _constant,
+        "amax.default": _reduced(relax.op.max),
+        "amin.default": _reduced(relax.op.min),
+        "div.Tensor_mode": _floor_divided,
+        "prod.dim_int": _reduced(relax.op.prod),
+    }
