@@ -121,6 +121,11 @@ def fma(a: Value, b: Value, c: Value, dtype: str, *, fused: bool = True) -> Valu
     return tirx.call_llvm_pure_intrin(dtype, "llvm.fma", a, b, c) if fused else a * b + c
 
 
+def fence(value: Value) -> Value:
+    """The value, which what is computed of it is not simplified or contracted with."""
+    return tirx.call_llvm_pure_intrin(str(value.ty.dtype), "llvm.arithmetic.fence", value)
+
+
 def dot(a: Value, b: Value, c: Value, lanes: int, kind: str) -> Value:
     """c + a * b where every lane of a and b holds four bytes: their products are summed.
 

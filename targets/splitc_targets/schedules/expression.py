@@ -93,10 +93,29 @@ def evaluate(
                     ]
                     known[of] = kept(code, OPS[of.op](code, lanes, *args), lanes)
                 else:
+                    if of.op in _SUMS:
+                        args = _apart(of, args)
                     known[of] = code.bind(OPS[of.op](code, lanes, *args), of.op)
         return known[of]
 
     return value(expression)
+
+
+_SUMS = ("add", "subtract")
+_ROUNDED = (*_SUMS, "multiply")
+
+
+def _apart(sum_: Do, args: Sequence[Value]) -> list[Value]:
+    """A sum's operands such that each operation rounds by itself, as the network has it.
+
+    LLVM would make a product and a sum one instruction with one rounding, so that x y - x y is
+    not 0; TVM's simplifier takes x + y - y for x, and x - x for 0 where x is infinite.
+    """
+    left, right = (
+        emit.fence(value) if isinstance(arg, Do) and arg.op in _ROUNDED else value
+        for arg, value in zip(sum_.args, args, strict=True)
+    )
+    return [left, emit.fence(right) if sum_.args[0] == sum_.args[1] else right]
 
 
 _LONG = frozenset({

@@ -44,6 +44,7 @@ def _sort(planner: Planner, node: Node) -> bool:
     planner.step(
         ("sort", spec), lambda name: sorting.kernel(name, spec, machine), [source, *targets],
         "sort", node.op, shapes_of(x, y), x.size * (1 + spec.rounds),
+        spec.types,
     )  # fmt: skip
     return True
 

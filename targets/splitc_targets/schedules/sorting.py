@@ -76,6 +76,11 @@ class Sort:
     results: tuple[Result, ...]
 
     @property
+    def types(self) -> tuple[str, ...]:
+        """The element types of the kernel's parameters."""
+        return (self.dtype, *(one.dtype for one in self.results))
+
+    @property
     def count(self) -> int:
         """Rows."""
         return math.prod(size for size, _ in self.rows)
