@@ -14,6 +14,7 @@ from pathlib import Path
 from splitc.board import Board
 from splitc.errors import ToolchainError
 from splitc_targets.cache import cached
+from splitc_targets.elf import undefined_symbols
 
 RUNNER = "splitc-run"
 _SOURCES = Path(__file__).parent / "runner"
@@ -53,13 +54,16 @@ def zig(*arguments: str, cwd: Path | None = None) -> None:
 def link_shared(board: Board, output: Path, objects: list[Path]) -> None:
     """Link object files into a shared library for the board.
 
-    Runs in the objects' folder with bare names: paths would end up in the file.
+    Without the C library and the compiler's own helpers where the code calls none of the
+    latter: zig would build both for every ISA first. What it calls of the C library, the
+    process that loads it has. Runs in the objects' folder with bare names: paths would end
+    up in the file.
     """
-    zig(
-        "cc", "-target", zig_target(board), "-shared", "-fPIC", "-s",
-        "-Wl,--build-id=none", "-o", str(output.resolve()), *(path.name for path in objects),
-        cwd=objects[0].parent,
-    )  # fmt: skip
+    link = ("cc", "-target", zig_target(board), "-shared", "-fPIC", "-s", "-Wl,--build-id=none",
+            "-o", str(output.resolve()), *(path.name for path in objects))  # fmt: skip
+    zig(*link, "-nostdlib", cwd=objects[0].parent)
+    if any(name.startswith("__") for name in undefined_symbols(output)):
+        zig(*link, cwd=objects[0].parent)
 
 
 @functools.cache
@@ -80,13 +84,23 @@ def runner(isa: str, glibc: str) -> Path:
     include = Path(spec.origin).parent / "include"
 
     def make(folder: Path) -> None:
+        target = ("-target", f"{isa}-linux-gnu.{glibc}")
+        # As one unit: the library's headers are parsed once and not for every file.
+        unit = "".join(f'#include "{path.name}"\n' for path in sources)
+        (folder / "runner.cc").write_text(unit, "utf-8")
         zig(
-            "c++", "-std=c++17", "-O2", "-s", "-target", f"{isa}-linux-gnu.{glibc}",
-            "-fPIE", "-pie", "-fno-sanitize=undefined", "-ffunction-sections",
-            "-fdata-sections", "-Wl,--gc-sections", f"-ffile-prefix-map={_SOURCES}=.",
-            f"-I{include}", *(path.name for path in sources), "-o", str(folder / RUNNER),
-            "-ldl", "-lpthread",
-            cwd=_SOURCES,
+            "c++", "-c", "-std=c++17", "-O2", *target, "-fPIE", "-fno-exceptions", "-fno-rtti",
+            "-fno-threadsafe-statics", "-fno-sanitize=undefined", "-ffunction-sections",
+            "-fdata-sections", f"-ffile-prefix-map={_SOURCES}=.", "-ffile-prefix-map=./=",
+            f"-I{_SOURCES}", f"-I{include}", "runner.cc", "-o", "runner.o",
+            cwd=folder,
         )  # fmt: skip
+        zig(
+            "build-exe", *target, "-fPIE", "-fstrip", "--gc-sections", "-lc",
+            "-fno-compiler-rt", "-fno-ubsan-rt", f"-femit-bin={RUNNER}", "runner.o",
+            cwd=folder,
+        )  # fmt: skip
+        for name in ("runner.cc", "runner.o"):
+            (folder / name).unlink()
 
     return cached(f"runner/{isa}-{digest.hexdigest()[:16]}", make) / RUNNER

@@ -13,6 +13,8 @@ from splitc.errors import ToolchainError
 from splitc_targets import runtime_libs as libs
 from splitc_targets import toolchain
 from splitc_targets.cache import cache_dir, cached
+from splitc_targets.elf import undefined_symbols
+from splitc_targets.toolchain import link_shared, zig, zig_target
 
 
 @pytest.fixture
@@ -70,3 +72,30 @@ def test_the_last_words_of_the_linker_are_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(ToolchainError, match="zig failed") as caught:
         toolchain.link_shared(load_board("rpi4"), tmp_path / "out.so", [tmp_path / "bad.o"])
     assert "bad.o" in caught.value.why
+
+
+SUM = "float sum(const float *x, int n) { float s = 0; while (n--) s += expf(x[n]); return s; }"
+WIDE = "__int128 share(__int128 a, __int128 b) { return a / b; }"
+
+
+@pytest.mark.parametrize("board", ["x86-64-v2", "rpi4"])
+def test_code_that_calls_the_c_library_alone_is_linked_without_building_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str
+) -> None:
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
+    library = linked("float expf(float);" + SUM, board, tmp_path)
+    assert undefined_symbols(library) == {"expf"}
+    kept = sum(path.stat().st_size for path in (tmp_path / "zig").rglob("*") if path.is_file())
+    assert kept < 1_000_000, "zig built a library of its own"
+
+
+def test_the_compilers_own_helpers_are_linked_in_where_code_calls_them(tmp_path: Path) -> None:
+    assert not undefined_symbols(linked(WIDE, "x86-64-v2", tmp_path))
+
+
+def linked(source: str, board: str, folder: Path) -> Path:
+    (folder / "code.c").write_text(source, "utf-8")
+    target = zig_target(load_board(board))
+    zig("cc", "-c", "-O2", "-fPIC", "-target", target, "code.c", "-o", "code.o", cwd=folder)
+    link_shared(load_board(board), folder / "code.so", [folder / "code.o"])
+    return folder / "code.so"

@@ -14,7 +14,7 @@ namespace splitc {
 // The ISA this program is built for: "aarch64" or "x86_64".
 extern const char kIsa[];
 
-// Throws Error (kCannotLoad) with the reason, instead of the SIGILL that running
+// Fails (kCannotLoad) with the reason, instead of the SIGILL that running
 // the part would end in. `cpu` may be empty; features that are not known here pass.
 void CheckCpu(const std::string& isa, const std::string& cpu,
               const std::vector<std::string>& features);

@@ -6,6 +6,8 @@
 
 #include <dlpack/dlpack.h>
 
+#include "text.h"
+
 namespace splitc {
 namespace {
 
@@ -57,7 +59,7 @@ std::string ShapeText(const Shape& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) {
     if (i > 0) text += ',';
-    text += std::to_string(shape[i]);
+    text += Decimal(shape[i]);
   }
   return text + "]";
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one error type of the runner. Every failure ends up as one line
-// "splitc-run: WHAT: WHY" and one of the exit codes below.
+// How the runner fails. Every failure is one line "splitc-run: WHAT: WHY" on the
+// standard error, one of the exit codes below, and no unfinished file left.
+//
+// There are no exceptions: they would need the C++ library, which would have to be
+// compiled for every instruction set first (support.cc says what stands in for it).
 
 #ifndef SPLITC_RUNNER_ERROR_H_
 #define SPLITC_RUNNER_ERROR_H_
 
-#include <exception>
 #include <string>
-#include <utility>
 
 namespace splitc {
 
@@ -21,22 +22,15 @@ enum class ExitCode : int {
   kCannotLoad = 6,  // the part is intact, but this machine cannot load it
 };
 
-class Error : public std::exception {
- public:
-  Error(ExitCode code, const std::string& what, const std::string& why)
-      : code_(code), message_(what + ": " + why) {}
+// Prints the line and ends the program.
+[[noreturn]] void Fail(ExitCode code, const std::string& what, const std::string& why);
 
-  ExitCode code() const { return code_; }
-  const char* what() const noexcept override { return message_.c_str(); }
+// The same where nothing can be allocated. `line` ends with a line feed.
+[[noreturn]] void FailPlainly(const char* line);
 
- private:
-  ExitCode code_;
-  std::string message_;
-};
-
-[[noreturn]] inline void Fail(ExitCode code, const std::string& what, const std::string& why) {
-  throw Error(code, what, why);
-}
+// A file that is not complete: removed by a failure until it is marked finished.
+void MarkUnfinished(const std::string& path);
+void MarkFinished(const std::string& path);
 
 }  // namespace splitc
 

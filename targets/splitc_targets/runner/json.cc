@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "error.h"
+#include "text.h"
 #include "utf8.h"
 
 namespace splitc {
@@ -33,7 +34,7 @@ class Parser {
 
  private:
   [[noreturn]] void Bad(const std::string& why) const {
-    Fail(ExitCode::kBadInput, source_, why + " at byte " + std::to_string(pos_));
+    Fail(ExitCode::kBadInput, source_, why + " at byte " + Decimal(pos_));
   }
 
   // The current character; at the end, a NUL, which no JSON token starts with.

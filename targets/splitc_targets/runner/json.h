@@ -30,7 +30,7 @@ class JsonValue {
   std::vector<std::string> keys;  // keys of an object, alongside items
 };
 
-// Throws Error (kBadInput) that names `source` and the place in the text.
+// Fails (kBadInput) that names `source` and the place in the text.
 JsonValue ParseJson(std::string_view text, const std::string& source);
 
 // `text` as a JSON string, with the quotes.

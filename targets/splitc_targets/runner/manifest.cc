@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "json.h"
+#include "text.h"
 
 namespace splitc {
 namespace {
@@ -75,7 +76,7 @@ std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::strin
   if (array.items.size() > kMaxTensors) Bad(Quoted(key) + " has too many tensors");
   std::vector<TensorSpec> tensors;
   for (const JsonValue& item : array.items) {
-    const std::string where = key + "[" + std::to_string(tensors.size()) + "]";
+    const std::string where = key + "[" + Decimal(tensors.size()) + "]";
     if (!item.is(Kind::kObject)) Bad(where + " is not an object");
     TensorSpec spec;
     spec.name = TextMember(item, "name");
@@ -174,8 +175,8 @@ Manifest ParseManifest(std::string_view text) {
   if (!root.is(Kind::kObject)) Bad("is not an object");
   const int64_t schema = Member(root, "schema", Kind::kInteger).integer;
   if (schema != kManifestSchema) {
-    Bad("schema " + std::to_string(schema) + " is not the supported " +
-        std::to_string(kManifestSchema));
+    Bad("schema " + Decimal(schema) + " is not the supported " +
+        Decimal(kManifestSchema));
   }
   Manifest manifest;
   manifest.part = TextMember(root, "part");

@@ -48,7 +48,7 @@ struct Manifest {
   std::map<std::string, FileSpec> files;
 };
 
-// Throws Error (kBadInput) unless `text` is a complete, consistent manifest.
+// Fails (kBadInput) unless `text` is a complete, consistent manifest.
 Manifest ParseManifest(std::string_view text);
 
 }  // namespace splitc

@@ -5,20 +5,18 @@
 #include "model.h"
 
 #include <dlfcn.h>
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
-#include <new>
 #include <string>
 #include <utility>
 
 #include "error.h"
+#include "text.h"
 
 namespace splitc {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // More than the 64 bytes that generated code relies on; DLPack suggests this.
 constexpr size_t kAlignment = 256;
@@ -26,8 +24,10 @@ constexpr size_t kAlignment = 256;
 // AllocatorType::kPooled in TVM: memory is reused from run to run.
 constexpr int64_t kPooledAllocator = 2;
 
-double MillisecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+double NowMilliseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
 }
 
 // The memory of one input, and the description of it that TVM is handed.
@@ -37,7 +37,7 @@ struct InputMemory {
     for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) strides[i] = stride;
     const size_t bytes = (spec.bytes + kAlignment - 1) / kAlignment * kAlignment;
     data.reset(std::aligned_alloc(kAlignment, bytes));
-    if (!data) throw std::bad_alloc();
+    if (!data) FailPlainly("splitc-run: memory: not enough\n");
     DLTensor& tensor = managed.dl_tensor;
     tensor.data = data.get();
     tensor.device = DLDevice{kDLCPU, 0};
@@ -78,10 +78,10 @@ std::string Described(const DType* dtype, const Shape& shape) {
 }  // namespace
 
 Model::Model(const Part& part) : part_(part) {
-  const Clock::time_point start = Clock::now();
+  const double start = NowMilliseconds();
   LoadLibraries();
   LoadModel();
-  load_ms_ = MillisecondsSince(start);
+  load_ms_ = NowMilliseconds() - start;
   entry_ = ModuleFunction(machine_, part_.manifest().entry.c_str());
   for (const TensorSpec& spec : part_.manifest().inputs) AddInput(spec);
 }
@@ -148,9 +148,9 @@ double Model::Run() {
   std::vector<TVMFFIAny> args;
   for (const TvmValue& input : inputs_) args.push_back(input.view());
   const TvmContext context{ExitCode::kOther, "inference"};
-  const Clock::time_point start = Clock::now();
+  const double start = NowMilliseconds();
   TvmValue result = abi_->Call(entry_, std::move(args), context);
-  const double milliseconds = MillisecondsSince(start);
+  const double milliseconds = NowMilliseconds() - start;
   TakeOutputs(std::move(result));
   return milliseconds;
 }
@@ -168,8 +168,8 @@ void Model::TakeOutputs(TvmValue result) {
   }
   if (outputs_.size() != specs.size()) {
     Fail(ExitCode::kBadInput, context.what,
-         "the model gave " + std::to_string(outputs_.size()) + " instead of the contract's " +
-             std::to_string(specs.size()));
+         "the model gave " + Decimal(outputs_.size()) + " instead of the contract's " +
+             Decimal(specs.size()));
   }
   for (size_t i = 0; i < specs.size(); ++i) CheckOutput(outputs_[i], specs[i]);
 }

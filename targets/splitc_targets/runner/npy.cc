@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "error.h"
+#include "text.h"
 
 namespace splitc {
 namespace {
@@ -177,7 +178,7 @@ Preamble ReadPreamble(const OpenedFile& file, const std::string& path) {
   const unsigned major = bytes[6];
   const unsigned minor = bytes[7];
   if (major < 1 || major > 3 || minor != 0) {
-    Bad(path, "unsupported .npy version " + std::to_string(major) + "." + std::to_string(minor));
+    Bad(path, "unsupported .npy version " + Decimal(major) + "." + Decimal(minor));
   }
   Preamble preamble;
   preamble.header_bytes = bytes[8] | static_cast<size_t>(bytes[9]) << 8;
@@ -194,8 +195,8 @@ std::string NpyPrefix(const DType& dtype, const Shape& shape) {
   std::string text = "{'descr': '";
   text += dtype.size == 1 ? '|' : '<';
   text += dtype.npy_kind;
-  text += std::to_string(dtype.size) + "', 'fortran_order': False, 'shape': (";
-  for (const int64_t dim : shape) text += std::to_string(dim) + ", ";
+  text += Decimal(dtype.size) + "', 'fortran_order': False, 'shape': (";
+  for (const int64_t dim : shape) text += Decimal(dim) + ", ";
   if (shape.size() > 1) text.resize(text.size() - 2);
   if (shape.size() == 1) text.resize(text.size() - 1);
   text += "), }";
@@ -228,8 +229,8 @@ NpyReader::NpyReader(const std::string& path)
   uint64_t bytes = 0;
   if (!TensorBytes(*header_.dtype, header_.shape, &bytes)) Bad(path_, "has an impossible shape");
   if (bytes != file_.size - data_offset_) {
-    Bad(path_, "holds " + std::to_string(file_.size - data_offset_) + " bytes of data instead of " +
-                   std::to_string(bytes));
+    Bad(path_, "holds " + Decimal(file_.size - data_offset_) + " bytes of data instead of " +
+                   Decimal(bytes));
   }
 }
 
@@ -242,25 +243,23 @@ void NpyReader::Read(void* data, size_t size, uint64_t offset) const {
 NpyWriter::NpyWriter(const std::string& folder, const std::string& name, const DType& dtype,
                      const Shape& shape)
     : path_(folder + "/" + name),
-      temporary_(folder + "/." + std::to_string(getpid()) + "." + name) {
+      temporary_(folder + "/." + Decimal(getpid()) + "." + name) {
   unlink(temporary_.c_str());
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
   fd_ = UniqueFd(open(temporary_.c_str(), flags, 0666));
   if (fd_.get() < 0) {
     Fail(ExitCode::kOther, path_, "cannot create: " + LastSystemError());
   }
-  try {
-    const std::string prefix = NpyPrefix(dtype, shape);
-    WriteFully(fd_.get(), prefix.data(), prefix.size(), path_);
-  } catch (...) {
-    unlink(temporary_.c_str());
-    throw;
-  }
+  MarkUnfinished(temporary_);
+  const std::string prefix = NpyPrefix(dtype, shape);
+  WriteFully(fd_.get(), prefix.data(), prefix.size(), path_);
 }
 
 // Also right for a moved-from writer: it has no descriptor any more.
 NpyWriter::~NpyWriter() {
-  if (fd_.get() >= 0) unlink(temporary_.c_str());
+  if (fd_.get() < 0) return;
+  unlink(temporary_.c_str());
+  MarkFinished(temporary_);
 }
 
 void NpyWriter::Append(const void* data, size_t size) { WriteFully(fd_.get(), data, size, path_); }
@@ -269,10 +268,9 @@ void NpyWriter::Commit() {
   const int fd = fd_.Release();
   // Some file systems report a failed write only here.
   if (close(fd) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const std::string why = LastSystemError();
-    unlink(temporary_.c_str());
-    Fail(ExitCode::kOther, path_, "cannot write: " + why);
+    Fail(ExitCode::kOther, path_, "cannot write: " + LastSystemError());
   }
+  MarkFinished(temporary_);
 }
 
 }  // namespace splitc

@@ -22,12 +22,12 @@ struct NpyHeader {
 };
 
 // Parses the dictionary in a .npy header: {'descr': '<f4', ...}.
-// Throws Error (kBadInput) that names `path`.
+// Fails (kBadInput) that names `path`.
 NpyHeader ParseNpyDictionary(std::string_view text, const std::string& path);
 
 class NpyReader {
  public:
-  // Throws Error (kBadInput) unless the file is well-formed and exactly as long
+  // Fails (kBadInput) unless the file is well-formed and exactly as long
   // as its header says.
   explicit NpyReader(const std::string& path);
 

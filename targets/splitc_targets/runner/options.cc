@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "manifest.h"
+#include "text.h"
 
 namespace splitc {
 
@@ -34,7 +35,7 @@ namespace {
 constexpr int64_t kMaxRepeat = 1000000;
 constexpr int64_t kMaxThreads = 256;
 
-[[noreturn]] void Bad(const std::string& why) { Fail(ExitCode::kUsage, "usage", why); }
+[[noreturn]] void BadOption(const std::string& why) { Fail(ExitCode::kUsage, "usage", why); }
 
 int64_t ParseNumber(const std::string& option, const std::string& text, int64_t max) {
   int64_t value = 0;
@@ -44,7 +45,7 @@ int64_t ParseNumber(const std::string& option, const std::string& text, int64_t 
     if (good) value = value * 10 + (c - '0');
   }
   if (!good || value < 1 || value > max) {
-    Bad(option + " takes a whole number from 1 to " + std::to_string(max));
+    BadOption(option + " takes a whole number from 1 to " + Decimal(max));
   }
   return value;
 }
@@ -66,9 +67,9 @@ std::string DefaultPart(const char* argv0) {
   return FolderOf(argv0 != nullptr ? argv0 : "");
 }
 
-class Parser {
+class OptionParser {
  public:
-  Parser(int argc, char** argv) : args_(argv + (argc > 0 ? 1 : 0), argv + argc) {}
+  OptionParser(int argc, char** argv) : args_(argv + (argc > 0 ? 1 : 0), argv + argc) {}
 
   Options Parse() {
     bool options_ended = false;
@@ -106,19 +107,19 @@ class Parser {
     } else if (name == "--help" || name == "-h") {
       options_.help = Flag(name);
     } else {
-      Bad("unknown option " + name);
+      BadOption("unknown option " + name);
     }
   }
 
   std::string Value(const std::string& name) {
-    if (!has_inline_value_ && next_ >= args_.size()) Bad(name + " needs a value");
+    if (!has_inline_value_ && next_ >= args_.size()) BadOption(name + " needs a value");
     const std::string value = has_inline_value_ ? inline_value_ : args_[next_++];
-    if (value.empty()) Bad(name + " needs a value");
+    if (value.empty()) BadOption(name + " needs a value");
     return value;
   }
 
   bool Flag(const std::string& name) const {
-    if (has_inline_value_) Bad(name + " takes no value");
+    if (has_inline_value_) BadOption(name + " takes no value");
     return true;
   }
 
@@ -132,9 +133,9 @@ class Parser {
 }  // namespace
 
 Options ParseOptions(int argc, char** argv) {
-  Options options = Parser(argc, argv).Parse();
+  Options options = OptionParser(argc, argv).Parse();
   if (options.help || options.version) return options;
-  if (!options.check && options.inputs.empty()) Bad("no input files; try --help");
+  if (!options.check && options.inputs.empty()) BadOption("no input files; try --help");
   if (options.part.empty()) options.part = DefaultPart(argc > 0 ? argv[0] : nullptr);
   return options;
 }

@@ -24,7 +24,7 @@ struct Options {
   std::vector<std::string> inputs;
 };
 
-// Throws Error (kUsage). Fills in the default part folder.
+// Fails (kUsage). Fills in the default part folder.
 Options ParseOptions(int argc, char** argv);
 
 }  // namespace splitc

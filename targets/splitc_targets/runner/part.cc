@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "error.h"
+#include "text.h"
 
 namespace splitc {
 namespace {
@@ -94,7 +95,7 @@ void Part::CheckFile(const std::string& name, const FileSpec& spec) {
   OpenedFile file = OpenRegularFile(folder_fd_.get(), name, Symlinks::kRefuse);
   if (file.size != spec.bytes) {
     Fail(ExitCode::kBadInput, name,
-         "has " + std::to_string(file.size) + " bytes instead of " + std::to_string(spec.bytes));
+         "has " + Decimal(file.size) + " bytes instead of " + Decimal(spec.bytes));
   }
   if (HashFile(file, name) != spec.sha256) {
     Fail(ExitCode::kBadInput, name, "sha256 differs from the manifest");

@@ -31,7 +31,7 @@ class Part {
   // Absolute, so that the dynamic loader does not search for it.
   std::string PathOf(const std::string& name) const { return folder_ + "/" + name; }
 
-  // Throws Error (kBadInput) if `name` (the model or a library) is no longer
+  // Fails (kBadInput) if `name` (the model or a library) is no longer
   // the very file that was hashed.
   void CheckUnchanged(const std::string& name) const;
 

@@ -17,6 +17,7 @@
 #include "json.h"
 #include "model.h"
 #include "npy.h"
+#include "text.h"
 
 namespace splitc {
 namespace {
@@ -41,8 +42,8 @@ Shape Stacked(int64_t samples, const Shape& shape) {
 Inputs OpenInputs(const std::vector<TensorSpec>& specs, const std::vector<std::string>& paths) {
   if (paths.size() != specs.size()) {
     Fail(ExitCode::kBadInput, "inputs",
-         std::to_string(paths.size()) + " given, but the part takes " +
-             std::to_string(specs.size()));
+         Decimal(paths.size()) + " given, but the part takes " +
+             Decimal(specs.size()));
   }
   Inputs inputs;
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -67,7 +68,7 @@ Inputs OpenInputs(const std::vector<TensorSpec>& specs, const std::vector<std::s
   return inputs;
 }
 
-std::string OutputFile(size_t i) { return std::to_string(i) + ".npy"; }
+std::string OutputFile(size_t i) { return Decimal(i) + ".npy"; }
 
 std::vector<NpyWriter> CreateOutputs(const std::vector<TensorSpec>& specs, const Inputs& inputs,
                                      const std::string& folder) {
@@ -100,7 +101,7 @@ void SetThreads(int64_t threads) {
     if (getenv("TVM_NUM_THREADS") != nullptr || getenv("OMP_NUM_THREADS") != nullptr) return;
     threads = CoreCount();
   }
-  setenv("TVM_NUM_THREADS", std::to_string(threads).c_str(), 1);
+  setenv("TVM_NUM_THREADS", Decimal(threads).c_str(), 1);
   // With more threads than CPUs, TVM cannot bind them one to one; it would say
   // so on the standard error, which is kept for this program's own errors.
   cpu_set_t cpus;
@@ -109,7 +110,8 @@ void SetThreads(int64_t threads) {
 }
 
 double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
+  // Any comparison but the default one, whose code is in the library and not in the headers.
+  std::sort(values.begin(), values.end(), [](double a, double b) { return a < b; });
   const size_t half = values.size() / 2;
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
@@ -142,9 +144,9 @@ std::string Report(const Options& options, const Manifest& manifest, const Input
   const bool warm = times.size() > 1;
   json += NumberMember("median_ms", Median({times.begin() + (warm ? 1 : 0), times.end()}));
   json += NumberMember("min_ms", *std::min_element(times.begin(), times.end()));
-  json += ",\"runs\":" + std::to_string(times.size());
-  json += ",\"samples\":" + std::to_string(inputs.samples);
-  json += ",\"threads\":" + std::to_string(options.threads);
+  json += ",\"runs\":" + Decimal(times.size());
+  json += ",\"samples\":" + Decimal(inputs.samples);
+  json += ",\"threads\":" + Decimal(options.threads);
   json += OutputsMember(manifest.outputs, inputs, !options.out.empty());
   return json + "}";
 }

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "text.h"
+
 namespace splitc {
 
 TvmValue::TvmValue(TvmValue&& other) noexcept
@@ -61,8 +63,8 @@ TvmAbi::TvmAbi(void* library) {
   get_version_(&version);
   if (version.major != TVM_FFI_VERSION_MAJOR || version.minor != TVM_FFI_VERSION_MINOR) {
     Fail(ExitCode::kCannotLoad, "TVM runtime",
-         "unsupported FFI version " + std::to_string(version.major) + "." +
-             std::to_string(version.minor));
+         "unsupported FFI version " + Decimal(version.major) + "." +
+             Decimal(version.minor));
   }
   Resolve(library, "TVMFFIObjectDecRef", &dec_ref_);
   Resolve(library, "TVMFFIFunctionGetGlobal", &get_global_);
