@@ -111,6 +111,11 @@ def choose(table: CutTable, cut: str) -> CutRow:
     return row
 
 
+def backend_of(emit: str) -> Backend:
+    """What writes the parts: ONNX files, or the backend of that name."""
+    return OnnxBackend() if emit == "onnx" else find("backends", emit)()
+
+
 def plan(
     model: Network | str | Path,
     *,
@@ -121,12 +126,17 @@ def plan(
     objective: Objective = "latency",
     constraints: Constraints | None = None,
     name: str | None = None,
+    emit: Emit = "tvm",
     codec: Pass | Pipeline | str | None = None,
     batches: Sequence[Mapping[str, Array]] = (),
 ) -> Job:
     """Load the model if need be, search the cuts, choose one and put the codec there.
 
+    Whatever `emit` names compiles either part, so a layer that it cannot compile is refused
+    before any cut is priced.
+
     Raises:
+        UnsupportedOpError: A layer cannot be compiled, whatever the cut.
         SplitcError: See `splitc.load`, `splitc.find_cuts`, `choose` and `splitc.codec.prepare`.
     """
     loaded: Network = load(model) if isinstance(model, str | Path) else model
@@ -136,6 +146,7 @@ def plan(
     name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
     device, server = load_board(head), load_board(tail)
     path = link if isinstance(link, Link) else Link.named(link)
+    refuse_unsupported(backend_of(emit), loaded, "network")
     table = find_cuts(
         loaded, head=device, tail=server, link=path, objective=objective, constraints=constraints,
         codec=codec,
@@ -194,7 +205,7 @@ def compile(
     References:
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.min_cut`.
     """
-    job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective,
+    job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective, emit=emit,
                constraints=constraints, name=name, codec=codec, batches=batches)  # fmt: skip
     return build(job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning)
 
@@ -228,7 +239,7 @@ def build(
         SplitcError: See `compile`. Nothing is left half-written.
     """
     target = Path(output) if output is not None else Path(job.name + SUFFIX)
-    backend: Backend = OnnxBackend() if emit == "onnx" else find("backends", emit)()
+    backend = backend_of(emit)
     progress("splitting")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")

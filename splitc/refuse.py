@@ -36,7 +36,7 @@ def elsewhere(model: Network) -> str:
 
 
 def refuse_unsupported(backend: Backend, model: Network, name: str) -> None:
-    """Raise where a part has layers the backend cannot compile.
+    """Raise where a network, or a part of one, has layers the backend cannot compile.
 
     Raises:
         UnsupportedOpError: Names the layers and their operators.

@@ -89,7 +89,7 @@ def compile_(
         job = plan(
             loaded, cut=cut, head=target, tail=tail_target, link=path,
             objective=o.parse_objective(objective), constraints=limits, name=Path(model).stem,
-            codec=codec, batches=batches,
+            emit=emit, codec=codec, batches=batches,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)

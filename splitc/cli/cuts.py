@@ -10,7 +10,11 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splitc.backend import Unsupported
     from splitc.graph import LayerGraph, Tensor
+    from splitc.model import Network
     from splitc.search import CutTable
 
 _ROWS = 12
@@ -46,6 +50,7 @@ def cuts(
 ) -> None:  # fmt: skip
     """Rank the legal cuts of MODEL for a device, a server and a link."""
     from splitc.cli import show
+    from splitc.plugins import find
     from splitc.search import find_cuts
 
     aim = o.parse_objective(objective)
@@ -59,8 +64,9 @@ def cuts(
     if why is not None:
         _explain(table, why, json=json)
         return
+    missing = find("backends", "tvm")().unsupported(loaded)
     if json:
-        show.print_json(show.table_object(table))
+        show.print_json({**show.table_object(table), "unsupported": show.missing_object(missing)})
         if not table.usable:
             raise typer.Exit(5)
         return
@@ -71,6 +77,8 @@ def cuts(
         chosen = table.row(table.own)
         rows = rows if any(row.cut == table.own for row in rows) else [*rows[:-1], chosen]
     console.print(show.cut_table(table, rows, chosen))
+    if missing:
+        console.print(show.plain(_refusal(missing, loaded)))
     if quiet:
         return
     for line in show.remarks(table):
@@ -83,6 +91,18 @@ def cuts(
     elif len(table.rows) > len(rows):
         console.print(f"{len(table.rows) - len(rows)} more with --all.", style="dim")
     console.print(show.advice(table, table.auto))
+
+
+def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
+    """What `splitc compile` would say, whatever the cut."""
+    from splitc.refuse import elsewhere
+
+    first = missing[0]
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return (
+        f"Not to be compiled: layer '{first.layer}' ({first.op}){more}: {first.why}; "
+        f"{elsewhere(model)}."
+    )
 
 
 def _explain(table: CutTable, names: str, *, json: bool) -> None:

@@ -34,7 +34,7 @@ def ops(
         show.print_json(
             {
                 "ops": dict(sorted(count.items())),
-                "unsupported": [{"layer": u.layer, "op": u.op, "why": u.why} for u in missing],
+                "unsupported": show.missing_object(missing),
                 "compiles": not missing,
             }
         )

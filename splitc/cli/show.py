@@ -17,9 +17,9 @@ from rich.text import Text
 from splitc.cli import was_interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from splitc.backend import Built
+    from splitc.backend import Built, Unsupported
     from splitc.search import CutRow, CutTable
 
 TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
@@ -212,6 +212,11 @@ def table_object(table: CutTable) -> dict[str, Any]:
         },
         "cuts": [row_object(row, table.value(row)) for row in table.rows],
     }
+
+
+def missing_object(missing: Sequence[Unsupported]) -> list[dict[str, str]]:
+    """Layers that cannot be compiled, as JSON."""
+    return [{"layer": one.layer, "op": one.op, "why": one.why} for one in missing]
 
 
 def remarks(table: CutTable) -> list[Text]:

@@ -216,13 +216,16 @@ class OnnxModel:
             Arrays by result name.
 
         Raises:
-            BadModelError: onnxruntime cannot load or run it.
+            BadModelError: onnxruntime cannot load or run it, or gives a result of another
+                shape than was found: what the file says of a tensor is not true.
         """
         missing = [t.name for t in self.graph.inputs if t.name not in inputs]
         if missing:
             raise BadModelError(f"no value for input '{missing[0]}'")
         feed = {t.name: inputs[t.name] for t in self.graph.inputs}
         values = self._session.run(self.graph.outputs, feed)
+        for tensor, array in zip(self.graph.output_tensors, values, strict=True):
+            _check_shape(tensor, array)
         return dict(zip(self.graph.outputs, values, strict=True))
 
     @cached_property
@@ -252,6 +255,21 @@ class OnnxModel:
             size_threshold=1024,
         )  # fmt: skip
         return [path, path.with_name(path.name + ".data")]
+
+
+def _check_shape(tensor: Tensor, array: object) -> None:
+    """Refuse a result that is not as it was found; a sequence is no array."""
+    shape: tuple[int, ...] | None = getattr(array, "shape", None)
+    if shape is None or tensor.shape is None:
+        return
+    same = len(shape) == len(tensor.shape)
+    if not same or any(a not in (None, b) for a, b in zip(tensor.shape, shape, strict=True)):
+        found = "x".join("?" if n is None else str(n) for n in tensor.shape) or "a scalar"
+        given = "x".join(map(str, shape)) or "a scalar"
+        raise BadModelError(
+            f"result '{tensor.name}' has another shape than was found",
+            why=f"the model says {found}, running it gives {given}",
+        )
 
 
 def stored_bytes(proto: ModelProto) -> int:

@@ -112,6 +112,7 @@ def _without_weights(graph: GraphProto) -> GraphProto:
     bare.node.extend(graph.node)
     bare.input.extend(graph.input)
     bare.output.extend(graph.output)
+    bare.value_info.extend(graph.value_info)
     bare.sparse_initializer.extend(graph.sparse_initializer)
     for tensor in graph.initializer:
         bare.initializer.append(

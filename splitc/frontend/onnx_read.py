@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from splitc.errors import BadModelError
 from splitc.graph import Tensor
@@ -30,6 +30,23 @@ _DTYPES: dict[int, str] = {
 def dtype_name(elem_type: int) -> str:
     """numpy's name of an ONNX element type."""
     return _DTYPES.get(elem_type, "unknown")
+
+
+def tensor_of(name: str, declared: TypeProto) -> Tensor:
+    """A tensor as an ONNX type describes it."""
+    kind = declared.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type"):
+        return Tensor(name, None, kind.removesuffix("_type"))
+    if kind != "tensor_type":
+        return Tensor(name, None, "unknown")
+    dtype = dtype_name(declared.tensor_type.elem_type)
+    if not declared.tensor_type.HasField("shape"):
+        return Tensor(name, None, dtype)
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
+        for d in declared.tensor_type.shape.dim
+    )
+    return Tensor(name, shape, dtype)
 
 
 def read_proto(path: Path, max_bytes: int) -> tuple[ModelProto, str]:
