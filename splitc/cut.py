@@ -184,6 +184,8 @@ class Cut:
         """Why these values cannot be sent over a link; None where they can."""
         if not self.is_proper:
             return "head or tail would be empty"
+        if not self.boundary:
+            return "the tail would read nothing, neither of the head nor of an input"
         for tensor in self.boundary:
             if tensor.dtype in ("string", "sequence", "optional"):
                 return f"'{tensor.name}' is a {tensor.dtype}, which has no fixed size"

@@ -25,6 +25,7 @@ from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
 from splitc.frontend.onnx_insert import bypass_nodes, insert_nodes
+from splitc.frontend.onnx_known import store_shapes
 from splitc.frontend.onnx_layout import turn
 from splitc.frontend.onnx_read import (
     check_budget,
@@ -57,6 +58,7 @@ class OnnxModel:
 
     Nodes that compute constants from constants are no layers: they belong to
     the layers that read their results, and go with them when the model is split.
+    A network's result that is a constant is given by the last layer beside its own.
 
     Args:
         proto: The ONNX model in normal form; nodes are named like layers.
@@ -166,7 +168,7 @@ class OnnxModel:
     ) -> OnnxModel:  # fmt: skip
         wanted = set(layers)
         nodes = [node for node in self.proto.graph.node if node.name in wanted]
-        nodes = [*self._constant_nodes(nodes), *nodes]
+        nodes = [*self._constant_nodes(nodes, outputs), *nodes]
         part = ModelProto(ir_version=self.proto.ir_version, producer_name="splitc")
         part.opset_import.extend(self.proto.opset_import)
         part.graph.name = what
@@ -189,7 +191,10 @@ class OnnxModel:
         digest = hashlib.sha256(f"{self.digest}:{what}:{names}".encode())
         return OnnxModel(part, build_graph(part, tensors), tensors, digest.hexdigest())
 
-    def _constant_nodes(self, nodes: Iterable[NodeProto]) -> list[NodeProto]:
+    def _constant_nodes(
+        self, nodes: Iterable[NodeProto], results: Iterable[str]
+    ) -> list[NodeProto]:
+        """The nodes that compute what layers, or a part's results, have of constants."""
         layer_names = self.graph.index
         makers = {
             name: node
@@ -198,7 +203,7 @@ class OnnxModel:
             for name in node.output
         }
         wanted: set[str] = set()
-        todo = [name for node in nodes for name in reads(node)]
+        todo = [*results, *(name for node in nodes for name in reads(node))]
         while todo:
             maker = makers.get(todo.pop())
             if maker is not None and maker.name not in wanted:
@@ -314,6 +319,7 @@ def _prepare(
     proto = normalise(given, inputs)
     tensors = infer(proto)
     _check_tensors(tensors, max_bytes)
+    store_shapes(proto, tensors)
     declare_results(proto, tensors)
     return proto, tensors
 
@@ -395,12 +401,10 @@ def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
         tensors: Shape and type of every tensor.
 
     Raises:
-        BadModelError: A result is not computed from anything.
+        BadModelError: No result is computed from an input.
     """
     graph = proto.graph
-    results = {v.name for v in graph.output}
-    stored = {t.name: _tensor_bytes(tensors[t.name]) for t in graph.initializer}
-    constant: dict[str, int] = dict(stored)
+    constant = {t.name: tensors[t.name].nbytes or 0 for t in graph.initializer}
     counted: set[str] = set()
     layers = [Layer(v.name, INPUT_OP, (), (tensors[v.name],)) for v in graph.input]
     for node in graph.node:
@@ -410,11 +414,7 @@ def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
         param_bytes = sum(constant[name] for name in first)
         counted.update(first)
         outputs = tuple(_known(tensors, name) for name in node.output if name)
-        if (
-            all(name in constant for name in read)
-            and node.op_type not in _RANDOM
-            and not any(t.name in results for t in outputs)
-        ):
+        if all(name in constant for name in read) and node.op_type not in _RANDOM:
             constant.update({t.name: 0 for t in outputs})
             constant[outputs[0].name] = param_bytes or (outputs[0].nbytes or 0)
             continue
@@ -429,9 +429,32 @@ def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
                 kind=kind_of(node, tensors),
             )
         )
-    for name in results & constant.keys():
-        raise BadModelError(f"result '{name}' is a stored constant", why="no layer makes it")
-    return LayerGraph(tuple(layers), tuple(v.name for v in graph.output))
+    results = tuple(v.name for v in graph.output)
+    given = {name: constant[name] for name in results if name in constant}
+    if given:
+        beside = sum(size for name, size in given.items() if name not in counted)
+        _give_beside(layers, [tensors[name] for name in given], beside)
+    return LayerGraph(tuple(layers), results)
+
+
+def _give_beside(layers: list[Layer], constants: Sequence[Tensor], param_bytes: int) -> None:
+    """Have the last layer give the results that depend on no input, beside its own.
+
+    So they are made where that layer is, and a part never has to run without an input.
+
+    Raises:
+        BadModelError: No layer reads an input.
+    """
+    if not layers or not layers[-1].inputs:
+        names = ", ".join(f"'{tensor.name}'" for tensor in constants)
+        raise BadModelError(
+            f"no layer computes anything from an input, and {names} is the same whatever it is",
+            why="there is nothing to split",
+        )
+    last = layers[-1]
+    layers[-1] = replace(
+        last, outputs=(*last.outputs, *constants), param_bytes=last.param_bytes + param_bytes
+    )
 
 
 def _layer_reads(node: NodeProto) -> list[str]:
@@ -441,7 +464,3 @@ def _layer_reads(node: NodeProto) -> list[str]:
 
 def _known(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     return tensors.get(name, Tensor(name, None, "unknown"))
-
-
-def _tensor_bytes(tensor: Tensor) -> int:
-    return tensor.nbytes or 0

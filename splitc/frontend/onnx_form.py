@@ -45,7 +45,7 @@ def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelPr
     kept = [value for value in graph.input if value.name not in stored]
     del graph.input[:]
     graph.input.extend(kept)
-    _constants_to_initializers(graph)
+    constants_to_initializers(graph)
     for value in graph.input:
         _check_type(value)
         _fix_extents(value, inputs)
@@ -147,7 +147,8 @@ def _calls(nodes: Iterable[NodeProto]) -> Iterator[tuple[str, str, str]]:
                 yield from _calls(graph.node)
 
 
-def _constants_to_initializers(graph: GraphProto) -> None:
+def constants_to_initializers(graph: GraphProto) -> None:
+    """Store what Constant nodes give, but for those that give a result."""
     keep: list[NodeProto] = []
     made: list[TensorProto] = []
     results = {"", *(value.name for value in graph.output)}
