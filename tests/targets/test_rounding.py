@@ -9,6 +9,7 @@ step off where a Ceil, Round or Cast follows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_dequantised_bytes_are_rounded_once(op: str) -> None:
     """(x - zero) scale: 0 where x is zero, and whole where the product is."""
     net = Net(0)
     x = net.input(1, 256, values=BYTES)
-    net.outputs = [net.op(op, net.op("DequantizeLinear", x, f32(0.05), np.uint8(125)))]
+    net.outputs = [net.op(op, net.op("DequantizeLinear", x, f32(0.05), np.array(125, np.uint8)))]
     assert_identical(net)
 
 
@@ -85,9 +86,9 @@ def test_behind_a_convolution_factors_go_into_the_weights() -> None:
     y = net.op("Conv", net.input(1, 4, 5, 5), net.random(6, 4, 1, 1), net.random(6))
     y = net.op("Add", net.op("Mul", y, net.random(6, 1, 1)), net.random(6, 1, 1))
     net.outputs = [net.op("Mul", y, f32(0.1))]
-    (step,) = [s for s in plan_module(adapter.lower(net.proto()), load_board("host")).steps
-               if s.rule == "conv"]  # fmt: skip
-    assert text(step.key[1].expression) == "add(x0, x1)"
+    plan = plan_module(adapter.lower(net.proto()), load_board("host"))
+    (key,) = [cast("Any", step.key) for step in plan.steps if step.rule == "conv"]
+    assert text(key[1].expression) == "add(x0, x1)"
 
 
 def test_behind_whole_weights_they_do_not() -> None:

@@ -166,6 +166,11 @@ def minimum(a: Value, b: Value) -> Value:
     return _bound("llvm.minimum", tirx.min, a, b)
 
 
+def largest(a: Value, b: Value) -> Value:
+    """The larger; a where b is not a number."""
+    return _bound("llvm.maxnum", tirx.max, b, a)
+
+
 def larger(a: Value, b: Value) -> Value:
     """The larger; not-a-number where either is."""
     return tirx.call_llvm_pure_intrin(str(b.ty.dtype), "llvm.maximum", a, b)

@@ -60,7 +60,10 @@ def operations(expression: Expression) -> list[str]:
 
 def heavy(expression: Expression) -> bool:
     """Whether its code is long: it has an exponential or the like."""
-    return any(name in ("exp", "tanh", "erf", "sigmoid") for name in operations(expression))
+    return any(name in _HEAVY for name in operations(expression))
+
+
+_HEAVY = ("exp", "tanh", "erf", "sigmoid", "softplus", "atanh")
 
 
 def substitute(expression: Expression, arg: Callable[[int], Expression]) -> Expression:
@@ -73,9 +76,18 @@ def substitute(expression: Expression, arg: Callable[[int], Expression]) -> Expr
 
 
 def evaluate(
-    code: Code, expression: Expression, operand: Callable[[int], Value], lanes: int
-) -> Value:
-    """Emit an expression on vectors; each operation's result is named once."""
+    code: Code, expression: Expression, operand: Callable[[int], Value], lanes: int,
+    dtype: str = "float32",
+) -> Value:  # fmt: skip
+    """Emit an expression on vectors; each operation's result is named once.
+
+    Args:
+        code: Gets the statements.
+        expression: Of float64, one whose operations are in `DOUBLE`.
+        operand: Gives an operand's value.
+        lanes: Of every vector.
+        dtype: The floats it is computed in.
+    """
     known: dict[Expression, Value] = {}
 
     def value(of: Expression) -> Value:
@@ -83,7 +95,7 @@ def evaluate(
             if isinstance(of, Arg):
                 known[of] = code.bind(operand(of.index), "x")
             elif isinstance(of, Num):
-                known[of] = emit.number(of.value, lanes)
+                known[of] = emit.number(of.value, lanes, dtype)
             else:
                 args = [value(arg) for arg in of.args]
                 if of.op in _LONG:
@@ -119,7 +131,8 @@ def _apart(sum_: Do, args: Sequence[Value]) -> list[Value]:
 
 
 _LONG = frozenset({
-    "exp", "log", "sigmoid", "tanh", "erf", "power", "sin", "cos", "leaky", "sign",
+    "exp", "log", "sigmoid", "tanh", "erf", "power", "sin", "cos", "leaky", "sign", "softplus",
+    "atanh", "positive_ends",
 })  # fmt: skip
 """Operations that read their operand many times, or choose.
 
@@ -235,31 +248,67 @@ _ERF = (
 
 
 def _odd_rational(
-    code: Code, lanes: int, x: Value, bound: float,
+    code: Code, lanes: int, x: Value, bound: float, end: float,
     parts: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> Value:  # fmt: skip
-    """x P(x²) / Q(x²), saturated beyond `bound`."""
+    """x P(x²) / Q(x²), the same beyond `bound`, and 1 or -1 beyond `end`."""
     inside = code.bind(_clamp(x, -bound, bound, lanes), "inside")
     square = code.bind(inside * inside, "square")
-    return inside * _poly(square, parts[0], lanes) / _poly(square, parts[1], lanes)
+    value = inside * _poly(square, parts[0], lanes) / _poly(square, parts[1], lanes)
+    value = emit.tirx.Select(emit.tirx.LT(x, _num(-end, lanes)), _num(-1.0, lanes), value)
+    return emit.tirx.Select(emit.tirx.LT(_num(end, lanes), x), _num(1.0, lanes), value)
 
 
 def tanh(code: Code, lanes: int, x: Value) -> Value:
-    """Hyperbolic tangent, a few ulp (the minimax rational that Eigen and TVM use)."""
-    return _odd_rational(code, lanes, x, 7.90531110763549805, _TANH)
+    """Hyperbolic tangent, a few ulp (the minimax rational that Eigen and TVM use).
+
+    That ends at 1 - 2.4e-7, which a large factor behind it would show: x (1 + tanh(x)).
+    """
+    return _odd_rational(code, lanes, x, 7.90531110763549805, 8.5, _TANH)
 
 
 def erf(code: Code, lanes: int, x: Value) -> Value:
     """Error function, absolute error below 1e-6 (the minimax rational that Eigen and TVM use)."""
-    return _odd_rational(code, lanes, x, 3.925724783138660, _ERF)
+    return _odd_rational(code, lanes, x, 3.925724783138660, 3.925724783138660, _ERF)
 
 
 def sigmoid(code: Code, lanes: int, x: Value) -> Value:
-    """1 / (1 + exp(-x)); beyond 87 either way it is 1, or below 2e-38."""
+    """1 / (1 + exp(-x)); beyond 87 either way it is 1, or 0."""
     inside = code.bind(_clamp(_num(0.0, lanes) - x, -87.0, 87.0, lanes), "inside")
     y, n = _reduced(code, lanes, inside)
     bell = _num(1.0, lanes) / (_num(1.0, lanes) + y * _power_of_two(n, lanes))
-    return emit.tirx.Select(emit.tirx.EQ(x, x), bell, x)
+    return emit.tirx.Select(emit.tirx.LT(x, _num(-87.0, lanes)), _num(0.0, lanes), bell)
+
+
+def log1p(code: Code, lanes: int, x: Value) -> Value:
+    """log(1 + x), a few ulp: what 1 + x rounds off is added to the logarithm of the rest."""
+    u = kept(code, _num(1.0, lanes) + x, lanes)
+    lost = x - emit.fence(u - _num(1.0, lanes))
+    value = kept(code, log(code, lanes, u), lanes) + lost / u
+    return emit.tirx.Select(emit.tirx.LT(u, _num(math.inf, lanes)), value, u)
+
+
+def softplus(code: Code, lanes: int, x: Value) -> Value:
+    """log(1 + exp(x)), a few ulp, without overflow."""
+    zero = _num(0.0, lanes)
+    small = kept(code, exp_of_negative(code, lanes, zero - emit.tirx.abs(x)), lanes)
+    above = emit.maximum(zero, x)
+    return above + kept(code, log1p(code, lanes, small), lanes)
+
+
+def atanh(code: Code, lanes: int, x: Value) -> Value:
+    """Half the logarithm of (1 + x) / (1 - x), a few ulp near 0 too."""
+    size, half = code.bind(emit.tirx.abs(x), "size"), _num(0.5, lanes)
+    ratio = code.bind(size * _num(2.0, lanes) / (_num(1.0, lanes) - size), "ratio")
+    value = code.bind(kept(code, log1p(code, lanes, ratio), lanes) * half, "half")
+    below = emit.tirx.LT(x, _num(0.0, lanes))
+    return emit.tirx.Select(below, _num(-1.0, lanes) * value, value)
+
+
+def _positive_ends(code: Code, lanes: int, x: Value) -> Value:
+    """x without the sign of -0 and of -infinity, whose roots as powers are positive."""
+    zero, infinite = (emit.tirx.EQ(x, _num(end, lanes)) for end in (0.0, -math.inf))
+    return emit.tirx.Select(emit.tirx.Or(zero, infinite), emit.tirx.abs(x), x)
 
 
 def _three_quarters(code: Code, lanes: int, x: Value) -> Value:
@@ -317,8 +366,18 @@ OPS: dict[str, Emit] = {
     "sigmoid": sigmoid,
     "leaky": _leaky,
     "three_quarters": _three_quarters,
+    "softplus": softplus,
+    "atanh": atanh,
+    "positive_ends": _positive_ends,
 }
 """Every operation that kernels can compute on vectors: (code, lanes, operands) -> value."""
+
+
+DOUBLE = frozenset({
+    "add", "subtract", "multiply", "divide", "maximum", "minimum", "negative", "abs", "sqrt",
+    "floor", "ceil", "round", "larger", "smaller",
+})  # fmt: skip
+"""Operations that are computed in float64 too."""
 
 
 def relu(x: Expression) -> Expression:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules.expression import (
+    DOUBLE,
     Arg,
     Do,
     Expression,
@@ -29,15 +30,15 @@ ANCHORS = frozenset({
 _BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 _UNARY = (
     "negative", "abs", "sqrt", "floor", "ceil", "round", "exp", "log", "sin", "cos", "sign", "tanh",
-    "erf", "sigmoid",
+    "erf", "sigmoid", "atanh", "softplus",
 )  # fmt: skip
 
 
 def expression_of(node: Node) -> Expression | None:
     """A node's arithmetic over its inputs, scalars written in; None where it has none."""
-    if len(node.outputs) != 1 or node.output.dtype != "float32":
+    if len(node.outputs) != 1 or node.output.dtype not in ("float32", "float64"):
         return None
-    if any(value.dtype != "float32" for value in node.inputs):
+    if any(value.dtype != node.output.dtype for value in node.inputs):
         return None
     inputs = node.inputs
     args: list[Expression] = []
@@ -46,7 +47,12 @@ def expression_of(node: Node) -> Expression | None:
         args.append(Num(float(value.data.reshape(())))) if scalar else args.append(Arg(position))  # type: ignore[union-attr]
     if not any(isinstance(arg, Arg) for arg in args):
         return None
-    return _arithmetic(node, args)
+    expression = _arithmetic(node, args)
+    if expression is None or (
+        node.output.dtype == "float64" and not DOUBLE.issuperset(operations(expression))
+    ):
+        return None
+    return expression
 
 
 def _arithmetic(node: Node, args: list[Expression]) -> Expression | None:
@@ -116,11 +122,11 @@ _SPELT: dict[str, Callable[[Expression], Expression]] = {
 
 
 def _power(x: Expression, exponent: float) -> Expression:
-    square = Do("multiply", (x, x))
+    square, root = Do("multiply", (x, x)), Do("positive_ends", (x,))
     known = {
         1.0: x, 2.0: square, 3.0: Do("multiply", (square, x)),
-        0.5: Do("sqrt", (x,)), 0.75: Do("three_quarters", (x,)),
-        -0.5: Do("divide", (Num(1.0), Do("sqrt", (x,)))), -1.0: Do("divide", (Num(1.0), x)),
+        0.5: Do("sqrt", (root,)), 0.75: Do("three_quarters", (root,)),
+        -0.5: Do("divide", (Num(1.0), Do("sqrt", (root,)))), -1.0: Do("divide", (Num(1.0), x)),
     }  # fmt: skip
     return known.get(exponent, Do("power", (x, Num(exponent))))
 
@@ -253,7 +259,7 @@ def _closed(
 def _readable(value: Value, node: Node, channels: bool) -> bool:
     """Whether a kernel can read a value beside its own result."""
     shape = node.output.shape
-    if value.dtype != "float32":
+    if value.dtype != node.output.dtype:
         return False
     if value.shape == shape:
         return True

@@ -14,13 +14,23 @@ def widen(graph: Graph) -> None:
     """Make float16 values and constants float32, and mark them as `half`.
 
     Inputs are converted when they are read and results when they are given; both keep their
-    types. What float16 rounds or lets overflow between stays as float32 has it.
+    types. A cast to float16 of what is more exact rounds, as the network asks for by it; what
+    arithmetic on float16 rounds or lets overflow stays as float32 has it.
     """
     values = {v for node in graph.nodes for v in (*node.inputs, *node.outputs)}
     halves = [v for v in values | set(graph.inputs) | set(graph.outputs) if v.dtype == HALF]
-    given = {v: Value(v.shape, SINGLE, half=True) for v in graph.inputs if v.dtype == HALF}
+    rounded = {node: node.output for node in graph.nodes if _rounds(node)}
+    given = {
+        v: Value(v.shape, SINGLE, half=True)
+        for v in (*graph.inputs, *rounded.values())
+        if v.dtype == HALF
+    }
     graph.replace(given)
-    entries = [_cast(v, wide) for v, wide in given.items()]
+    nodes = [_cast(v, given[v]) for v in graph.inputs if v in given]
+    for node in graph.nodes:
+        nodes.append(node)
+        if node in rounded:
+            nodes.append(_cast(node.output, given[node.output]))
     results: dict[Value, Value] = {}
     for value in halves:
         if value not in given:
@@ -29,8 +39,13 @@ def widen(graph: Graph) -> None:
     for value in graph.outputs:
         if value in halves or value in given.values():
             results.setdefault(value, Value(value.shape, HALF))
-    graph.nodes = [*entries, *graph.nodes, *(_cast(v, half) for v, half in results.items())]
+    graph.nodes = [*nodes, *(_cast(v, half) for v, half in results.items())]
     graph.outputs = [results.get(value, value) for value in graph.outputs]
+
+
+def _rounds(node: Node) -> bool:
+    """Whether a node casts to float16 what is of another type."""
+    return node.op == "astype" and node.output.dtype == HALF and node.inputs[0].dtype != HALF
 
 
 def _cast(source: Value, target: Value) -> Node:

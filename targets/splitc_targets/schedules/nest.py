@@ -26,7 +26,8 @@ class Nest:
         ins: The operands' strides; 0 where an operand does not vary.
         expression: What is stored.
         dtype: The result's element type.
-        in_dtypes: The operands' element types. Arithmetic is on floats; copies are of any type.
+        in_dtypes: The operands' element types. Arithmetic is on floats, of 64 bits where an
+            operand is; copies are of any type.
     """
 
     sizes: tuple[int, ...]
@@ -194,8 +195,10 @@ def _one(
             return emit.shuffle(gathered, range(lanes))
         return arrays[i].spaced(where, step, lanes)
 
+    floats = "float64" if "float64" in nest.in_dtypes else "float32"
+
     def number(i: int) -> Value:
-        return emit.converted(operand(i), nest.in_dtypes[i], "float32", lanes)
+        return emit.converted(operand(i), nest.in_dtypes[i], floats, lanes)
 
     with code.scope():
         if nest.expression == Arg(0):
@@ -203,6 +206,6 @@ def _one(
             if nest.in_dtypes[0] != nest.dtype:
                 value = emit.converted(value, nest.in_dtypes[0], nest.dtype, lanes)
         else:
-            value = evaluate(code, nest.expression, number, lanes)
-            value = emit.converted(value, "float32", nest.dtype, lanes)
+            value = evaluate(code, nest.expression, number, lanes, floats)
+            value = emit.converted(value, floats, nest.dtype, lanes)
         code.store(arrays[-1], places[-1] + column * nest.out[-1], value, lanes, used)

@@ -55,7 +55,7 @@ class _Largest(Writer):
     initial = _LOWEST
 
     def meet(self, total: Value, value: Value, tap: Value) -> Value:
-        return emit.maximum(total, value)
+        return emit.largest(total, value)  # as onnxruntime, which passes not-a-number over
 
 
 class _Mean(Writer):
@@ -152,7 +152,7 @@ def whole_kernel(name: str, spec: Whole, machine: Machine) -> Any:
 
 
 _COMBINE: dict[str, Callable[[Value, Value], Value]] = {
-    "mean": lambda a, b: a + b, "max": emit.maximum, "largest": emit.larger,
+    "mean": lambda a, b: a + b, "max": emit.largest, "largest": emit.larger,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from splitc_targets.schedules import (
     rules_cast,
     rules_conv,
+    rules_extremes,
     rules_matmul,
     rules_reduce,
     rules_rows,
@@ -18,6 +19,7 @@ from splitc_targets.schedules.planner import Rule
 RULES: dict[str, Rule] = {
     **rules_cast.RULES,
     **rules_conv.RULES,
+    **rules_extremes.RULES,
     **rules_matmul.RULES,
     **rules_reduce.RULES,
     **rules_rows.RULES,

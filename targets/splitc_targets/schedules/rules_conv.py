@@ -243,8 +243,6 @@ def _phase(
 def _of_taps(weights: Any, groups: int, rows: _Phase, columns: _Phase) -> Any:
     """The kernel of one phase [out channels][channels of a group][rows][columns]."""
     some = weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
-    if 0 in some.shape:  # No tap meets the input: one that adds nothing.
-        some = np.zeros((*some.shape[:2], 1, 1), weights.dtype)
     parts = np.split(some, groups)
     return np.concatenate([part.transpose(1, 0, 2, 3) for part in parts])
 
@@ -268,6 +266,12 @@ def _plan_phase(
 
     target = part(whole)
     chosen = [of_phase(kind, view) for kind, view in zip(kinds, extras, strict=True)]
+    if not (rows.taps and columns.taps):
+        # No tap meets the input: the expression of nothing, not of 0 times what may be infinite.
+        nothing = planner.constant(np.zeros((1, 1, 1, 1), np.float32))
+        read = [_over_channels(view) if kind.kind == "channel" else view for kind, view in chosen]
+        planner.map([nothing, *read], target, node.attrs["expression"], describe(node))
+        return
     groups = node.attrs["groups"]
     some = _of_taps(weights, groups, rows, columns)
     n, c, height, width = source.shape
@@ -283,6 +287,12 @@ def _plan_phase(
         expression=node.attrs["expression"], operands=tuple(kind for kind, _ in chosen),
     )  # fmt: skip
     plan_direct(planner, node, spec, some, [source, *(view for _, view in chosen), target])
+
+
+def _over_channels(vector: View) -> View:
+    """A vector over channels beside maps."""
+    shape, strides = (1, vector.shape[0], 1, 1), (0, vector.strides[0], 0, 0)
+    return View(vector.buffer, vector.offset, shape, strides)
 
 
 def plan_direct(

@@ -12,6 +12,7 @@ import numpy as np
 from splitc_targets.schedules.graph import Graph, Node, Value, constant, made, whole_numbers
 from splitc_targets.schedules.moves import name_moves
 from splitc_targets.schedules.rules_cast import spell_cast
+from splitc_targets.schedules.spelling import spell
 
 Array = np.ndarray[Any, Any]
 
@@ -24,6 +25,7 @@ def simplify(graph: Graph) -> None:
     drop_nan_guards(graph)
     spell_cast(graph)
     unstack(graph)
+    spell(graph)
     spell_variance(graph)
     spell_batch_norm(graph)
     fold(graph)
@@ -153,7 +155,7 @@ def unstack(graph: Graph) -> None:
             node.op in _OF_STACK
             and source is not None
             and source.op == "stack"
-            and node.output.dtype == "float32"
+            and node.output.dtype in ("float32", "float64")
             and node.attrs["axis"] == (source.attrs["axis"],)
             and not node.attrs["keepdims"]
             and len(consumers[source.output]) == 1
@@ -166,7 +168,7 @@ def unstack(graph: Graph) -> None:
                 nodes.append(step)
                 total = step.output
             if node.op == "mean":
-                share = constant(np.array(1.0 / len(source.inputs), np.float32))
+                share = constant(np.array(1.0 / len(source.inputs), node.output.dtype))
                 step = made("multiply", [total, share], node.output.shape, node.output.dtype)
                 nodes.append(step)
                 total = step.output
