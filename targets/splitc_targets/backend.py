@@ -23,6 +23,7 @@ from splitc_targets import adapter, rewrites, schedules
 from splitc_targets.fixed_shapes import shapeless
 from splitc_targets.integers import REWRITTEN
 from splitc_targets.runtime_libs import FFI, runtime_libs
+from splitc_targets.small_numbers import computed_small
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
 from splitc_targets.tuning.database import Tuned
 
@@ -49,7 +50,7 @@ class TvmBackend:
                 found.append(Unsupported(layer, node.op_type, why))
             elif node.op_type not in known:
                 found.append(Unsupported(layer, node.op_type, "TVM has no converter for it"))
-        return found + shapeless(model) + rewrites.misread(model)
+        return found + shapeless(model) + computed_small(model) + rewrites.misread(model)
 
     def lower(self, model: Network) -> adapter.Module:
         """The part as a Relax module, weights as constants.

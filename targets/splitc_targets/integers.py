@@ -15,13 +15,13 @@ for results. The schedules hold them as bytes where that serves (narrow.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-Array = np.ndarray[Any, Any]
+from splitc_targets.integers_writer import Array, Writer, f32, has_body
+from splitc_targets.small_numbers import cast, dequantised, stored_small
 
 CONTRIB = "com.microsoft"
 EXACT = 2**24
@@ -39,11 +39,12 @@ def in_floats(proto: ModelProto) -> ModelProto:
     versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
     if not versions or versions[0] < OLDEST_OPSET:
         return proto
-    if not any((node.domain, node.op_type) in REWRITTEN for node in proto.graph.node):
+    small = any(map(stored_small, proto.graph.initializer))
+    if not small and not any((n.domain, n.op_type) in REWRITTEN for n in proto.graph.node):
         return proto
-    writer = _Writer({t.name: t for t in proto.graph.initializer})
+    writer = Writer({t.name: t for t in proto.graph.initializer})
     for node in proto.graph.node:
-        write = REWRITTEN.get((node.domain, node.op_type)) or _PRODUCTS.get(node.op_type)
+        write = REWRITTEN.get((node.domain, node.op_type)) or _USUAL.get(node.op_type)
         if (write is None or not write(writer, node)) and not _moved(writer, node):
             writer.keep(node)
     writer.need(*(output.name for output in proto.graph.output))
@@ -53,90 +54,11 @@ def in_floats(proto: ModelProto) -> ModelProto:
     made.graph.node.extend(writer.nodes)
     read = {name for node in writer.nodes for name in node.input}
     kept = {t.name for t in proto.graph.initializer}
-    if not any(map(_has_body, writer.nodes)):
+    if not any(map(has_body, writer.nodes)):
         kept &= read | {output.name for output in proto.graph.output}
     made.graph.initializer.extend(t for t in proto.graph.initializer if t.name in kept)
     made.graph.initializer.extend(writer.stored)
     return made
-
-
-def _has_body(node: NodeProto) -> bool:
-    """Whether it has a graph inside, which may read what lies outside."""
-    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
-
-
-@dataclass
-class _Writer:
-    """The nodes of a graph, one after another, and the constants that they need."""
-
-    known: dict[str, TensorProto]
-    nodes: list[NodeProto] = field(default_factory=list[NodeProto])
-    stored: list[TensorProto] = field(default_factory=list[TensorProto])
-    floats: dict[str, str] = field(default_factory=dict[str, str])
-    """Floats that hold the integers of a quantised tensor."""
-    owed: dict[str, int] = field(default_factory=dict[str, int])
-    """Quantised tensors of which there are only the floats, and their types."""
-    dequantised: dict[str, tuple[str, Array]] = field(default_factory=dict[str, tuple[str, Array]])
-    """Tensors that are a scale times floats that hold integers: (those, scale)."""
-    stored_whole: dict[str, tuple[Array, Array]] = field(
-        default_factory=dict[str, tuple[Array, Array]]
-    )
-    """Stored tensors that are a scale times integers: (those as floats, scale, broadcastable)."""
-
-    def value(self, node: NodeProto, place: int, default: Array | None = None) -> Array | None:
-        """What is stored for an input; the default where there is none, None if computed."""
-        if place >= len(node.input) or not node.input[place]:
-            return default
-        found = self.known.get(node.input[place])
-        return None if found is None else numpy_helper.to_array(found)
-
-    def keep(self, node: NodeProto) -> None:
-        """Add a node as it is, behind the quantised tensors that it reads."""
-        self.need(*(tuple(self.owed) if _has_body(node) else node.input))
-        self.nodes.append(node)
-
-    def need(self, *names: str) -> None:
-        """Write the integers of tensors of which there are only the floats."""
-        for name in names:
-            if name in self.owed:
-                self.add("Cast", self.floats[name], output=name, to=self.owed.pop(name))
-
-    def constant(self, value: Array) -> str:
-        """The name of a new constant."""
-        name = f"splitc.integers.{len(self.stored)}"
-        self.stored.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """The name of a new node's result."""
-        name = output or f"splitc.integers.{len(self.nodes)}.{op}"
-        self.nodes.append(helper.make_node(op, inputs, [name], f"{name}.node", **attributes))
-        return name
-
-    def centred(self, name: str, zero: Array) -> str:
-        """A quantised tensor as floats, its zero point taken off."""
-        if name not in self.floats:
-            self.floats[name] = self.add("Cast", name, to=TensorProto.FLOAT)
-        given = self.floats[name]
-        return given if not zero.any() else self.add("Sub", given, self.constant(_f32(zero)))
-
-    def scaled(self, name: str, scale: Array) -> str:
-        """A float tensor times a constant."""
-        return self.add("Mul", name, self.constant(_f32(scale)))
-
-    def rounded(self, name: str, zero: Array, output: str) -> None:
-        """Floats as the nearest integers, of a pair the even one, clipped to the zero's type."""
-        limits = np.iinfo(zero.dtype)
-        made = self.add("Round", name)
-        if zero.any():
-            made = self.add("Add", made, self.constant(_f32(zero)))
-        low, high = (self.constant(np.array(v, np.float32)) for v in (limits.min, limits.max))
-        self.floats[output] = self.add("Clip", made, low, high)
-        self.owed[output] = helper.np_dtype_to_tensor_dtype(zero.dtype)
-
-
-def _f32(value: Array) -> Array:
-    return value.astype(np.float32)
 
 
 def _zero(dtype: Any = np.uint8) -> Array:
@@ -160,7 +82,7 @@ def _along(value: Array, axis: int, rank: int) -> Array:
     return value.reshape(shape)
 
 
-def _quantize_linear(to: _Writer, node: NodeProto) -> bool:
+def _quantize_linear(to: Writer, node: NodeProto) -> bool:
     """y = clip(round(x / scale) + zero)."""
     attributes = {a.name: a.i for a in node.attribute}
     kinds = {0: np.uint8, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
@@ -170,27 +92,22 @@ def _quantize_linear(to: _Writer, node: NodeProto) -> bool:
         return False
     if scale.dtype != np.float32 or attributes.get("precision", 0) not in (0, TensorProto.FLOAT):
         return False
-    divided = to.add("Div", node.input[0], to.constant(_f32(scale.reshape(()))))
+    divided = to.add("Div", node.input[0], to.constant(f32(scale.reshape(()))))
     to.rounded(divided, zero.reshape(()), node.output[0])
     return True
 
 
-def _dequantize_linear(to: _Writer, node: NodeProto) -> bool:
+def _dequantize_linear(to: Writer, node: NodeProto) -> bool:
     """y = (x - zero) scale; done here and now where x is stored."""
     scale, stored = to.value(node, 1), to.value(node, 0)
     zero = to.value(node, 2, _zero(np.uint8 if stored is None else stored.dtype))
-    given = {attribute.name for attribute in node.attribute}
-    if scale is None or zero is None or scale.dtype != np.float32 or "block_size" in given:
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    if scale is None or zero is None or given.get("block_size"):
         return False
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
     if stored is not None:
-        zero, scale = (_along(each, axis, stored.ndim) for each in (zero, scale))
-        whole = (stored.astype(np.int64) - zero.astype(np.int64)).astype(np.float32)
-        to.stored_whole[node.output[0]] = (whole, scale)
-        value = numpy_helper.from_array((whole * scale).astype(np.float32), node.output[0])
-        to.stored.append(value)
-        to.known[node.output[0]] = value
-        return True
+        return _stored_dequantised(to, node, stored, zero, scale)
+    if scale.dtype != np.float32:
+        return False
     if not _scalar(scale, zero) or not _narrow(zero):
         return False
     centred = to.centred(node.input[0], zero.reshape(()))
@@ -199,7 +116,53 @@ def _dequantize_linear(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
-def _whole_weights(to: _Writer, node: NodeProto) -> tuple[Array, Array] | None:
+def _stored_dequantised(
+    to: Writer, node: NodeProto, stored: Array, zero: Array, scale: Array
+) -> bool:
+    """(x - zero) scale of what is stored, as a stored tensor; False where TVM knows the type."""
+    small = stored_small(to.known[node.input[0]])
+    if scale.dtype != np.float32 and not small:
+        return False
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    zero, scale = (_along(each, axis, stored.ndim) for each in (zero, scale))
+    kind = np.float32 if small else np.int64  # which hold every number of the types exactly
+    whole = (stored.astype(kind) - zero.astype(kind)).astype(np.float32)
+    if scale.dtype == np.float32 and np.array_equal(whole, np.rint(whole)):
+        to.stored_whole[node.output[0]] = (whole, scale)
+    to.store(numpy_helper.from_array(dequantised(whole, scale), node.output[0]))
+    return True
+
+
+def _cast_stored(to: Writer, node: NodeProto) -> bool:
+    """A Cast of what is stored in few bits, as a stored tensor."""
+    tensor = to.known.get(node.input[0])
+    value = cast(node, tensor) if tensor is not None and stored_small(tensor) else None
+    if value is None:
+        return False
+    to.store(value)
+    return True
+
+
+def _dynamic(to: Writer, node: NodeProto) -> bool:
+    """DynamicQuantizeLinear: scale and zero point from the values' range, with 0 in it."""
+    x, (y, scale, zero) = node.input[0], (*node.output, "", "")[:3]
+    none, top = to.constant(np.zeros((), np.float32)), to.constant(np.array(255, np.float32))
+    low = to.add("Clip", to.add("ReduceMin", x, keepdims=0), "", none)
+    high = to.add("Clip", to.add("ReduceMax", x, keepdims=0), none)
+    one = to.constant(np.ones((), np.float32))
+    # Of zeros alone, whose range would be a divisor of 0.
+    flat, step = to.add("Equal", low, high), to.add("Div", to.add("Sub", high, low), top)
+    step = to.add("Where", flat, one, step, output=scale)
+    start = to.add("Sub", none, to.add("Div", low, step))
+    start = to.add("Round", to.add("Clip", start, none, top))
+    made = to.add("Add", to.add("Round", to.add("Div", x, step)), start)
+    to.floats[y], to.owed[y] = to.add("Clip", made, none, top), TensorProto.UINT8
+    if zero:
+        to.floats[zero], to.owed[zero] = start, TensorProto.UINT8
+    return True
+
+
+def _whole_weights(to: Writer, node: NodeProto) -> tuple[Array, Array] | None:
     """The integers of a product's weights and their scales, one or one for each result channel."""
     if node.domain not in ("", "ai.onnx") or len(node.input) < 2:
         return None
@@ -220,7 +183,7 @@ def _whole_weights(to: _Writer, node: NodeProto) -> tuple[Array, Array] | None:
     return whole, scale.reshape(-1)
 
 
-def _dequantised_product(to: _Writer, node: NodeProto) -> bool:
+def _dequantised_product(to: Writer, node: NodeProto) -> bool:
     """Conv, Gemm or MatMul of dequantised tensors: of the integers, then scaled."""
     weights = _whole_weights(to, node)
     if weights is None:
@@ -244,7 +207,7 @@ def _dequantised_product(to: _Writer, node: NodeProto) -> bool:
         if flat and np.allclose(start_scale.reshape(-1), scale, rtol=1e-6, atol=0.0):
             made, bias = to.add("Add", made, to.constant(placed(start.reshape(-1)))), ""
     if not bias:
-        to.add("Mul", made, to.constant(_f32(placed(scale))), output=node.output[0])
+        to.add("Mul", made, to.constant(f32(placed(scale))), output=node.output[0])
         return True
     if conv:
         bias = to.constant(placed(numpy_helper.to_array(to.known[bias])))
@@ -252,13 +215,13 @@ def _dequantised_product(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
-def _convolution(to: _Writer, node: NodeProto, x: str, zero: Array, weights: Array) -> str:
+def _convolution(to: Writer, node: NodeProto, x: str, zero: Array, weights: Array) -> str:
     """Integers convolved, as floats."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return to.add("Conv", to.centred(x, zero), to.constant(weights), **attributes)
 
 
-def _q_linear_conv(to: _Writer, node: NodeProto) -> bool:
+def _q_linear_conv(to: Writer, node: NodeProto) -> bool:
     """y = clip(round((conv(x - x_zero, w - w_zero) + b) x_scale w_scale / y_scale) + y_zero)."""
     found = [to.value(node, k) for k in range(1, 8)]
     bias = to.value(node, 8, np.zeros(1, np.int32))
@@ -268,11 +231,11 @@ def _q_linear_conv(to: _Writer, node: NodeProto) -> bool:
     assert bias is not None
     if not _scalar(x_scale, x_zero, y_scale, y_zero) or not _narrow(x_zero, y_zero):
         return False
-    whole = _f32(w) - _f32(_along(w_zero, 0, w.ndim))
+    whole = f32(w) - f32(_along(w_zero, 0, w.ndim))
     made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
     if bias.any():
-        made = to.add("Add", made, to.constant(_f32(_along(bias, 1, w.ndim))))
-    scale = _f32(x_scale).reshape(()) * _f32(w_scale) / _f32(y_scale).reshape(())
+        made = to.add("Add", made, to.constant(f32(_along(bias, 1, w.ndim))))
+    scale = f32(x_scale).reshape(()) * f32(w_scale) / f32(y_scale).reshape(())
     made = to.scaled(made, _along(scale, 1, w.ndim))
     to.rounded(made, y_zero.reshape(()), node.output[0])
     return True
@@ -283,12 +246,12 @@ def _sums_hold(weights: Array, axes: tuple[int, ...]) -> bool:
     return bool(255 * np.abs(weights.astype(np.float64)).sum(axes).max(initial=0.0) < EXACT)
 
 
-def _conv_integer(to: _Writer, node: NodeProto) -> bool:
+def _conv_integer(to: Writer, node: NodeProto) -> bool:
     """y = conv(x - x_zero, w - w_zero), int32."""
     w, x_zero, w_zero = to.value(node, 1), to.value(node, 2, _zero()), to.value(node, 3, _zero())
     if w is None or x_zero is None or w_zero is None or not _scalar(x_zero):
         return False
-    whole = _f32(w) - _f32(_along(w_zero, 0, w.ndim))
+    whole = f32(w) - f32(_along(w_zero, 0, w.ndim))
     if not _sums_hold(whole, tuple(range(1, w.ndim))):
         return False
     made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
@@ -296,12 +259,12 @@ def _conv_integer(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
-def _operand(to: _Writer, node: NodeProto, place: int, zero: Array) -> str:
+def _operand(to: Writer, node: NodeProto, place: int, zero: Array) -> str:
     """A matrix as floats, its zero point taken off."""
     stored = to.value(node, place)
     if stored is None:
         return to.centred(node.input[place], zero)
-    return to.constant(_f32(stored) - _f32(zero))
+    return to.constant(f32(stored) - f32(zero))
 
 
 def _row(value: Array) -> Array:
@@ -309,7 +272,7 @@ def _row(value: Array) -> Array:
     return value.reshape(()) if value.size == 1 else value
 
 
-def _q_linear_mat_mul(to: _Writer, node: NodeProto) -> bool:
+def _q_linear_mat_mul(to: Writer, node: NodeProto) -> bool:
     """y = clip(round((a - a_zero)(b - b_zero) a_scale b_scale / y_scale) + y_zero)."""
     found = [to.value(node, k) for k in (1, 2, 4, 5, 6, 7)]
     if any(each is None for each in found):
@@ -319,17 +282,17 @@ def _q_linear_mat_mul(to: _Writer, node: NodeProto) -> bool:
         return False
     left = _operand(to, node, 0, a_zero.reshape(()))
     right = _operand(to, node, 3, _row(b_zero))
-    scale = _f32(a_scale).reshape(()) * _row(_f32(b_scale)) / _f32(y_scale).reshape(())
+    scale = f32(a_scale).reshape(()) * _row(f32(b_scale)) / f32(y_scale).reshape(())
     to.rounded(to.scaled(to.add("MatMul", left, right), scale), y_zero.reshape(()), node.output[0])
     return True
 
 
-def _mat_mul_integer(to: _Writer, node: NodeProto) -> bool:
+def _mat_mul_integer(to: Writer, node: NodeProto) -> bool:
     """y = (a - a_zero)(b - b_zero), int32."""
     a_zero, b_zero, b = to.value(node, 2, _zero()), to.value(node, 3, _zero()), to.value(node, 1)
     if a_zero is None or b_zero is None or b is None or b.ndim < 2 or not _scalar(a_zero):
         return False
-    if not _sums_hold(_f32(b) - _f32(_row(b_zero)), (-2,)):
+    if not _sums_hold(f32(b) - f32(_row(b_zero)), (-2,)):
         return False
     left = _operand(to, node, 0, a_zero.reshape(()))
     made = to.add("MatMul", left, _operand(to, node, 1, _row(b_zero)))
@@ -337,7 +300,7 @@ def _mat_mul_integer(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
-def _q_gemm(to: _Writer, node: NodeProto) -> bool:
+def _q_gemm(to: Writer, node: NodeProto) -> bool:
     """y = (alpha (a - a_zero)(b - b_zero) + c) a_scale b_scale, quantised if it has a scale."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     found = [to.value(node, k) for k in (1, 2, 3, 4, 5)]
@@ -350,21 +313,21 @@ def _q_gemm(to: _Writer, node: NodeProto) -> bool:
     if not _scalar(a_scale, a_zero) or b.ndim != 2 or attributes.get("transA", 0):
         return False
     b = b.T if attributes.get("transB", 0) else b
-    right = to.constant(_f32(b) - _f32(_row(b_zero)))
+    right = to.constant(f32(b) - f32(_row(b_zero)))
     made = to.add("MatMul", to.centred(node.input[0], a_zero.reshape(())), right)
-    scale = _f32(a_scale).reshape(()) * _row(_f32(b_scale))
+    scale = f32(a_scale).reshape(()) * _row(f32(b_scale))
     if bias.any():
-        made = to.add("Add", made, to.constant(_f32(bias)))
+        made = to.add("Add", made, to.constant(f32(bias)))
     scale = scale * np.float32(attributes.get("alpha", 1.0))
     if y_scale.size:
-        scale = scale / _f32(y_scale).reshape(())
+        scale = scale / f32(y_scale).reshape(())
         to.rounded(to.scaled(made, scale), y_zero.reshape(()), node.output[0])
     else:
         to.add("Mul", made, to.constant(scale), output=node.output[0])
     return True
 
 
-def _q_linear_concat(to: _Writer, node: NodeProto) -> bool:
+def _q_linear_concat(to: Writer, node: NodeProto) -> bool:
     """The values that tensors stand for, one behind another, quantised alike."""
     found = [to.value(node, k) for k in range(2) ] + [
         to.value(node, k + more) for k in range(2, len(node.input), 3) for more in (1, 2)
@@ -378,31 +341,31 @@ def _q_linear_concat(to: _Writer, node: NodeProto) -> bool:
     ]
     axis = next(a.i for a in node.attribute if a.name == "axis")
     made = to.add("Concat", *parts, axis=axis)
-    to.rounded(to.add("Div", made, to.constant(_f32(y_scale))), y_zero, node.output[0])
+    to.rounded(to.add("Div", made, to.constant(f32(y_scale))), y_zero, node.output[0])
     return True
 
 
-def _elementwise(op: str) -> Callable[[_Writer, NodeProto], bool]:
+def _elementwise(op: str) -> Callable[[Writer, NodeProto], bool]:
     """An operator of two quantised tensors: on the values they stand for, then quantised."""
 
-    def write(to: _Writer, node: NodeProto) -> bool:
+    def write(to: Writer, node: NodeProto) -> bool:
         found = [to.value(node, k, _zero()) for k in (1, 2, 4, 5, 6, 7)]
         if any(each is None or each.size != 1 for each in found):
             return False
         a_scale, a_zero, b_scale, b_zero, y_scale, y_zero = (np.asarray(e) for e in found)
         left = to.scaled(to.centred(node.input[0], a_zero.reshape(())), a_scale.reshape(()))
         right = to.scaled(to.centred(node.input[3], b_zero.reshape(())), b_scale.reshape(()))
-        made = to.add("Div", to.add(op, left, right), to.constant(_f32(y_scale.reshape(()))))
+        made = to.add("Div", to.add(op, left, right), to.constant(f32(y_scale.reshape(()))))
         to.rounded(made, y_zero.reshape(()), node.output[0])
         return True
 
     return write
 
 
-def _unary(op: str) -> Callable[[_Writer, NodeProto], bool]:
+def _unary(op: str) -> Callable[[Writer, NodeProto], bool]:
     """An operator of one quantised tensor: on the values it stands for, then quantised."""
 
-    def write(to: _Writer, node: NodeProto) -> bool:
+    def write(to: Writer, node: NodeProto) -> bool:
         found = [to.value(node, k, _zero()) for k in (1, 2, 3, 4)]
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if any(each is None or each.size != 1 for each in found) or given.pop("channels_last", 0):
@@ -412,7 +375,7 @@ def _unary(op: str) -> Callable[[_Writer, NodeProto], bool]:
             return False  # one softmax of all axes from that one on
         x_scale, x_zero, y_scale, y_zero = (np.asarray(each).reshape(()) for each in found)
         value = to.scaled(to.centred(node.input[0], x_zero), x_scale)
-        made = to.add("Div", to.add(op, value, **given), to.constant(_f32(y_scale)))
+        made = to.add("Div", to.add(op, value, **given), to.constant(f32(y_scale)))
         to.rounded(made, y_zero, node.output[0])
         return True
 
@@ -424,7 +387,7 @@ _MOVES = ("MaxPool", "Reshape", "Transpose", "Split", "Squeeze", "Unsqueeze", "F
 """Operators that give values of their first input; Concat of all."""
 
 
-def _moved(to: _Writer, node: NodeProto) -> bool:
+def _moved(to: Writer, node: NodeProto) -> bool:
     """Move the floats, where there are only those."""
     data = node.input if node.op_type == "Concat" else node.input[:1]
     known = all(name in to.owed for name in data)
@@ -444,9 +407,10 @@ def _moved(to: _Writer, node: NodeProto) -> bool:
     return True
 
 
-REWRITTEN: dict[tuple[str, str], Callable[[_Writer, NodeProto], bool]] = {
+REWRITTEN: dict[tuple[str, str], Callable[[Writer, NodeProto], bool]] = {
     ("", "QuantizeLinear"): _quantize_linear,
     ("", "DequantizeLinear"): _dequantize_linear,
+    ("", "DynamicQuantizeLinear"): _dynamic,
     ("", "QLinearConv"): _q_linear_conv,
     ("", "QLinearMatMul"): _q_linear_mat_mul,
     ("", "ConvInteger"): _conv_integer,
@@ -463,9 +427,10 @@ REWRITTEN: dict[tuple[str, str], Callable[[_Writer, NodeProto], bool]] = {
 }
 """Operators by domain and name; those of onnxruntime's own domain are what its quantiser writes."""
 
-_PRODUCTS: dict[str, Callable[[_Writer, NodeProto], bool]] = {
+_USUAL: dict[str, Callable[[Writer, NodeProto], bool]] = {
+    "Cast": _cast_stored,
     "Conv": _dequantised_product,
     "Gemm": _dequantised_product,
     "MatMul": _dequantised_product,
 }
-"""Operators of the usual domain whose operands may be dequantised."""
+"""Operators of the usual domain whose operands may be dequantised, or stored in few bits."""
