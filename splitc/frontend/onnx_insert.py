@@ -58,7 +58,7 @@ def insert_nodes(
     nodes = list(made.graph.node)
     at = next((i + 1 for i, node in enumerate(nodes) if tensor in node.output), 0)
     for node in nodes:
-        _read_instead(node, {tensor: read})
+        read_instead(node, {tensor: read})
     del made.graph.node[:]
     made.graph.node.extend([*nodes[:at], *new, *nodes[at:]])
     return made, known
@@ -88,7 +88,7 @@ def bypass_nodes(proto: ModelProto, names: Collection[str]) -> ModelProto:
     stored = {t.name for t in made.graph.initializer}
     dropped: set[str] = set()
     for node in made.graph.node:
-        _read_instead(node, instead)
+        read_instead(node, instead)
         if node.name in names:
             instead[node.output[0]] = next(name for name in node.input if name not in stored)
             dropped.update(node.input)
@@ -101,7 +101,7 @@ def bypass_nodes(proto: ModelProto, names: Collection[str]) -> ModelProto:
     return made
 
 
-def _read_instead(node: NodeProto, instead: Mapping[str, str]) -> None:
+def read_instead(node: NodeProto, instead: Mapping[str, str]) -> None:
     """Let a node, and the graphs inside it, read other tensors."""
     for k, name in enumerate(node.input):
         node.input[k] = instead.get(name, name)
@@ -111,7 +111,7 @@ def _read_instead(node: NodeProto, instead: Mapping[str, str]) -> None:
             own |= {name for inner in graph.node for name in inner.output}
             outer = {name: new for name, new in instead.items() if name not in own}
             for inner in graph.node:
-                _read_instead(inner, outer)
+                read_instead(inner, outer)
             for value in graph.output:
                 value.name = outer.get(value.name, value.name)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from onnx import GraphProto, NodeProto, helper
 
 from splitc.cut import Cut
+from splitc.frontend.onnx_insert import read_instead
 from splitc.frontend.onnx_shapes import value_info
 from splitc.graph import Layer, LayerGraph, Tensor
 
@@ -75,7 +76,9 @@ def turn(
         n, c, height, width = tensors[name].static_shape
         found[name] = replace(tensors[name], shape=(n, height, width, c))
     for node in graph.node:
-        _rename(node, inner)
+        read_instead(node, inner)
+        for position, name in enumerate(node.output):
+            node.output[position] = inner.get(name, name)
     made = {name for node in graph.node for name in node.output}
     first: list[NodeProto] = []
     for name, inside in inner.items():
@@ -96,10 +99,3 @@ def turn(
 def _transpose(source: str, target: str, order: list[int]) -> NodeProto:
     name = f"{target}.transpose"
     return helper.make_node("Transpose", [source], [target], name=name, perm=order)
-
-
-def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
-    for field in (node.input, node.output):
-        for position, name in enumerate(field):
-            if name in names:
-                field[position] = names[name]
