@@ -448,7 +448,7 @@ def _give_beside(layers: list[Layer], constants: Sequence[Tensor], param_bytes: 
     if not layers or not layers[-1].inputs:
         names = ", ".join(f"'{tensor.name}'" for tensor in constants)
         raise BadModelError(
-            f"no layer computes anything from an input, and {names} is the same whatever it is",
+            f"no layer computes anything from an input: {names} is the same whatever it is",
             why="there is nothing to split",
         )
     last = layers[-1]

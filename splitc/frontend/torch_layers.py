@@ -57,7 +57,7 @@ def analyse(module: fx.GraphModule) -> Layers:
     """The layers of a graph in normal form.
 
     Raises:
-        BadModelError: A result is no tensor, or is computed from nothing.
+        BadModelError: A result is no tensor, or none is computed from an input.
     """
     reader = _Reader(module)
     *nodes, output = module.graph.nodes
@@ -105,11 +105,29 @@ class _Reader:
     counted: set[int] = field(default_factory=set[int])
 
     def name_of(self, node: fx.Node, keys: Keys) -> str:
-        if node in self.stored:
+        """The name of a result; the last layer gives what depends on no input beside its own."""
+        if node not in self.stored:
+            return self.made[node][keys]
+        name = ".".join((str(node.meta.get(NAME, node.name)), *map(str, keys)))
+        if self.element.get(name) == (node, keys):
+            return name
+        last = self.layers[-1]
+        if not last.inputs:
             raise BadModelError(
-                "a result is a stored constant", at=node.name, why="no layer makes it"
-            )
-        return self.made[node][keys]
+                f"no layer computes anything from an input: '{name}' is the same whatever it is",
+                at=node.name, why="there is nothing to split",
+            )  # fmt: skip
+        while name in self.element:
+            name += ".stored"
+        tensor = tensor_of(name, leaves(node.meta[VALUE])[keys])
+        own = {id(t): t for t in self.stored[node] if id(t) not in self.counted}
+        self.counted.update(own)
+        size = sum(t.numel() * t.element_size() for t in own.values())
+        self.layers[-1] = replace(
+            last, outputs=(*last.outputs, tensor), param_bytes=last.param_bytes + size
+        )
+        self.nodes[name], self.element[name] = [node], (node, keys)
+        return name
 
     def read(self, node: fx.Node) -> None:
         """Make a node a layer, or part of what other nodes are."""

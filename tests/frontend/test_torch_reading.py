@@ -226,22 +226,12 @@ class Counting(nn.Module):
         return torch.relu(x), x.shape[0]
 
 
-class Stored(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.ones(2))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x + 1, self.w * 2
-
-
 X = torch.ones(2, 3)
 BAD: dict[str, tuple[nn.Module, Any, type[SplitcError], str]] = {
     "on values": (OnValues(), X, BadModelError, "cannot be traced"),
     "a tuple": (Pair(), ((X, X),), BadModelError, "input 'pair' is no tensor"),
     "an int": (nn.ReLU(), (3,), BadModelError, "input 'input' is no tensor"),
     "an int result": (Counting(), X, BadModelError, "a result of the module is no tensor"),
-    "a stored result": (Stored(), X, BadModelError, "stored constant"),
     "no example": (nn.ReLU(), None, UsageError, "needs example inputs"),
     "too many": (nn.ReLU(), (X, X), UsageError, "does not take these examples"),
     "a wrong name": (nn.ReLU(), {"inptu": X}, UsageError, "does not take these examples"),
