@@ -7,6 +7,7 @@ import functools
 import os
 import platform
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,12 @@ _FEATURES = {
     # Products of bytes, by level: the kernel's flag, and the compiler's name.
     "x86-64-v3": {"avx_vnni": "+avxvnni"},
     "x86-64-v4": {"avx512_vnni": "+avx512vnni"},
+}  # fmt: skip
+_ORDER = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+_FLAG_OF = {
+    # What the runner asks the processor for: the compiler's name, and the kernel's flag.
+    "+avxvnni": "avx_vnni", "+avx512vnni": "avx512_vnni",
+    "+dotprod": "asimddp", "+fullfp16": "asimdhp",
 }  # fmt: skip
 
 
@@ -141,13 +148,33 @@ def x86_features(level: str) -> tuple[str, ...]:
     return tuple(name for flag, name in _FEATURES.get(level, {}).items() if flag in flags)
 
 
+def host_isa() -> str:
+    """This machine's ISA as splitc names it."""
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(m := platform.machine().lower(), m)
+
+
+def why_not_here(isa: str, cpu: str, features: Sequence[str]) -> str:
+    """Why this machine does not run code for a processor, as its runner would; "" where it does."""
+    if isa != host_isa():
+        return f"it is for {isa}, this machine is {host_isa()}"
+    level = x86_level()
+    if level is not None and cpu:
+        if cpu not in _ORDER:
+            return f"the runner knows no level '{cpu}'"
+        if _ORDER.index(cpu) > _ORDER.index(level):
+            return f"it needs {cpu}, this machine has {level}"
+    flags = _flags()
+    lacking = [name for name in features if _FLAG_OF.get(name, "") not in {"", *flags}]
+    return f"it needs {lacking[0]}, which this machine's processor lacks" if lacking else ""
+
+
 def _flags() -> set[str]:
     """The processor's flags, as the kernel names them."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
         return set()
-    line = next((li for li in cpuinfo.splitlines() if li.startswith("flags")), "")
+    line = next((li for li in cpuinfo.splitlines() if li.startswith(("flags", "Features"))), "")
     return set(line.partition(":")[2].split())
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,80 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from splitc.errors import (
-    BadBundleError,
-    OutputError,
-    UsageError,
-    VerificationError,
-    nearest,
-)
-from splitc.golden import (
-    LOOSEST_TOLERANCE,
-    Array,
-    Difference,
-    difference,
-    quantised_difference,
-)
-from splitc.manifest import (
-    MANIFEST,
-    Manifest,
-    PartManifest,
-    TensorSpec,
-    list_files,
-    read_manifest,
-)
-from splitc.runtime.part import (
-    Emulator,
-    Timing,
-    check_part,
-    compare_files,
-    find_emulator,
-    host_isa,
-    run_part,
-)
+from splitc.difference import Array
+from splitc.errors import BadBundleError, OutputError, UsageError, nearest
+from splitc.manifest import MANIFEST, Manifest, PartManifest, list_files, read_manifest
+from splitc.runtime.part import check_part, compare_files
+from splitc.verify import PARTS, Verification, pair_of, require, twin_folder, verify
 
 SUFFIX = ".splitc"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What `verify` found.
-
-    Args:
-        boundary: Difference of each boundary tensor from the golden one.
-        outputs: Difference of each result from the unsplit model's.
-        received: Difference of each of the tail's results, on what the seeded channel leaves
-            of what crosses, from the trained tail's; empty where there is no channel.
-        head: Timing of the head that ran.
-        tail: Timing of the tail.
-        head_ran: Which head ran: on this machine, its host build, or emulated.
-        tolerance: What was allowed.
-    """
-
-    boundary: tuple[Difference, ...]
-    outputs: tuple[Difference, ...]
-    head: Timing
-    tail: Timing
-    head_ran: str
-    tolerance: float
-    received: tuple[Difference, ...] = ()
-
-    @property
-    def worst(self) -> Difference:
-        """The result, or else the crossing tensor, that is furthest off."""
-        results = (*self.outputs, *self.received)
-        far = [d for d in results if not d.same_argmax] or [*results, *self.boundary]
-        return max(far, key=lambda d: d.relative)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every result, and all that crosses, is within the tolerance.
-
-        Arg-max counts for results only: in a feature map, ties are common.
-        """
-        crossing = all(d.relative <= self.tolerance for d in self.boundary)
-        results = (*self.outputs, *self.received)
-        return crossing and all(d.within(self.tolerance) for d in results)
 
 
 @dataclass(frozen=True)
@@ -126,7 +58,7 @@ class Bundle:
                 the part that is another model's.
         """
         compare_files(self.manifest.files, list_files(self.path, but=(MANIFEST,)), self.path.name)
-        parts = {name: check_part(self.path / name, name) for name in ("head", "tail")}
+        parts = {name: check_part(self.path / name, name) for name in PARTS}
         for name, part in parts.items():
             if part.split != self.manifest.split or part.part != name:
                 raise BadBundleError(
@@ -136,11 +68,13 @@ class Bundle:
                     hint="compile the bundle again",
                 )
         self._check_contract(parts["head"], parts["tail"])
-        if (self.path / "golden" / "head").is_dir():
-            twin = check_part(self.path / "golden" / "head", "golden/head")
+        for name, part in parts.items():
+            if not twin_folder(self.path, name).is_dir():
+                continue
+            twin = check_part(twin_folder(self.path, name), f"golden/{name}")
             for field in ("split", "schedule", "inputs", "outputs"):
-                if getattr(twin, field) != getattr(parts["head"], field):
-                    raise BadBundleError(f"golden/head and head disagree about their {field}")
+                if getattr(twin, field) != getattr(part, field):
+                    raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
 
     def _check_contract(self, head: PartManifest, tail: PartManifest) -> None:
         """Every tensor that is read is made before it, with the same shape and dtype."""
@@ -168,8 +102,8 @@ class Bundle:
         Args:
             inputs: Arrays by input name, or the one array of a one-input network,
                 of the contract's shapes or all stacked along one more leading axis.
-            emulate: Run a head for another ISA under qemu; by default its build
-                for the tail's ISA runs.
+            emulate: Run a part for another ISA under qemu; by default its build for this
+                machine runs.
 
         Returns:
             Arrays by result name.
@@ -180,20 +114,17 @@ class Bundle:
         """
         self.check()
         feed = self._feed(inputs)
-        folder, emulator, _ = self._runnable_head(emulate)
-        boundary, _ = self._run_head(folder, feed, emulator)
-        results, _ = self._run_tail({**feed, **boundary})
+        pair = pair_of(self.path, emulate=emulate)
+        boundary, _ = pair.head.run(feed)
+        results, _ = pair.tail.run({**feed, **boundary})
         made = {**feed, **boundary, **results}
         return {spec.name: made[spec.name] for spec in self.manifest.source.outputs}
 
     def verify(self, *, emulate: bool = False) -> Verification:
         """Check the files, run head and tail on the golden inputs, compare.
 
-        Where a codec's integers cross, the tail runs on the golden ones: a number that the
-        head rounds the other way than the reference did is no error of either.
-
         Args:
-            emulate: Run the real head of another ISA under qemu.
+            emulate: Run the real parts of another ISA under qemu.
 
         Returns:
             Every difference; whether it passed is `passed`.
@@ -203,41 +134,7 @@ class Bundle:
             ToolchainError: A part cannot run on this machine.
         """
         self.check()
-        golden = self.path / "golden"
-        source = self.manifest.source
-        feed = _load(golden / "inputs", source.inputs)
-        folder, emulator, ran = self._runnable_head(emulate)
-        boundary, head_time = self._run_head(folder, feed, emulator)
-        crossing = _load(golden / "boundary", self.manifest.cut.boundary)
-        whole = {n for n, a in crossing.items() if self.manifest.codec and a.dtype.kind in "iu"}
-        rounded = {n: crossing[n] for n in whole}
-        results, tail_time = self._run_tail({**feed, **boundary, **rounded})
-        made = {**feed, **boundary, **results}
-        expected = _load(golden / "outputs", source.outputs)
-        return Verification(
-            boundary=tuple(
-                (quantised_difference if n in whole else difference)(n, made[n], a)
-                for n, a in crossing.items()
-            ),
-            outputs=tuple(difference(n, made[n], a) for n, a in expected.items()),
-            head=head_time,
-            tail=tail_time,
-            head_ran=ran,
-            # A bundle may ask for less error, never for more than any may have.
-            tolerance=min(self.manifest.tolerance, LOOSEST_TOLERANCE),
-            received=self._verify_received(feed),
-        )
-
-    def _verify_received(self, feed: Mapping[str, Array]) -> tuple[Difference, ...]:
-        """The tail on what the golden channel left of what crosses."""
-        codec = self.manifest.codec
-        if codec is None or not codec.received:
-            return ()
-        golden = self.path / "golden"
-        left = _load(golden / "received", self.manifest.cut.boundary)
-        results, _ = self._run_tail({**feed, **left})
-        expected = _load(golden / "received_outputs", self.part("tail").outputs)
-        return tuple(difference(n, results[n], a) for n, a in expected.items())
+        return verify(self.path, self.manifest, pair_of(self.path, emulate=emulate))
 
     def pack(self, target: Path) -> Path:
         """Write the bundle as one zip, the same bytes for the same bundle.
@@ -289,67 +186,5 @@ class Bundle:
             raise UsageError("the inputs hold different numbers of samples, or none")
         return {spec.name: inputs[spec.name] for spec in specs}
 
-    def _runnable_head(self, emulate: bool) -> tuple[Path, Emulator | None, str]:
-        part = self.part("head")
-        if part.model.endswith(".onnx"):
-            if emulate:
-                raise UsageError("an ONNX head has no code to emulate")
-            return self.path / "head", None, "onnxruntime on this machine"
-        if emulate and part.isa != host_isa():
-            return self.path / "head", find_emulator(part.isa), f"{part.target} under qemu"
-        if (self.path / "golden" / "head").is_dir() and part.isa != host_isa():
-            return self.path / "golden" / "head", None, f"host build of the {part.target} head"
-        return self.path / "head", None, part.target
 
-    def _run_head(
-        self, folder: Path, feed: Mapping[str, Array], emulator: Emulator | None
-    ) -> tuple[dict[str, Array], Timing]:
-        part = read_manifest(folder, PartManifest)
-        arrays, timing = run_part(folder, [feed[s.name] for s in part.inputs], emulator=emulator)
-        return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing
-
-    def _run_tail(self, known: Mapping[str, Array]) -> tuple[dict[str, Array], Timing]:
-        folder = self.path / "tail"
-        part = read_manifest(folder, PartManifest)
-        arrays, timing = run_part(folder, [known[s.name] for s in part.inputs])
-        return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing
-
-
-def require(verification: Verification) -> None:
-    """Raise where a verification failed.
-
-    Raises:
-        VerificationError: Names the result that is furthest off.
-    """
-    if verification.passed:
-        return
-    worst = verification.worst
-    raise VerificationError(
-        "head and tail do not compute what the whole network does",
-        at=f"result '{worst.name}'",
-        why=f"relative error {worst.relative:.2e}, tolerance {verification.tolerance:.0e}; "
-        f"arg-max {'equal' if worst.same_argmax else 'differs'}",
-    )
-
-
-def _load(folder: Path, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
-    """The golden vectors of a contract; a header is held against it before anything is read."""
-    found: dict[str, Array] = {}
-    for k, spec in enumerate(specs):
-        path = folder / f"{k}.npy"
-        bad = BadBundleError(f"golden vector of '{spec.name}' does not fit its contract")
-        try:
-            with path.open("rb") as file:
-                version = np.lib.format.read_magic(file)
-                if version != (1, 0):
-                    raise bad
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-                if fortran or shape != spec.shape or dtype.name != spec.dtype:
-                    raise bad
-                values = np.fromfile(file, dtype, count=math.prod(shape))
-        except (OSError, ValueError) as error:
-            raise bad from error
-        if values.size != math.prod(shape):
-            raise bad
-        found[spec.name] = values.reshape(shape)
-    return found
+__all__ = ["SUFFIX", "Bundle", "Verification", "require"]

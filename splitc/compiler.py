@@ -7,35 +7,40 @@ import hashlib
 import json
 import re
 import shutil
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
-from splitc import __version__
 from splitc.backend import Backend, Built, OnnxBackend, Tuner, Tuning
 from splitc.board import Board, load_board
+from splitc.build_parts import build_parts, places_of, unrunnable
 from splitc.bundle import SUFFIX, Bundle
 from splitc.codec import Ready, Trainable, prepare
+from splitc.codec_cost import codec_cost
 from splitc.cost import Objective
 from splitc.cut import Cut
-from splitc.errors import IllegalCutError, OutputError, UsageError
+from splitc.errors import (
+    BadBundleError,
+    IllegalCutError,
+    OutputError,
+    ToolchainError,
+    UsageError,
+    VerificationError,
+)
 from splitc.frontend import load
 from splitc.frontend.onnx_layout import maps_of
-from splitc.golden import Array, tolerance_of, write_golden
+from splitc.golden import Array, Golden, tolerance_of, write_golden
 from splitc.link import Link
 from splitc.manifest import (
     SCHEMA,
     ChannelEntry,
+    CodecCost,
     CodecEntry,
     CutEntry,
     Manifest,
-    PartManifest,
     Source,
     TensorSpec,
     list_files,
@@ -47,8 +52,9 @@ from splitc.place import beside, move_into_place
 from splitc.plugins import find
 from splitc.refuse import refuse_contract, refuse_unsupported
 from splitc.report import write_report
-from splitc.runtime.part import part_files
 from splitc.search import Constraints, CutRow, CutTable, find_cuts
+from splitc.tune_parts import refuse_tuning, tune_parts
+from splitc.verify import PARTS, Verification, pair_of, require, verify
 
 Emit = Literal["tvm", "onnx"]
 Runtime = Literal["bundle", "none"]
@@ -66,6 +72,8 @@ class Job:
         row: The chosen row.
         head: Board of the device.
         tail: Board of the server.
+        batches: Values that the codec was calibrated with, to say what it costs.
+        labels: Their right classes, where they are known.
     """
 
     source: Network
@@ -75,6 +83,8 @@ class Job:
     row: CutRow
     head: Board
     tail: Board
+    batches: Sequence[Mapping[str, Array]] = ()
+    labels: Array | None = None
 
     @property
     def model(self) -> Network:
@@ -129,6 +139,7 @@ def plan(
     emit: Emit = "tvm",
     codec: Pass | Pipeline | str | None = None,
     batches: Sequence[Mapping[str, Array]] = (),
+    labels: Array | None = None,
 ) -> Job:
     """Load the model if need be, search the cuts, choose one and put the codec there.
 
@@ -153,7 +164,7 @@ def plan(
     )  # fmt: skip
     row = choose(table, cut)
     ready = prepare(loaded, row.cut, table.codec, batches)
-    return Job(loaded, ready, name, table, row, device, server)
+    return Job(loaded, ready, name, table, row, device, server, batches, labels)
 
 
 def compile(
@@ -173,6 +184,8 @@ def compile(
     tuning: Tuning | None = None,
     codec: Pass | Pipeline | str | None = None,
     batches: Sequence[Mapping[str, Array]] = (),
+    labels: Array | None = None,
+    check: bool = True,
 ) -> Bundle:
     """Compile a network into a head for the device and a tail for the server.
 
@@ -194,11 +207,15 @@ def compile(
         codec: Passes to put at the cut, or their text; `auto` is the best cut with them there.
             A learned codec that was not trained is compiled as it is.
         batches: Values to calibrate the codec with: arrays by input name.
+        labels: Their right classes, samples along the first axis: the manifest gets the
+            accuracy with the codec and without.
+        check: Run the compiled parts on the golden vectors before the bundle is there.
 
     Returns:
         The bundle, written and complete.
 
     Raises:
+        VerificationError: The compiled parts compute something else than the network.
         SplitcError: Bad model, unsupported op, no legal cut, toolchain failure,
             output folder that cannot be written.
 
@@ -206,8 +223,11 @@ def compile(
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.min_cut`.
     """
     job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective, emit=emit,
-               constraints=constraints, name=name, codec=codec, batches=batches)  # fmt: skip
-    return build(job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning)
+               constraints=constraints, name=name, codec=codec, batches=batches,
+               labels=labels)  # fmt: skip
+    return build(
+        job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning, check=check
+    )
 
 
 def build(
@@ -218,11 +238,13 @@ def build(
     runtime: Runtime = "bundle",
     seed: int = 0,
     tuning: Tuning | None = None,
+    check: bool = True,
     progress: Callable[[str], None] = lambda step: None,
     note: Callable[[str], None] = lambda text: None,
     told: Callable[[str, Built], None] = lambda part, built: None,
+    checked: Callable[[Verification], None] = lambda found: None,
 ) -> Bundle:
-    """Split, compile both parts and write the bundle of a planned job.
+    """Split, compile both parts, check them and write the bundle of a planned job.
 
     Args:
         job: What `plan` decided.
@@ -231,9 +253,12 @@ def build(
         runtime: `bundle` or `none`.
         seed: Of the golden inputs.
         tuning: Whether and how long to measure kernels; None for the analytic choice.
+        check: Run the compiled parts on the golden vectors before the bundle is moved into
+            place.
         progress: Called with each step's name as it begins.
         note: Called with what a user should know of the code that was made.
         told: Called with "head" or "tail" and what was built for it.
+        checked: Called with what the check found.
 
     Raises:
         SplitcError: See `compile`. Nothing is left half-written.
@@ -252,22 +277,35 @@ def build(
     for name, part in parts.items():
         refuse_unsupported(backend, part, name)
     if tuning is not None:
-        _refuse_tuning(backend, job, tuning, emit)
+        refuse_tuning(backend, job, tuning, emit)
     lowered = {name: backend.lower(part) for name, part in parts.items()}
-    ready = {**lowered, "golden/head": lowered["head"]}
+    tuned: dict[str, Any] = {}
     if isinstance(backend, Tuner) and tuning is not None:
-        ready |= _tune(backend, job, tuning, parts, lowered, progress)
+        tuned = tune_parts(backend, job, tuning, parts, lowered, progress)
     folder = beside(target)
+    scratch = beside(target) if check and runtime == "none" else None
     try:
         progress("golden vectors")
-        received = write_golden(folder / "golden", job.ready, head, tail, maps, seed)
+        golden = write_golden(folder / "golden", job.ready, head, tail, maps, seed)
+        cost = _cost(job, golden, progress)
+        boards = {"head": job.head, "tail": job.tail}
         split = _split_digest(job, parts, emit, runtime)
-        tools, caveats = _build_parts(
-            backend, job, parts, ready, folder, split, runtime, progress, told, maps
-        )
+        places = places_of(backend, boards, folder, scratch, runtime == "bundle")
+        built = build_parts(
+            backend, places, parts,
+            {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
+            job.table.constraints.max_head_bytes, split, maps, progress, told,
+        )  # fmt: skip
         progress("writing the bundle")
+        codec = _codec(job, golden.received, cost)
         boundary = _boundary(job, head, maps)
-        _write_bundle(folder, job, split, tools, emit, runtime, seed, boundary, received)
+        manifest = _write_bundle(
+            folder, job, split, built.tools, emit, runtime, seed, boundary, codec
+        )
+        unchecked = unrunnable(backend, places) if check else ""
+        if check and not unchecked:
+            progress("checking it on golden vectors")
+            checked(_checked(folder, manifest, scratch))
         progress("moving it into place")
         move_into_place(folder, target)
     except OSError as error:
@@ -276,46 +314,44 @@ def build(
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for caveat in (*job.ready.notes, *_unverified(job, received), *caveats):
-        note(caveat)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    unverified = _unverified(job, golden.received)
+    for caveat in (*job.ready.notes, *golden.notes, *unverified, *built.caveats, unchecked):
+        if caveat:
+            note(caveat)
     return Bundle.open(target)
 
 
-def _refuse_tuning(backend: Backend, job: Job, tuning: Tuning, emit: str) -> None:
-    """Raise where a part cannot be tuned."""
-    if not isinstance(backend, Tuner):
-        raise UsageError(f"--emit {emit} has no kernels to tune", hint="leave --tune out")
-    if not 0 <= tuning.seconds < 1e7:
-        raise UsageError(f"cannot tune for {tuning.seconds:g} seconds")
-    if not tuning.parts or not set(tuning.parts) <= {"head", "tail"}:
-        raise UsageError(f"no parts '{','.join(tuning.parts)}'", hint="head, tail or head,tail")
-    if tuning.rpc and "head" not in tuning.parts:
-        raise UsageError("--tune-rpc measures the head's kernels, and the head is not tuned")
-    for name in tuning.parts:
-        board = job.head if name == "head" else job.tail
-        backend.refuse_tuning(board, tuning.rpc if name == "head" else "")
+def _checked(folder: Path, manifest: Manifest, scratch: Path | None) -> Verification:
+    """Run the parts of a bundle that is not yet in its place on its golden vectors.
 
-
-def _tune(
-    backend: Tuner, job: Job, tuning: Tuning, parts: Mapping[str, Network],
-    lowered: Mapping[str, Any], progress: Callable[[str], None],
-) -> dict[str, Any]:  # fmt: skip
-    """The parts with what was measured for them.
-
-    Each gets a share of the time by its arithmetic, and leaves the next what it did not need.
+    Raises:
+        VerificationError: They compute something else.
+        ToolchainError: They do not run.
     """
-    end = time.monotonic() + tuning.seconds
-    tuned: dict[str, Any] = {}
-    work = {name: 1 + sum(each.flops for each in parts[name].graph.layers) for name in parts}
-    for name in dict.fromkeys(tuning.parts):
-        board = job.head if name == "head" else job.tail
-        share = work[name] / sum(work[n] for n in tuning.parts if n not in tuned)
-        seconds = share * max(0.0, end - time.monotonic())
-        tuned[name] = backend.tune(
-            lowered[name], board, seconds, tuning.rpc if name == "head" else "",
-            lambda step, name=name: progress(f"tuning {name}: {step}"),
-        )  # fmt: skip
-    return tuned
+    hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
+    elsewhere = {name: scratch / name for name in PARTS} if scratch is not None else {}
+    try:
+        found = verify(folder, manifest, pair_of(folder, elsewhere=elsewhere))
+        require(found)
+    except VerificationError as error:
+        raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error
+    except (ToolchainError, BadBundleError) as error:
+        why = ": ".join(filter(None, (error.what, error.why)))
+        hint = "--no-check writes the bundle without running it"
+        raise ToolchainError("the compiled parts do not run here", why=why, hint=hint) from error
+    return found
+
+
+def _cost(job: Job, golden: Golden, progress: Callable[[str], None]) -> CodecCost | None:
+    """What a codec that was put in costs; None where the network came with its own."""
+    if job.table.codec is None:
+        return None
+    progress("what the codec costs")
+    return codec_cost(
+        job.model, job.source, job.batches or golden.feeds, job.labels, golden=not job.batches
+    )
 
 
 def _split_digest(job: Job, parts: Mapping[str, Network], emit: Emit, runtime: Runtime) -> str:
@@ -354,95 +390,6 @@ def _unverified(job: Job, received: bool) -> tuple[str, ...]:
     )
 
 
-def _build_parts(
-    backend: Backend,
-    job: Job,
-    parts: Mapping[str, Network],
-    lowered: Mapping[str, Any],
-    folder: Path,
-    split: str,
-    runtime: Runtime,
-    progress: Callable[[str], None],
-    told: Callable[[str, Built], None],
-    maps: Collection[str],
-) -> tuple[dict[str, str], list[str]]:
-    """Build head and tail, and the head for the tail's ISA where the head's is another.
-
-    Returns:
-        Tool versions that shaped the bytes, and what to know of the code.
-    """
-    sides = [("head", job.head, "head"), ("tail", job.tail, "tail")]
-    if job.head.isa != job.tail.isa and not isinstance(backend, OnnxBackend):
-        sides.insert(1, ("head", job.tail, "golden/head"))
-
-    def written(code: Any, name: str, board: Board, place: Path) -> Built:
-        built = backend.write(code, board, place, runtime=runtime == "bundle")
-        _describe_part(built, parts[name], name, board, place, split, maps)
-        return built
-
-    tools = {"splitc": __version__, "numpy": np.__version__}
-    caveats: dict[str, None] = {}
-    # A linker is a process of its own: the next part is compiled beside it.
-    writer = ThreadPoolExecutor(1, thread_name_prefix="link")
-    try:
-        linked: list[tuple[str, str, Future[Built]]] = []
-        for name, board, where in sides:
-            progress(f"compiling {name} for {board.name}")
-            place = folder / where
-            place.mkdir(parents=True)
-            limit = job.table.constraints.max_head_bytes if name == "head" else None
-            code = backend.compile(lowered[where], board, limit)
-            linked.append((name, where, writer.submit(written, code, name, board, place)))
-            del code
-        progress("linking")
-        for name, where, done in linked:
-            built = done.result()
-            tools |= built.tools
-            if where == name:
-                told(name, built)
-                caveats[f"{name}: {built.caveat}" if built.caveat else ""] = None
-                caveats[_over_limit(job, name, built)] = None
-    finally:
-        writer.shutdown(cancel_futures=True)
-    return tools, [text for text in caveats if text]
-
-
-def _over_limit(job: Job, name: str, built: Built) -> str:
-    """What to say of a head that takes more memory than it may; packing adds to its weights."""
-    limit = job.table.constraints.max_head_bytes
-    taken = built.weight_bytes + built.activation_bytes
-    if name != "head" or limit is None or taken <= limit:
-        return ""
-    return f"head: its code takes {taken:,} bytes of weights and tensors, the limit is {limit:,}"
-
-
-def _describe_part(
-    built: Built, model: Network, name: str, board: Board, folder: Path, split: str,
-    maps: Collection[str],
-) -> None:  # fmt: skip
-    part = PartManifest(
-        schema=SCHEMA,
-        part="head" if name == "head" else "tail",
-        split=split,
-        target=board.name,
-        isa=board.isa,
-        cpu=board.cpu,
-        features=board.features,
-        glibc=board.glibc,
-        entry="main",
-        model=built.model,
-        libraries=built.libraries,
-        runner=built.runner,
-        schedule=built.schedule,
-        activation_bytes=built.activation_bytes,
-        tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
-        inputs=tuple(TensorSpec.of(t, maps) for t in model.graph.inputs),
-        outputs=tuple(TensorSpec.of(t, maps) for t in model.graph.output_tensors),
-        files=part_files(folder),
-    )
-    write_manifest(folder, part)
-
-
 def _boundary(job: Job, head: Network, maps: Collection[str]) -> tuple[TensorSpec, ...]:
     """What crosses the link, as it lies there."""
     crossing = [head.graph.tensors.get(t.name, t) for t in job.cut.boundary]
@@ -451,11 +398,11 @@ def _boundary(job: Job, head: Network, maps: Collection[str]) -> tuple[TensorSpe
 
 def _write_bundle(
     folder: Path, job: Job, split: str, tools: dict[str, str], emit: Emit, runtime: Runtime,
-    seed: int, boundary: tuple[TensorSpec, ...], received: bool,
-) -> None:  # fmt: skip
+    seed: int, boundary: tuple[TensorSpec, ...], codec: CodecEntry | None,
+) -> Manifest:  # fmt: skip
     cut, cost = job.cut, job.row.cost
     graph = job.model.graph
-    write_report(folder / "report.html", job.name, job.table, job.row)
+    write_report(folder / "report.html", job.name, job.table, job.row, codec)
     manifest = Manifest(
         schema=SCHEMA,
         name=job.name,
@@ -477,7 +424,7 @@ def _write_bundle(
             link_ms=round(cost.link_s * 1e3, 3),
             tail_ms=round(cost.tail_s * 1e3, 3),
         ),
-        codec=_codec(job, received),
+        codec=codec,
         config=_config(job, emit, runtime),
         parts={"head": job.head.name, "tail": job.tail.name},
         seed=seed,
@@ -486,9 +433,10 @@ def _write_bundle(
         files=list_files(folder),
     )
     write_manifest(folder, manifest)
+    return manifest
 
 
-def _codec(job: Job, received: bool) -> CodecEntry | None:
+def _codec(job: Job, received: bool, cost: CodecCost | None) -> CodecEntry | None:
     """The manifest's word on the codec: what is inside, and what `received` was sent over."""
     ready = job.ready
     if not ready.text and ready.noisy is None:
@@ -501,8 +449,9 @@ def _codec(job: Job, received: bool) -> CodecEntry | None:
         if isinstance(ready.noisy, Trainable)
     )
     return CodecEntry(
-        pipeline=ready.text, cut=job.row.cut.name, channels=tuple(channels), received=received
-    )
+        pipeline=ready.text, cut=job.row.cut.name, channels=tuple(channels), received=received,
+        cost=cost,
+    )  # fmt: skip
 
 
 __all__ = ["Job", "build", "choose", "compile", "plan"]

@@ -7,10 +7,10 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from splitc.board import x86_level
+from splitc.board import host_isa, x86_level
 from splitc.errors import ToolchainError
 from splitc.plugins import find, plugins
-from splitc.runtime.part import find_emulator, host_isa
+from splitc.runtime.part import find_emulator
 
 
 @dataclass(frozen=True)

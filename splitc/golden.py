@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden vectors: seeded inputs, and how far a result may be from the reference."""
+"""Golden vectors: what the whole network makes of seeded inputs, written beside the parts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from splitc.difference import LOOSEST_TOLERANCE, TOLERANCE
 from splitc.errors import BadModelError
-from splitc.graph import LayerGraph, Tensor
+from splitc.graph import LayerGraph
+from splitc.samples import samples_of, seeded_inputs
 
 if TYPE_CHECKING:
     from splitc.codec import Ready
     from splitc.model import Network
 
 Array = np.ndarray[Any, np.dtype[Any]]
-TOLERANCE = 1e-3
-LOOSEST_TOLERANCE = 1e-2
-"""Of results that were rounded on their way: to one of 255 steps, or layer by layer to float16."""
+_MOST_BYTES = 64 * 2**20
+"""Of all vectors; large networks get fewer samples."""
 
 
 def tolerance_of(graph: LayerGraph) -> float:
@@ -35,50 +36,29 @@ def tolerance_of(graph: LayerGraph) -> float:
     return LOOSEST_TOLERANCE if quantised or half else TOLERANCE
 
 
-def seeded_inputs(inputs: Sequence[Tensor], seed: int) -> dict[str, Array]:
-    """Inputs that are the same everywhere.
-
-    Floats are normal. Integers of one byte, pixels and quantised values, span their
-    whole range; wider ones, which may be indices, are 0 or 1.
+@dataclass(frozen=True)
+class Golden:
+    """What was written.
 
     Args:
-        inputs: Tensors with fixed shapes.
-        seed: Of numpy's PCG64.
-
-    Returns:
-        Arrays by tensor name.
-
-    Raises:
-        BadModelError: numpy has no such element type.
+        feeds: The samples: arrays by input name.
+        received: Whether there are vectors over the channel.
+        notes: Samples that were left out, and why.
     """
-    rng = np.random.Generator(np.random.PCG64(seed))
-    made: dict[str, Array] = {}
-    for tensor in inputs:
-        shape = tensor.static_shape
-        try:
-            dtype = np.dtype(tensor.dtype)
-        except TypeError as error:
-            why = f"numpy has no {tensor.dtype}"
-            raise BadModelError(f"no input can be made for '{tensor.name}'", why=why) from error
-        if dtype.kind == "f":
-            made[tensor.name] = rng.standard_normal(shape).astype(dtype)
-        elif dtype.kind == "b":
-            made[tensor.name] = rng.integers(0, 2, shape).astype(bool)
-        elif dtype.itemsize == 1:
-            limits = np.iinfo(dtype)
-            made[tensor.name] = rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
-        else:
-            made[tensor.name] = rng.integers(0, 2, shape).astype(dtype)
-    return made
+
+    feeds: tuple[Mapping[str, Array], ...]
+    received: bool
+    notes: tuple[str, ...]
 
 
 def write_golden(
     folder: Path, ready: Ready, head: Network, tail: Network, maps: Collection[str], seed: int
-) -> bool:
+) -> Golden:
     """Write what `verify` compares with: inputs, what crosses, results of the unsplit network.
 
-    Where the network was trained over a channel at the cut, also what the tail gets over it
-    and what it makes of that, by the tail's own reference.
+    Every file holds the samples along its first axis. Where the network was trained over a
+    channel at the cut, also what the tail gets over it and what it makes of that, by the
+    tail's own reference.
 
     Args:
         folder: For the vectors.
@@ -88,113 +68,97 @@ def write_golden(
         maps: Boundary tensors that cross channels-last.
         seed: Of the inputs and of what channels draw.
 
-    Returns:
-        Whether there are vectors over the channel.
-
     Raises:
-        BadModelError: A result is NaN or infinite throughout.
+        BadModelError: The network runs on no sample, or a result is NaN or infinite throughout.
     """
-    feed = seeded_inputs(ready.model.graph.inputs, seed)
-    outputs = ready.model.run(feed)
-    for name, array in outputs.items():
-        if array.dtype.kind == "f" and array.size and not np.isfinite(array).any():
-            raise BadModelError(
-                f"result '{name}' has no finite element on seeded inputs",
-                why="no comparison with NaN or infinity can verify the split",
-            )
-    made = {**feed, **head.run({n: feed[n] for n in (t.name for t in head.graph.inputs)})}
-    crossing = {t.name: made[t.name] for t in ready.cut.boundary}
-    _save(folder / "inputs", feed)
+    kept, notes = _runs(ready, seed)
+    feeds = tuple(feed for feed, _ in kept)
+    crossing: list[dict[str, Array]] = []
+    for feed in feeds:
+        made = {**feed, **head.run({t.name: feed[t.name] for t in head.graph.inputs})}
+        crossing.append({t.name: made[t.name] for t in ready.cut.boundary})
+    _save(folder / "inputs", feeds)
     _save(folder / "boundary", crossing)
-    _save(folder / "outputs", outputs)
-    received = _received(ready, feed, seed)
-    if received is None:
-        return False
-    received = {n: a.transpose(0, 2, 3, 1) if n in maps else a for n, a in received.items()}
-    known = {**feed, **received}
-    _save(folder / "received", received)
-    entries = {tensor.name: known[tensor.name] for tensor in tail.graph.inputs}
-    _save(folder / "received_outputs", tail.run(entries))
-    return True
+    _save(folder / "outputs", [results for _, results in kept])
+    received = _received(ready, feeds, maps, seed)
+    if received:
+        _save(folder / "received", received)
+        known = [{**feed, **left} for feed, left in zip(feeds, received, strict=True)]
+        entries = [t.name for t in tail.graph.inputs]
+        _save(folder / "received_outputs", [tail.run({n: k[n] for n in entries}) for k in known])
+    return Golden(feeds, bool(received), notes)
 
 
-def _received(ready: Ready, feed: Mapping[str, Array], seed: int) -> dict[str, Array] | None:
+Run = tuple[Mapping[str, Array], Mapping[str, Array]]
+
+
+def _runs(ready: Ready, seed: int) -> tuple[list[Run], tuple[str, ...]]:
+    """Samples that the network runs on, with its results, and what to say of the others."""
+    graph = ready.model.graph
+    tensors = (*graph.inputs, *graph.output_tensors, *ready.cut.boundary)
+    count = max(1, _MOST_BYTES // max(1, sum(tensor.nbytes or 0 for tensor in tensors)))
+    finite: list[Run] = []
+    partly: list[Run] = []
+    why: dict[str, str] = {}
+    failed: BadModelError | None = None
+    for sample in samples_of(graph.inputs, ready.model.index_extents, seed)[:count]:
+        try:
+            results = ready.model.run(sample.arrays)
+        except BadModelError as error:
+            failed = failed or error
+            why[sample.name] = error.why or error.what
+            continue
+        unfinite = [n for n, a in results.items() if a.dtype.kind == "f" and not _finite(a).all()]
+        if unfinite:
+            partly.append((sample.arrays, results))
+            why[sample.name] = f"result '{unfinite[0]}' has NaN or infinite elements"
+        else:
+            finite.append((sample.arrays, results))
+    if not finite and not partly and failed is not None:
+        raise failed
+    kept = finite or [run for run in partly if _comparable(run)]
+    if not kept:
+        empty = next(n for n, a in partly[0][1].items() if a.size and not _finite(a).any())
+        raise BadModelError(
+            f"result '{empty}' has no finite element on seeded inputs",
+            why="no comparison with NaN or infinity can verify the split",
+        )
+    said = why if finite else {}
+    return kept, tuple(f"golden sample {name} is left out: {said[name]}" for name in said)
+
+
+def _finite(array: Array) -> Array:
+    """Where an array is finite; anything but floats is."""
+    return np.isfinite(array) if array.dtype.kind == "f" else np.ones(array.shape, bool)
+
+
+def _comparable(run: Run) -> bool:
+    """Whether every result has something to compare."""
+    return all(_finite(array).any() for array in run[1].values() if array.size)
+
+
+def _received(
+    ready: Ready, feeds: Sequence[Mapping[str, Array]], maps: Collection[str], seed: int
+) -> list[dict[str, Array]]:
+    """What the tail gets over the channels; empty where there are none at the cut."""
     from splitc.codec import Trainable
 
     if not isinstance(ready.noisy, Trainable) or ready.noisy.cut is None:
-        return None
-    return ready.noisy.received(feed, ready.noisy.cut, seed)
+        return []
+    received: list[dict[str, Array]] = []
+    for feed in feeds:
+        left = ready.noisy.received(feed, ready.noisy.cut, seed)
+        if left is None:
+            return []
+        received.append({n: a.transpose(0, 2, 3, 1) if n in maps else a for n, a in left.items()})
+    return received
 
 
-def _save(folder: Path, arrays: Mapping[str, Array]) -> None:
+def _save(folder: Path, samples: Sequence[Mapping[str, Array]]) -> None:
     folder.mkdir(parents=True)
-    for k, array in enumerate(arrays.values()):
-        np.save(folder / f"{k}.npy", np.ascontiguousarray(array).reshape(array.shape))
+    for k, name in enumerate(samples[0]):
+        np.save(folder / f"{k}.npy", np.stack([sample[name] for sample in samples]))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far a tensor is from its reference.
-
-    Args:
-        name: The tensor.
-        relative: Largest absolute difference over the reference's range.
-        same_argmax: Whether the largest element is at the same place.
-    """
-
-    name: str
-    relative: float
-    same_argmax: bool
-
-    def within(self, tolerance: float) -> bool:
-        """Whether it may pass."""
-        return self.relative <= tolerance and self.same_argmax
-
-
-def difference(name: str, got: Array, reference: Array) -> Difference:
-    """Compare a result with its reference.
-
-    The range is the reference's largest minus smallest element; where it is 0,
-    its largest magnitude, or 1. Results of other shape, or that are finite where
-    the reference is not, are infinitely far. Arg-max is over the last axis for
-    tables (two axes), else over all elements; only for floats.
-    """
-    if got.shape != reference.shape or got.dtype != reference.dtype:
-        return Difference(name, float("inf"), False)
-    if reference.size == 0:
-        return Difference(name, 0.0, True)
-    if reference.dtype.kind != "f":
-        same = np.array_equal(got, reference)
-        return Difference(name, 0.0 if same else float("inf"), same)
-    left, right = got.astype(np.float64), reference.astype(np.float64)
-    finite = np.isfinite(right)
-    if not np.array_equal(finite, np.isfinite(left)) or not np.array_equal(
-        left[~finite], right[~finite], equal_nan=True
-    ):
-        return Difference(name, float("inf"), False)
-    if not finite.any():
-        return Difference(name, 0.0, True)
-    spread = float(np.ptp(right[finite])) or float(np.abs(right[finite]).max()) or 1.0
-    relative = float(np.abs(left[finite] - right[finite]).max()) / spread
-    axis = -1 if reference.ndim == 2 else None
-    same = np.array_equal(
-        np.argmax(np.where(finite, left, -np.inf), axis=axis),
-        np.argmax(np.where(finite, right, -np.inf), axis=axis),
-    )
-    return Difference(name, relative, bool(same))
-
-
-def quantised_difference(name: str, got: Array, reference: Array) -> Difference:
-    """Compare integers that a codec's quantiser made of numbers that were equal enough.
-
-    A number between two levels may be rounded either way, and in packed bits that is another
-    byte; so the error is the mean of the differences over the element type's range. Where one
-    element alone differs it is a mean over a thousand at least, so that it never decides.
-    """
-    if got.shape != reference.shape or got.dtype != reference.dtype:
-        return Difference(name, float("inf"), False)
-    limits = np.iinfo(reference.dtype)
-    apart = np.abs(got.astype(np.float64) - reference.astype(np.float64))
-    span = float(limits.max) - float(limits.min)
-    count = max(reference.size, 1000 if np.count_nonzero(apart) == 1 else 1)
-    return Difference(name, float(apart.sum()) / (span * count), not apart.any())
+__all__ = ["LOOSEST_TOLERANCE", "TOLERANCE", "Array", "Golden", "seeded_inputs", "tolerance_of",
+           "write_golden"]  # fmt: skip

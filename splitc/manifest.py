@@ -112,19 +112,48 @@ class ChannelEntry(_Strict, frozen=True):
     settings: str
 
 
-class CodecEntry(_Strict, frozen=True):
+class Cost(_Strict, frozen=True):
+    """One result of a network with a codec against the given network's, over some samples.
+
+    `relative_error` is the root mean square of the difference over that of the given result;
+    `argmax_same` how many of `argmax_of` arg-max are the same, which is 0 where there are none.
+    """
+
+    result: str
+    relative_error: float
+    argmax_same: int
+    argmax_of: int
+
+
+class CodecCost(_Strict, frozen=True):
+    """What the codec costs: the compiled network against the given one, by their references.
+
+    `on` says whose samples they were: a user's, or the golden ones. The accuracies, of the
+    compiled network and of the given one, are there where the samples had labels.
+    """
+
+    samples: int
+    on: Literal["calibration", "golden"]
+    results: tuple[Cost, ...]
+    accuracy: float | None = None
+    given_accuracy: float | None = None
+
+
+class CodecEntry(_Strict, frozen=True, omit_defaults=True):
     """The codec that is inside: encoder in the head, decoder in the tail.
 
     `pipeline` is the passes that put it in, empty where the model does not say; `cut` the
     layers that it stands behind, as the cut table names them. Where `received` is true,
     `golden/received` holds what the tail gets with the channels on, drawn with the manifest's
-    seed, and `golden/received_outputs` the tail's results on that.
+    seed, and `golden/received_outputs` the tail's results on that. `cost` is left out where
+    the network was given with its codec.
     """
 
     pipeline: str
     cut: str
     channels: tuple[ChannelEntry, ...]
     received: bool
+    cost: CodecCost | None = None
 
 
 class Source(_Strict, frozen=True):

@@ -100,6 +100,11 @@ class Network(Model, Protocol):
         """What a user should know of the reading; empty where there is nothing."""
         ...
 
+    @property
+    def index_extents(self) -> Mapping[str, int]:
+        """How many places an input's elements choose from, by input name, where it is indices."""
+        ...
+
     def split(self: N, cut: Cut, channels_last: Collection[str] = ()) -> tuple[N, N]:
         """Head and tail; boundary tensors in `channels_last` cross as [N, H, W, C]."""
         ...

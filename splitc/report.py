@@ -6,6 +6,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from splitc.codec_cost import in_words
+from splitc.manifest import CodecEntry
 from splitc.search import CutRow, CutTable
 
 _STYLE = """
@@ -20,7 +22,9 @@ _BARS = 16
 _TOTALS = {"latency": "total (ms)", "throughput": "period (ms)", "energy": "energy (mJ)"}
 
 
-def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None:
+def write_report(
+    path: Path, name: str, table: CutTable, chosen: CutRow, codec: CodecEntry | None = None
+) -> None:
     """Write the cut table and a chart of it; the same bytes for the same table."""
     rows = [table.device, table.server, *table.rows]
     body = "\n".join(
@@ -29,6 +33,7 @@ def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None
             f"<p>{escape(summary(table, chosen))}</p>",
             f"<p>{_codec(table)}Times are {escape(table.costs.label)}. "
             f"Link: {escape(str(table.costs.link))}.</p>",
+            *_cost(codec),
             _chart([table.device, table.server, *_around(table, chosen)], chosen),
             "<table><tr><th>cut after</th><th>crosses (bytes)</th><th>head (ms)</th>"
             f"<th>link (ms)</th><th>tail (ms)</th><th>{_TOTALS[table.objective]}</th></tr>",
@@ -46,6 +51,15 @@ def write_report(path: Path, name: str, table: CutTable, chosen: CutRow) -> None
 
 def _codec(table: CutTable) -> str:
     return f"With {escape(str(table.codec))} at every cut. " if table.codec else ""
+
+
+def _cost(codec: CodecEntry | None) -> list[str]:
+    """What the codec costs against the given network, as a paragraph."""
+    if codec is None or codec.cost is None:
+        return []
+    first, *others = in_words(codec.cost)
+    said = escape(f"{first[:1].upper()}{first[1:]} " + "; ".join(o.strip() for o in others))
+    return [f"<p>{said}.</p>"]
 
 
 def summary(table: CutTable, chosen: CutRow) -> str:

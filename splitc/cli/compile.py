@@ -13,8 +13,13 @@ from splitc.cli import options as o
 from splitc.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from splitc.backend import Built
+    from splitc.bundle import Bundle
+    from splitc.compiler import Job
     from splitc.search import CutRow, CutTable
+    from splitc.verify import Verification
 
 _ROWS = 8
 
@@ -51,6 +56,11 @@ def compile_(
         typer.Option("--runtime", metavar="bundle|none",
                      help="Put TVM's runtime libraries and the runner in, or leave them out."),
     ] = "bundle",
+    check: Annotated[
+        bool,
+        typer.Option("--check/--no-check",
+                     help="Run the compiled parts on golden vectors before the bundle is there."),
+    ] = True,
     pack: Annotated[bool, typer.Option("--pack", help="Write DIR.zip as well.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the golden inputs.")] = 0,
     tune: o.Tune = False,
@@ -75,7 +85,7 @@ def compile_(
         hint = "add --codec, like --codec quantize-boundary"
         raise UsageError("--calibrate does nothing without --codec", hint=hint)
     from splitc.backend import Tuning
-    from splitc.calibration import read_batches
+    from splitc.calibration import read_batches, read_labels
     from splitc.cli import show
     from splitc.compiler import build, plan
 
@@ -85,19 +95,23 @@ def compile_(
     with show.progress(quiet or json) as step:
         step(f"reading {model}")
         loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
-        batches = read_batches(calibrate, loaded.graph.inputs) if calibrate else ()
+        inputs_of = loaded.graph.inputs
+        batches = read_batches(calibrate, inputs_of) if calibrate else ()
+        labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None
         job = plan(
             loaded, cut=cut, head=target, tail=tail_target, link=path,
             objective=o.parse_objective(objective), constraints=limits, name=Path(model).stem,
-            emit=emit, codec=codec, batches=batches,
+            emit=emit, codec=codec, batches=batches, labels=labels,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
         notes = [loaded.note] if loaded.note else []
         parts: dict[str, Built] = {}
+        found: list[Verification] = []
         bundle = build(
             job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning,
-            progress=step, note=notes.append, told=parts.__setitem__,
+            check=check, progress=step, note=notes.append, told=parts.__setitem__,
+            checked=found.append,
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if json:
@@ -111,23 +125,38 @@ def compile_(
                 "activation_bytes": {name: b.activation_bytes for name, b in parts.items()},
                 "weight_bytes": {name: b.weight_bytes for name, b in parts.items()},
                 "kernels": {name: [asdict(k) for k in b.kernels] for name, b in parts.items()},
+                "check": show.verification_object(found[0]) if found else None,
+                "codec_cost": show.cost_object(bundle.manifest.codec),
                 "notes": notes,
             }
         )
         return
-    console = show.out()
     for note in notes:
         show.err().print(f"note: {note}")
+    _print_parts(job, bundle, found, parts if verbose else {})
+    if packed:
+        show.out().print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}")
+    if not quiet:
+        verb = "verify" if runtime == "bundle" else "inspect"
+        show.out().print(f"\nNext: splitc {verb} {bundle.path}")
+
+
+def _print_parts(
+    job: Job, bundle: Bundle, found: Sequence[Verification], parts: Mapping[str, Built]
+) -> None:
+    """What was written, what a codec costs, and what the check found."""
+    from splitc.cli import show
+
+    console = show.out()
     for name, what in (("head", job.head.title), ("tail", job.tail.title)):
         size = show.short_bytes(_size(bundle.path / name))
         console.print(f"wrote {bundle.path / name}/  {size} for {what}")
-        if verbose:
+        if name in parts:
             console.print(show.kernel_table(parts[name]))
-    if packed:
-        console.print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}")
-    if not quiet:
-        verb = "verify" if runtime == "bundle" else "inspect"
-        console.print(f"\nNext: splitc {verb} {bundle.path}")
+    for line in show.cost_lines(bundle.manifest.codec):
+        console.print(line, markup=False)
+    for one in found:
+        console.print(show.checked(one), style="green")
 
 
 def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:

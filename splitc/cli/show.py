@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from splitc.backend import Built, Unsupported
+    from splitc.difference import Difference
+    from splitc.manifest import CodecEntry
     from splitc.search import CutRow, CutTable
+    from splitc.verify import Verification
 
 TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
 BASELINES = {"device": "all on the device", "server": "all on the server"}
@@ -244,3 +247,53 @@ def advice(table: CutTable, row: CutRow) -> Text:
     else:
         text += " A slower link, --objective energy, or a smaller boundary (a codec) changes that."
     return Text(text)
+
+
+def verification_object(found: Verification) -> dict[str, Any]:
+    """What a verification found, as `--json` prints it."""
+    return {
+        "passed": found.passed,
+        "tolerance": found.tolerance,
+        "samples": found.samples,
+        "head_ran": found.head_ran,
+        "tail_ran": found.tail_ran,
+        "boundary": [_difference(one) for one in found.boundary],
+        "outputs": [_difference(one) for one in found.outputs],
+        "received": [_difference(one) for one in found.received],
+        "head_ms": found.head.first_ms,
+        "tail_ms": found.tail.first_ms,
+    }
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    return {
+        "name": one.name, "relative_error": one.relative, "same_argmax": one.same_argmax,
+        "wrong": one.wrong,
+    }  # fmt: skip
+
+
+def samples(found: Verification) -> str:
+    """How many golden samples there were, in words."""
+    return "1 sample" if found.samples == 1 else f"{found.samples} samples"
+
+
+def checked(found: Verification) -> str:
+    """What the check before the bundle was there found, in a line."""
+    return (
+        f"checked: worst error {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}, "
+        f"{samples(found)}"
+    )
+
+
+def cost_object(codec: CodecEntry | None) -> dict[str, Any] | None:
+    """What a codec costs, as `--json` prints it."""
+    import msgspec
+
+    return msgspec.to_builtins(codec.cost) if codec is not None and codec.cost else None
+
+
+def cost_lines(codec: CodecEntry | None) -> list[str]:
+    """What a codec costs against the given network, in lines."""
+    from splitc.codec_cost import in_words
+
+    return in_words(codec.cost) if codec is not None and codec.cost else []

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 def verify(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder written by compile.")],
     emulate: Annotated[
-        bool, typer.Option("--emulate", help="Run the real head of another ISA under qemu.")
+        bool, typer.Option("--emulate", help="Run the real parts of another ISA under qemu.")
     ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Check every file's hash, then head and tail against the golden vectors."""
+    from splitc.board import host_isa
     from splitc.bundle import Bundle, require
     from splitc.cli import show
 
@@ -30,18 +31,8 @@ def verify(
         step("checking files, running head and tail")
         found = opened.verify(emulate=emulate)
     if json:
-        show.print_json(
-            {
-                "passed": found.passed,
-                "tolerance": found.tolerance,
-                "head_ran": found.head_ran,
-                "boundary": [_difference(d) for d in found.boundary],
-                "outputs": [_difference(d) for d in found.outputs],
-                "received": [_difference(d) for d in found.received],
-                "head_ms": found.head.first_ms,
-                "tail_ms": found.tail.first_ms,
-            }
-        )
+        told = show.verification_object(found)
+        show.print_json(told | {"codec_cost": show.cost_object(opened.manifest.codec)})
         if not found.passed:
             raise typer.Exit(7)
         return
@@ -56,15 +47,20 @@ def verify(
             console.print(
                 f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}", markup=False
             )
-    console.print(f"head ran as {found.head_ran}")
-    console.print(
-        f"verified: worst {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}",
-        style="bold green",
-    )
+    for line in show.cost_lines(opened.manifest.codec):
+        console.print(line, markup=False)
+    console.print(f"head ran as {found.head_ran}, tail as {found.tail_ran}")
+    worst = f"worst {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}"
+    console.print(f"verified: {worst}, {show.samples(found)}", style="bold green")
     if quiet:
         return
-    if not emulate and found.head_ran.startswith("host build"):
-        console.print(f"\nNext: splitc verify {bundle} --emulate   (the real head, under qemu)")
+    parts = {name: opened.part(name).isa for name in ("head", "tail")}
+    ran = {"head": found.head_ran, "tail": found.tail_ran}
+    twins = [n for n, isa in parts.items() if ran[n].startswith("host build") and isa != host_isa()]
+    if twins:
+        which = " and ".join(twins)
+        console.print(f"\nNext: splitc verify {bundle} --emulate   (the real {which}, under qemu)")
+    if "head" in twins:
         console.print(f"  or: scp -r {bundle}/head pi@raspberrypi:")
 
 
@@ -73,7 +69,3 @@ def _over(codec: CodecEntry | None) -> str:
     if codec is None:
         return ""
     return " over " + ", ".join(f"{one.op}({one.settings})" for one in codec.channels)
-
-
-def _difference(one: Any) -> dict[str, Any]:
-    return {"name": one.name, "relative_error": one.relative, "same_argmax": one.same_argmax}

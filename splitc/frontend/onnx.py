@@ -24,6 +24,7 @@ from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
+from splitc.frontend.onnx_indices import index_extents
 from splitc.frontend.onnx_insert import bypass_nodes, insert_nodes
 from splitc.frontend.onnx_known import store_shapes
 from splitc.frontend.onnx_layout import turn
@@ -80,6 +81,11 @@ class OnnxModel:
     def name(self) -> str:
         """The ONNX graph's name."""
         return self.proto.graph.name
+
+    @property
+    def index_extents(self) -> dict[str, int]:
+        """How many places an input's elements choose from, by input name, where it is indices."""
+        return index_extents(self.proto.graph, self.tensors)
 
     def with_graph(self, graph: LayerGraph) -> OnnxModel:
         """The model with an annotated graph over the same layers."""

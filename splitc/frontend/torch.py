@@ -22,6 +22,7 @@ from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError, on
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.torch_channel import received
 from splitc.frontend.torch_form import normalise
+from splitc.frontend.torch_indices import index_extents
 from splitc.frontend.torch_insert import bypass_nodes, insert_modules, replace_head
 from splitc.frontend.torch_layers import Layers, analyse
 from splitc.frontend.torch_read import bind, check_weights, exported, quiet, read_pt2, traced
@@ -76,6 +77,11 @@ class TorchModel:
             bits = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             found.update(bits.numpy().data)
         return found.hexdigest()
+
+    @property
+    def index_extents(self) -> dict[str, int]:
+        """How many places an input's elements choose from, by input name, where it is indices."""
+        return index_extents(self.module, [tensor.name for tensor in self.graph.inputs])
 
     def with_graph(self, graph: LayerGraph) -> TorchModel:
         """The model with an annotated graph over the same layers."""

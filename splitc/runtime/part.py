@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from splitc.board import host_isa
 from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError
 from splitc.golden import Array
 from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
@@ -56,11 +56,6 @@ def find_emulator(isa: str) -> Emulator:
     if not (sysroot / "lib").is_dir() or not list(sysroot.glob("lib/libstdc++.so.6")):
         raise ToolchainError(f"no {isa} C library", at=str(sysroot), hint=hint)
     return Emulator(program, str(sysroot))
-
-
-def host_isa() -> str:
-    """This machine's ISA as splitc names it."""
-    return {"amd64": "x86_64", "arm64": "aarch64"}.get(m := platform.machine().lower(), m)
 
 
 def check_part(folder: Path, name: str) -> PartManifest:

@@ -332,3 +332,16 @@ def build(name: str, seed: int = 0) -> nn.Module:
 def example(seed: int = 0) -> Tensor:
     """An input of every network here."""
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+class Tokens(nn.Module):
+    """Words and their kinds out of two tables, in a module and in a function, and a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(30, 4)
+        self.kinds = nn.Parameter(torch.ones(2, 4))
+
+    def forward(self, ids: torch.Tensor, kind: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        words = self.table(ids.long()) + nn.functional.embedding(kind, self.kinds)
+        return words * mask.unsqueeze(-1)
