@@ -26,7 +26,7 @@ from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads
 from splitc.frontend.onnx_indices import index_extents
 from splitc.frontend.onnx_insert import bypass_nodes, insert_nodes
-from splitc.frontend.onnx_known import store_shapes
+from splitc.frontend.onnx_known import pick_stored, store_shapes
 from splitc.frontend.onnx_layout import turn
 from splitc.frontend.onnx_read import (
     check_budget,
@@ -323,6 +323,7 @@ def _prepare(
     given: ModelProto, inputs: Mapping[str, Sequence[int]], max_bytes: int
 ) -> tuple[ModelProto, dict[str, Tensor]]:
     proto = normalise(given, inputs)
+    pick_stored(proto.graph)
     tensors = infer(proto)
     _check_tensors(tensors, max_bytes)
     store_shapes(proto, tensors)

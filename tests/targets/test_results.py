@@ -72,7 +72,15 @@ def early_and_stored(net: Net) -> list[str]:
     return [net.op("Abs", x), net.op("Identity", np.ones((2,), np.float32)), net.op("Neg", x)]
 
 
-RESULTS = (stored, computed_from_constants, shape, prior_boxes, part_of_a_shape, an_input,
+def picked(net: Net) -> list[str]:
+    x, mask = _body(net), np.array([True, False, True])
+    rows = net.op("Compress", x, mask, axis=1)
+    some = net.op("Compress", x, np.array([False, True, True, False, True]))
+    places = net.op("NonZero", np.array([[0, 2], [3, 0]], np.float32))
+    return [net.op("Neg", rows), net.op("Abs", some), net.op("Identity", places)]
+
+
+RESULTS = (picked, stored, computed_from_constants, shape, prior_boxes, part_of_a_shape, an_input,
            the_same_twice, what_crosses, early_and_stored)  # fmt: skip
 
 
