@@ -27,6 +27,7 @@ from splitc.frontend.torch_insert import bypass_nodes, insert_modules, replace_h
 from splitc.frontend.torch_layers import Layers, analyse
 from splitc.frontend.torch_read import bind, check_weights, exported, quiet, read_pt2, traced
 from splitc.frontend.torch_split import extract
+from splitc.frontend.torch_ties import lower_places_first
 from splitc.frontend.torch_trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch_values import leaves
 from splitc.graph import LayerGraph, Tensor
@@ -188,7 +189,7 @@ class TorchModel:
             BadModelError: An input is missing or of another form, or the module fails.
         """
         feed = self._feed(inputs)
-        with as_at_inference(self.module):
+        with as_at_inference(self.module), lower_places_first(self.graph):
             try:
                 made: Any = self.module(*feed)
             except FAILURES as error:

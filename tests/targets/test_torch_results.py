@@ -105,3 +105,17 @@ def test_one_hot_needs_no_check_of_its_values() -> None:
     module, x = Hot().eval(), torch.randn(4, 6)
     got = by_code(load_torch(module, x), {"x": x.numpy()})
     np.testing.assert_array_equal(next(iter(got.values())), module(x).numpy())
+
+
+def test_of_equal_elements_topk_gives_the_first() -> None:
+    class Best(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return (*torch.topk(x.relu(), 3), *x.relu().topk(2, 0, False))
+
+    x = np.array([[1, 2, 1, 2, 2, 0], [0, 0, 0, 0, 0, 0], [2, 1, 0, 3, 0, 3]], np.float32)
+    model = load_torch(Best().eval(), torch.from_numpy(x))
+    want, got = model.run({"x": x}), by_code(model, {"x": x})
+    assert list(want.values())[1].tolist() == [[1, 3, 4], [0, 1, 2], [3, 5, 0]]
+    assert list(want.values())[3].tolist() == [[1, 1, 1, 1, 1, 0], [0, 2, 2, 0, 2, 1]]
+    for name, right in want.items():
+        np.testing.assert_array_equal(got[name], right)
