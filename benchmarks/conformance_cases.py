@@ -147,7 +147,7 @@ def _form(name: str, given: ModelProto, feed: Values, stored: Values, layered: b
 def _label_older(proto: ModelProto) -> None:
     """Name an opset that onnxruntime knows, where all operators are the same in it."""
     proto.ir_version = min(proto.ir_version, ORACLE_IR)
-    known = next(s.version for s in proto.opset_import if s.domain in ("", "ai.onnx"))
+    known = next((s.version for s in proto.opset_import if s.domain in ("", "ai.onnx")), 0)
     since = [
         onnx.defs.get_schema(node.op_type, known).since_version
         for node in proto.graph.node

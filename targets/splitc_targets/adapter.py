@@ -62,15 +62,19 @@ FAILURES = (
 """What TVM raises when it cannot go on; its own errors derive from these."""
 
 
-def lower(proto: Any) -> Module:
+def lower(proto: Any, tensors: Any = None) -> Module:
     """Lower an ONNX model with fixed shapes to Relax, weights as constants.
+
+    Args:
+        proto: The model.
+        tensors: Shape and type of its tensors by name, where they are known already.
 
     Raises:
         UnsupportedOpError: TVM's front end refuses an operator's form.
     """
     with _silenced() as said:
         try:
-            return from_onnx(for_tvm(proto), keep_params_in_input=False)
+            return from_onnx(for_tvm(proto, tensors), keep_params_in_input=False)
         except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
             traceback.clear_frames(error.__traceback__)

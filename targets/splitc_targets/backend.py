@@ -5,25 +5,22 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
-
-from onnx import GraphProto, NodeProto
 
 from splitc.backend import Built, Unsupported
 from splitc.board import Board
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_read import subgraphs_of
 from splitc.model import Network
 from splitc.refuse import elsewhere
-from splitc_targets import adapter, rewrites, schedules
+from splitc_targets import adapter, schedules
 from splitc_targets.fixed_shapes import shapeless
-from splitc_targets.integers import REWRITTEN
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.small_numbers import computed_small
+from splitc_targets.source import check
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
 from splitc_targets.tuning.database import Tuned
 
@@ -40,17 +37,10 @@ class TvmBackend:
             from splitc_targets import from_torch
 
             return from_torch.unsupported(model)
-        known = adapter.converted_ops()
-        found: list[Unsupported] = []
-        for layer, node in _nodes(model.proto.graph):
-            if (node.domain, node.op_type) in REWRITTEN:
-                continue
-            if node.domain not in ("", "ai.onnx"):
-                why = f"operator of the domain '{node.domain}'"
-                found.append(Unsupported(layer, node.op_type, why))
-            elif node.op_type not in known:
-                found.append(Unsupported(layer, node.op_type, "TVM has no converter for it"))
-        return found + shapeless(model) + computed_small(model) + rewrites.misread(model)
+        known = check.unsupported(model, adapter.converted_ops())
+        named = {each.layer for each in known}
+        more = [*shapeless(model), *computed_small(model)]
+        return known + [each for each in more if each.layer not in named]
 
     def lower(self, model: Network) -> adapter.Module:
         """The part as a Relax module, weights as constants.
@@ -63,7 +53,7 @@ class TvmBackend:
 
             lowered = from_torch.lower(model)
         else:
-            lowered = adapter.lower(model.proto)
+            lowered = adapter.lower(model.proto, model.tensors)
         layers = {layer.name: layer.op for layer in model.graph.layers}
         return adapter.with_layers(_checked(lowered, model), layers)
 
@@ -186,13 +176,3 @@ def _caveat(code: schedules.Code) -> str:
     counts = Counter(code.fallbacks)
     names = ", ".join(f"{op} x{n}" if n > 1 else op for op, n in sorted(counts.items()))
     return f"slow loops, as no rule fits: {names}"
-
-
-def _nodes(graph: GraphProto, layer: str = "") -> Iterator[tuple[str, NodeProto]]:
-    """Every node, those in the bodies of control flow too, and the layer it belongs to."""
-    for node in graph.node:
-        owner = layer or node.name
-        yield owner, node
-        for attribute in node.attribute:
-            for body in subgraphs_of(attribute):
-                yield from _nodes(body, owner)

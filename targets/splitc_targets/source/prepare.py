@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
+"""Rewrite an ONNX graph until TVM's front end reads every node of it rightly.
+
+What hangs on fixed shapes alone is computed here: no Shape, Range or arithmetic with extents
+reaches TVM. Operators that onnx defines as functions of others, and that TVM does not know or
+misreads, are replaced by those. Others are written as what TVM reads rightly (forms_*.py).
+`table.py` says what is left to refuse.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from onnx import GraphProto, ModelProto, NodeProto
+
+from splitc.frontend.onnx_form import reads
+from splitc.frontend.onnx_read import dtype_name, subgraphs_of
+from splitc.frontend.onnx_shapes import tensor_of
+from splitc.graph import Tensor
+from splitc_targets.source import forms_numbers as numbers
+from splitc_targets.source import forms_windows as windows
+from splitc_targets.source.draft import Draft, Node
+from splitc_targets.source.forms_resize import resize
+from splitc_targets.source.known import (
+    body_of,
+    branch_of,
+    in_single,
+    infer,
+    stored_by,
+    values_of,
+)
+
+
+def _layer_norm(node: Node) -> bool:
+    """Its mean is read, it is scaled by what is broadcast, or wider than TVM knows."""
+    shape = node.shape()
+    if shape is None or node.dtype() not in ("float16", "float32"):
+        return shape is not None
+    axis = node.given.get("axis", -1) % len(shape)
+    plain = all(not node.input(k) or node.shape(k) == shape[axis:] for k in (1, 2))
+    return not plain or node.reads(1) or node.reads(2)
+
+
+def _always(_: Node) -> bool:
+    return True
+
+
+FUNCTIONS: dict[str, Callable[[Node], bool]] = {
+    "LayerNormalization": _layer_norm,
+    **dict.fromkeys(
+        (
+            "Attention", "BlackmanWindow", "CausalConvWithState", "Celu",
+            "CenterCropPad", "HammingWindow", "HannWindow", "LinearAttention",
+            "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss", "SwiGLU",
+            "Swish",
+        ),
+        _always,
+    ),
+}  # fmt: skip
+"""Operators that are replaced by the function that defines them, and when."""
+
+SINGLE = frozenset(("Elu", "GroupNormalization", "LRN", "MeanVarianceNormalization", "Selu"))
+"""Operators that TVM's front end writes with float32 constants."""
+
+REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
+    "AveragePool": (windows.explicit_pads,),
+    "BatchNormalization": (numbers.trained,),
+    "Conv": (windows.explicit_pads,),
+    "ConvTranspose": (windows.transposed_conv,),
+    "Dropout": (numbers.dropout,),
+    "EyeLike": (numbers.eye_like,),
+    "Hardmax": (numbers.flat_hardmax,),
+    "IsInf": (numbers.is_inf,),
+    "LRN": (windows.response_normalization,),
+    "LpPool": (windows.norm_pool,),
+    "MaxPool": (windows.max_pool,),
+    "MaxUnpool": (windows.unpool,),
+    "MeanVarianceNormalization": (numbers.mean_and_variance,),
+    "OneHot": (numbers.one_hot,),
+    "Pad": (windows.pads_within,),
+    "Pow": (numbers.power,),
+    "RMSNormalization": (numbers.root_mean_square,),
+    "Resize": (resize,),
+    "RoiAlign": (windows.regions,),
+    "SequenceInsert": (numbers.insert,),
+    "SpaceToDepth": (windows.space_to_depth,),
+    "SplitToSequence": (numbers.to_sequence,),
+    "ThresholdedRelu": (numbers.thresholded,),
+    **dict.fromkeys(
+        (
+            "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+            "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+        ),
+        (numbers.reduction,),
+    ),
+}  # fmt: skip
+"""Operators and what may write them otherwise, tried in turn."""
+
+
+def opset_of(proto: ModelProto) -> int:
+    """The opset of the default domain; 0 where the model names none."""
+    return next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def draft_of(proto: ModelProto, tensors: Mapping[str, Tensor], was: int) -> Draft:
+    """The graph of a model, rewritten.
+
+    Args:
+        proto: The model.
+        tensors: Shape and type of what is known.
+        was: The opset that the file named.
+
+    Returns:
+        Nodes of default form; the layer that each belongs to is its `doc_string`.
+    """
+    draft = Draft(dict(tensors), {}, opset_of(proto), was)
+    _rewrite(draft, proto.graph, "")
+    return draft
+
+
+def _rewrite(draft: Draft, graph: GraphProto, owner: str) -> None:
+    """Write the nodes of a graph; `owner` is the layer that has it inside, if one does."""
+    results = {value.name for value in graph.output}
+    draft.read = {name for node in graph.node for name in reads(node)} | results
+    for tensor in graph.initializer:
+        draft.stored[tensor.name] = tensor
+        known = Tensor(tensor.name, tuple(tensor.dims), dtype_name(tensor.data_type))
+        draft.tensors[tensor.name] = known
+    todo = deque((_copy(node), owner or node.name) for node in graph.node)
+    while todo:
+        node, layer = todo.popleft()
+        draft.at(layer)
+        if node.domain not in ("", "ai.onnx"):
+            draft.keep(node)
+            continue
+        body = _step(draft, node, layer, results)
+        for each in reversed(body):
+            draft.read.update(each.input)
+            todo.appendleft((each, layer))
+    draft.nodes = _live(draft.nodes, results)
+
+
+def _bodies(draft: Draft, node: NodeProto, layer: str) -> None:
+    """Rewrite the graphs inside a node."""
+    for attribute in node.attribute:
+        for graph in subgraphs_of(attribute):
+            inner = Draft(
+                dict(draft.tensors), dict(draft.stored), draft.opset, draft.was,
+                prefix=f"{draft.prefix}{len(draft.nodes)}.{attribute.name}.",
+            )  # fmt: skip
+            for value in graph.input:
+                inner.tensors[value.name] = tensor_of(value.name, value.type)
+                inner.stored.pop(value.name, None)
+            _rewrite(inner, graph, layer)
+            draft.bodies.append(inner)
+            del graph.node[:]
+            graph.node.extend(inner.nodes)
+            graph.initializer.extend(inner.made)
+
+
+def _copy(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _step(draft: Draft, node: NodeProto, layer: str, results: set[str]) -> list[NodeProto]:
+    """Write one node; gives the nodes that stand for it where those are still to be written."""
+    infer(node, draft)
+    _bodies(draft, node, layer)
+    seen = Node(node, draft, layer)
+    if node.op_type == "Constant":
+        value = stored_by(node)
+        values = None if value is None else [value]
+    else:
+        values = values_of(seen)
+    if values is not None:
+        for name, value in zip(filter(None, node.output), values, strict=True):
+            made = draft.constant(value, f"{name}//known" if name in results else name)
+            if name in results:
+                draft.stored[name] = draft.stored[made]
+                draft.add("Identity", made, output=name)
+        return []
+    body = _replaced(seen)
+    if body is not None:
+        return body
+    before = len(draft.nodes)
+    if not any(rewrite(seen) for rewrite in REWRITES.get(node.op_type, ())):
+        draft.keep(node)
+    for made in draft.nodes[before:]:
+        infer(made, draft)
+    return []
+
+
+def _replaced(node: Node) -> list[NodeProto] | None:
+    """The nodes that stand for one, and are to be written in their turn; None where it stays."""
+    if node.op == "If":
+        return branch_of(node)
+    if node.op in SINGLE:
+        return in_single(node)
+    wanted = FUNCTIONS.get(node.op)
+    return body_of(node) if wanted is not None and wanted(node) else None
+
+
+def _live(nodes: list[NodeProto], results: set[str]) -> list[NodeProto]:
+    """The nodes that a result hangs on."""
+    needed, kept = set(results), list[NodeProto]()
+    for node in reversed(nodes):
+        if any(name in needed for name in node.output):
+            kept.append(node)
+            needed.update(reads(node))
+    return kept[::-1]
+
+
+def model_of(proto: ModelProto, draft: Draft) -> ModelProto:
+    """A model of the nodes of a draft."""
+    made = ModelProto(ir_version=proto.ir_version, producer_name=proto.producer_name)
+    made.opset_import.extend(proto.opset_import)
+    graph: GraphProto = made.graph
+    graph.name = proto.graph.name
+    graph.node.extend(draft.nodes)
+    graph.input.extend(proto.graph.input)
+    graph.output.extend(proto.graph.output)
+    needed = {name for node in draft.nodes for name in reads(node)}
+    graph.initializer.extend(t for t in proto.graph.initializer if t.name in needed)
+    graph.initializer.extend(t for t in draft.made if t.name in needed)
+    return made

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Elementwise operators, reductions, products, quantisation and random numbers."""
+
+from __future__ import annotations
+
+from splitc_targets.source.draft import Node
+from splitc_targets.source.forms_numbers import axes_of
+from splitc_targets.source.rules import (
+    ANY,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    OLDER,
+    OURS,
+    STORED,
+    TVM,
+    UNSIGNED,
+    Operator,
+    missing,
+    only,
+    op,
+    refused,
+    stored,
+)
+
+_FLAT = "before opset 13 it takes all axes from its own on for one"
+_RANDOM = "it draws random numbers, and the runtime has none"
+_TEXT = "text has no fixed size and no target computes on it"
+
+
+def _mod(node: Node) -> str:
+    if not node.given.get("fmod") and node.dtype().startswith("float"):
+        return "fmod=0 of floats, which opsets before 28 do not define"
+    return ""
+
+
+def _masked(node: Node) -> str:
+    return "its mask is read, which before opset 12 has no meaning" if node.reads(1) else ""
+
+
+def _gemm(node: Node) -> str:
+    factors = [node.given.get(name, 1.0) for name in ("alpha", "beta")]
+    whole = all(float(f).is_integer() for f in factors)
+    return "" if whole or node.dtype() in FLOATS else "alpha and beta are no integers"
+
+
+def _pow(node: Node) -> str:
+    return "" if node.dtype(0) == node.dtype(1) else "its two types differ"
+
+
+def _reduced(node: Node) -> str:
+    return "its operand has no fixed shape" if axes_of(node) is None else ""
+
+
+def _hardmax(node: Node) -> str:
+    shape, axis = node.shape(), node.given.get("axis", -1)
+    old = node.draft.was < 13 and (shape is None or axis not in (-1, len(shape) - 1))
+    return _FLAT if old else ""
+
+
+_FLOATING = (
+    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp",
+    "Floor", "HardSwish", "IsNaN", "Log", "Mish", "Reciprocal", "Round", "Sigmoid", "Sin",
+    "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh",
+)  # fmt: skip
+_PLAIN = ("Abs", "Add", "Div", "Identity", "Mul", "Neg", "Relu", "Sign", "Sub", "Sum", "Where")
+_COMPARED = (
+    "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual",
+)  # fmt: skip
+
+_reduction = op(
+    "TVM", "keepdims",
+    attributes={"axes": TVM, "noop_with_empty_axes": OURS}, inputs={"axes": stored()},
+    types=NUMBERS, check=_reduced, note="an operand without a fixed shape",
+)  # fmt: skip
+_float_reduction = op(
+    "TVM", "keepdims",
+    attributes={"axes": TVM, "noop_with_empty_axes": OURS}, inputs={"axes": stored()},
+    types=FLOATS, check=_reduced, note="an operand without a fixed shape",
+)  # fmt: skip
+
+ARITHMETIC: dict[str, Operator] = {
+    **dict.fromkeys(_FLOATING, op(types=FLOATS)),
+    **dict.fromkeys(_PLAIN, op()),
+    **dict.fromkeys(_COMPARED, op(types=ANY)),
+    **dict.fromkeys(("And", "Or", "Xor", "Not"), op(types=("bool",))),
+    **dict.fromkeys(("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot"), op(types=INTEGERS)),
+    **dict.fromkeys(("Max", "Min"), op(types=NUMBERS)),
+    "Mean": op(types=FLOATS),
+    "BitShift": op(
+        "TVM",
+        "direction",
+        types=UNSIGNED,
+    ),
+    "Bernoulli": missing(_RANDOM),
+    "BitCast": missing(),
+    "Cast": op(
+        "TVM",
+        "to",
+        attributes={
+            "saturate": only(1, why="values beyond a float8's range become infinite"),
+            "round_mode": only("up", why="TVM rounds one way only"),
+        },
+    ),
+    "CastLike": op(
+        "TVM",
+        attributes={
+            "saturate": only(1, why="values beyond a float8's range become infinite"),
+            "round_mode": only("up", why="TVM rounds one way only"),
+        },
+    ),
+    "Celu": op("splitc", "alpha"),
+    "Clip": op("TVM", attributes={"min": OLDER, "max": OLDER}, inputs={"min": TVM, "max": TVM}),
+    "CumProd": missing(),
+    "CumSum": op("TVM", "exclusive", "reverse", inputs={"axis": STORED}),
+    "DFT": missing(),
+    "DequantizeLinear": op(
+        "splitc",
+        "axis",
+        "output_dtype",
+        attributes={"block_size": only(0, why="blocks of a scale each")},
+        inputs={"x_zero_point": OURS},
+    ),
+    "Det": missing(),
+    "DynamicQuantizeLinear": op("TVM"),
+    "Einsum": op("TVM", "equation", types=FLOATS),
+    "Elu": op("TVM", "alpha", types=("float32",)),
+    "Gelu": op("TVM", "approximate", types=FLOATS),
+    "Gemm": op(
+        "TVM",
+        "alpha",
+        "beta",
+        "transA",
+        "transB",
+        inputs={"C": TVM},
+        types=NUMBERS,
+        check=_gemm,
+        note="factors of integers that are no integers",
+    ),
+    "HardSigmoid": op("TVM", "alpha", "beta", types=FLOATS),
+    "Hardmax": op("TVM", "axis", types=FLOATS, check=_hardmax, note=_FLAT),
+    "IsInf": op("splitc", "detect_negative", "detect_positive", types=FLOATS),
+    "LeakyRelu": op("TVM", "alpha", types=FLOATS),
+    "LogSoftmax": op("TVM", "axis", types=FLOATS),
+    "MatMul": op(types=NUMBERS),
+    "MatMulInteger": op("splitc", inputs={"a_zero_point": TVM, "b_zero_point": TVM}),
+    "Mod": op("TVM", "fmod", types=NUMBERS, check=_mod, note="fmod=0 of floats"),
+    "Multinomial": missing(_RANDOM),
+    "PRelu": op(types=FLOATS),
+    "Pow": op("splitc", types=FLOATS, check=_pow),
+    "QLinearMatMul": op("splitc"),
+    "QuantizeLinear": op(
+        "splitc",
+        "axis",
+        attributes={
+            "saturate": only(1, why="values beyond a float8's range become infinite"),
+            "output_dtype": TVM,
+            "block_size": only(0, why="blocks of a scale each"),
+            "precision": only(0, why="it is computed in float32"),
+        },
+        inputs={"y_zero_point": OURS},
+    ),
+    **dict.fromkeys(
+        ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+        missing(_RANDOM),
+    ),
+    **dict.fromkeys(
+        ("ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "ReduceL1"),
+        _reduction,
+    ),
+    **dict.fromkeys(
+        ("ReduceMean", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"), _float_reduction
+    ),
+    "STFT": missing(),
+    "Selu": op("TVM", "alpha", "gamma", types=("float32",)),
+    "Shrink": op("TVM", "bias", "lambd", types=FLOATS),
+    "Softmax": op("TVM", "axis", types=FLOATS),
+    "SwiGLU": op("splitc", "alpha"),
+    "Swish": op("splitc", "alpha"),
+    "ThresholdedRelu": op("splitc", "alpha", types=FLOATS),
+    **dict.fromkeys(
+        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"),
+        missing(_TEXT),
+    ),
+    "ImageDecoder": missing("it reads the bytes of a file"),
+    "MelWeightMatrix": missing(),
+    **dict.fromkeys(
+        ("BlackmanWindow", "HammingWindow", "HannWindow"),
+        op("splitc", "output_datatype", "periodic", inputs={"size": stored()}),
+    ),
+    "NegativeLogLikelihoodLoss": op("splitc", "ignore_index", "reduction", inputs={"weight": OURS}),
+    "SoftmaxCrossEntropyLoss": op(
+        "splitc", "ignore_index", "reduction", inputs={"weights": OURS}, outputs={"log_prob": OURS}
+    ),
+    "ArgMax": op("TVM", "axis", "keepdims", "select_last_index", types=NUMBERS),
+    "ArgMin": op("TVM", "axis", "keepdims", "select_last_index", types=NUMBERS),
+    "Dropout": op(
+        "splitc",
+        "ratio",
+        "seed",
+        inputs={"ratio": OURS, "training_mode": refused("it drops at random")},
+        outputs={"mask": OURS},
+        check=_masked,
+        note="a mask that is read before opset 12",
+    ),
+}
