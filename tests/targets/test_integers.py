@@ -17,6 +17,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import (
     convinteger,
     dequantizelinear,
+    dynamicquantizelinear,
     matmulinteger,
     qlinearconv,
     qlinearmatmul,
@@ -125,6 +126,13 @@ def gemm(quantised: bool) -> tuple[ModelProto, Array]:
     return one("QGemm", [*inputs, *ends], x, U8 if quantised else FLOAT, MS, transB=1), x
 
 
+def dynamic() -> tuple[ModelProto, Array]:
+    """Scale and zero point are results too, which nothing reads here."""
+    proto = one("DynamicQuantizeLinear", [], FLOATS, U8)
+    proto.graph.node[0].output.extend(["scale", "zero"])
+    return proto, FLOATS
+
+
 MATRIX = RNG.integers(-127, 128, (5, 8), np.int8)
 CASES: dict[str, tuple[ModelProto, Array]] = {
     "quantise": (one("QuantizeLinear", [f32(0.05), u8(12)], FLOATS, U8), FLOATS),
@@ -145,6 +153,7 @@ CASES: dict[str, tuple[ModelProto, Array]] = {
             [f32(0.02), u8(99), MATRIX, f32(0.004), i8(0), f32(0.07), u8(140)], BYTES, U8),
         BYTES,
     ),
+    "quantise, by range": dynamic(),
     "add": elementwise("QLinearAdd"),
     "multiply each": elementwise("QLinearMul"),
     "sigmoid": unary("QLinearSigmoid"),
@@ -190,8 +199,8 @@ def test_every_operator_is_tried() -> None:
 
 def conformance() -> Iterator[Any]:
     """Cases of onnx's own for the operators."""
-    modules = (convinteger, dequantizelinear, matmulinteger, qlinearconv, qlinearmatmul,
-               quantizelinear)  # fmt: skip
+    modules = (convinteger, dequantizelinear, dynamicquantizelinear, matmulinteger, qlinearconv,
+               qlinearmatmul, quantizelinear)  # fmt: skip
     assert all(modules), "their cases are made when they are imported"
     made: list[Any] = vars(onnx.backend.test.case.node)["_NodeTestCases"]
     for case in made:
@@ -214,8 +223,9 @@ def test_onnx_s_own_cases_hold() -> None:
         spelt = in_floats(modern(stored))
         if any((n.domain, n.op_type) in REWRITTEN for n in spelt.graph.node):
             continue
-        (got,) = ReferenceEvaluator(spelt).run(None, {stored.graph.input[0].name: inputs[0]})
-        np.testing.assert_allclose(np.asarray(got), outputs[0], rtol=1e-6, err_msg=case.name)
+        results = ReferenceEvaluator(spelt).run(None, {stored.graph.input[0].name: inputs[0]})
+        for got, want in zip(results, outputs, strict=True):
+            np.testing.assert_allclose(np.asarray(got), want, rtol=1e-6, err_msg=case.name)
         done.add(case.model.graph.node[0].op_type)
     assert done == {op for domain, op in REWRITTEN if not domain}
 

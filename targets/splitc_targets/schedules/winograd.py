@@ -13,6 +13,9 @@ one core's caches hold what a chunk needs, a core takes its chunks through all s
 ("fused"); else v of the whole map is made first and cores share blocks of output channels,
 so that u is streamed once ("phased"). `plan` weighs both.
 
+What is infinite or not a number in the input is so in every result of the tiles that it touches,
+up to m - 1 rows and columns farther than the kernel reaches.
+
 References:
     Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
     arXiv:1509.09308.
