@@ -110,7 +110,7 @@ def test_one_hot_needs_no_check_of_its_values() -> None:
 def test_of_equal_elements_topk_gives_the_first() -> None:
     class Best(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-            return (*torch.topk(x.relu(), 3), *x.relu().topk(2, 0, False))
+            return (*torch.topk(x.relu(), 3, sorted=False), *x.relu().topk(2, 0, False))
 
     x = np.array([[1, 2, 1, 2, 2, 0], [0, 0, 0, 0, 0, 0], [2, 1, 0, 3, 0, 3]], np.float32)
     model = load_torch(Best().eval(), torch.from_numpy(x))

@@ -45,6 +45,14 @@ def _floor_divided(node: Any, importer: Any) -> Any:
     return importer.block_builder.emit(relax.op.floor_divide(left, right))
 
 
+def _topk(node: Any, importer: Any) -> Any:
+    """In order, also where any order will do."""
+    x, k, *rest = node.args
+    dim, largest = (*rest, *(-1, True)[len(rest) :])[:2]
+    x = importer.env[x]
+    return importer.block_builder.emit(relax.op.topk(x, k, dim, largest=largest, dtype="int64"))
+
+
 def converters() -> dict[str, Converter]:
     """Converters by operator, as `name.overload`."""
     return {
@@ -52,5 +60,6 @@ def converters() -> dict[str, Converter]:
         "amax.default": _reduced(relax.op.max),
         "amin.default": _reduced(relax.op.min),
         "div.Tensor_mode": _floor_divided,
+        "topk.default": _topk,
         "prod.dim_int": _reduced(relax.op.prod),
     }
