@@ -119,11 +119,11 @@ def _classes(result: Array) -> Array | None:
 
 
 def in_words(cost: CodecCost) -> list[str]:
-    """What a codec costs, in lines of at most 76 characters."""
+    """What a codec costs, in lines that fit 80 columns."""
     plural = "" if cost.samples == 1 else "s"
-    lines = [f"the codec's cost, over {cost.samples} {cost.on} sample{plural}:"]
+    lines = [f"with the codec against the given network, {cost.samples} {cost.on} sample{plural}:"]
     for one in cost.results:
-        same = f", arg-max of {one.argmax_same} in {one.argmax_of} kept" if one.argmax_of else ""
+        same = f", same arg-max in {one.argmax_same} of {one.argmax_of}" if one.argmax_of else ""
         name = one.result if len(one.result) <= 30 else "…" + one.result[-29:]
         lines.append(f"  {name}: relative error {one.relative_error:.2g}{same}")
     if cost.accuracy is not None and cost.given_accuracy is not None:

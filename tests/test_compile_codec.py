@@ -18,9 +18,10 @@ from torch import nn  # noqa: E402
 
 import splitc  # noqa: E402
 from splitc.bundle import Bundle, require  # noqa: E402
+from splitc.calibration import read_batches, read_labels  # noqa: E402
 from splitc.cli.app import run  # noqa: E402
 from splitc.compiler import build, plan  # noqa: E402
-from splitc.errors import VerificationError  # noqa: E402
+from splitc.errors import UsageError, VerificationError  # noqa: E402
 from splitc.frontend.torch import TorchModel  # noqa: E402
 from splitc.golden import seeded_inputs  # noqa: E402
 from splitc.manifest import ChannelEntry  # noqa: E402
@@ -193,3 +194,81 @@ def test_verify_and_inspect_tell_of_the_channel(
     assert json.loads(capsys.readouterr().out)["received"][0]["name"] == "7"
     assert run(["inspect", path]) == 0
     assert f"codec    {ERASURE}, trained over bit_erasure" in capsys.readouterr().out
+
+
+def labelled(model: TorchModel, tmp_path: Path) -> tuple[Path, Array]:
+    """Forty samples with the classes that the given network finds, but for the last ten."""
+    x = np.random.default_rng(2).standard_normal((40, 3, 9, 9)).astype(np.float32)
+    found = np.array([int(model.run({"input": one[None]})["7"].argmax()) for one in x])
+    labels = np.where(np.arange(40) < 30, found, (found + 1) % 10)
+    path = tmp_path / "samples.npz"
+    np.savez(path, input=x, labels=labels)
+    return path, x
+
+
+def test_a_codec_is_held_against_the_network_that_was_given(tmp_path: Path) -> None:
+    model = network()
+    path, x = labelled(model, tmp_path)
+    batches = read_batches(path, model.graph.inputs)
+    labels = read_labels(path, model.graph.inputs, len(batches))
+    bundle = splitc.compile(
+        model, cut="4", head="host", codec="quantize-boundary(bits=1)", batches=batches,
+        labels=labels, output=tmp_path / "q.splitc",
+    )  # fmt: skip
+    coded = np.stack([bundle.run(one[None])["7"][0] for one in x])
+    given = np.stack([model.run({"input": one[None]})["7"][0] for one in x])
+    assert bundle.manifest.codec is not None
+    cost = bundle.manifest.codec.cost
+    assert cost is not None
+    assert (cost.samples, cost.on) == (40, "calibration")
+    (one,) = cost.results
+    same = int((coded.argmax(1) == given.argmax(1)).sum())
+    assert (one.argmax_same, one.argmax_of) == (same, 40)
+    apart = np.sqrt(np.square(coded - given).sum() / np.square(given).sum())
+    assert one.relative_error == pytest.approx(float(apart), rel=1e-3)
+    assert cost.given_accuracy == 0.75
+    assert cost.accuracy == pytest.approx(float((coded.argmax(1) == labels).mean()))
+    page = (bundle.path / "report.html").read_text("utf-8")
+    assert f"same arg-max in {same} of 40" in page
+
+
+def test_what_a_codec_costs_is_printed_and_so_by_verify(
+    small_onnx: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    x = np.random.default_rng(3).standard_normal((4, 3, 12, 12)).astype(np.float32)
+    np.savez(tmp_path / "s.npz", x=x, y=np.zeros(4, np.int64))
+    target = str(tmp_path / "q.splitc")
+    line = ["compile", str(small_onnx), "--cut", "block_add", "--emit", "onnx", "-o", target]
+    line += ["--codec", "quantize-boundary(bits=1)", "--calibrate", str(tmp_path / "s.npz")]
+    assert run([*line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["codec_cost"]
+    assert (told["samples"], told["results"][0]["argmax_of"]) == (4, 4)
+    assert told["accuracy"] is not None
+    assert run(["verify", target]) == 0
+    printed = capsys.readouterr().out
+    assert "with the codec against the given network, 4 calibration samples" in printed
+    assert "accuracy " in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_without_samples_the_golden_ones_say_what_a_codec_costs(
+    erased: tuple[Bundle, list[str]],
+) -> None:
+    codec = erased[0].manifest.codec
+    assert codec is not None
+    assert codec.cost is not None
+    assert (codec.cost.on, codec.cost.accuracy) == ("golden", None)
+
+
+def test_labels_that_fit_no_result_are_refused(tmp_path: Path) -> None:
+    model = network()
+    path, _ = labelled(model, tmp_path)
+    batches = read_batches(path, model.graph.inputs)
+    job = plan(
+        model, cut="4", head="host", codec="quantize-boundary(bits=4)", batches=batches,
+        labels=np.zeros((40, 3), np.int64),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="labels fit no result"):
+        build(job, output=tmp_path / "q.splitc")
+    with pytest.raises(UsageError, match="holds no labels"):
+        read_labels(path, model.graph.inputs, 39)

@@ -251,3 +251,14 @@ def test_doubles_are_compared_as_doubles() -> None:
     reference = np.array([1.0, 1.0 + 1e-12, 3.0])
     assert difference("y", reference + 1e-13, reference).within(1e-3)
     assert difference("y", reference * 1.01, reference).relative == pytest.approx(0.015, rel=1e-2)
+
+
+def test_truncated_weights_are_found_beside_large_ones() -> None:
+    # DequantizeLinear of the float8 weights 0, 0.5, 1, 448, -104 with scale 2, in three samples:
+    # 0.5 truncated to 0 is 9e-4 of the range.
+    reference = np.array([[0, 1, 2, 896, -208]] * 3, np.float32)
+    got = reference.copy()
+    got[:, 1] = 0
+    found = worst_of("y", got, reference, 1e-3)
+    assert found.relative < 1e-3
+    assert not found.within(1e-3)

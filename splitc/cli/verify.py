@@ -39,7 +39,8 @@ def verify(
     require(found)
     console = show.out()
     over = _over(opened.manifest.codec)
-    judged = (("boundary", "", found.boundary), ("result", "", found.outputs),
+    inside = " with the codec" if opened.manifest.codec else ""
+    judged = (("boundary", "", found.boundary), ("result", inside, found.outputs),
               ("result", over, found.received))  # fmt: skip
     for what, where, differences in judged:
         for one in differences:
