@@ -6,7 +6,7 @@ VENV   ?= .venv
 BUILD  ?= build
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types bench experiments clean
+.PHONY: demo test lint types bench docs experiments clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,9 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/kernels.py --limit 40
 	$(BIN)/python benchmarks/arm_inner_loops.py
 	$(BIN)/python benchmarks/si_nr_theory.py
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/operators.py
 
 experiments: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/si_nr_cifar10.py

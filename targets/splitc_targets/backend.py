@@ -37,10 +37,10 @@ class TvmBackend:
             from splitc_targets import from_torch
 
             return from_torch.unsupported(model)
-        known = check.unsupported(model, adapter.converted_ops())
-        named = {each.layer for each in known}
-        more = [*shapeless(model), *computed_small(model)]
-        return known + [each for each in more if each.layer not in named]
+        found = [*shapeless(model), *computed_small(model)]
+        named = {each.layer for each in found}
+        table = check.unsupported(model, adapter.converted_ops())
+        return found + [each for each in table if each.layer not in named]
 
     def lower(self, model: Network) -> adapter.Module:
         """The part as a Relax module, weights as constants.

@@ -243,11 +243,8 @@ MAPS: dict[str, Operator] = {
     "Upsample": op("onnx", "mode", "scales",
                    check=_unconverted),
     "TensorScatter": missing(),
-    "NonMaxSuppression": op(
-        "TVM", "center_point_box",
-        inputs=dict.fromkeys(
-            ("max_output_boxes_per_class", "iou_threshold", "score_threshold"), stored("TVM")
-        ),
+    "NonMaxSuppression": missing(
+        "how many boxes it keeps depends on values, and code is made for fixed shapes"
     ),
     "DepthToSpace": op("TVM", "blocksize", "mode"),
     "SpaceToDepth": op("TVM", "blocksize", attributes={"mode": only("DCR", why="no fixed shape",

@@ -16,15 +16,11 @@ from splitc_targets.source.rules import (
     stored,
 )
 
-_COUNTED = "how many there are hangs on values, and a part's shapes are fixed"
+_COUNTED = "how many there are depends on values, and code is made for fixed shapes"
 
 
 def _unread(_: Node) -> str:
     return "its value is text, sparse or missing"
-
-
-def _shaped(node: Node) -> str:
-    return "its result has no fixed shape" if node.result_shape() is None else ""
 
 
 def _wrap(node: Node) -> str:
@@ -36,7 +32,7 @@ def _wrap(node: Node) -> str:
 
 SHAPES: dict[str, Operator] = {
     "CenterCropPad": op("splitc", "axes"),
-    "Compress": op("TVM", "axis", check=_shaped, note=_COUNTED),
+    "Compress": missing(_COUNTED),
     "Concat": op("TVM", "axis"),
     "ConcatFromSequence": op("TVM", "axis", "new_axis"),
     "Constant": op(
@@ -55,7 +51,7 @@ SHAPES: dict[str, Operator] = {
     "GatherND": op("TVM", "batch_dims"),
     "If": op("TVM", "else_branch", "then_branch"),
     "Loop": missing(),
-    "NonZero": op("TVM", check=_shaped, note=_COUNTED),
+    "NonZero": missing(_COUNTED),
     "OneHot": op("splitc", "axis", inputs={"depth": stored()}),
     "Optional": op("TVM", "type", inputs={"input": TVM}),
     "OptionalGetElement": op(),
