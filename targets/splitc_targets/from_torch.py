@@ -13,6 +13,7 @@ from splitc.frontend.torch_read import quiet
 from splitc.model import Network
 from splitc_targets import adapter
 from splitc_targets.aten.program import layer_of, program_of
+from splitc_targets.aten.refusals import operator_of, refusal
 
 
 def unsupported(model: Network) -> list[Unsupported]:
@@ -20,15 +21,14 @@ def unsupported(model: Network) -> list[Unsupported]:
     assert isinstance(model, TorchModel)
     with quiet():
         program = program_of(model)
-    known = adapter.converted_calls()
-    found: list[Unsupported] = []
+    changed = (*program.graph_signature.buffers_to_mutate.values(),
+               *program.graph_signature.user_inputs_to_mutate.values())  # fmt: skip
+    found = [Unsupported(name, "copy_", "it is changed from run to run") for name in changed]
     for node in program.graph.nodes:
-        name = str(getattr(node.target, "__name__", node.target))
-        if node.op != "call_function" or name in known or name.partition(".")[0] in known:
-            continue
-        layer = layer_of(node)
-        why = _why(model, layer) or "TVM has no converter for it"
-        found.append(Unsupported(layer, name, why))
+        why = refusal(node)
+        if why:
+            layer = layer_of(node)
+            found.append(Unsupported(layer, operator_of(node), _why(model, layer) or why))
     return found
 
 

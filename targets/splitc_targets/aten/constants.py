@@ -16,7 +16,10 @@ from splitc_targets.aten.promotion import aten
 VALUE = "splitc_constant"
 """Key of a constant's tensor in its node's `meta`."""
 
-_BY_SHAPE = (aten.full_like.default, aten.zeros_like.default, aten.ones_like.default)
+_LIKE = (aten.full_like.default, aten.zeros_like.default, aten.ones_like.default)
+_FILLS = (*_LIKE, aten.full.default)
+"""Operators of one value throughout; of a tensor they only take the shape."""
+
 _SMALL = 1024
 _LARGEST_BYTES = 2**26
 
@@ -49,17 +52,17 @@ def _folds(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     tags: Any = getattr(target, "tags", ())
     if torch.Tag.nondeterministic_seeded in tags:
         return False
+    if target in _FILLS:
+        return all(each in values for each in node.all_input_nodes if target not in _LIKE)
     known: Any = node.meta.get("val")
     if isinstance(known, Tensor) and known.numel() * known.element_size() > _LARGEST_BYTES:
         return False
-    if target in _BY_SHAPE:
-        return True
     return all(each in values for each in node.all_input_nodes)
 
 
 def _computed(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     target: Any = node.target
-    if target in _BY_SHAPE:
+    if target in _FILLS:
         known: Any = node.meta["val"]
         fills = {aten.zeros_like.default: 0, aten.ones_like.default: 1}
         value: Any = fills[target] if target in fills else node.args[1]
@@ -71,8 +74,9 @@ def _computed(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
 
 
 def _write(graph: fx.Graph, value: Tensor, number: int) -> fx.Node:
-    uniform = value.numel() > _SMALL and bool((value == value.reshape(-1)[0]).all())
-    stored = value.reshape(-1)[0].clone() if uniform else value.contiguous()
+    first = value[(0,) * value.dim()] if value.numel() else value
+    uniform = value.numel() > _SMALL and (not any(value.stride()) or bool((value == first).all()))
+    stored = first.clone() if uniform else value.contiguous()
     made = graph.call_function(constant, (number,))
     made.meta |= {VALUE: stored, "val": stored}
     if not uniform:

@@ -195,19 +195,16 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
 
     Several, of any shape, are one index into those dimensions flattened.
     """
-    given = [(dim, each) for dim, each in enumerate(indices) if each is not None]
-    if any(each.dtype in (torch.bool, torch.uint8) for _, each in given) or not given:
+    if _masked(indices):
         return NotImplemented
-    dims = [dim for dim, _ in given]
+    dims, at, rest = _picked(indices, x.dim())
     extents = [x.shape[dim] for dim in dims]
-    wrapped = [_from_nought(each, n) for (_, each), n in zip(given, extents, strict=True)]
+    wrapped = [_from_nought(each, x.shape[dim]) for dim, each in enumerate(indices)
+               if each is not None]  # fmt: skip
     wrapped = list(torch.broadcast_tensors(*wrapped))
     flat = wrapped[0]
     for each, extent in zip(wrapped[1:], extents[1:], strict=True):
         flat = flat * extent + each
-    together = dims == list(range(dims[0], dims[-1] + 1))
-    rest = [dim for dim in range(x.dim()) if dim not in dims]
-    at = dims[0] if together else 0
     order = [*rest[:at], *dims, *rest[at:]]
     if order != list(range(x.dim())):
         x = x.permute(order)
@@ -218,10 +215,55 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
     return picked.reshape(*before, *flat.shape, *behind)
 
 
+def index_put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Any:
+    """Each dimension has an index, all of one shape, which the values have too."""
+    if _masked(indices):
+        return NotImplemented
+    dims, at, rest = _picked(indices, x.dim())
+    given = [_from_nought(each, x.shape[dim]) for dim, each in enumerate(indices)
+             if each is not None]  # fmt: skip
+    given = list(torch.broadcast_tensors(*given))
+    shape = [x.shape[dim] for dim in rest]
+    whole = [*shape[:at], *given[0].shape, *shape[at:]]
+    if (
+        len(dims) == x.dim()
+        and all(old is new for old, new in zip(indices, given, strict=True))
+        and list(values.shape) == whole
+    ):
+        return NotImplemented
+    full: list[Tensor] = []
+    for dim in range(x.dim()):
+        if dim in dims:
+            each = given[dims.index(dim)]
+            each = each.reshape([1] * at + list(each.shape) + [1] * (len(rest) - at))
+        else:
+            place = rest.index(dim)
+            place += given[0].dim() if place >= at else 0
+            each = torch.arange(x.shape[dim])
+            each = each.reshape([-1 if i == place else 1 for i in range(len(whole))])
+        full.append(each.expand(whole).clone())
+    return aten.index_put(x, full, values.expand(whole).clone(), accumulate)
+
+
+def _masked(indices: Sequence[Tensor | None]) -> bool:
+    """Whether an index is a mask, whose values say how many elements there are; or none is."""
+    kinds = [each.dtype for each in indices if each is not None]
+    return not kinds or any(kind in (torch.bool, torch.uint8) for kind in kinds)
+
+
+def _picked(indices: Sequence[Tensor | None], rank: int) -> tuple[list[int], int, list[int]]:
+    """The dimensions that have an index, where theirs stand in the result, and the others."""
+    dims = [dim for dim, each in enumerate(indices) if each is not None]
+    together = dims == list(range(dims[0], dims[-1] + 1))
+    return dims, dims[0] if together else 0, [dim for dim in range(rank) if dim not in dims]
+
+
 def _from_nought(index: Tensor, extent: int) -> Tensor:
     """An index that counts from the end where it is negative, counted from the beginning."""
-    index = index.to(torch.int64)
-    return torch.where(index < 0, index + extent, index)
+    whole = index if index.dtype == torch.int64 else index.to(torch.int64)
+    return torch.where(whole < 0, whole + extent, whole)
 
 
 def as_strided(
@@ -257,11 +299,91 @@ def group_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *sizes: An
     return aten.native_group_norm(x, weight, bias, *sizes)
 
 
+def batch_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor,
+    momentum: float, eps: float,
+) -> Any:  # fmt: skip
+    """At inference the momentum is not looked at; TVM refuses one that is not in [0, 1]."""
+    if 0 <= momentum <= 1:
+        return NotImplemented
+    return aten._native_batch_norm_legit_no_training(x, weight, bias, mean, var, 0.0, eps)
+
+
+def product(x: Tensor, *dims: Any, dtype: Any = None) -> Any:
+    """A product in the element type asked for; whole numbers are multiplied in 64 bits."""
+    kind = dtype or (x.dtype if x.dtype.is_floating_point else torch.int64)
+    if x.dim() == 0:
+        return x.to(kind).clone()
+    return NotImplemented if kind == x.dtype and dtype is None else aten.prod(x.to(kind), *dims)
+
+
+def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower of the two middle values, and a place that it stands at."""
+    alone = dim is None or x.dim() == 0
+    values, places = torch.sort(x.reshape(-1) if alone else x, dim=0 if alone else dim)
+    along = 0 if alone else dim or 0
+    middle = (values.shape[along] - 1) // 2
+    if dim is None:
+        return values.select(0, middle)
+    found = values.select(along, middle), places.select(along, middle)
+    return tuple(each.unsqueeze(dim) if keepdim and x.dim() else each for each in found)
+
+
+def sort(x: Tensor, dim: int = -1, descending: bool = False) -> Any:
+    """A single element is in order."""
+    if x.dim() and x.shape[dim] > 1:
+        return NotImplemented
+    return x.clone(), torch.zeros_like(x, dtype=torch.int64)
+
+
+def stable_sort(
+    x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False
+) -> Any:
+    """Every order here leaves equal values as they stand."""
+    return aten.sort(x, dim, descending)
+
+
+def of_a_number(op: Any) -> Rewrite:
+    """An operator along a dimension of a tensor that has none: of one with a single element."""
+
+    def single(value: Any) -> Any:
+        return value.reshape(1) if isinstance(value, Tensor) and value.dim() == 0 else value
+
+    def rewrite(x: Tensor, *more: Any, **named: Any) -> Any:
+        if x.dim():
+            return NotImplemented
+        made = op(x.reshape(1), *map(single, more), **named)
+        if op is aten.gather.default:
+            return made.reshape(more[1].shape)
+        if isinstance(made, Tensor):
+            return made.reshape(())
+        return tuple(each.reshape(()) for each in made)
+
+    return rewrite
+
+
+_ALONG = (
+    aten.sum.dim_IntList, aten.mean.dim, aten.mean.default, aten.amax.default,
+    aten.amin.default, aten.argmax.default, aten.argmin.default, aten.var.correction,
+    aten._softmax.default, aten._log_softmax.default, aten.topk.default, aten.gather.default, aten.index_select.default,
+    aten.flip.default, aten.select.int, aten.scatter.src, aten.scatter.value,
+)  # fmt: skip
+"""Operators along dimensions, which PyTorch lets be those of a tensor without any."""
+
+
 def rewrites() -> dict[Any, Rewrite]:
     """The rewrites by operator."""
     return {
+        **{op: of_a_number(op) for op in _ALONG},
         aten.elu.default: elu,
         aten.rrelu_with_noise_functional.default: rrelu,
+        aten._native_batch_norm_legit_no_training.default: batch_norm,
+        aten.median.default: median,
+        aten.median.dim: median,
+        aten.sort.default: sort,
+        aten.sort.stable: stable_sort,
+        aten.prod.default: product,
+        aten.prod.dim_int: product,
         aten.log1p.default: log1p,
         aten.expm1.default: expm1,
         aten.div.Tensor_mode: div_mode,
@@ -283,6 +405,7 @@ def rewrites() -> dict[Any, Rewrite]:
         aten.copy.default: copy,
         aten.empty.memory_format: empty,
         aten.index.Tensor: index,
+        aten.index_put.default: index_put,
         aten.as_strided.default: as_strided,
         aten.constant_pad_nd.default: constant_pad,
         aten.native_group_norm.default: group_norm,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false, reportPrivateUsage=false
-"""Pools in forms that TVM's converters compute as PyTorch does."""
+"""Pools and transposed convolutions in forms that TVM's converters compute as PyTorch does."""
 
 from __future__ import annotations
 
@@ -72,17 +72,76 @@ def adaptive_max_pool(op: Any, dims: int) -> Rewrite:
     return rewrite
 
 
+def batched(op: Any, dims: int, then: Rewrite | None = None) -> Rewrite:
+    """A map without a batch is a batch of one; `then` is what is rewritten otherwise."""
+
+    def rewrite(x: Tensor, *more: Any, **named: Any) -> Any:
+        if x.dim() != dims + 1:
+            return then(x, *more, **named) if then is not None else NotImplemented
+        made = op(x.unsqueeze(0), *more, **named)
+        if isinstance(made, Tensor):
+            return made.squeeze(0)
+        return tuple(each.squeeze(0) for each in made)
+
+    return rewrite
+
+
+def transposed_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int],
+    dilation: Sequence[int], transposed: bool, output_padding: Sequence[int], groups: int,
+) -> Any:  # fmt: skip
+    """A convolution with the turned kernel, of the map with noughts between its elements.
+
+    TVM has it in one and two dimensions, without dilation, with less padding of the result than
+    the stride.
+    """
+    dims = x.dim() - 2
+    stride, padding = _each(stride, dims), _each(padding, dims)
+    dilation, output_padding = _each(dilation, dims), _each(output_padding, dims)
+    beyond = any(more >= step for more, step in zip(output_padding, stride, strict=True))
+    if not transposed or (dims < 3 and not beyond and all(n == 1 for n in dilation)):
+        return NotImplemented
+    widths: list[int] = []
+    for dim in range(dims):
+        x = _spread(x, dim + 2, stride[dim])
+        edge = dilation[dim] * (weight.shape[dim + 2] - 1) - padding[dim]
+        widths = [edge, edge + output_padding[dim], *widths]
+    inner, outer, kernel = weight.shape[0] // groups, weight.shape[1], weight.shape[2:]
+    turned = weight.reshape(groups, inner, outer, *kernel).transpose(1, 2)
+    turned = turned.reshape(groups * outer, inner, *kernel).flip(list(range(2, dims + 2)))
+    x = aten.constant_pad_nd(x, widths, 0)
+    none = [0] * dims
+    return aten.convolution(x, turned, bias, [1] * dims, none, dilation, False, none, groups)
+
+
+def _spread(x: Tensor, dim: int, step: int) -> Tensor:
+    """A tensor with `step - 1` noughts between its elements along a dimension."""
+    if step == 1:
+        return x
+    extent, behind = x.shape[dim], x.dim() - 1 - dim
+    x = aten.constant_pad_nd(x.unsqueeze(dim + 1), [0, 0] * behind + [0, step - 1], 0)
+    return x.flatten(dim, dim + 1).narrow(dim, 0, (extent - 1) * step + 1)
+
+
 def _each(value: Sequence[int], dims: int) -> list[int]:
     return list(value) * dims if len(value) == 1 else list(value)
 
 
 def rewrites() -> dict[Any, Rewrite]:
     """The rewrites by operator."""
-    return {
-        aten.avg_pool2d.default: average_pool(aten.avg_pool2d, 2),
-        aten.avg_pool3d.default: average_pool(aten.avg_pool3d, 3),
-        aten.max_pool2d_with_indices.default: max_pool(aten.max_pool2d_with_indices, 2),
-        aten.max_pool3d_with_indices.default: max_pool(aten.max_pool3d_with_indices, 3),
-        aten.adaptive_max_pool2d.default: adaptive_max_pool(aten.max_pool2d_with_indices, 2),
-        aten.adaptive_max_pool3d.default: adaptive_max_pool(aten.max_pool3d_with_indices, 3),
-    }
+    found: dict[Any, Rewrite] = {aten.convolution.default: transposed_convolution}
+    for dims, average, adaptive, largest, adaptive_largest in (
+        (2, aten.avg_pool2d, aten._adaptive_avg_pool2d, aten.max_pool2d_with_indices,
+         aten.adaptive_max_pool2d),
+        (3, aten.avg_pool3d, aten._adaptive_avg_pool3d, aten.max_pool3d_with_indices,
+         aten.adaptive_max_pool3d),
+    ):  # fmt: skip
+        found |= {
+            average.default: batched(average, dims, average_pool(average, dims)),
+            adaptive.default: batched(adaptive, dims),
+            largest.default: batched(largest, dims, max_pool(largest, dims)),
+            adaptive_largest.default: batched(
+                adaptive_largest, dims, adaptive_max_pool(largest, dims)
+            ),
+        }
+    return found
