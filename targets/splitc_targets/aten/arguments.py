@@ -41,7 +41,7 @@ alias.default tvm self
 amax.default own self dim keepdim
 amin.default own self dim keepdim
 any.default rewrite self
-any.dim tvm self dim keepdim
+any.dim rewrite self dim keepdim
 any.dims tvm self dim keepdim
 argmax.default tvm self dim keepdim
 argmin.default tvm self dim keepdim
@@ -51,8 +51,10 @@ asinh.default tvm self
 atan.default tvm self
 atan2.default tvm self other
 atanh.default tvm self
-avg_pool2d.default tvm self kernel_size stride padding ceil_mode count_include_pad divisor_override:None
-avg_pool3d.default tvm self kernel_size stride padding ceil_mode count_include_pad divisor_override:None
+avg_pool2d.default tvm self kernel_size stride padding ceil_mode count_include_pad
+    divisor_override:None
+avg_pool3d.default tvm self kernel_size stride padding ceil_mode count_include_pad
+    divisor_override:None
 bitwise_and.Scalar tvm self other
 bitwise_and.Tensor tvm self other
 bitwise_not.default tvm self
@@ -79,7 +81,6 @@ div.Scalar tvm self other
 div.Scalar_mode rewrite self other rounding_mode
 div.Tensor tvm self other
 div.Tensor_mode own self other rounding_mode='floor'
-dropout.default tvm input p~ train=False
 elu.default tvm self alpha scale:1 input_scale:1
 embedding.default tvm weight indices padding_idx~ scale_grad_by_freq~ sparse~
 empty.memory_format rewrite size dtype layout~ device~ pin_memory~ memory_format~
@@ -97,12 +98,12 @@ gather.default tvm self dim index sparse_grad~
 ge.Scalar tvm self other
 ge.Tensor tvm self other
 gelu.default tvm self approximate
-grid_sampler_2d.default tvm input grid interpolation_mode padding_mode align_corners
+grid_sampler_2d.default own input grid interpolation_mode padding_mode align_corners
 gt.Scalar tvm self other
 gt.Tensor tvm self other
 hardtanh.default tvm self min_val max_val
 index.Tensor rewrite self indices
-index_put.default tvm self indices values accumulate
+index_put.default rewrite self indices values accumulate
 index_select.default tvm self dim index
 isinf.default tvm self
 isnan.default tvm self
@@ -137,8 +138,8 @@ mm.default tvm self mat2
 mul.Scalar tvm self other
 mul.Tensor tvm self other
 _native_batch_norm_legit.no_stats tvm input weight bias training=True momentum~ eps -> 1
-_native_batch_norm_legit_no_training.default tvm input weight bias running_mean running_var momentum~ eps -> 1
-native_dropout.default tvm input p~ train=False -> 1
+_native_batch_norm_legit_no_training.default tvm input weight bias running_mean running_var
+    momentum~ eps -> 1
 native_group_norm.default tvm input weight bias N~ C~ HxW~ group eps -> 1
 native_layer_norm.default tvm input normalized_shape weight bias eps -> 1
 ne.Scalar tvm self other
@@ -181,9 +182,10 @@ sum.dim_IntList tvm self dim keepdim dtype
 tan.default tvm self
 tanh.default tvm self
 _to_copy.default tvm self dtype layout~ device~ pin_memory~ non_blocking~ memory_format~
-topk.default tvm self k dim largest sorted
+topk.default own self k dim largest sorted~
 trunc.default tvm self
 unsqueeze.default tvm self dim
+_unsafe_index_put.default own self indices values accumulate
 upsample_bicubic2d.default rewrite self output_size align_corners scales_h scales_w
 upsample_bicubic2d.vec rewrite input output_size align_corners scale_factors
 _upsample_bicubic2d_aa.default rewrite self output_size align_corners scales_h scales_w
@@ -232,7 +234,7 @@ class Reading:
 @cache
 def readings() -> dict[str, Reading]:
     """The table by operator, as `name.overload`."""
-    return dict(map(_reading, _TEXT.strip().splitlines()))
+    return dict(map(_reading, _TEXT.strip().replace("\n    ", " ").splitlines()))
 
 
 def _reading(line: str) -> tuple[str, Reading]:
@@ -255,8 +257,39 @@ def _reading(line: str) -> tuple[str, Reading]:
     return name, Reading(by, tuple(names), only, frozenset(rewritten), frozenset(idle), computed)
 
 
+_UNREAD_TEXT = """
+addmm.dtype bmm.dtype mm.dtype bitwise_and.Scalar_Tensor bitwise_or.Scalar_Tensor
+bitwise_xor.Scalar_Tensor bucketize.Scalar scatter.reduce scatter.value_reduce view.dtype
+index.Tensor_hacked_twin index_put.hacked_twin _unsafe_index_put.hacked_twin
+
+arange.start_step full.default full_like.default scalar_tensor.default empty.default
+empty_permuted.default hamming_window.default hamming_window.periodic
+hamming_window.periodic_alpha hamming_window.periodic_alpha_beta
+
+bernoulli.p dropout.default native_dropout.default exponential.default randn.default
+randn_like.default
+_native_batch_norm_legit_functional.default batch_norm.default
+
+masked_select.default _local_scalar_dense.default sym_constrain_range_for_size.default
+_assert_async.default _assert_async.msg _assert_scalar.default _assert_tensor_metadata.default
+
+_adaptive_avg_pool1d.default broadcast_to.default chunk.default contiguous.default
+expand_as.default flatten.using_ints narrow.default reshape.default reshape_as.default
+to.dtype to.dtype_layout unflatten.int softsign.default lift_fresh_copy.default
+_sparse_addmm.default roi_align.default
+"""
+
+UNREAD = frozenset(_UNREAD_TEXT.split())
+"""Operators that TVM's importer knows or that have a relative in the table, and are refused.
+
+By paragraphs: other forms, which programs hold seldom; computed from no input, and so by PyTorch;
+random, or as in training; of sizes that depend on values, and checks; written as others by
+torch.export, sparse, or of another library.
+"""
+
 WHY = {
     "index.Tensor": "a mask picks as many elements as its values say",
+    "index_put.default": "a mask picks as many elements as its values say",
     "as_strided.default": "the tensor does not lie in memory as it is indexed",
     "_native_batch_norm_legit_functional.default": "it normalises as in training",
     "native_dropout.default": "it drops values at random",

@@ -53,12 +53,35 @@ def _topk(node: Any, importer: Any) -> Any:
     return importer.block_builder.emit(relax.op.topk(x, k, dim, largest=largest, dtype="int64"))
 
 
+def _grid_sampled(node: Any, importer: Any) -> Any:
+    """Pixels at given places; Relax has the two coordinates of a place as the second dimension."""
+    data, grid = (importer.env[each] for each in node.args[:2])
+    how, border, corners = (*node.args[2:], *(0, 0, False)[len(node.args) - 2 :])
+    turned = importer.block_builder.emit(relax.op.permute_dims(grid, [0, 3, 1, 2]))
+    return importer.block_builder.emit(
+        relax.op.image.grid_sample(
+            data,
+            turned,
+            method=("bilinear", "nearest", "bicubic")[how],
+            layout="NCHW",
+            padding_mode=("zeros", "border", "reflection")[border],
+            align_corners=corners,
+        )
+    )
+
+
+def _index_put(node: Any, importer: Any) -> Any:
+    return importer._index_put(node)
+
+
 def converters() -> dict[str, Converter]:
     """Converters by operator, as `name.overload`."""
     return {
         "constant": _constant,
         "amax.default": _reduced(relax.op.max),
         "amin.default": _reduced(relax.op.min),
+        "_unsafe_index_put.default": _index_put,
+        "grid_sampler_2d.default": _grid_sampled,
         "div.Tensor_mode": _floor_divided,
         "topk.default": _topk,
         "prod.dim_int": _reduced(relax.op.prod),

@@ -227,12 +227,6 @@ def index_put(
     given = list(torch.broadcast_tensors(*given))
     shape = [x.shape[dim] for dim in rest]
     whole = [*shape[:at], *given[0].shape, *shape[at:]]
-    if (
-        len(dims) == x.dim()
-        and all(old is new for old, new in zip(indices, given, strict=True))
-        and list(values.shape) == whole
-    ):
-        return NotImplemented
     full: list[Tensor] = []
     for dim in range(x.dim()):
         if dim in dims:
@@ -244,7 +238,18 @@ def index_put(
             each = torch.arange(x.shape[dim])
             each = each.reshape([-1 if i == place else 1 for i in range(len(whole))])
         full.append(each.expand(whole).clone())
-    return aten.index_put(x, full, values.expand(whole).clone(), accumulate)
+    return aten._unsafe_index_put(x, full, values.expand(whole).clone(), accumulate)
+
+
+def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Any:
+    """Of the source as much is taken as there are places."""
+    if x.dim() == 0:
+        return src.reshape(()).to(x.dtype).clone()
+    if src.shape == index.shape:
+        return NotImplemented
+    for each, extent in enumerate(index.shape):
+        src = src.narrow(each, 0, extent)
+    return aten.scatter.src(x, dim, index, src)
 
 
 def _masked(indices: Sequence[Tensor | None]) -> bool:
@@ -319,9 +324,8 @@ def product(x: Tensor, *dims: Any, dtype: Any = None) -> Any:
 
 def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the two middle values, and a place that it stands at."""
-    alone = dim is None or x.dim() == 0
-    values, places = torch.sort(x.reshape(-1) if alone else x, dim=0 if alone else dim)
-    along = 0 if alone else dim or 0
+    along = dim if dim is not None and x.dim() else 0
+    values, places = torch.sort(x if dim is not None and x.dim() else x.reshape(-1), dim=along)
     middle = (values.shape[along] - 1) // 2
     if dim is None:
         return values.select(0, middle)
@@ -365,8 +369,8 @@ def of_a_number(op: Any) -> Rewrite:
 _ALONG = (
     aten.sum.dim_IntList, aten.mean.dim, aten.mean.default, aten.amax.default,
     aten.amin.default, aten.argmax.default, aten.argmin.default, aten.var.correction,
-    aten._softmax.default, aten._log_softmax.default, aten.topk.default, aten.gather.default, aten.index_select.default,
-    aten.flip.default, aten.select.int, aten.scatter.src, aten.scatter.value,
+    aten._softmax.default, aten._log_softmax.default, aten.topk.default, aten.gather.default,
+    aten.index_select.default, aten.flip.default, aten.select.int, aten.scatter.value,
 )  # fmt: skip
 """Operators along dimensions, which PyTorch lets be those of a tensor without any."""
 
@@ -405,6 +409,7 @@ def rewrites() -> dict[Any, Rewrite]:
         aten.copy.default: copy,
         aten.empty.memory_format: empty,
         aten.index.Tensor: index,
+        aten.scatter.src: scatter,
         aten.index_put.default: index_put,
         aten.as_strided.default: as_strided,
         aten.constant_pad_nd.default: constant_pad,

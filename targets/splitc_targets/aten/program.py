@@ -23,7 +23,8 @@ from splitc_targets.aten import constants, decompositions, promotion, resampling
 from splitc_targets.aten.promotion import Rewrite
 
 _LAYER = "splitc_layer"
-_IDLE = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
+_CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async")
+"""What stops a run whose values are not as they must be: PyTorch's, which parts do not have."""
 
 
 @cache
@@ -35,6 +36,12 @@ def rewrites() -> dict[Any, Rewrite]:
         **windows.rewrites(),
         **resampling.rewrites(),
     }
+
+
+def _table() -> dict[Any, Any]:
+    table = {**default_decompositions(), **rewrites()}
+    del table[torch.ops.aten._unsafe_index_put.default]  # what `index_put` is rewritten to
+    return table
 
 
 def program_of(model: TorchModel) -> ExportedProgram:
@@ -59,12 +66,15 @@ def _taken_apart(model: TorchModel) -> ExportedProgram:
     try:
         with quiet(), as_at_inference(model.module), preserve_node_meta():
             program = torch.export.export(_Named(model.module), model.examples(), strict=False)
-            program = program.run_decompositions({**default_decompositions(), **rewrites()})
+            program = program.run_decompositions(_table())
     except (*FAILURES, SpecViolationError) as error:
         raise UnsupportedOpError("torch.export refuses the module", why=one_line(error)) from error
     graph = program.graph
     for node in list(graph.nodes):
-        if not node.users and str(getattr(node.target, "__name__", "")).partition(".")[0] in _IDLE:
+        if (
+            not node.users
+            and str(getattr(node.target, "__name__", "")).partition(".")[0] in _CHECKS
+        ):
             graph.erase_node(node)
     constants.fold(graph)
     graph.eliminate_dead_code()

@@ -41,8 +41,9 @@ def refusal(node: fx.Node) -> str:
     for argument, value in bound(node).items():
         if argument in reading.only and not _is(value, reading.only[argument]):
             return WHY.get(name) or f"{argument}={value} is not converted"
-    for user in node.users if reading.results is not None else ():
-        if user.target is operator.getitem and int(str(user.args[1])) >= reading.results:
+    for user in node.users:
+        computed = reading.results is None or user.target is not operator.getitem
+        if not computed and int(str(user.args[1])) >= (reading.results or 0):
             return WHY.get(name, f"its result {user.args[1]} is not computed")
     made = node.meta.get("val")
     return _kind(made[: reading.results] if isinstance(made, tuple) else made)

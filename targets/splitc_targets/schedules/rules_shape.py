@@ -158,7 +158,7 @@ def _pad(planner: Planner, node: Node) -> bool:
     if node.attrs.get("pad_mode") != "constant":
         return False
     value = node.inputs[0]
-    fill = node.args[1] if len(node.args) > 1 else node.attrs.get("fill")
+    fill = node.args[1] if len(node.args) > 1 else node.attrs.get("pad_value")
     if isinstance(fill, Value):
         if fill.data is None:
             return False
