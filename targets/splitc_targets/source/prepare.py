@@ -214,8 +214,19 @@ def _live(nodes: list[NodeProto], results: set[str]) -> list[NodeProto]:
     return kept[::-1]
 
 
+def _same(written: NodeProto, given: NodeProto) -> bool:
+    """Whether a node was kept as it is."""
+    if written.op_type != given.op_type or len(written.attribute) != len(given.attribute):
+        return False
+    copy = _copy(written)
+    copy.doc_string = given.doc_string
+    return copy == given
+
+
 def model_of(proto: ModelProto, draft: Draft) -> ModelProto:
-    """A model of the nodes of a draft."""
+    """A model of the nodes of a draft; the model itself where nothing was rewritten."""
+    if len(draft.nodes) == len(proto.graph.node) and all(map(_same, draft.nodes, proto.graph.node)):
+        return proto
     made = ModelProto(ir_version=proto.ir_version, producer_name=proto.producer_name)
     made.opset_import.extend(proto.opset_import)
     graph: GraphProto = made.graph

@@ -12,6 +12,7 @@ from splitc_targets.source.rules import (
     NUMBERS,
     OLDER,
     OURS,
+    SIGNED,
     STORED,
     TVM,
     UNSIGNED,
@@ -63,7 +64,7 @@ _FLOATING = (
     "Floor", "HardSwish", "IsNaN", "Log", "Mish", "Reciprocal", "Round", "Sigmoid", "Sin",
     "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh",
 )  # fmt: skip
-_PLAIN = ("Abs", "Add", "Div", "Identity", "Mul", "Neg", "Relu", "Sign", "Sub", "Sum", "Where")
+_PLAIN = ("Abs", "Add", "Div", "Identity", "Mul", "Neg", "Relu", "Sub", "Sum", "Where")
 _COMPARED = (
     "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual",
 )  # fmt: skip
@@ -173,6 +174,7 @@ ARITHMETIC: dict[str, Operator] = {
     ),
     "STFT": missing(),
     "Selu": op("TVM", "alpha", "gamma", types=("float32",)),
+    "Sign": op(types=(*FLOATS, *SIGNED)),
     "Shrink": op("TVM", "bias", "lambd", types=FLOATS),
     "Softmax": op("TVM", "axis", types=FLOATS),
     "SwiGLU": op("splitc", "alpha"),
