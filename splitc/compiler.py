@@ -22,14 +22,7 @@ from splitc.codec import Ready, Trainable, prepare
 from splitc.codec_cost import codec_cost
 from splitc.cost import Objective
 from splitc.cut import Cut
-from splitc.errors import (
-    BadBundleError,
-    IllegalCutError,
-    OutputError,
-    ToolchainError,
-    UsageError,
-    VerificationError,
-)
+from splitc.errors import IllegalCutError, OutputError, UsageError
 from splitc.frontend import load
 from splitc.frontend.onnx_layout import maps_of
 from splitc.golden import Array, Golden, tolerance_of, write_golden
@@ -54,7 +47,7 @@ from splitc.refuse import refuse_contract, refuse_unsupported
 from splitc.report import write_report
 from splitc.search import Constraints, CutRow, CutTable, find_cuts
 from splitc.tune_parts import refuse_tuning, tune_parts
-from splitc.verify import PARTS, Verification, pair_of, require, verify
+from splitc.verify import Verification, verify_built
 
 Emit = Literal["tvm", "onnx"]
 Runtime = Literal["bundle", "none"]
@@ -305,7 +298,7 @@ def build(
         unchecked = unrunnable(backend, places) if check else ""
         if check and not unchecked:
             progress("checking it on golden vectors")
-            checked(_checked(folder, manifest, scratch))
+            checked(verify_built(folder, manifest, scratch))
         progress("moving it into place")
         move_into_place(folder, target)
     except OSError as error:
@@ -321,27 +314,6 @@ def build(
         if caveat:
             note(caveat)
     return Bundle.open(target)
-
-
-def _checked(folder: Path, manifest: Manifest, scratch: Path | None) -> Verification:
-    """Run the parts of a bundle that is not yet in its place on its golden vectors.
-
-    Raises:
-        VerificationError: They compute something else.
-        ToolchainError: They do not run.
-    """
-    hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
-    elsewhere = {name: scratch / name for name in PARTS} if scratch is not None else {}
-    try:
-        found = verify(folder, manifest, pair_of(folder, elsewhere=elsewhere))
-        require(found)
-    except VerificationError as error:
-        raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error
-    except (ToolchainError, BadBundleError) as error:
-        why = ": ".join(filter(None, (error.what, error.why)))
-        hint = "--no-check writes the bundle without running it"
-        raise ToolchainError("the compiled parts do not run here", why=why, hint=hint) from error
-    return found
 
 
 def _cost(job: Job, golden: Golden, progress: Callable[[str], None]) -> CodecCost | None:
