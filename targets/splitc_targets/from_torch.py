@@ -34,7 +34,12 @@ def unsupported(model: Network) -> list[Unsupported]:
 
 def _why(model: TorchModel, layer: str) -> str:
     """Why a module is not to be compiled, where it says so itself."""
-    called: Any = dict(model.module.named_modules()).get(layer)
+    if layer not in model.graph.index:
+        return ""
+    # A layer may stand elsewhere in the module than its name says: in a pass's own corner.
+    node, _ = model.layers.element[model.graph.layer(layer).outputs[0].name]
+    called: Any = model.module
+    called = called.get_submodule(node.target) if node.op == "call_module" else None
     return str(getattr(called, "splitc_uncompiled", ""))
 
 
