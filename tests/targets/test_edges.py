@@ -95,6 +95,13 @@ CASES: dict[str, tuple[list[Any], np.ndarray, dict[str, Any]]] = {
     "division by a denormal power of two": (
         one("Div", "d"), draw(1, 20) * F32(1e-42), {"d": F32(2.0**-140)}
     ),
+    "padding with another value than nought": (
+        one("Pad", "widths", "value"), draw(2, 3, 5),
+        {"widths": np.array([0, 1, 2, 0, 0, 3]), "value": F32(1.5)},
+    ),
+    "a pool of older opsets that pads by itself": (
+        one("LpPool", kernel_shape=[3, 3], auto_pad="SAME_UPPER"), draw(1, 2, 5, 4), {}
+    ),
     "a bound of integers": (
         one("Clip", "low", "high"), np.arange(-20, 20, dtype=np.int32).reshape(1, 40),
         {"low": np.int32(-3), "high": np.int32(9)},

@@ -94,7 +94,7 @@ def _name(node: Node) -> None:
             return
         widths += [int(kept[0]), len(mask) - 1 - int(kept[-1])]
     node.op = "nn.pad"
-    node.attrs.update(pad_width=tuple(widths), pad_mode="constant", fill=fill)
+    node.attrs.update(pad_width=tuple(widths), pad_mode="constant", pad_value=fill)
 
 
 def _only_store(function: Any) -> tuple[list[Any], Any]:

@@ -158,7 +158,7 @@ def _pad(planner: Planner, node: Node) -> bool:
     if node.attrs.get("pad_mode") != "constant":
         return False
     value = node.inputs[0]
-    fill = node.args[1] if len(node.args) > 1 else node.attrs.get("pad_value")
+    fill = node.args[1] if len(node.args) > 1 else node.attrs["pad_value"]
     if isinstance(fill, Value):
         if fill.data is None:
             return False
@@ -167,7 +167,7 @@ def _pad(planner: Planner, node: Node) -> bool:
     here = planner.place(value)
     shape = node.output.shape
     target = planner.result(node.output, ordered_like(shape, here.strides))
-    filler = planner.constant(np.full((1,), fill or 0.0, dtype=value.dtype))
+    filler = planner.constant(np.full((1,), fill, dtype=value.dtype))
     inside = target
     for axis, size in enumerate(value.shape):
         before, after = widths[2 * axis], widths[2 * axis + 1]

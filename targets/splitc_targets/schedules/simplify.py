@@ -402,7 +402,7 @@ def pad_apart(graph: Graph) -> None:
                     widths += [before, after]
                 shape = tuple(n + widths[2 * d] + widths[2 * d + 1] for d, n in enumerate(x.shape))
                 pad = made("nn.pad", [x], shape, x.dtype, pad_width=tuple(widths),
-                           pad_mode="constant", fill=0.0)  # fmt: skip
+                           pad_mode="constant", pad_value=0.0)  # fmt: skip
                 nodes.append(pad)
                 node.args = [pad.output, *node.args[1:]]
                 node.attrs = {**node.attrs, "padding": (0,) * len(pads)}

@@ -133,9 +133,11 @@ def norm_pool(node: Node) -> bool:
     made = draft.add("Abs", node.input(0))
     if p != 1:
         made = draft.add("Pow", made, draft.constant(np.array(p, dtype)))
+    # Pools of older opsets have no dilations, not even of one.
+    apart = {"dilations": dilations} if any(d > 1 for d in dilations) else {}
     made = draft.add(
-        "AveragePool", made, kernel_shape=kernel, strides=strides, dilations=dilations, pads=pads,
-        count_include_pad=1,
+        "AveragePool", made, kernel_shape=kernel, strides=strides, pads=pads, count_include_pad=1,
+        **apart,
     )  # fmt: skip
     count = draft.constant(np.array(math.prod(kernel), dtype))
     if p == 1:
