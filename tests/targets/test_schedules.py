@@ -105,12 +105,6 @@ def test_infinities_and_not_a_numbers_come_out_where_they_should(net: Net) -> No
     assert_right(net)
 
 
-@sweep(20)
-@given(nets.mixtures())
-def test_mixtures_of_operators(net: Net) -> None:
-    assert_right(net, 5e-5)
-
-
 def test_an_output_may_be_an_input_a_constant_or_given_twice() -> None:
     net = Net(0)
     x = net.input(1, 3, 4, 4)
