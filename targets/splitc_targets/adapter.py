@@ -247,6 +247,14 @@ class CannotRun(Exception):
         super().__init__(", ".join(self.functions))
 
 
+def in_simple_operators(module: Module) -> Module:
+    """The module with norms over a batch written out.
+
+    TVM's own loops for them give float32 where they read float16.
+    """
+    return relax.transform.DecomposeOpsForInference()(module)
+
+
 def default_pipeline(target: Any) -> Any:
     """TVM's own pipeline for a CPU: legalise, fuse, plan memory; loops as they come."""
     return relax.get_default_pipeline(target)

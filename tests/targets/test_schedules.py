@@ -150,6 +150,16 @@ def test_what_no_rule_reads_is_left_to_tvm_as_a_whole() -> None:
     assert code.kernels == ()
 
 
+def test_a_norm_of_halves_left_to_tvm_gives_halves() -> None:
+    net = Net(0)
+    running = net.op("CumSum", net.input(3, 5), np.array(1))
+    sides = [net.random(4, dtype="float16") for _ in range(3)]
+    x = net.input(1, 4, 5, 5, dtype="float16")
+    spread = net.positive(4).astype(np.float16)
+    net.outputs = [running, net.op("BatchNormalization", x, *sides, spread)]
+    assert assert_right(net).kernels == ()
+
+
 @pytest.mark.parametrize("form", ["PRelu", "HardSwish", "Max", "Mean", "Softplus", "Pad", "Resize"])
 def test_operators_of_vision_models_have_rules(form: str) -> None:
     net = Net(0)

@@ -111,7 +111,8 @@ def compile_module(
     try:
         plan = plan_module(lowered, board, choices)
     except NotReadable as reason:
-        executable = adapter.build(lowered, target, adapter.default_pipeline(target))
+        whole = adapter.in_simple_operators(lowered)
+        executable = adapter.build(whole, target, adapter.default_pipeline(target))
         return Code(executable, fallbacks=(f"the whole part: {reason}",))
     memory = arena.arrange(plan)
     if limit_bytes is not None:
