@@ -28,6 +28,7 @@ from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 from splitc.board import Board
 from splitc.errors import ToolchainError, UnsupportedOpError
 from splitc_targets import runtime_calls
+from splitc_targets.places import kept_within
 from splitc_targets.rewrites import for_tvm
 
 Module = tvm.IRModule
@@ -74,7 +75,7 @@ def lower(proto: Any, tensors: Any = None) -> Module:
     """
     with _silenced() as said:
         try:
-            return from_onnx(for_tvm(proto, tensors), keep_params_in_input=False)
+            return kept_within(from_onnx(for_tvm(proto, tensors), keep_params_in_input=False))
         except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
             traceback.clear_frames(error.__traceback__)
@@ -144,10 +145,11 @@ def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
         own[name] = noting(name, lambda node, importer, name=name: theirs(importer)[name](node))
     with _silenced():
         try:
-            return from_exported_program(
+            made = from_exported_program(
                 program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
                 custom_convert_map=own, run_ep_decomposition=False,
             )  # fmt: skip
+            return kept_within(made)
         except FAILURES as error:
             traceback.clear_frames(error.__traceback__)
             gc.collect()
