@@ -102,6 +102,13 @@ CASES: dict[str, tuple[list[Any], np.ndarray, dict[str, Any]]] = {
     "a pool of older opsets that pads by itself": (
         one("LpPool", kernel_shape=[3, 3], auto_pad="SAME_UPPER"), draw(1, 2, 5, 4), {}
     ),
+    "a dilated pool of norms": (
+        one("LpPool", kernel_shape=[2, 2], dilations=[2, 1], p=3), draw(1, 2, 5, 4), {"opset": 18}
+    ),
+    "a dilated pool of sums": (
+        one("LpPool", kernel_shape=[2, 3], dilations=[1, 2], pads=[1, 0, 0, 1], p=1),
+        draw(1, 3, 5, 6), {"opset": 22},
+    ),
     "a bound of integers": (
         one("Clip", "low", "high"), np.arange(-20, 20, dtype=np.int32).reshape(1, 40),
         {"low": np.int32(-3), "high": np.int32(9)},

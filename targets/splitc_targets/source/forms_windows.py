@@ -109,7 +109,7 @@ def max_pool(node: Node) -> bool:
 
 
 def norm_pool(node: Node) -> bool:
-    """LpPool: (K * average of |x|^p)^(1/p), the average over pads too.
+    """LpPool: (sum of |x|^p)^(1/p).
 
     What `ceil_mode` adds behind the map is one more pad.
     """
@@ -133,18 +133,19 @@ def norm_pool(node: Node) -> bool:
     made = draft.add("Abs", node.input(0))
     if p != 1:
         made = draft.add("Pow", made, draft.constant(np.array(p, dtype)))
-    # Pools of older opsets have no dilations, not even of one.
-    apart = {"dilations": dilations} if any(d > 1 for d in dilations) else {}
-    made = draft.add(
-        "AveragePool", made, kernel_shape=kernel, strides=strides, pads=pads, count_include_pad=1,
-        **apart,
-    )  # fmt: skip
-    count = draft.constant(np.array(math.prod(kernel), dtype))
-    if p == 1:
-        draft.add("Mul", made, count, output=node.output(0))
-        return True
-    made = draft.add("Mul", made, count)
-    draft.add("Pow", made, draft.constant(np.array(1 / p, dtype)), output=node.output(0))
+    output = node.output(0) if p == 1 else ""
+    window: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": pads}
+    if any(d > 1 for d in dilations):
+        # Average pools have dilations from the next opset on only.
+        ones = draft.constant(np.ones((result[1], 1, *kernel), dtype))
+        window |= {"dilations": dilations, "group": result[1]}
+        made = draft.add("Conv", made, ones, output=output, **window)
+    else:
+        made = draft.add("AveragePool", made, count_include_pad=1, **window)
+        count = draft.constant(np.array(math.prod(kernel), dtype))
+        made = draft.add("Mul", made, count, output=output)
+    if p != 1:
+        draft.add("Pow", made, draft.constant(np.array(1 / p, dtype)), output=node.output(0))
     return True
 
 
