@@ -12,6 +12,7 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from splitc_targets.rewrites import for_tvm
 from tests.targets.nets import compiled, computed, wanted
 
 F32 = np.float32
@@ -230,3 +231,8 @@ def test_a_tensor_is_inserted_before_the_last_and_a_short_piece_comes_last() -> 
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (got,), (want,) = computed(compiled(proto), proto, {"x": x}), wanted(proto, {"x": x})
     np.testing.assert_array_equal(got, want)
+
+
+def test_a_model_that_needs_no_other_form_is_not_copied() -> None:
+    proto, _ = network("Relu", [draw(2, 3)], opset=21)
+    assert for_tvm(proto) is proto

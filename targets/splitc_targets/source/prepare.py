@@ -219,7 +219,9 @@ def _same(written: NodeProto, given: NodeProto) -> bool:
     if written.op_type != given.op_type or len(written.attribute) != len(given.attribute):
         return False
     copy = _copy(written)
-    copy.doc_string = given.doc_string
+    copy.ClearField("doc_string")
+    if given.HasField("doc_string"):
+        copy.doc_string = given.doc_string
     return copy == given
 
 
