@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,15 @@ def _runs(ready: Ready, seed: int) -> tuple[list[Run], tuple[str, ...]]:
             why="no comparison with NaN or infinity can verify the split",
         )
     said = why if finite else {}
+    kept = _of_one_shape(kept)
     return kept, tuple(f"golden sample {name} is left out: {said[name]}" for name in said)
+
+
+def _of_one_shape(runs: list[Run]) -> list[Run]:
+    """The runs that go together in one array: where extents hang on the data, the largest."""
+    shapes = [tuple(array.shape for array in results.values()) for _, results in runs]
+    largest = max(shapes, key=lambda each: sum(math.prod(shape) for shape in each))
+    return [run for run, each in zip(runs, shapes, strict=True) if each == largest]
 
 
 def _finite(array: Array) -> Array:

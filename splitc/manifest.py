@@ -36,26 +36,33 @@ class TensorSpec(_Strict, frozen=True):
 
     `layout` is "" for the model's own order, or "channels-last" for a map that the model
     has as [N, C, H, W] and that crosses the link as [N, H, W, C]; `shape` is what crosses.
+    A result of a part in ONNX may have extents that hang on the data: null, and 0 bytes.
     """
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     bytes: int
     layout: Literal["", "channels-last"] = ""
 
     @staticmethod
     def of(tensor: Tensor, channels_last: Collection[str] = ()) -> TensorSpec:
-        """The contract of a tensor with a fixed shape, as it lies at hand.
+        """The contract of a tensor with a known number of axes, as it lies at hand.
 
         Raises:
-            BadModelError: Its shape depends on data.
+            BadModelError: Its number of axes depends on data.
         """
-        shape = tensor.static_shape
+        shape = tensor.static_shape if tensor.shape is None else tensor.shape
         return TensorSpec(
             name=tensor.name, dtype=tensor.dtype, shape=shape, bytes=tensor.nbytes or 0,
             layout="channels-last" if tensor.name in channels_last else "",
         )  # fmt: skip
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of that shape keeps the contract."""
+        return len(shape) == len(self.shape) and all(
+            wanted in (None, extent) for wanted, extent in zip(self.shape, shape, strict=True)
+        )
 
 
 class PartManifest(_Strict, frozen=True, omit_defaults=True):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,13 +295,17 @@ def _load(folder: Path, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
                     raise bad
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
                 samples = shape[0] if len(shape) == len(spec.shape) + 1 else 1
-                fits = shape in (spec.shape, (samples, *spec.shape)) and samples <= _MOST_SAMPLES
-                if fortran or not fits or dtype.name != spec.dtype:
+                one = shape[len(shape) - len(spec.shape) :]
+                fits = spec.fits(one) and shape in (one, (samples, *one))
+                if fortran or not fits or samples > _MOST_SAMPLES or dtype.name != spec.dtype:
+                    raise bad
+                # An extent that the contract leaves open is only the header's word.
+                if math.prod(shape) * dtype.itemsize > os.fstat(file.fileno()).st_size:
                     raise bad
                 values = np.fromfile(file, dtype, count=math.prod(shape))
         except (OSError, ValueError) as error:
             raise bad from error
         if values.size != math.prod(shape):
             raise bad
-        found[spec.name] = values.reshape(samples, *spec.shape)
+        found[spec.name] = values.reshape(samples, *one)
     return found

@@ -146,7 +146,7 @@ def _bundle(path: str, *, json: bool) -> None:
         f"tail {manifest.cut.tail_ms} ms",
     ]
     for spec in manifest.cut.boundary:
-        shape = "x".join(map(str, spec.shape)) or "scalar"
+        shape = "x".join("?" if n is None else str(n) for n in spec.shape) or "scalar"
         size = show.short_bytes(spec.bytes)
         lines.append(f"  crosses  {spec.name}  {shape} {spec.dtype}  {size}")
     if manifest.codec is not None:

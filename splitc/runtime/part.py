@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from splitc.board import host_isa
-from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError
+from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError, UsageError
 from splitc.golden import Array
 from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
 
@@ -183,4 +183,8 @@ def _run_onnx(folder: Path, part: PartManifest, inputs: Sequence[Array]) -> list
     for sample in range(len(inputs[0])):
         feed = {s.name: a[sample] for s, a in zip(part.inputs, inputs, strict=True)}
         runs.append(session.run(names, feed))
+    for k, name in enumerate(names):
+        if len({run[k].shape for run in runs}) > 1:
+            why = f"'{name}' has another shape for each, as its extents hang on the data"
+            raise UsageError("the samples do not go together", why=why, hint="run them one by one")
     return [np.stack([run[k] for run in runs]) for k in range(len(names))]
