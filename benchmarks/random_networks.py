@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -91,6 +92,11 @@ class Worker:
         self._start()
         return [("any", "crashed", said)]
 
+    def end(self) -> None:
+        """Let the process end."""
+        self.connection.send(None)
+        self.process.join()
+
 
 def main() -> None:
     """Draw, try, count."""
@@ -107,13 +113,14 @@ def main() -> None:
         for way, how, said in worker.tried(seed):
             counts[way, how] += 1
             if how == "refused":
-                reasons[said[:160]] += 1
+                reasons[re.sub(r"'t\d+'", "a layer", said)[:160]] += 1
             if how in ("wrong", "crashed"):
                 print(f"seed {seed}: {way}: {how}: {said[:300]}", file=sys.stderr, flush=True)
                 options.failed.mkdir(parents=True, exist_ok=True)
                 network = seeded(seed)
                 onnx.save(network.proto(), options.failed / f"{seed}.onnx")
                 (options.failed / f"{seed}.py").write_text(repr(network), "utf-8")
+    worker.end()
     for way in sorted({way for way, _ in counts}):
         row = [f"{how} {counts[way, how]}" for how in ("held", "refused", "wrong", "crashed")]
         row += [f"no cut {counts[way, 'no cut']}"] * (counts[way, "no cut"] > 0)

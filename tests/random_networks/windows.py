@@ -117,6 +117,7 @@ def pooling(draw: Draw, n: Network) -> str:
     if "pads" in given:
         reach = [*given["kernel_shape"], *given["kernel_shape"]]
         given["pads"] = [min(p, (k - 1) // 2) for p, k in zip(given["pads"], reach, strict=True)]
+    _fit(given, n[x].shape[2:])
     ceil = {"MaxPool": 10, "AveragePool": 10, "LpPool": 18}[kind]
     if n.opset >= ceil and draw.yes():
         given["ceil_mode"] = 1
@@ -125,6 +126,17 @@ def pooling(draw: Draw, n: Network) -> str:
     if kind == "LpPool":
         given["p"] = draw.one_of(2, 1, 3)
     return n.op(kind, x, **given)
+
+
+def _fit(given: dict[str, Any], sides: tuple[int, ...]) -> None:
+    """Make a pool's window fit once: nobody says what one that does not gives."""
+    if given.get("auto_pad", "NOTSET").startswith("SAME"):
+        return
+    pads = given.get("pads", [0] * (2 * len(sides)))
+    for k, side in enumerate(sides):
+        reach = given.get("dilations", [1] * len(sides))[k] * (given["kernel_shape"][k] - 1) + 1
+        if reach > side + pads[k] + pads[len(sides) + k]:
+            given["kernel_shape"][k] = 1
 
 
 def whole_map(draw: Draw, n: Network) -> str:

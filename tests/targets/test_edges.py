@@ -12,7 +12,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tests.targets.kernels import BOARDS
-from tests.targets.nets import compiled, computed, wanted
+from tests.targets.nets import Net, compiled, computed, wanted
 
 INF, NAN = float("inf"), float("nan")
 TYPES = {
@@ -225,3 +225,15 @@ def test_what_tvm_misreads_is_computed_all_the_same(name: str) -> None:
     proto = network(nodes, x, **stored)
     (got,), (want,) = computed(compiled(proto), proto, {"x": x}), wanted(proto, {"x": x})
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("given", [{"max": 0.5}, {"min": -0.25, "max": 1.0}, {"min": 0.0}])
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_bounds_of_older_opsets_are_of_the_operands_type(dtype: Any, given: Any) -> None:
+    net = Net(0, opset=10)
+    x = draw(2, 20).astype(dtype)
+    net.outputs = [net.op("Clip", net.input(values=x), **given)]
+    proto = net.proto()
+    (got,) = computed(compiled(proto), proto, net.inputs)  # onnxruntime has no such in float64
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, np.clip(x, given.get("min"), given.get("max")))

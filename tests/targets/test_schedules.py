@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from splitc.errors import UnsupportedOpError
 from tests.targets import nets
@@ -142,9 +143,28 @@ def test_an_operator_without_a_rule_is_listed_and_right() -> None:
     assert assert_right(net).fallbacks == ("gather_elements",)
 
 
+def test_a_running_sum_leaves_the_others_their_rules() -> None:
+    net = Net(0)
+    net.outputs = [net.op("Relu", net.op("CumSum", net.op("Exp", net.input(3, 5)), np.array(-1)))]
+    code = assert_right(net)
+    assert code.fallbacks == ("cumsum",)
+    assert "map" in {kernel.rule for kernel in code.kernels}
+
+
+def branched(net: Net, x: str) -> str:
+    """Of a map, its positive part or the negative of it, as an input says."""
+    kind = helper.make_tensor_value_info("r", TensorProto.FLOAT, net.shape(x))
+    then, other = (
+        helper.make_graph([helper.make_node(op, [x], ["r"])], op, [], [kind])
+        for op in ("Relu", "Neg")
+    )
+    which = net.input(values=np.array(True))
+    return net.op("If", which, then_branch=then, else_branch=other)
+
+
 def test_what_no_rule_reads_is_left_to_tvm_as_a_whole() -> None:
     net = Net(0)
-    net.outputs = [net.op("CumSum", net.op("Relu", net.input(3, 5)), np.array(1))]
+    net.outputs = [branched(net, net.input(3, 5))]
     code = assert_right(net)
     assert [text.partition(":")[0] for text in code.fallbacks] == ["the whole part"]
     assert code.kernels == ()
@@ -152,11 +172,11 @@ def test_what_no_rule_reads_is_left_to_tvm_as_a_whole() -> None:
 
 def test_a_norm_of_halves_left_to_tvm_gives_halves() -> None:
     net = Net(0)
-    running = net.op("CumSum", net.input(3, 5), np.array(1))
-    sides = [net.random(4, dtype="float16") for _ in range(3)]
-    x = net.input(1, 4, 5, 5, dtype="float16")
+    x, sides = net.input(1, 4, 5, 5), [net.random(4, dtype="float16") for _ in range(3)]
+    half = net.op("Cast", x, to=TensorProto.FLOAT16)
     spread = net.positive(4).astype(np.float16)
-    net.outputs = [running, net.op("BatchNormalization", x, *sides, spread)]
+    norm = net.op("BatchNormalization", half, *sides, spread)
+    net.outputs = [branched(net, x), norm]
     assert assert_right(net).kernels == ()
 
 

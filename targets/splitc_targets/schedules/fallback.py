@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 """Operations that no rule writes: TVM's own loops, correct and slow."""
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner
 from splitc_targets.schedules.reader import NotReadable
 from splitc_targets.schedules.views import Buffer, View, packed
+
+SCANS = ("cumsum", "cumprod")
+"""Operations whose loops TVM gives for a target only."""
 
 
 def fall_back(planner: Planner, node: Node) -> bool:
@@ -118,7 +121,11 @@ def _legalised(node: Node, params: dict[Value, Any]) -> Any:
             call = relax.Call(node.call.op, args, node.call.attrs, node.call.ty_args)
             out = builder.emit_output(builder.emit(call))
         builder.emit_func_output(out)
-    return relax.transform.LegalizeOps()(builder.get())
+    module = relax.transform.LegalizeOps()(builder.get())
+    if node.op not in SCANS:
+        return module
+    with tvm.target.Target("llvm"):
+        return relax.backend.DispatchSortScan()(module)
 
 
 def _plan_calls(planner: Planner, node: Node, module: Any, places: dict[Any, Any]) -> Any:

@@ -197,6 +197,20 @@ def eye_like(node: Node) -> bool:
     return True
 
 
+def clip(node: Node) -> bool:
+    """Clip: bounds that were attributes are float32 whatever the operand is."""
+    own = {place: node.value(place) for place in (1, 2) if node.input(place)}
+    dtype = node.dtype()
+    other = {k: v for k, v in own.items() if v is not None and v.dtype.name != dtype}
+    if not other or not dtype.startswith("float"):
+        return False
+    draft = node.draft
+    with np.errstate(over="ignore"):  # the least and largest float32 are infinite in float16
+        made = {k: draft.constant(v.astype(dtype)) for k, v in other.items()}
+    draft.changed(node.proto, made)
+    return True
+
+
 def one_hot(node: Node) -> bool:
     """OneHot: the on-value where a place along the new axis is the index, else the off-value.
 

@@ -67,6 +67,7 @@ SINGLE = frozenset(("Elu", "GroupNormalization", "LRN", "MeanVarianceNormalizati
 REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "AveragePool": (windows.explicit_pads,),
     "BatchNormalization": (numbers.trained,),
+    "Clip": (numbers.clip,),
     "Conv": (windows.explicit_pads,),
     "ConvTranspose": (windows.transposed_conv,),
     "Dropout": (numbers.dropout,),
