@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -275,9 +275,10 @@ def build(
     tuned: dict[str, Any] = {}
     if isinstance(backend, Tuner) and tuning is not None:
         tuned = tune_parts(backend, job, tuning, parts, lowered, progress)
-    folder = beside(target)
-    scratch = beside(target) if check and runtime == "none" else None
+    room = ExitStack()
     try:
+        folder = room.enter_context(beside(target))
+        scratch = room.enter_context(beside(target)) if check and runtime == "none" else None
         progress("golden vectors")
         golden = write_golden(folder / "golden", job.ready, head, tail, maps, seed)
         cost = _cost(job, golden, progress)
@@ -306,9 +307,7 @@ def build(
             f"cannot write '{target}'", why=error.strerror or str(error), hint="choose another -o"
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        room.close()
     unverified = _unverified(job, golden.received)
     for caveat in (*job.ready.notes, *golden.notes, *unverified, *built.caveats, unchecked):
         if caveat:

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from splitc.bundle import Bundle
 from splitc.errors import OutputError, SplitcError
 from splitc.manifest import MANIFEST, list_files
+from splitc.scratch import owned
 
 
-def beside(target: Path) -> Path:
+@contextmanager
+def beside(target: Path) -> Generator[Path]:
     """A new folder next to the output, so that the finished one can be renamed to it.
 
     Raises:
@@ -21,14 +24,17 @@ def beside(target: Path) -> Path:
     if target.exists() and not _may_replace(target):
         why = "it exists and is no bundle, or holds files that are not the bundle's"
         raise OutputError(f"cannot write '{target}'", why=why, hint="choose another -o")
-    try:
-        target.resolve().parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.resolve().parent)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write '{target}'", why=error.strerror or str(error), hint="choose another -o"
-        ) from error
-    return Path(folder)
+    place = target.resolve().parent
+    with ExitStack() as room:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            folder = room.enter_context(owned(place))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise OutputError(
+                f"cannot write '{target}'", why=why, hint="choose another -o"
+            ) from error
+        yield folder
 
 
 def _may_replace(target: Path) -> bool:
@@ -47,7 +53,7 @@ def _may_replace(target: Path) -> bool:
 def move_into_place(folder: Path, target: Path) -> None:
     """Rename the finished folder to the output; what stood there comes back if that fails."""
     folder.chmod(0o755)
-    old = folder.with_name(folder.name + ".old")
+    old = folder.with_name(f".{target.name}{folder.name}.old")
     if target.exists():
         target.rename(old)
     try:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -41,6 +40,7 @@ from splitc.frontend.onnx_read import (
 from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
 from splitc.insertion import Insertion, check_bypass, check_chain
+from splitc.scratch import scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -245,8 +245,8 @@ class OnnxModel:
 
         if stored_bytes(self.proto) < _PROTO_LIMIT:
             return Session(self.proto.SerializeToString())
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
+        with scratch() as folder:
+            path = folder / "model.onnx"
             self.save(path)
             return Session(path)
 
@@ -364,8 +364,8 @@ class _Simplifier:
         stored = stored_bytes(proto)
         if stored >= _PROTO_LIMIT:
             return None, "not simplified: over 2 GiB"
-        with tempfile.TemporaryDirectory(prefix="splitc-") as folder:
-            source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+        with scratch() as folder:
+            source, target = folder / "in.onnx", folder / "out.onnx"
             source.write_bytes(proto.SerializeToString())
             limit = 4 * 2**30 + min(6 * stored, 4 * max_bytes)
             job = json.dumps([str(source), str(target), limit, SIMPLIFY_SECONDS])

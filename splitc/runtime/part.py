@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from splitc.board import host_isa
 from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError, UsageError
 from splitc.golden import Array
 from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
+from splitc.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,7 @@ def run_part(
         raise BadBundleError(
             f"the {part.part} has no runtime", hint="compile without --runtime none to run it here"
         )
-    with tempfile.TemporaryDirectory(prefix="splitc-run-") as temporary:
-        work = Path(temporary)
+    with scratch() as work:
         names: list[str] = []
         for k, array in enumerate(inputs):
             names.append(str(work / f"in{k}.npy"))

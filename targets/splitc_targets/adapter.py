@@ -27,6 +27,7 @@ from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
 from splitc.board import Board
 from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc.scratch import owned, require_room
 from splitc_targets import runtime_calls
 from splitc_targets.places import kept_within
 from splitc_targets.rewrites import for_tvm
@@ -262,13 +263,28 @@ def default_pipeline(target: Any) -> Any:
     return relax.get_default_pipeline(target)
 
 
-def export(executable: Any, path: Path, link: Callable[[Path, list[Path]], None]) -> None:
-    """Write an executable as a shared library; `link` joins the object files."""
+_CODE_BYTES = 16 * 2**20
+"""More than the code of any part seen."""
+
+
+def export(
+    executable: Any, path: Path, link: Callable[[Path, list[Path]], None], constant_bytes: int = 0
+) -> None:
+    """Write an executable as a shared library; `link` joins the object files.
+
+    They lie beside it: on a disk that runs full LLVM ends this process without a word, so
+    there is to be room for both before it begins.
+
+    Raises:
+        OSError: There is not.
+    """
 
     def fcompile(output: str, objects: list[str], *_: Any, **__: Any) -> None:
         link(Path(output), [Path(name) for name in objects])
 
-    executable.export_library(str(path), fcompile=fcompile)
+    require_room(path.parent, 2 * constant_bytes + _CODE_BYTES)
+    with owned(path.parent) as work:
+        executable.export_library(str(path), fcompile=fcompile, workspace_dir=str(work))
 
 
 def machine(executable: Any) -> Callable[..., list[Any]]:

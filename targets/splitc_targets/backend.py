@@ -103,6 +103,7 @@ class TvmBackend:
             code.executable,
             folder / "model.so",
             lambda out, objects: link_shared(board, out, objects),
+            code.constant_bytes,
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         built = Built(

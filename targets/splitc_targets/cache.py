@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from splitc.errors import ToolchainError
+from splitc.scratch import owned
 
 
 def cache_dir() -> Path:
@@ -34,21 +33,18 @@ def cached(key: str, make: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+        with owned(folder.parent) as beside:
+            make(beside)
+            try:
+                beside.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
     except OSError as error:
         raise ToolchainError(
             "the cache folder cannot be written",
-            at=str(folder.parent),
-            why=error.strerror or "",
+            at=str(error.filename or folder.parent),
+            why=error.strerror or str(error),
             hint="name another in SPLITC_CACHE_DIR",
         ) from error
-    try:
-        make(beside)
-        try:
-            beside.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder

@@ -8,12 +8,12 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from splitc.errors import ToolchainError
+from splitc.scratch import scratch
 from splitc_targets.cache import cached
 
 TVM = "0.27.0.post1"
@@ -99,16 +99,16 @@ def _from_installation(folder: Path, isa: str, name: str, member: str) -> bool:
 
 def _from_pip(folder: Path, isa: str, name: str, requirement: str, member: str) -> None:
     package = member.split("/", 1)[0]
-    with tempfile.TemporaryDirectory(prefix="splitc-") as temporary:
+    with scratch() as temporary:
         command = [
             sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
             "--no-deps", "--only-binary=:all:", "--python-version", "3.11",
             "--implementation", "cp", "--abi", "cp311", "--abi", "none",
             *(f"--platform=manylinux_2_{minor}_{isa}" for minor in (28, 27, 24, 17)),
-            "--dest", temporary, requirement,
+            "--dest", str(temporary), requirement,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(temporary).glob("*.whl"))
+        wheels = list(temporary.glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
             lines = done.stderr.strip().splitlines() or ["pip gave no reason"]
             raise ToolchainError(

@@ -6,13 +6,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from splitc.board import Board
 from splitc.errors import ToolchainError
+from splitc.scratch import full_disk
 from splitc_targets.cache import cached
 from splitc_targets.elf import undefined_symbols
 
@@ -48,7 +51,20 @@ def zig(*arguments: str, cwd: Path | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
-        raise ToolchainError("zig failed", at=" ".join(arguments[:1]), why=lines[-1].strip()[:300])
+        why = lines[-1].strip()[:300] or f"it ended with status {done.returncode}"
+        full = full_disk(cwd or Path.cwd(), _zig_cache(), Path(tempfile.gettempdir()))
+        if full is not None:
+            hint = "XDG_CACHE_HOME and TMPDIR name folders on other disks"
+            raise ToolchainError("zig's disk is full", at=str(full), why=why, hint=hint)
+        raise ToolchainError("zig failed", at=" ".join(arguments[:1]), why=why)
+
+
+def _zig_cache() -> Path:
+    """Where zig keeps what it built; or the folder above, where it never did."""
+    named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(named) if named else base / "zig"
+    return folder if folder.is_dir() else folder.parent
 
 
 def link_shared(board: Board, output: Path, objects: list[Path]) -> None:

@@ -16,12 +16,10 @@ import functools
 import itertools
 import os
 import socket
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import tvm
@@ -30,6 +28,7 @@ from tvm.s_tir import meta_schedule as ms
 
 from splitc.board import Board
 from splitc.errors import DeviceError, UsageError
+from splitc.scratch import scratch
 from splitc_targets import adapter
 from splitc_targets.schedules import lowering
 from splitc_targets.toolchain import link_shared
@@ -170,8 +169,8 @@ def measure(
     """
     pool: list[Any] = []
     calls = tuple(_positions(function, pool) for function in functions)
-    with tempfile.TemporaryDirectory(prefix="splitc-tune-") as folder:
-        path = Path(folder) / f"{Path(folder).name}.so"
+    with scratch() as folder:
+        path = folder / f"{folder.name.removeprefix('.')}.so"
         module = tvm.IRModule({f"c{n}": function for n, function in enumerate(functions)})
         target = adapter.target_of(board)
         with target:
