@@ -24,6 +24,13 @@ _ERRORS: tuple[type[Exception], ...] = (
 """onnxruntime's errors derive from nothing in common but `Exception`."""
 
 
+_REFERENCE_ERRORS = (
+    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    NotImplementedError, MemoryError,
+)  # fmt: skip
+"""It is numpy, and raises what numpy does."""
+
+
 class Session:
     """A model loaded by onnxruntime on the CPU, as written: no node fused, no log.
 
@@ -65,3 +72,30 @@ class Session:
             return list(self._session.run(list(outputs), dict(feed)))
         except _ERRORS as error:
             raise BadModelError("onnxruntime cannot run it", why=one_line(error)) from error
+
+
+class Reference:
+    """A model run by onnx's own reference: slow, for operators that onnxruntime has not yet.
+
+    Raises:
+        BadModelError: The reference does not know one of its operators.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        from onnx.reference import ReferenceEvaluator
+
+        try:
+            self._model: Any = ReferenceEvaluator(source)
+        except _REFERENCE_ERRORS as error:
+            raise BadModelError("onnx's reference cannot load it", why=one_line(error)) from error
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+        """Run the model; see `Session.run`.
+
+        Raises:
+            BadModelError: The reference cannot run it on these inputs.
+        """
+        try:
+            return list(self._model.run(list(outputs), dict(feed)))
+        except _REFERENCE_ERRORS as error:
+            raise BadModelError("onnx's reference cannot run it", why=one_line(error)) from error

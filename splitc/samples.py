@@ -91,7 +91,8 @@ def _drawn(
         kinds = _values(tensor, extents.get(tensor.name, 0))
         values = kinds[k % len(kinds)]
         names[values.name] = None
-        made[tensor.name] = values.draw(rng, tensor.static_shape).astype(tensor.dtype)
+        drawn = values.draw(rng, tensor.static_shape)
+        made[tensor.name] = np.asarray(drawn).astype(tensor.dtype)
     return Sample(f"{k} ({', '.join(names)})", made)
 
 

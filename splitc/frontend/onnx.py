@@ -22,7 +22,7 @@ from splitc.cut import Cut
 from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
 from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
-from splitc.frontend.onnx_form import name_nodes, normalise, reads
+from splitc.frontend.onnx_form import name_nodes, normalise, reads, runnable
 from splitc.frontend.onnx_indices import index_extents
 from splitc.frontend.onnx_insert import bypass_nodes, insert_nodes
 from splitc.frontend.onnx_known import pick_stored, store_shapes
@@ -45,7 +45,7 @@ from splitc.scratch import scratch
 if TYPE_CHECKING:
     import numpy as np
 
-    from splitc.ort import Session
+    from splitc.ort import Reference, Session
 
 SIMPLIFY_SECONDS = 300
 _PROTO_LIMIT = 2**31 - 2**24
@@ -240,11 +240,14 @@ class OnnxModel:
         return dict(zip(self.graph.outputs, values, strict=True))
 
     @cached_property
-    def _session(self) -> Session:
-        from splitc.ort import Session
+    def _session(self) -> Session | Reference:
+        from splitc.ort import Reference, Session
 
         if stored_bytes(self.proto) < _PROTO_LIMIT:
-            return Session(self.proto.SerializeToString())
+            proto = runnable(self.proto)
+            if proto is None:
+                return Reference(self.proto.SerializeToString())
+            return Session(proto.SerializeToString())
         with scratch() as folder:
             path = folder / "model.onnx"
             self.save(path)

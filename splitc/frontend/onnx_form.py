@@ -23,6 +23,8 @@ from splitc.errors import BadModelError, UsageError, nearest
 from splitc.frontend.onnx_read import subgraphs_of
 
 OLDEST_OPSET = 7
+RUN_OPSET = 26
+"""The newest that onnxruntime 1.31 runs; onnx defines newer ones."""
 _MAX_INLINED = 1_000_000
 
 
@@ -91,6 +93,22 @@ def check_opset(proto: ModelProto) -> None:
                 why=f"splitc reads opset {OLDEST_OPSET} to {newest}",
                 hint="onnx.version_converter.convert_version converts many models",
             )
+
+
+def runnable(proto: ModelProto) -> ModelProto | None:
+    """The model at an opset that onnxruntime runs; None where an operator came later."""
+    newest = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if newest <= RUN_OPSET:
+        return proto
+    for domain, op, _ in _calls(proto.graph.node):
+        if domain in ("", "ai.onnx") and onnx.defs.get_schema(op, newest).since_version > RUN_OPSET:
+            return None
+    made = ModelProto()
+    made.CopyFrom(proto)
+    for entry in made.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = RUN_OPSET
+    return made
 
 
 def _inline(proto: ModelProto) -> ModelProto:

@@ -348,3 +348,30 @@ def test_onnx_refuses_as_before_what_its_operators_cannot_be_given() -> None:
     )
     with pytest.raises(SplitcError, match=r"malformed\n.*node 'sum' \(Add\)"):
         splitc.load(proto, simplify=False)
+
+
+def test_an_opset_that_onnxruntime_has_not_is_run_at_one_it_has() -> None:
+    newest = onnx.defs.onnx_opset_version()
+    proto = model(
+        [
+            helper.make_node("Relu", ["x"], ["r"], "relu"),
+            helper.make_node("Neg", ["r"], ["y"], "n"),
+        ],
+        [value("x", (1, 4))],
+        [value("y", (1, 4))],
+        opset=newest,
+    )
+    loaded = splitc.load(proto, simplify=False)
+    got = loaded.run({"x": np.array([[-1, 0, 1, 2]], np.float32)})["y"]
+    np.testing.assert_array_equal(got, [[0, 0, -1, -2]])
+    assert loaded.proto.opset_import[0].version == newest
+
+
+def test_an_operator_that_onnxruntime_has_not_is_run_by_onnxs_reference() -> None:
+    node = helper.make_node("SpaceToDepth", ["x"], ["y"], "s", blocksize=2, mode="CRD")
+    proto = model([node], [value("x", (1, 2, 2, 2))], [value("y", (1, 8, 1, 1))], opset=28)
+    got = splitc.load(proto, simplify=False).run(
+        {"x": np.arange(8.0, dtype=np.float32).reshape(1, 2, 2, 2)}
+    )
+    # Channel by channel, and its places within.
+    np.testing.assert_array_equal(got["y"].ravel(), np.arange(8))

@@ -163,6 +163,11 @@ def test_normalizations_over_several_axes(axis: int) -> None:
         assert_right("RMSNormalization", [x, scale], opset=23, axis=axis, epsilon=0.01)
 
 
+@pytest.mark.parametrize("size", [(4, 1, 1), (1,), (3, 5), (4, 3, 1)])
+def test_layer_normalisation_is_scaled_by_what_is_smaller(size: tuple[int, ...]) -> None:
+    assert_right("LayerNormalization", [draw(2, 4, 3, 5), draw(*size), draw(*size)], axis=1)
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_responses_over_bands_of_any_width(size: int) -> None:
     x = draw(2, 6, 3, 2)

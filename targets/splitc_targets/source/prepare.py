@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from onnx import GraphProto, ModelProto, NodeProto
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from splitc.frontend.onnx_form import reads
 from splitc.frontend.onnx_read import dtype_name, subgraphs_of
@@ -201,8 +202,40 @@ def _replaced(node: Node) -> list[NodeProto] | None:
         return branch_of(node)
     if node.op in SINGLE:
         return in_single(node)
+    if node.op == "LayerNormalization":
+        wider = _widened(node)
+        if wider is not None:
+            return wider
     wanted = FUNCTIONS.get(node.op)
     return body_of(node) if wanted is not None and wanted(node) else None
+
+
+def _widened(node: Node) -> list[NodeProto] | None:
+    """LayerNormalization with a scale and bias of the size of what they scale.
+
+    They may be smaller and are broadcast; the function that defines it flattens them.
+    """
+    shape = node.shape()
+    if shape is None:
+        return None
+    wide = shape[node.given.get("axis", -1) % len(shape) :]
+    copy = _copy(node.proto)
+    made: list[NodeProto] = []
+    for place in (1, 2):
+        narrow = node.shape(place) if node.input(place) else wide
+        if narrow is None or narrow == wide or not _spreads(narrow, wide):
+            continue
+        extents = node.draft.constant(np.array(wide, np.int64))
+        copy.input[place] = node.draft.fresh("Expand")
+        names = [node.input(place), extents]
+        made.append(helper.make_node("Expand", names, [copy.input[place]]))
+    return [*made, copy] if made else None
+
+
+def _spreads(narrow: tuple[int, ...], wide: tuple[int, ...]) -> bool:
+    """Whether one shape is broadcast to another."""
+    last = wide[len(wide) - len(narrow) :]
+    return len(narrow) <= len(wide) and all(a in (1, b) for a, b in zip(narrow, last, strict=True))
 
 
 def _live(nodes: list[NodeProto], results: set[str]) -> list[NodeProto]:
