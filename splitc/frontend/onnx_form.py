@@ -26,6 +26,8 @@ OLDEST_OPSET = 7
 RUN_OPSET = 26
 """The newest that onnxruntime 1.31 runs; onnx defines newer ones."""
 _MAX_INLINED = 1_000_000
+_MAX_REPEATED = 2**28
+"""Bytes that inlining may add to what functions store."""
 
 
 def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelProto:
@@ -153,6 +155,14 @@ def _check_expansion(proto: ModelProto) -> None:
     total = sum(sizes.get(call, 1) for call in _calls(proto.graph.node))
     if total > _MAX_INLINED:
         why = f"inlining its functions would make {total:,} nodes"
+        raise BadModelError("the model is too large", why=why)
+    own = {(f.domain, f.name, f.overload): f.ByteSize() for f in proto.functions}
+    stored = dict(own)
+    for name in callees_first:
+        stored[name] = own[name] + sum(stored[call] for call in calls[name])
+    nbytes = sum(stored.get(call, 0) for call in _calls(proto.graph.node))
+    if nbytes > _MAX_REPEATED + sum(own.values()):
+        why = f"inlining its functions would make {nbytes:,} bytes"
         raise BadModelError("the model is too large", why=why)
 
 

@@ -485,6 +485,23 @@ def test_functions_that_would_inline_to_a_billion_nodes_are_refused(tmp_path: Pa
     refused(proto, tmp_path, r"the model is too large\n.*1,073,741,824 nodes")
 
 
+def test_functions_that_would_repeat_what_they_store_without_end_are_refused(
+    tmp_path: Path,
+) -> None:
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    table = onnx.numpy_helper.from_array(np.ones((1, 2**16), np.float32), "table")
+    body = [
+        helper.make_node("Constant", [], ["c"], value=table),
+        helper.make_node("ReduceMax", ["c"], ["m"]),
+        helper.make_node("Add", ["a", "m"], ["b"]),
+    ]
+    function = helper.make_function("f", "Add1", ["a"], ["b"], body, imports)
+    names = ["x", *(f"t{k}" for k in range(1999)), "y"]
+    nodes = [helper.make_node("Add1", [names[k]], [names[k + 1]], domain="f") for k in range(2000)]
+    proto = model(nodes, X, Y, domains=["f"], functions=[function])
+    refused(proto, tmp_path, r"the model is too large\n.*inlining.* [\d,]+ bytes")
+
+
 def test_functions_that_call_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
     functions = [
