@@ -41,6 +41,18 @@ def test_the_nearest_pixel_is_rounded_down() -> None:
     np.testing.assert_array_equal(got, [[[[0, 0, 1, 1, 2]]]])
 
 
+def test_not_a_number_is_unequal_to_itself() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return torch.nanmean(x), torch.ne(x, x), torch.ne(x.int(), x.int())
+
+    x = torch.tensor([[1.0, float("nan"), 3.0]])
+    mean, unequal, whole = compiled(Net(), [x])
+    assert mean == 2.0
+    np.testing.assert_array_equal(unequal, [[False, True, False]])
+    assert not whole.any()
+
+
 def name_of(op: Any) -> str:
     return str(op.__name__)
 

@@ -76,9 +76,19 @@ def _taken_apart(model: TorchModel) -> ExportedProgram:
             and str(getattr(node.target, "__name__", "")).partition(".")[0] in _CHECKS
         ):
             graph.erase_node(node)
+        elif _asks_for_not_a_number(node):
+            node.target, node.args = torch.ops.aten.isnan.default, (node.args[0],)
     constants.fold(graph)
     graph.eliminate_dead_code()
     return program
+
+
+def _asks_for_not_a_number(node: fx.Node) -> bool:
+    """Whether it is x != x on floats, which TVM's simplifier answers with no."""
+    if node.target is not torch.ops.aten.ne.Tensor or node.args[0] is not node.args[1]:
+        return False
+    operand: Any = node.args[0]
+    return bool(operand.meta["val"].dtype.is_floating_point)
 
 
 class _Named(nn.Module):
