@@ -35,7 +35,8 @@ def pick_stored(graph: GraphProto) -> None:
             nodes.append(node)
             continue
         found = True
-        places = np.array(np.nonzero(numpy_helper.to_array(mask)), np.int64)
+        # A scalar counts as a vector of one element.
+        places = np.array(np.nonzero(np.atleast_1d(numpy_helper.to_array(mask))), np.int64)
         if node.op_type == "NonZero":
             _make_constant(node, numpy_helper.from_array(places))
         else:

@@ -100,11 +100,36 @@ REFUSED: dict[str, str] = {
     # an operator of opset 10 in a model of opset 7
     "ngraph_ops/thresholded_relu.onnx": "the model is malformed\n.*No Op registered",
     # a result of two axes that is declared with one
-    "ngraph_ops/scatter_elements_opset11.onnx": "the model is malformed\n.*differ in rank",
-    "ngraph_ops/scatter_opset10.onnx": "the model is malformed\n.*differ in rank",
+    "ngraph_ops/scatter_elements_opset11.onnx": "the model is malformed\n.*\n.*it declares float32",
+    "ngraph_ops/scatter_opset10.onnx": "the model is malformed\n.*\n.*it declares float32",
     # a negative axis, which opset 7 does not define: the shapes contradict each other
-    "ngraph_ops/unsqueeze_negative_axes.onnx": "the model is malformed\n.*differ in rank",
+    "ngraph_ops/unsqueeze_negative_axes.onnx": "the model is malformed\n.*\n.*it declares float32",
+    # results that no input changes
+    **{
+        f"ngraph_ops/{name}.onnx": "no layer computes anything from an input"
+        for name in (
+            "non_zero_1d",
+            "non_zero_1d_float",
+            "non_zero_2d_bool",
+            "non_zero_3d",
+            "non_zero_scalar",
+            "shape",
+        )
+    },
 }
+# Results whose extents hang on the data, or are others than the file declares: loaded as they
+# are declared, and refused where running gives another.
+OTHERWISE = frozenset(
+    (
+        "ngraph_ops/concat_negative_axis.onnx",
+        "ngraph_ops/dynamic_shapes__constant_of_shape_float_zeros.onnx",
+        "ngraph_ops/dynamic_shapes__constant_of_shape_int_ones.onnx",
+        "ngraph_ops/provenance_downgrade_topk.onnx",
+        "ngraph_ops/provenance_multiple_outputs_op.onnx",
+        "ngraph_ops/top_k_opset_10.onnx",
+        "onnx_conformance/test_loop11/model.onnx",
+    )
+)
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "ngraph_ops/convtranspose_dyn_data.onnx": {"Data": (1, 2, 5, 5)},
     "ngraph_ops/convtranspose_dyn_filters.onnx": {"Filters": (2, 2, 3, 3)},
@@ -169,6 +194,10 @@ def test_a_file_split_at_any_cut_computes_the_same(file: str) -> None:
         feed, source = run_source(proto, model)
     except BadModelError as error:
         pytest.skip(f"onnxruntime cannot run it: {error.why[:120]}")
+    if file in OTHERWISE:
+        with pytest.raises(BadModelError, match="has another shape than was found"):
+            model.run(feed)
+        return
     assert_close(model.run(feed), source, 1e-5)
     models = [model]
     if len(model.graph) - model.graph.input_count > 1:  # one layer cannot be split either way
