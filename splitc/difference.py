@@ -102,7 +102,8 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
         return Difference(name, 0.0, True)
     if reference.dtype.kind != "f":
         share = float(np.count_nonzero(got != reference)) / reference.size
-        return Difference(name, min(1.0, share * 10), share == 0)
+        relative = min(1.0, share * 10)
+        return Difference(name, relative, relative <= tolerance)
     left, right = got.astype(np.float64), reference.astype(np.float64)
     finite = np.isfinite(right)
     if not np.array_equal(finite, np.isfinite(left)) or not np.array_equal(
@@ -164,7 +165,8 @@ def quantised_difference(
     """Compare integers that a quantiser made of numbers that were equal enough.
 
     A number between two levels may be rounded either way, and in packed bits that is another
-    byte; so the error is the mean of the differences over the element type's range. Where one
+    byte; so the error is the mean of the differences over the element type's range, and what is
+    one step from the largest is as large. Where one
     element alone differs it is a mean over a thousand at least, so that it never decides. A
     slice of 64 elements or more has a mean of its own, which may be ten times the tolerance.
     """
@@ -184,4 +186,5 @@ def quantised_difference(
         if means.max() > 10 * tolerance:
             k = int(means.argmax())
             wrong = f"slice {k} of axis {axis} is off by {means[k]:.2g} of its type's range"
-    return Difference(name, float(apart.sum()) / count, not apart.any(), wrong)
+    same = _same_argmax(got.astype(np.float64), reference.astype(np.float64), tie=1.0)
+    return Difference(name, float(apart.sum()) / count, same, wrong)

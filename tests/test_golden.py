@@ -262,3 +262,24 @@ def test_truncated_weights_are_found_beside_large_ones() -> None:
     found = worst_of("y", got, reference, 1e-3)
     assert found.relative < 1e-3
     assert not found.within(1e-3)
+
+
+def test_a_quantised_result_that_is_a_step_off_somewhere_passes() -> None:
+    reference = np.random.default_rng(0).integers(-128, 128, (2, 33, 5, 8)).astype(np.int8)
+    reference[0, 0, 0, :2] = 127
+    got = reference.copy()
+    got[0, 0, 0, 0] -= 1
+    found = quantised_difference("y", got, reference)
+    assert 0 < found.relative < 1e-3
+    assert found.within(1e-3)
+    got[1] = 0
+    assert not quantised_difference("y", got, reference).within(1e-3)
+
+
+def test_whole_numbers_may_differ_in_a_tenth_of_the_tolerance_as_a_share() -> None:
+    reference = np.arange(20_000)
+    got = reference.copy()
+    got[7] += 1
+    assert difference("y", got, reference).within(1e-3)
+    got[:10] += 1
+    assert not difference("y", got, reference).within(1e-3)
