@@ -160,6 +160,16 @@ def _max_unpool(asked: Asked) -> list[TypeProto | None]:
     return [] if told is None else [asked.typed(told)]
 
 
+def _squeeze(asked: Asked) -> list[TypeProto | None]:
+    """Without the axes named: before opset 11 onnx passes over those not in ascending order."""
+    axes: list[int] = asked.given.get("axes", [])
+    shape = asked.shape(0)
+    if shape is None or any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in axes):
+        return []
+    rest = tuple(size for k, size in enumerate(shape) if k not in axes)
+    return [asked.typed(rest)] if axes else []
+
+
 def _stft(asked: Asked) -> list[TypeProto | None]:
     """Half the bins unless told otherwise: onnx takes `onesided` for 0 where it is left out."""
     found = asked.found[0]
@@ -180,6 +190,7 @@ RULES: dict[str, Callable[[Asked], Sequence[TypeProto | None]]] = {
     "MaxUnpool": _max_unpool,
     "MeanVarianceNormalization": _same,
     "STFT": _stft,
+    "Squeeze": _squeeze,
 }
 """By operator: types of the outputs, as far as they are known here; the rest is onnx's."""
 

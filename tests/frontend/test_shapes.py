@@ -375,3 +375,9 @@ def test_an_operator_that_onnxruntime_has_not_is_run_by_onnxs_reference() -> Non
     )
     # Channel by channel, and its places within.
     np.testing.assert_array_equal(got["y"].ravel(), np.arange(8))
+
+
+def test_axes_to_squeeze_come_in_any_order() -> None:
+    node = helper.make_node("Squeeze", ["x"], ["y"], "s", axes=[3, 2])
+    proto = model([node], [value("x", (1, 5, 1, 1, 2))], [value("y", (1, 5, 2))], opset=8)
+    assert splitc.load(proto, simplify=False).graph.tensors["y"].shape == (1, 5, 2)
