@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from hypothesis import strategies as st
 
 from tests.random_networks import elementwise, moves, quantised, sums, windows
 from tests.random_networks.drawing import EXTENTS, WIDTHS, Draw, Seeded, Shrinking, filling
-from tests.random_networks.network import Network, UnusableError
+from tests.random_networks.network import MOST_ELEMENTS, Network, UnusableError
 
 NEWEST = 26
 """The newest opset that onnxruntime takes."""
@@ -39,6 +40,8 @@ def entered(draw: Draw, n: Network, style: str) -> None:
     extents = [draw.one_of(*EXTENTS[: {5: 3}.get(rank, 7)]) for _ in range(rank)]
     if rank > 1:
         extents[:2] = [draw.one_of(1, 1, 2), draw.one_of(*WIDTHS)]
+    while math.prod(extents) > MOST_ELEMENTS:
+        extents[extents.index(max(extents))] = 1
     kind = filling(draw, dtype)
     if dtype == "float32" and n.special:
         kind = "special"
