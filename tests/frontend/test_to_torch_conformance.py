@@ -42,6 +42,8 @@ RIGHTLY = (
     "PyTorch does not compute with uint", "is computed", "depends on data", "drops at inference",
     "is read", "batch_dims=1", "reduction=m", "antialias=1", "aspect ratio", "tf_crop_and_resize",
     "zero-size dimension", "no converter", "PyTorch has no",
+    "a cache of keys and values", "softcap, or softmax_precision", "looks at a window only",
+    "mask is shorter than its keys",
 )  # fmt: skip
 """Why a case may be refused."""
 

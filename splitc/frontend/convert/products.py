@@ -102,11 +102,20 @@ def _attention(
         x if x.dim() == 4 else x.unflatten(-1, (n, -1)).transpose(1, 2)
         for x, n in zip(given, heads, strict=True)
     ]
+    bias = mask[0] if mask else None
+    if bias is not None and causal:  # PyTorch takes one of the two
+        bias, causal = _causal(bias, parts[0].shape[-2]), False
     made = F.scaled_dot_product_attention(
-        *parts, attn_mask=mask[0] if mask else None, is_causal=causal, scale=scale,
+        *parts, attn_mask=bias, is_causal=causal, scale=scale,
         enable_gqa=parts[0].shape[1] != parts[1].shape[1],
     )  # fmt: skip
     return made if query.dim() == 4 else made.transpose(1, 2).flatten(2)
+
+
+def _causal(mask: Tensor, queries: int) -> Tensor:
+    """A mask of booleans or of numbers to add, that hides what comes after each query too."""
+    seen = torch.ones(queries, mask.shape[-1], dtype=torch.bool, device=mask.device).tril()
+    return mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, -torch.inf)
 
 
 @converts("Attention")
@@ -117,8 +126,8 @@ def attention(node: Node) -> nn.Module:
     causal = bool(node.attribute("is_causal", 0))
     if any(node.attribute(f"{side}_window_size", -1) != -1 for side in ("left", "right")):
         raise UnsupportedOpError("it looks at a window only")
-    if any(node.has(k) for k in (4, 5, 6)) or (causal and node.has(3)):
-        raise UnsupportedOpError("it has a cache, or is causal and has a mask")
+    if any(node.has(k) for k in (4, 5, 6)):
+        raise UnsupportedOpError("it has a cache of keys and values")
     if node.attribute("softcap", 0.0) or node.attribute("softmax_precision", 1) != 1:
         raise UnsupportedOpError("softcap, or softmax_precision")
     if node.has(3) and node.shape(3)[-1] != node.shape(1)[-2]:
