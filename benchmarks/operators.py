@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from splitc_targets import adapter
+from splitc_targets.source.converted import CONVERTED
 from splitc_targets.source.prepare import FUNCTIONS, REWRITES, SINGLE
 from splitc_targets.source.rules import (
     ANY,
@@ -80,7 +80,7 @@ def _conformance(counts: Mapping[str, Any]) -> list[str]:
 
 
 def _missing(name: str, entry: Operator) -> bool:
-    known = adapter.converted_ops() | set(FUNCTIONS) | set(REWRITES)
+    known = CONVERTED | set(FUNCTIONS) | set(REWRITES)
     ours = entry.by != "TVM"
     return not entry.by or (name not in known and not ours)
 

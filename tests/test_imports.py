@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, save, small_network
 
 HEAVY = ("torch", "onnx", "onnxruntime", "tvm", "networkx", "numpy", "onnxsim")
 PACKS = ("splitc_passes", "splitc_targets")
@@ -86,3 +86,19 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(splitc, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = splitc.nothing
+
+
+def test_what_cannot_be_compiled_is_asked_without_tvm(tmp_path: Path) -> None:
+    path = save(small_network(), tmp_path / "small.onnx")
+    code = (
+        "import sys; from splitc.cli import main\n"
+        f"sys.argv = ['splitc', 'cuts', {str(path)!r}, '--json']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('tvm' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert '"unsupported": []' in done.stdout
+    assert done.stderr.split()[-1] == "False"

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend `tvm`: head and tail as shared libraries with a runner beside them."""
+"""The backend `tvm`: head and tail as shared libraries with a runner beside them.
+
+TVM takes seconds to import. What can be compiled is asked of tables, by verbs that compile
+nothing too; so it is imported where code is made.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from splitc.backend import Built, Unsupported
 from splitc.board import Board
@@ -16,13 +20,15 @@ from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx import OnnxModel
 from splitc.model import Network
 from splitc.refuse import elsewhere
-from splitc_targets import adapter, schedules
 from splitc_targets.fixed_shapes import shapeless
 from splitc_targets.runtime_libs import FFI, runtime_libs
 from splitc_targets.small_numbers import computed_small
 from splitc_targets.source import check
 from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
-from splitc_targets.tuning.database import Tuned
+
+if TYPE_CHECKING:
+    from splitc_targets import adapter, schedules
+    from splitc_targets.tuning.database import Tuned
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class TvmBackend:
             return from_torch.unsupported(model)
         found = [*shapeless(model), *computed_small(model)]
         named = {each.layer for each in found}
-        table = check.unsupported(model, adapter.converted_ops())
+        table = check.unsupported(model)
         return found + [each for each in table if each.layer not in named]
 
     def lower(self, model: Network) -> adapter.Module:
@@ -48,6 +54,8 @@ class TvmBackend:
         Raises:
             UnsupportedOpError: TVM's front end refuses an operator's form.
         """
+        from splitc_targets import adapter
+
         if not isinstance(model, OnnxModel):
             from splitc_targets import from_torch
 
@@ -55,7 +63,7 @@ class TvmBackend:
         else:
             lowered = adapter.lower(model.proto, model.tensors)
         layers = {layer.name: layer.op for layer in model.graph.layers}
-        return adapter.with_layers(_checked(lowered, model), layers)
+        return adapter.with_layers(_checked(lowered, adapter.results(lowered), model), layers)
 
     def refuse_tuning(self, board: Board, rpc: str) -> None:
         """Raise where kernels for a board cannot be measured.
@@ -88,6 +96,9 @@ class TvmBackend:
         Raises:
             UnsupportedOpError: The code would call what the shipped runtime does not have.
         """
+        from splitc_targets import adapter, schedules
+        from splitc_targets.tuning.database import Tuned
+
         choices = schedules.ANALYTIC
         if isinstance(lowered, Tuned):
             lowered, choices = lowered.lowered, lowered.database
@@ -99,6 +110,8 @@ class TvmBackend:
 
     def write(self, code: schedules.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
+        from splitc_targets import adapter, schedules
+
         adapter.export(
             code.executable,
             folder / "model.so",
@@ -129,15 +142,15 @@ class TvmBackend:
         )
 
 
-def _checked(lowered: adapter.Module, model: Network) -> adapter.Module:
-    """A lowered part whose results are what the part says.
+def _checked(
+    lowered: adapter.Module, results: Sequence[tuple[tuple[int | None, ...], str]], model: Network
+) -> adapter.Module:
+    """A lowered part whose results, of those shapes and types, are what the part says.
 
     Raises:
         UnsupportedOpError: TVM's front end reads an operator otherwise.
     """
-    for tensor, (shape, dtype) in zip(
-        model.graph.output_tensors, adapter.results(lowered), strict=True
-    ):
+    for tensor, (shape, dtype) in zip(model.graph.output_tensors, results, strict=True):
         wanted = tensor.static_shape
         same = len(shape) == len(wanted) and all(
             a in (None, b) for a, b in zip(shape, wanted, strict=True)

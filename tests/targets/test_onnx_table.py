@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import splitc
 from splitc.errors import UnsupportedOpError
+from splitc_targets import adapter
 from splitc_targets.backend import TvmBackend
+from splitc_targets.source.converted import CONVERTED
 from splitc_targets.source.table import TABLE
 from tests.helpers import model_of, save
 
@@ -56,6 +58,10 @@ def test_the_table_knows_nothing_that_no_schema_has() -> None:
     assert set(TABLE) == set(every)
     for name, entry in TABLE.items():
         assert {*entry.attributes, *entry.inputs, *entry.outputs} <= every[name], name
+
+
+def test_the_converters_are_those_of_tvms_front_end() -> None:
+    assert adapter.converted_ops() == CONVERTED
 
 
 REFUSED: list[tuple[str, list[Any], dict[str, Any], int, str]] = [

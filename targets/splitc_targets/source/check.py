@@ -10,35 +10,31 @@ from splitc.frontend.onnx import OnnxModel
 from splitc.frontend.onnx_shapes import skeleton
 from splitc_targets.integers import REWRITTEN
 from splitc_targets.rewrites import modern
+from splitc_targets.source.converted import CONVERTED
 from splitc_targets.source.draft import Draft, Node
 from splitc_targets.source.prepare import draft_of, opset_of
 from splitc_targets.source.table import why_not
 
 
-def unsupported(model: OnnxModel, known: frozenset[str]) -> list[Unsupported]:
-    """The layers that cannot be compiled, and why.
-
-    Args:
-        model: The model.
-        known: Operators that TVM's front end has a converter for.
-    """
+def unsupported(model: OnnxModel) -> list[Unsupported]:
+    """The layers that cannot be compiled, and why."""
     bare = modern(skeleton(model.proto))
     draft = draft_of(bare, model.tensors, opset_of(model.proto))
     found: dict[str, Unsupported] = {}
     for node in _nodes(draft):
-        why = _why_not(node, known)
+        why = _why_not(node)
         if why and node.layer not in found:
             found[node.layer] = Unsupported(node.layer, _op_of(node, model), why)
     return list(found.values())
 
 
-def _why_not(node: Node, known: frozenset[str]) -> str:
+def _why_not(node: Node) -> str:
     domain = node.proto.domain
     ours = (domain, node.op) in REWRITTEN
     if domain not in ("", "ai.onnx"):
         return "" if ours else f"operator of the domain '{domain}'"
     why = why_not(node)
-    return why or ("" if ours or node.op in known else "TVM has no converter for it")
+    return why or ("" if ours or node.op in CONVERTED else "TVM has no converter for it")
 
 
 def _op_of(node: Node, model: OnnxModel) -> str:
