@@ -182,7 +182,7 @@ def constants_to_initializers(graph: GraphProto) -> None:
     results = {"", *(value.name for value in graph.output)}
     for node in graph.node:
         plain = node.output and node.output[0] not in results
-        tensor = _constant_value(node) if plain else None
+        tensor = constant_value(node) if plain else None
         if tensor is None:
             keep.append(node)
         else:
@@ -194,7 +194,8 @@ def constants_to_initializers(graph: GraphProto) -> None:
         graph.initializer.extend(made)
 
 
-def _constant_value(node: NodeProto) -> TensorProto | None:
+def constant_value(node: NodeProto) -> TensorProto | None:
+    """What a Constant node holds; None where it is text or sparse, or the node is another."""
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
         return None
     for attribute in node.attribute:

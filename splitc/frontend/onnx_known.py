@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from splitc.frontend.onnx_form import constants_to_initializers, drop_dead
+from splitc.frontend.onnx_values import measured
 from splitc.graph import Tensor
 
 _LARGEST_MASK = 1_000_000
@@ -89,20 +90,12 @@ def store_shapes(proto: ModelProto, tensors: Mapping[str, Tensor]) -> None:
         source = tensors.get(node.input[0])
         if source is None or source.elements is None:
             continue
-        value = numpy_helper.from_array(_measured(node, source))
+        value = numpy_helper.from_array(measured(node, source.static_shape))
         _make_constant(node, value)
         found = True
     if found:
         constants_to_initializers(proto.graph)
         drop_dead(proto.graph)
-
-
-def _measured(node: NodeProto, source: Tensor) -> NDArray[np.int64]:
-    if node.op_type == "Size":
-        return np.array(source.elements, np.int64)
-    bounds = {a.name: a.i for a in node.attribute}
-    extents = source.static_shape[bounds.get("start", 0) : bounds.get("end")]
-    return np.array(extents, np.int64)
 
 
 def _make_constant(node: NodeProto, value: TensorProto) -> None:

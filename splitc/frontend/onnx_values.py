@@ -7,6 +7,7 @@ of opset 9 stays unknown, and all that comes after it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -73,13 +74,16 @@ def _measured(node: NodeProto, known: Mapping[str, TypeProto]) -> dict[str, Tens
     entry = tensor_of(name, known[name]) if name in known else None
     if entry is None or entry.elements is None:
         return {}
-    if node.op_type == "Size":
-        value = np.array(entry.elements, np.int64)
-    else:
-        bounds = {a.name: a.i for a in node.attribute}
-        picked = entry.static_shape[bounds.get("start", 0) : bounds.get("end")]
-        value = np.array(picked, np.int64)
+    value = measured(node, entry.static_shape)
     return {node.output[0]: numpy_helper.from_array(value, node.output[0])}
+
+
+def measured(node: NodeProto, shape: tuple[int, ...]) -> Array:
+    """What Shape or Size gives of a tensor of that shape, int64."""
+    if node.op_type == "Size":
+        return np.array(math.prod(shape), np.int64)
+    bounds = {a.name: a.i for a in node.attribute}
+    return np.array(shape[bounds.get("start", 0) : bounds.get("end")], np.int64)
 
 
 def _computed(

@@ -88,15 +88,21 @@ def _weights(draw: Draw, n: Network, shape: tuple[int, ...]) -> tuple[str, str]:
     return n.weight(dtype, shape, kind), dtype
 
 
-def fake_convolution(draw: Draw, n: Network) -> str:
-    """Conv between bytes in the QDQ form: its input, weights and result quantised."""
-    if n.opset < 13:
-        raise UnusableError
+def _convolved(draw: Draw, n: Network) -> tuple[str, int, int, int, dict[str, Any]]:
+    """A map of bytes to convolve: its channels, the groups and result channels, the window."""
     x = picked(draw, n, BYTES, MAPS)
     channels, sides = n[x].shape[1], n[x].shape[2:]
     groups = groups_of(draw, channels)
     given = window(draw, sides)
     out = groups * draw.one_of(1, 2) if groups > 1 else draw.one_of(*WIDTHS)
+    return x, channels, groups, out, given
+
+
+def fake_convolution(draw: Draw, n: Network) -> str:
+    """Conv between bytes in the QDQ form: its input, weights and result quantised."""
+    if n.opset < 13:
+        raise UnusableError
+    x, channels, groups, out, given = _convolved(draw, n)
     into = Steps(draw, n, n[x].dtype, draw.one_of(*SCALES))
     y = n.op("DequantizeLinear", x, into.scale, into.zero)
     shape = (out, channels // groups, *given["kernel_shape"])
@@ -117,11 +123,7 @@ def byte_convolution(draw: Draw, n: Network) -> str:
     """QLinearConv, ConvInteger."""
     if n.opset < 10:
         raise UnusableError
-    x = picked(draw, n, BYTES, MAPS)
-    channels, sides = n[x].shape[1], n[x].shape[2:]
-    groups = groups_of(draw, channels)
-    given = window(draw, sides)
-    out = groups * draw.one_of(1, 2) if groups > 1 else draw.one_of(*WIDTHS)
+    x, channels, groups, out, given = _convolved(draw, n)
     w, kind = _weights(draw, n, (out, channels // groups, *given["kernel_shape"]))
     more: dict[str, Any] = {"group": groups} if groups > 1 else {}
     into = Steps(draw, n, n[x].dtype, draw.one_of(*SCALES))

@@ -255,13 +255,6 @@ NpyWriter::NpyWriter(const std::string& folder, const std::string& name, const D
   WriteFully(fd_.get(), prefix.data(), prefix.size(), path_);
 }
 
-// Also right for a moved-from writer: it has no descriptor any more.
-NpyWriter::~NpyWriter() {
-  if (fd_.get() < 0) return;
-  unlink(temporary_.c_str());
-  MarkFinished(temporary_);
-}
-
 void NpyWriter::Append(const void* data, size_t size) { WriteFully(fd_.get(), data, size, path_); }
 
 void NpyWriter::Commit() {

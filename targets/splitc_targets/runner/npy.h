@@ -46,13 +46,11 @@ class NpyReader {
 };
 
 // Writes to a temporary name next to the final one; the final name appears only
-// with Commit, and then complete.
+// with Commit, and then complete. A failure before that removes the temporary one.
 class NpyWriter {
  public:
   NpyWriter(const std::string& folder, const std::string& name, const DType& dtype,
             const Shape& shape);
-  NpyWriter(NpyWriter&&) = default;
-  ~NpyWriter();
 
   void Append(const void* data, size_t size);
   void Commit();

@@ -17,6 +17,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any, cast
 
 import numpy as np
@@ -37,11 +38,12 @@ class GraphTextError(ValueError):
 def print_graph(graph: Graph) -> str:
     """The graph as text; equal graphs give equal texts."""
     names = _names(graph)
+    constants = count()
     lines = [f"{names[value]} : {_type(value)}" for value in graph.inputs]
     for node in graph.nodes:
         for value in node.inputs:
             if value.data is not None and value not in names:
-                names[value] = f"%c{sum(1 for name in names.values() if name[1] == 'c')}"
+                names[value] = f"%c{next(constants)}"
                 lines.append(f"{names[value]} = constant({_numbers(value.data)}) : {_type(value)}")
         lines.append(_node(node, names))
     given = ", ".join(_argument(value, names) for value in graph.outputs)

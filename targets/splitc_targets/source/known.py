@@ -13,8 +13,10 @@ import onnx.inliner
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from splitc.frontend.onnx_form import constant_value
 from splitc.frontend.onnx_read import subgraphs_of
 from splitc.frontend.onnx_shapes import tensor_of, value_info
+from splitc.frontend.onnx_values import measured
 from splitc_targets.source.draft import KNOWN_BYTES, Array, Draft, Node
 
 _LEFT = frozenset((
@@ -41,7 +43,8 @@ def values_of(node: Node) -> list[Array] | None:
     if any(subgraphs_of(attribute) for attribute in proto.attribute):
         return None
     if proto.op_type in ("Shape", "Size"):
-        return _measure(node)
+        shape = node.shape()
+        return None if shape is None else [measured(proto, shape)]
     given = {name: draft.value(name) for name in proto.input if name}
     made = [draft.tensors.get(name) for name in proto.output if name]
     small = all(t is not None and t.nbytes is not None and t.nbytes <= KNOWN_BYTES for t in made)
@@ -63,16 +66,6 @@ def values_of(node: Node) -> list[Array] | None:
         for a, t in zip(arrays, made, strict=True)
     )
     return arrays if known else None
-
-
-def _measure(node: Node) -> list[Array] | None:
-    shape = node.shape()
-    if shape is None:
-        return None
-    if node.op == "Size":
-        return [np.array(int(np.prod(shape)), np.int64)]
-    given = node.given
-    return [np.array(shape[given.get("start", 0) : given.get("end")], np.int64)]
 
 
 def infer(node: NodeProto, draft: Draft) -> None:
@@ -173,11 +166,5 @@ def in_single(node: Node) -> list[NodeProto] | None:
 
 def stored_by(node: NodeProto) -> Array | None:
     """The value of a Constant node; None where it is text or sparse."""
-    for attribute in node.attribute:
-        if attribute.name == "value":
-            return numpy_helper.to_array(attribute.t)
-        dtype = {"value_float": np.float32, "value_floats": np.float32,
-                 "value_int": np.int64, "value_ints": np.int64}.get(attribute.name)  # fmt: skip
-        if dtype is not None:
-            return np.array(helper.get_attribute_value(attribute), dtype)
-    return None
+    value = constant_value(node)
+    return None if value is None else numpy_helper.to_array(value)
