@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 import splitc
+from splitc.arrays import Array
 from splitc.board import Board
-from splitc.golden import Array
 from splitc.graph import LayerGraph
 from splitc.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
-from splitc.runtime.part import find_emulator, part_files, run_part
+from splitc.runtime.integrity import part_files
+from splitc.runtime.part import find_emulator, run_part
 from splitc_targets import adapter, schedules
 from splitc_targets.runtime_libs import runtime_libs
 from splitc_targets.schedules import Kernel

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from splitc.arrays import Array
 from splitc.board import Board
 from splitc.cost import BoardCost
-from splitc.golden import Array
 from splitc.graph import LayerGraph
 
 SHARES = ("conv", "conv1x1", "conv3x3", "depthwise", "gemm", "pool", "norm", "elementwise")

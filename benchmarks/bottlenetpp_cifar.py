@@ -36,12 +36,13 @@ from torch import Tensor, nn
 
 import splitc
 from common import finish, parser
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
-from splitc.finetune import Stage, fine_tune
 from splitc.finetune import data as tuning
 from splitc.finetune.data import read
+from splitc.finetune.loop import fine_tune
+from splitc.finetune.stage import Stage
 from splitc.frontend.torch import TorchModel
-from splitc.insertion import crossing_tensor
 from splitc_passes.coded_boundary import CodedBoundary
 from splitc_passes.huffman_boundary import HuffmanBoundary
 from splitc_passes.insert_bottleneck import InsertBottleneck

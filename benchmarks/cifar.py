@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import splitc
-from splitc.finetune import Stage, fine_tune
+from splitc.finetune.loop import fine_tune
+from splitc.finetune.stage import Stage
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 """Where the data lies unless `--data` says otherwise."""

@@ -38,7 +38,7 @@ from splitc.errors import (
     one_line,
 )
 from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_layout import maps_of
+from splitc.layout import maps_of
 from splitc.refuse import refuse_contract, refuse_unsupported
 from splitc_targets import adapter, schedules
 from splitc_targets.backend import TvmBackend

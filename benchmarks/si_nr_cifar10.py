@@ -29,7 +29,8 @@ from torch import nn
 import splitc
 from common import finish, parser
 from splitc.cut import Cut
-from splitc.finetune import Stage, fine_tune
+from splitc.finetune.loop import fine_tune
+from splitc.finetune.stage import Stage
 from splitc.frontend.torch import TorchModel
 from splitc.insertion import channel_layers
 from splitc.link import HEADER_BYTES

@@ -22,7 +22,8 @@ from onnx import helper, numpy_helper
 
 import splitc
 from nets import macs
-from splitc.golden import Array, seeded_inputs
+from splitc.arrays import Array
+from splitc.golden import seeded_inputs
 from splitc.graph import LayerGraph
 
 _WORKER = Path(__file__).parent / "worker.py"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from splitc.version import __version__
 
 if TYPE_CHECKING:
     from splitc.board import Board, load_board
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from splitc.model import GraphModel, Model
     from splitc.passes import Pass, Pipeline
     from splitc.plugins import Plugin
+    from splitc.printing import print_graph
     from splitc.search import Constraints, CutTable, find_cuts
-    from splitc.text import parse_graph, print_graph
+    from splitc.text import parse_graph
 
 _WHERE = {
     "Board": "board", "load_board": "board", "Bundle": "bundle", "compile": "compiler",
@@ -39,7 +40,7 @@ _WHERE = {
     "load": "frontend", "Layer": "graph", "LayerGraph": "graph", "Tensor": "graph",
     "Link": "link", "GraphModel": "model", "Model": "model", "Pass": "passes",
     "Pipeline": "passes", "Plugin": "plugins", "Constraints": "search", "CutTable": "search",
-    "find_cuts": "search", "parse_graph": "text", "print_graph": "text", "to_torch": "frontend",
+    "find_cuts": "search", "parse_graph": "text", "print_graph": "printing", "to_torch": "frontend",
 }  # fmt: skip
 
 __all__ = [

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from splitc import __version__
-from splitc.backend import Backend, Built, OnnxBackend
+from splitc.backend import Backend, Built
 from splitc.board import Board, load_board, why_not_here
 from splitc.errors import UsageError
 from splitc.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
 from splitc.model import Network
-from splitc.runtime.part import part_files
+from splitc.onnx_backend import OnnxBackend
+from splitc.runtime.integrity import part_files
 from splitc.verify import PARTS, twin_folder
+from splitc.version import __version__
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from splitc.difference import Array
+from splitc.arrays import Array
 from splitc.errors import BadBundleError, OutputError, UsageError, nearest
 from splitc.manifest import MANIFEST, Manifest, PartManifest, list_files, read_manifest
-from splitc.runtime.part import check_part, compare_files
+from splitc.runtime.integrity import check_part, compare_files
 from splitc.verify import PARTS, Verification, pair_of, require, twin_folder, verify
 
 SUFFIX = ".splitc"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from splitc.arrays import Array
 from splitc.errors import UsageError, nearest
-from splitc.golden import Array
 from splitc.graph import Tensor
 
 DEFAULT_MAX_BYTES = 8 * 2**30

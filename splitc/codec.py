@@ -3,45 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, TypeVar
 
 from splitc.cut import Cut
 from splitc.errors import IllegalCutError, PassError, SplitcError, UsageError
 from splitc.graph import LayerGraph
 from splitc.insertion import bypass_layers, channel_layers
-from splitc.model import Model, Network
+from splitc.model import Model, Network, Trainable
 from splitc.passes import Pass, Pipeline, blaming
 
 if TYPE_CHECKING:
-    from splitc.golden import Array
-
-    Arrays = Mapping[str, Array]
+    from splitc.arrays import Arrays
 
 M = TypeVar("M", bound=Model)
-
-
-@runtime_checkable
-class Trainable(Protocol):
-    """A model with weights that can be trained, and with channels that can be turned on."""
-
-    @property
-    def codec(self) -> str:
-        """The passes that put its codec in, as text; empty where it is not known."""
-        ...
-
-    def parameters_beyond(self, other: object) -> tuple[str, ...]:
-        """Names of the parameters that another model has not."""
-        ...
-
-    def received(self, inputs: Arrays, cut: Cut, seed: int) -> dict[str, Array] | None:
-        """What the tail gets of each tensor that crosses, the channels on."""
-        ...
-
-    def channel_settings(self, layer: str) -> str:
-        """What a channel is set to, as `rate=0.1`."""
-        ...
 
 
 @dataclass(frozen=True)

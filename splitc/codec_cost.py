@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from splitc.difference import Array
+from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError
 from splitc.manifest import CodecCost, Cost
 from splitc.model import Network
-
-Arrays = Mapping[str, Array]
 
 
 @dataclass

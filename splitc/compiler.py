@@ -14,18 +14,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from splitc.backend import Backend, Built, OnnxBackend, Tuner, Tuning
+from splitc.arrays import Array
+from splitc.backend import Backend, Built, Tuner, Tuning
 from splitc.board import Board, load_board
 from splitc.build_parts import build_parts, places_of, unrunnable
 from splitc.bundle import SUFFIX, Bundle
-from splitc.codec import Ready, Trainable, prepare
+from splitc.codec import Ready, prepare
 from splitc.codec_cost import codec_cost
 from splitc.cost import Objective
 from splitc.cut import Cut
 from splitc.errors import IllegalCutError, OutputError, UsageError
 from splitc.frontend import load
-from splitc.frontend.onnx_layout import maps_of
-from splitc.golden import Array, Golden, tolerance_of, write_golden
+from splitc.golden import Golden, tolerance_of, write_golden
+from splitc.layout import maps_of
 from splitc.link import Link
 from splitc.manifest import (
     SCHEMA,
@@ -39,7 +40,8 @@ from splitc.manifest import (
     list_files,
     write_manifest,
 )
-from splitc.model import Network
+from splitc.model import Network, Trainable
+from splitc.onnx_backend import OnnxBackend
 from splitc.passes import Pass, Pipeline
 from splitc.place import beside, move_into_place
 from splitc.plugins import find

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from splitc.arrays import Array
+
 TOLERANCE = 1e-3
 LOOSEST_TOLERANCE = 1e-2
 """Of results that were rounded on their way: to one of 255 steps, or layer by layer to float16."""

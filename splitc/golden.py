@@ -7,20 +7,21 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from splitc.arrays import Array
+from splitc.codec import Ready
 from splitc.difference import LOOSEST_TOLERANCE, TOLERANCE
 from splitc.errors import BadModelError
 from splitc.graph import LayerGraph
+from splitc.model import Trainable
 from splitc.samples import samples_of, seeded_inputs
 
 if TYPE_CHECKING:
-    from splitc.codec import Ready
     from splitc.model import Network
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _MOST_BYTES = 64 * 2**20
 """Of all vectors; large networks get fewer samples."""
 
@@ -150,8 +151,6 @@ def _received(
     ready: Ready, feeds: Sequence[Mapping[str, Array]], maps: Collection[str], seed: int
 ) -> list[dict[str, Array]]:
     """What the tail gets over the channels; empty where there are none at the cut."""
-    from splitc.codec import Trainable
-
     if not isinstance(ready.noisy, Trainable) or ready.noisy.cut is None:
         return []
     received: list[dict[str, Array]] = []

@@ -11,6 +11,8 @@ from functools import cached_property
 from itertools import pairwise
 
 from splitc.errors import BadModelError, UsageError, nearest
+from splitc.kinds import KIND_OF_OP
+from splitc.printing import print_graph
 
 INPUT_OP = "input"
 
@@ -21,54 +23,6 @@ _BITS: dict[str, int] = {
     "float8_e4m3fn": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
     "float8_e8m0fnu": 8, "float4_e2m1fn": 4,
 }  # fmt: skip
-
-KIND_OF_OP: dict[str, str] = {
-    **dict.fromkeys(("conv", "convtranspose", "deformconv", "convinteger", "qlinearconv"), "conv"),
-    **dict.fromkeys(
-        ("gemm", "matmul", "matmulinteger", "qlinearmatmul", "einsum", "attention", "linear"),
-        "gemm",
-    ),
-    **dict.fromkeys(("rnn", "gru", "lstm"), "recurrent"),
-    **dict.fromkeys(
-        ("maxpool", "averagepool", "globalaveragepool", "globalmaxpool", "lppool", "globallppool"),
-        "pool",
-    ),
-    **dict.fromkeys(
-        (
-            "batchnormalization", "layernormalization", "instancenormalization", "lrn", "softmax",
-            "logsoftmax", "groupnormalization", "lpnormalization", "meanvariancenormalization",
-            "reducemean", "reducesum", "reducemax", "reducemin", "reduceprod", "reducel1",
-            "reducel2", "reducelogsum", "reducelogsumexp", "reducesumsquare",
-        ),
-        "norm",
-    ),
-    **dict.fromkeys(
-        (
-            "input", "reshape", "flatten", "squeeze", "unsqueeze", "identity", "shape", "size",
-            "constant", "constantofshape", "dropout",
-        ),
-        "view",
-    ),
-    **dict.fromkeys(
-        (
-            "transpose", "concat", "split", "slice", "gather", "gatherelements", "gathernd", "pad",
-            "expand", "tile", "depthtospace", "spacetodepth", "resize", "upsample", "scatter",
-            "scatterelements", "scatternd", "reversesequence", "onehot", "cast", "eyelike",
-            "nonzero", "compress", "unique", "topk", "range", "jpeg_encode", "jpeg_decode",
-            "huffman_encode", "huffman_decode",
-        ),
-        "move",
-    ),
-    **dict.fromkeys(("if", "loop", "scan", "sequencemap"), "control"),
-    **dict.fromkeys(
-        (
-            "link_dropout", "packet_loss", "element_loss", "burst_loss", "trace_loss", "awgn",
-            "bit_erasure", "variational_noise",
-        ),
-        "channel",
-    ),
-}  # fmt: skip
-"""Cost kind of an op by its lower-case name; every other op is elementwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,8 +289,6 @@ class LayerGraph:
         return replace(self, layers=tuple(layers))
 
     def __str__(self) -> str:
-        from splitc.text import print_graph
-
         return print_graph(self)
 
     def __len__(self) -> int:

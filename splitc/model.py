@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 from splitc.cut import Cut
 from splitc.errors import BadModelError
 from splitc.graph import INPUT_OP, Layer, LayerGraph
+from splitc.insertion import Insertion, bypass_layers, insert_layers, replace_head_layers
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from splitc.insertion import Insertion
-
-    Arrays = Mapping[str, np.ndarray]
+    from splitc.arrays import Array, Arrays
 
 M = TypeVar("M", bound="Model")
 N = TypeVar("N", bound="Network")
+
+DEFAULT_MAX_BYTES = 8 * 2**30
+"""Of weights: larger models are refused when they are read."""
 
 
 @runtime_checkable
@@ -72,7 +72,7 @@ class Model(Protocol):
         """
         ...
 
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+    def run(self, inputs: Arrays) -> dict[str, Array]:
         """Run the model by its carrier's own reference; arrays by tensor name."""
         ...
 
@@ -110,6 +110,28 @@ class Network(Model, Protocol):
         ...
 
 
+@runtime_checkable
+class Trainable(Protocol):
+    """A model with weights that can be trained, and with channels that can be turned on."""
+
+    @property
+    def codec(self) -> str:
+        """The passes that put its codec in, as text; empty where it is not known."""
+        ...
+
+    def parameters_beyond(self, other: object) -> tuple[str, ...]:
+        """Names of the parameters that another model has not."""
+        ...
+
+    def received(self, inputs: Arrays, cut: Cut, seed: int) -> dict[str, Array] | None:
+        """What the tail gets of each tensor that crosses, the channels on."""
+        ...
+
+    def channel_settings(self, layer: str) -> str:
+        """What a channel is set to, as `rate=0.1`."""
+        ...
+
+
 @dataclass(frozen=True)
 class GraphModel:
     """A model without a carrier: a bare layer graph, for passes that need no weights.
@@ -132,20 +154,14 @@ class GraphModel:
 
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers behind a tensor."""
-        from splitc.insertion import insert_layers
-
         return GraphModel(insert_layers(self.graph, tensor, chain))
 
     def bypass(self, layers: Collection[str]) -> GraphModel:
         """The model without some layers of one input and one output."""
-        from splitc.insertion import bypass_layers
-
         return GraphModel(bypass_layers(self.graph, layers))
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers in the place of a cut's head."""
-        from splitc.insertion import replace_head_layers
-
         return GraphModel(replace_head_layers(cut, chain))
 
     def split(self, cut: Cut) -> tuple[GraphModel, GraphModel]:
@@ -153,7 +169,7 @@ class GraphModel:
         head, tail = split_graph(cut)
         return GraphModel(head), GraphModel(tail)
 
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+    def run(self, inputs: Arrays) -> dict[str, Array]:
         """A bare graph has no weights to run with.
 
         Raises:

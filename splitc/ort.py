@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import onnxruntime
 
+from splitc.arrays import Array
 from splitc.errors import BadModelError, one_line
-from splitc.golden import Array
 
 _ort: Any = onnxruntime
 """onnxruntime has no types of its own."""

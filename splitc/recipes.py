@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from splitc.errors import UsageError
-from splitc.passes import Pipeline, blaming, item_text, parse_items
+from splitc.items import item_text, parse_items
+from splitc.passes import Pipeline, blaming
 
 if TYPE_CHECKING:
-    from splitc.finetune import Stage, Tuned
     from splitc.finetune.data import Batches
+    from splitc.finetune.loop import Tuned
+    from splitc.finetune.stage import Stage
     from splitc.frontend.torch import TorchModel
 
 
@@ -62,7 +64,7 @@ class Recipe:
         how: dict[str, Any],
     ) -> Tuned:  # fmt: skip
         """What `tune` does with the stages of this run."""
-        from splitc.finetune import fine_tune
+        from splitc.finetune.loop import fine_tune
 
         return fine_tune(self.pipeline()(model), stages, train, validate, **how)
 

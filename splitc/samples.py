@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from splitc.arrays import Array
 from splitc.errors import BadModelError
 from splitc.graph import Tensor
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
 Generator = np.random.Generator
 _CHANNELS = (1, 3, 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The canonical text of a layer graph: printer and parser.
+"""The canonical text of a layer graph, and its parser.
 
 One line a layer::
 
@@ -21,10 +21,9 @@ import re
 from collections.abc import Iterator
 
 from splitc.errors import BadModelError
-from splitc.graph import KIND_OF_OP, Layer, LayerGraph, Tensor
+from splitc.graph import Layer, LayerGraph, Tensor
+from splitc.printing import unread
 
-_WORD = re.compile(r"[A-Za-z_][\w.]*")
-_BARE = re.compile(r"[\w./\-]+")
 _TOKEN = re.compile(
     r"""\s*(?:
       %(?P<quoted>"(?:[^"\\]|\\.)*")
@@ -35,14 +34,6 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-
-
-def print_graph(graph: LayerGraph) -> str:
-    """The canonical text of `graph`; `parse_graph` gives it back unchanged."""
-    lines = [_print_layer(layer) for layer in graph.layers]
-    if graph.outputs != _unread(graph.layers):
-        lines.append("return " + ", ".join(_ref(name) for name in graph.outputs))
-    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def parse_graph(text: str) -> LayerGraph:
@@ -67,49 +58,7 @@ def parse_graph(text: str) -> LayerGraph:
         else:
             layers.append(_parse_layer(tokens))
         tokens.end()
-    return LayerGraph(tuple(layers), _unread(layers) if outputs is None else outputs)
-
-
-def _unread(layers: tuple[Layer, ...] | list[Layer]) -> tuple[str, ...]:
-    read = {name for layer in layers for name in layer.inputs}
-    return tuple(t.name for layer in layers for t in layer.outputs if t.name not in read)
-
-
-def _ref(name: str) -> str:
-    return "%" + (name if _BARE.fullmatch(name) else json.dumps(name))
-
-
-def _print_layer(layer: Layer) -> str:
-    attrs: list[str] = []
-    if layer.name != layer.outputs[0].name:
-        attrs.append(f"name={json.dumps(layer.name)}")
-    if layer.param_bytes:
-        attrs.append(f"params={layer.param_bytes}")
-    if layer.flops:
-        attrs.append(f"flops={layer.flops}")
-    if layer.kind != KIND_OF_OP.get(layer.op, "elementwise"):
-        attrs.append(f"kind={layer.kind}")
-    if layer.block is not None:
-        attrs.append(f"block={layer.block}")
-    if layer.origin != layer.name:
-        attrs.append(f"origin={json.dumps(layer.origin)}")
-    op = layer.op if _WORD.fullmatch(layer.op) else json.dumps(layer.op)
-    return (
-        ", ".join(_ref(t.name) for t in layer.outputs)
-        + f" = {op}(" + ", ".join(_ref(name) for name in layer.inputs) + ")"
-        + (" {" + ", ".join(attrs) + "}" if attrs else "")
-        + " : " + ", ".join(_print_type(t) for t in layer.outputs)
-    )  # fmt: skip
-
-
-def _print_type(tensor: Tensor) -> str:
-    if tensor.shape is None:
-        dims = "*"
-    elif not tensor.shape:
-        dims = "scalar"
-    else:
-        dims = "x".join("?" if d is None else str(d) for d in tensor.shape)
-    return dims if tensor.dtype == "float32" else f"{dims} {tensor.dtype}"
+    return LayerGraph(tuple(layers), unread(layers) if outputs is None else outputs)
 
 
 class _Tokens:

@@ -11,14 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from splitc.arrays import Array
 from splitc.board import host_isa, why_not_here
-from splitc.difference import (
-    LOOSEST_TOLERANCE,
-    TOLERANCE,
-    Array,
-    Difference,
-    worst_of,
-)
+from splitc.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, worst_of
 from splitc.errors import BadBundleError, ToolchainError, UsageError, VerificationError
 from splitc.manifest import Manifest, PartManifest, TensorSpec, read_manifest
 from splitc.runtime.part import Emulator, Timing, find_emulator, run_part

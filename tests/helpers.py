@@ -15,7 +15,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from splitc.graph import LayerGraph
 from splitc.model import GraphModel
 from splitc.passes import Pass
-from splitc.text import parse_graph, print_graph
+from splitc.printing import print_graph
+from splitc.text import parse_graph
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -14,10 +14,11 @@ from splitc.board import load_board
 from splitc.codec import recut, without_channels
 from splitc.compiler import choose
 from splitc.cost import OBJECTIVES, BoardCost, Costs, Objective
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import IllegalCutError, NoLegalCutError, UsageError
 from splitc.graph import LayerGraph
-from splitc.insertion import Insertion, channel_layers, crossing_tensor
+from splitc.insertion import Insertion, channel_layers
 from splitc.link import Link
 from splitc.model import GraphModel, Model
 from splitc.passes import Pass, Pipeline

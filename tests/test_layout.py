@@ -23,8 +23,8 @@ from splitc.backend import Built
 from splitc.compiler import build, plan
 from splitc.cut import Cut
 from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_layout import maps_of
 from splitc.golden import seeded_inputs
+from splitc.layout import maps_of
 from splitc.link import Link
 from splitc.ort import Session
 from tests.helpers import model_of, save

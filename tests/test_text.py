@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from splitc.errors import BadModelError
 from splitc.graph import Layer, LayerGraph, Tensor
-from splitc.text import parse_graph, print_graph
+from splitc.printing import print_graph
+from splitc.text import parse_graph
 from tests.strategies import graphs
 
 NAMES = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
 
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import UsageError
 from splitc.graph import Tensor
-from splitc.insertion import Insertion, crossing_tensor
+from splitc.insertion import Insertion
 from splitc.model import Model
 from splitc.passes import Pass
 from splitc_passes import codec

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
+from splitc.arrays import Array
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import PassError, UsageError
 from splitc.graph import Tensor
-from splitc.insertion import Insertion, crossing_tensor
+from splitc.insertion import Insertion
 from splitc.model import Model
 from splitc.passes import Pass
-from splitc_passes.value_range import Array, calibrate, check_range, range_of, told_range, values_of
+from splitc_passes.value_range import calibrate, check_range, range_of, told_range, values_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar, get_args
 
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import IllegalCutError, UsageError
 from splitc.graph import LayerGraph, Tensor
-from splitc.insertion import crossing_tensor, head_ends
+from splitc.insertion import head_ends
 from splitc.model import Model
 from splitc.passes import Pass
 from splitc_passes.student import Plan, layers, plan

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import UsageError
 from splitc.graph import Tensor
-from splitc.insertion import Insertion, crossing_tensor
+from splitc.insertion import Insertion
 from splitc.link import HEADER_BYTES
 from splitc.model import Model
 from splitc.packets import elements_per_packet

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
+from splitc.arrays import Array
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import PassError, UsageError
-from splitc.insertion import crossing_tensor
 from splitc.model import Model
 from splitc.passes import Pass
 from splitc_passes.bit_packing import packed_bytes
 from splitc_passes.quantiser import check_bits, quantising
-from splitc_passes.value_range import Array, calibrate, check_range, range_of, told_range
+from splitc_passes.value_range import calibrate, check_range, range_of, told_range
 
 M = TypeVar("M", bound=Model)
 

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from splitc.cut import Cut
 from splitc.errors import UsageError
-from splitc.finetune import Stage, losses
+from splitc.finetune import losses
 from splitc.finetune.data import Batches, count, read, split
 from splitc.finetune.losses import only
+from splitc.finetune.stage import Stage
 from splitc.frontend.torch import TorchModel
 from splitc.frontend.torch_batch import any_batch
 from splitc_passes.distill_head import head_cut

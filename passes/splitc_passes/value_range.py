@@ -6,17 +6,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from splitc.arrays import Array
+from splitc.crossing import crossing_tensor
 from splitc.cut import Cut
 from splitc.errors import BadModelError, PassError, UsageError
 from splitc.graph import LayerGraph, Tensor
-from splitc.insertion import crossing_tensor
 from splitc.model import Model
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _KNOWN = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
 _SAMPLED = 65_536

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from splitc import __version__
 from splitc.cli import compile as compile_verb
 from splitc.cli import (
     cuts,
@@ -27,6 +26,7 @@ from splitc.cli import (
     was_interrupted,
 )
 from splitc.errors import SplitcError, UsageError, nearest
+from splitc.version import __version__
 
 CONFIG = "splitc.toml"
 VERBS = {

@@ -16,7 +16,9 @@ from splitc.errors import DataError, OutputError, ToolchainError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from splitc.finetune import EpochRecord, Stage, Tuned
+    from splitc.finetune.callbacks import EpochRecord
+    from splitc.finetune.loop import Tuned
+    from splitc.finetune.stage import Stage
     from splitc.frontend.torch import TorchModel
     from splitc.recipes import Recipe
 

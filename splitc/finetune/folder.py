@@ -18,24 +18,24 @@ import msgspec
 import torch
 from torch import fx
 
-from splitc import __version__
 from splitc.cut import Cut
 from splitc.errors import BadModelError, IllegalCutError, OutputError
 from splitc.finetune.checkpoint import safetensors
 from splitc.finetune.loop import Tuned
 from splitc.finetune.naming import rename_layers
-from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.torch import TorchModel, load_torch
 from splitc.frontend.torch_layers import analyse
 from splitc.frontend.torch_read import quiet
 from splitc.frontend.torch_split import extract
 from splitc.frontend.torch_trace import VALUE, graph_module
-from splitc.graph import KIND_OF_OP, LayerGraph
+from splitc.graph import LayerGraph
 from splitc.insertion import CHANNEL, Insertion, channel_layers
-from splitc.model import GraphModel
+from splitc.kinds import KIND_OF_OP
+from splitc.model import DEFAULT_MAX_BYTES, GraphModel
 from splitc.passes import Pipeline
 from splitc.place import move_into_place
-from splitc.text import parse_graph, print_graph
+from splitc.printing import print_graph
+from splitc.text import parse_graph
 from splitc.tuned import (
     MANIFEST,
     PROGRAM,
@@ -45,6 +45,7 @@ from splitc.tuned import (
     is_tuned,
     read_manifest,
 )
+from splitc.version import __version__
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from splitc.errors import ToolchainError, UsageError
+from splitc.model import DEFAULT_MAX_BYTES
 
 if TYPE_CHECKING:
     import onnx
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from splitc.frontend.onnx import OnnxModel
     from splitc.frontend.torch import TorchModel
 
-DEFAULT_MAX_BYTES = 8 * 2**30
 TORCH_SUFFIXES = (".pt2",)
 
 

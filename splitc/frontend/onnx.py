@@ -20,7 +20,6 @@ from onnx import ModelProto, NodeProto
 
 from splitc.cut import Cut
 from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
-from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.onnx_flops import flops, kind_of
 from splitc.frontend.onnx_form import name_nodes, normalise, reads, runnable
 from splitc.frontend.onnx_indices import index_extents
@@ -40,6 +39,7 @@ from splitc.frontend.onnx_read import (
 from splitc.frontend.onnx_shapes import declare_results, infer, value_info
 from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
 from splitc.insertion import Insertion, check_bypass, check_chain
+from splitc.model import DEFAULT_MAX_BYTES
 from splitc.scratch import scratch
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import Any
 import onnx
 from onnx import NodeProto
 
-from splitc.graph import KIND_OF_OP, Tensor
+from splitc.graph import Tensor
+from splitc.kinds import KIND_OF_OP
 
 PER_OUTPUT: dict[str, int] = {
     # scale and shift; the constants of inference fold into one of each

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto, OperatorSetIdProto, TensorProto, TypeProto, numpy_helper
 
+from splitc.arrays import Array
 from splitc.errors import BadModelError
 from splitc.frontend.onnx_form import OLDEST_OPSET
 from splitc.frontend.onnx_read import tensor_of
@@ -29,8 +29,6 @@ _SHAPE_OPS = frozenset((
     "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where",
 ))  # fmt: skip
 """What exporters compute shapes with."""
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def values_of(

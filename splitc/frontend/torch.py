@@ -17,9 +17,9 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
+from splitc.arrays import Array
 from splitc.cut import Cut
 from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError, one_line
-from splitc.frontend import DEFAULT_MAX_BYTES
 from splitc.frontend.torch_channel import received
 from splitc.frontend.torch_form import normalise
 from splitc.frontend.torch_indices import index_extents
@@ -32,8 +32,7 @@ from splitc.frontend.torch_trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch_values import leaves
 from splitc.graph import LayerGraph, Tensor
 from splitc.insertion import Insertion, check_bypass
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from splitc.model import DEFAULT_MAX_BYTES
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splitc.frontend.onnx_flops import PER_OUTPUT, REDUCTIONS, conv_kind
-from splitc.graph import KIND_OF_OP
+from splitc.kinds import KIND_OF_OP
 
 Shape = tuple[int, ...]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from splitc.arrays import Array
 from splitc.board import host_isa
 from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError, UsageError
-from splitc.golden import Array
-from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
+from splitc.manifest import PartManifest, read_manifest
 from splitc.scratch import scratch
 
 
@@ -56,41 +56,6 @@ def find_emulator(isa: str) -> Emulator:
     if not (sysroot / "lib").is_dir() or not list(sysroot.glob("lib/libstdc++.so.6")):
         raise ToolchainError(f"no {isa} C library", at=str(sysroot), hint=hint)
     return Emulator(program, str(sysroot))
-
-
-def check_part(folder: Path, name: str) -> PartManifest:
-    """Read a part's manifest and check every file against it.
-
-    Raises:
-        BadBundleError: A file is missing, altered or not listed.
-    """
-    part = read_manifest(folder, PartManifest)
-    compare_files(part.files, part_files(folder), name)
-    return part
-
-
-def part_files(folder: Path) -> dict[str, FileEntry]:
-    """The files of a part that its runner checks: all but the licences and the manifest."""
-    found = list_files(folder, but=(MANIFEST,))
-    return {name: entry for name, entry in found.items() if "/" not in name}
-
-
-def compare_files(listed: dict[str, FileEntry], present: dict[str, FileEntry], where: str) -> None:
-    """Hold the files present against those listed.
-
-    Raises:
-        BadBundleError: Names the first file that differs.
-    """
-    for name in sorted(listed.keys() | present.keys()):
-        if name not in present:
-            raise BadBundleError(f"{where}: '{name}' is missing", hint="compile the bundle again")
-        if name not in listed:
-            raise BadBundleError(f"{where}: '{name}' is not in the manifest", hint="remove it")
-        if listed[name] != present[name]:
-            why = f"sha256 {present[name].sha256[:16]}…, manifest {listed[name].sha256[:16]}…"
-            raise BadBundleError(
-                f"{where}: '{name}' was altered", why=why, hint="compile the bundle again"
-            )
 
 
 def run_part(

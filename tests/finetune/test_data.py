@@ -16,7 +16,9 @@ from torch import Tensor, nn  # noqa: E402
 
 import splitc  # noqa: E402
 from splitc.errors import DataError, SplitcError, TrainingError, UsageError  # noqa: E402
-from splitc.finetune import Callback, Stage, fine_tune  # noqa: E402
+from splitc.finetune.callbacks import Callback  # noqa: E402
+from splitc.finetune.loop import fine_tune  # noqa: E402
+from splitc.finetune.stage import Stage  # noqa: E402
 from tests.finetune.nets import blobs, loaded  # noqa: E402
 
 GOOD = blobs(8, size=4)

@@ -19,7 +19,9 @@ from torch import Generator, Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from splitc.errors import BadModelError, ToolchainError, UsageError  # noqa: E402
-from splitc.finetune import Callback, EpochRecord, Stage, fine_tune  # noqa: E402
+from splitc.finetune.callbacks import Callback, EpochRecord  # noqa: E402
+from splitc.finetune.loop import fine_tune  # noqa: E402
+from splitc.finetune.stage import Stage  # noqa: E402
 from splitc_passes.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.layers.channel import channels  # noqa: E402
 from splitc_passes.layers.link_dropout import LinkDropout  # noqa: E402

@@ -19,8 +19,8 @@ from safetensors.numpy import load_file  # noqa: E402
 
 import splitc  # noqa: E402
 from splitc.errors import BadModelError, IllegalCutError, OutputError, UsageError  # noqa: E402
-from splitc.finetune import Tuned  # noqa: E402
 from splitc.finetune.folder import Origin, load_tuned, save_tuned  # noqa: E402
+from splitc.finetune.loop import Tuned  # noqa: E402
 from splitc.frontend.torch import TorchModel  # noqa: E402
 from splitc.insertion import channel_layers  # noqa: E402
 from splitc.passes import Pipeline  # noqa: E402

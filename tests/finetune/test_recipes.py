@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from torch import Tensor, nn  # noqa: E402
 
 from splitc.errors import IllegalCutError, UsageError  # noqa: E402
-from splitc.finetune import Stage, fine_tune  # noqa: E402
+from splitc.finetune.loop import fine_tune  # noqa: E402
+from splitc.finetune.stage import Stage  # noqa: E402
 from splitc.insertion import channel_layers  # noqa: E402
 from splitc.recipes import parse_recipe  # noqa: E402
 from splitc_passes.layers.awgn import Awgn  # noqa: E402

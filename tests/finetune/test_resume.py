@@ -30,7 +30,9 @@ from splitc.errors import (  # noqa: E402
     TrainingError,
     UsageError,
 )
-from splitc.finetune import Callback, EpochRecord, Stage, Tuned, fine_tune  # noqa: E402
+from splitc.finetune.callbacks import Callback, EpochRecord  # noqa: E402
+from splitc.finetune.loop import Tuned, fine_tune  # noqa: E402
+from splitc.finetune.stage import Stage  # noqa: E402
 from splitc.frontend.torch import TorchModel  # noqa: E402
 from splitc_passes.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.layers.conditions import DrawConditions  # noqa: E402

@@ -16,8 +16,9 @@ from torch.nn import functional  # noqa: E402
 
 import splitc  # noqa: E402
 from splitc.errors import UsageError  # noqa: E402
-from splitc.finetune import Stage, fine_tune  # noqa: E402
+from splitc.finetune.loop import fine_tune  # noqa: E402
 from splitc.finetune.progress import metric_name  # noqa: E402
+from splitc.finetune.stage import Stage  # noqa: E402
 from splitc.recipes import Recipe  # noqa: E402
 from splitc_passes.recipes.bottlenetpp import BottleNetPP  # noqa: E402
 from splitc_passes.recipes.si_nr import SiNr  # noqa: E402

@@ -25,7 +25,7 @@ from splitc.frontend.convert import Node, converts  # noqa: E402
 from splitc.frontend.onnx import OnnxModel  # noqa: E402
 from splitc.frontend.torch import TorchModel  # noqa: E402
 from splitc.golden import seeded_inputs  # noqa: E402
-from splitc.text import print_graph  # noqa: E402
+from splitc.printing import print_graph  # noqa: E402
 from splitc_passes.insert_dropout import InsertDropout  # noqa: E402
 from tests.frontend.converting import (  # noqa: E402
     assert_converts,

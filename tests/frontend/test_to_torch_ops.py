@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 import splitc  # noqa: E402
 from splitc.errors import BadModelError, UnsupportedOpError  # noqa: E402
 from splitc.frontend.convert import converted_ops  # noqa: E402
-from splitc.text import print_graph  # noqa: E402
+from splitc.printing import print_graph  # noqa: E402
 from tests.frontend.converting import assert_converts, one_node, weights  # noqa: E402
 from tests.helpers import model_of  # noqa: E402
 

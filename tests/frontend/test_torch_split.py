@@ -17,8 +17,8 @@ from torch import Tensor, nn  # noqa: E402
 import splitc  # noqa: E402
 from splitc.cut import Cut  # noqa: E402
 from splitc.errors import IllegalCutError  # noqa: E402
-from splitc.frontend.onnx_layout import maps_of  # noqa: E402
 from splitc.frontend.torch import TorchModel  # noqa: E402
+from splitc.layout import maps_of  # noqa: E402
 from tests.frontend.splitting import single  # noqa: E402
 from tests.frontend.torch_nets import NETS, build, example  # noqa: E402
 

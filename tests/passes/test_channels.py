@@ -16,8 +16,8 @@ from torch import dtype as Dtype  # noqa: E402
 
 import splitc  # noqa: E402
 from splitc.errors import UsageError  # noqa: E402
-from splitc.graph import KIND_OF_OP  # noqa: E402
 from splitc.insertion import channel_layers  # noqa: E402
+from splitc.kinds import KIND_OF_OP  # noqa: E402
 from splitc_passes.layers.awgn import Awgn  # noqa: E402
 from splitc_passes.layers.bit_erasure import BitErasure  # noqa: E402
 from splitc_passes.layers.burst_loss import BurstLoss  # noqa: E402

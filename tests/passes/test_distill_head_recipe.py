@@ -16,7 +16,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import splitc  # noqa: E402
 from splitc.errors import DataError, UsageError  # noqa: E402
-from splitc.finetune import Callback, EpochRecord  # noqa: E402
+from splitc.finetune.callbacks import Callback, EpochRecord  # noqa: E402
 from splitc.frontend.torch import TorchModel  # noqa: E402
 from splitc.recipes import parse_recipe  # noqa: E402
 from splitc_passes.recipes.distill_head import Distil  # noqa: E402

@@ -18,8 +18,8 @@ from splitc.board import Board, load_board
 from splitc.cut import Cut
 from splitc.errors import SplitcError
 from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_layout import maps_of
 from splitc.graph import LayerGraph
+from splitc.layout import maps_of
 from splitc.refuse import refuse_contract, refuse_unsupported
 from splitc_targets import adapter
 from splitc_targets.backend import TvmBackend

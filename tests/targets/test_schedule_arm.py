@@ -11,7 +11,8 @@ import pytest
 from onnx import ModelProto, NodeProto, helper
 
 import splitc
-from splitc.golden import Array, seeded_inputs
+from splitc.arrays import Array
+from splitc.golden import seeded_inputs
 from tests.helpers import model_of
 from tests.targets.emulated import emulated
 

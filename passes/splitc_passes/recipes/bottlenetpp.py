@@ -14,8 +14,9 @@ from splitc_passes.insert_bottleneck import Activation, InsertBottleneck, Link, 
 from splitc_passes.recipes.ranges import within
 
 if TYPE_CHECKING:
-    from splitc.finetune import Stage, Tuned
     from splitc.finetune.data import Batches
+    from splitc.finetune.loop import Tuned
+    from splitc.finetune.stage import Stage
     from splitc.frontend.torch import TorchModel
 
 
@@ -103,7 +104,7 @@ class BottleNetPP(Recipe):
 
     def stages(self) -> Sequence[Stage]:
         """Base, codec, everything."""
-        from splitc.finetune import Stage
+        from splitc.finetune.stage import Stage
         from splitc_passes.layers.conditions import DrawConditions
 
         rates = within("rate_range", self.rate_range)

@@ -14,8 +14,9 @@ from splitc.recipes import Recipe
 from splitc_passes.distill_head import Activation, DistillHead, head_cut
 
 if TYPE_CHECKING:
-    from splitc.finetune import Stage, Tuned
     from splitc.finetune.data import Batches
+    from splitc.finetune.loop import Tuned
+    from splitc.finetune.stage import Stage
     from splitc.frontend.torch import TorchModel
 
 
@@ -76,7 +77,7 @@ class Distil(Recipe):
 
     def stages(self) -> Sequence[Stage]:
         """Head, everything."""
-        from splitc.finetune import Stage
+        from splitc.finetune.stage import Stage
 
         return (
             Stage("head", self.head_epochs, self.head_learning_rate, loss="mse",
@@ -93,7 +94,7 @@ class Distil(Recipe):
 
         Each stage has a folder of its own in `checkpoint`.
         """
-        from splitc.finetune import Tuned, fine_tune
+        from splitc.finetune.loop import Tuned, fine_tune
         from splitc_passes.teacher import Taught, student_head, teacher_head
 
         if how.pop("copy", False):

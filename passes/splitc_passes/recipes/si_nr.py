@@ -13,8 +13,9 @@ from splitc_passes.insert_dropout import InsertDropout
 from splitc_passes.recipes.ranges import within
 
 if TYPE_CHECKING:
-    from splitc.finetune import Stage, Tuned
     from splitc.finetune.data import Batches
+    from splitc.finetune.loop import Tuned
+    from splitc.finetune.stage import Stage
     from splitc.frontend.torch import TorchModel
 
 
@@ -69,7 +70,7 @@ class SiNr(Recipe):
 
     def stages(self) -> Sequence[Stage]:
         """One."""
-        from splitc.finetune import Stage
+        from splitc.finetune.stage import Stage
         from splitc_passes.layers.conditions import DrawConditions
 
         vary = DrawConditions(rate=within("rate_range", self.rate_range)) if self.varied else None

@@ -38,7 +38,8 @@ from splitc.frontend.torch_layers import TENSOR, analyse
 from splitc.frontend.torch_read import quiet
 from splitc.frontend.torch_trace import FAILURES, OP, VALUE, evaluate
 from splitc.frontend.torch_values import python_name
-from splitc.graph import KIND_OF_OP, Tensor
+from splitc.graph import Tensor
+from splitc.kinds import KIND_OF_OP
 
 _NO_LAYER = (nn.Identity, nn.Dropout)
 _MOVED_ONLY = ("uint16", "uint32", "uint64")

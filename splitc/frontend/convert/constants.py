@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from splitc.arrays import Array
 from splitc.errors import BadModelError
 from splitc.frontend.onnx_flops import attributes
 from splitc.frontend.onnx_form import reads
 from splitc.frontend.onnx_read import dtype_name
 from splitc.graph import Tensor
 from splitc.ort import Session
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
            "Multinomial", "Bernoulli", "Dropout")  # fmt: skip

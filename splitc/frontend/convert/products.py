@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from splitc.arrays import Array
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.convert.batch import product
 from splitc.frontend.convert.modules import Function
-from splitc.frontend.convert.registry import Array, Node, converts
+from splitc.frontend.convert.registry import Node, converts
 
 
 @converts("MatMul")

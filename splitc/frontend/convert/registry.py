@@ -15,11 +15,10 @@ import torch
 from onnx import NodeProto
 from torch import nn
 
+from splitc.arrays import Array
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx_flops import attributes
 from splitc.graph import Tensor
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _HARMLESS = frozenset((
     "kernel_shape", "storage_order", "stash_type", "saturate", "sorted", "seed", "consumed_inputs",

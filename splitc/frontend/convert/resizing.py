@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from splitc.arrays import Array
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.convert.modules import Function
-from splitc.frontend.convert.registry import Array, Node, converts
+from splitc.frontend.convert.registry import Node, converts
 
 _PLACES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
            "asymmetric", "tf_half_pixel_for_nn")  # fmt: skip
