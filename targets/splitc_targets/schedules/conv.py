@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import emit, tiles
+from splitc_targets.schedules.arithmetic import evaluate
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Do, Expression, evaluate, heavy, substitute
+from splitc_targets.schedules.expression import Arg, Do, Expression, heavy, substitute
 from splitc_targets.schedules.machine import Machine
 
 _SUM = Arg(0)

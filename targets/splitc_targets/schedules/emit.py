@@ -16,6 +16,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from splitc_targets.schedules.graph import NARROW
 from splitc_targets.schedules.lowering import NAME as PIPELINE
 from splitc_targets.schedules.lowering import WRITTEN
 
@@ -193,10 +194,6 @@ def _bound(intrinsic: str, usual: Callable[[Value, Value], Value], a: Value, b: 
     if not dtype.startswith("float32"):
         return usual(a, b)
     return tirx.call_llvm_pure_intrin(dtype, intrinsic, a, b)
-
-
-NARROW = ("uint8", "int8", "float16")
-"""Types smaller than what is computed with."""
 
 
 class Array:

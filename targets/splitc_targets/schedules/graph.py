@@ -10,6 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
+NARROW = ("uint8", "int8", "float16")
+"""Types smaller than what is computed with."""
+
 
 @dataclass(eq=False, repr=False)
 class Value:

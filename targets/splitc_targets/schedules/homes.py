@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from splitc_targets.schedules.emit import NARROW
-from splitc_targets.schedules.graph import Value
+from splitc_targets.schedules.graph import NARROW, Value
 from splitc_targets.schedules.planner import Planner
 from splitc_targets.schedules.views import View, channels_last
 

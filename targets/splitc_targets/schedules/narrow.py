@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.expression import (
     Arg,
     Do,
@@ -30,6 +29,7 @@ from splitc_targets.schedules.expression import (
 )
 from splitc_targets.schedules.fuse import ANCHORS
 from splitc_targets.schedules.graph import (
+    NARROW,
     Graph,
     Node,
     Value,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.schedules import emit
+from splitc_targets.schedules.arithmetic import evaluate
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Expression, evaluate, operations
+from splitc_targets.schedules.expression import Arg, Expression, operations
 from splitc_targets.schedules.machine import Machine
 
 _SAME = Arg(0)

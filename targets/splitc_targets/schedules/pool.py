@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from splitc_targets.schedules import emit
+from splitc_targets.schedules.arithmetic import evaluate
 from splitc_targets.schedules.conv import Operand, Segment
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Expression, evaluate
+from splitc_targets.schedules.expression import Arg, Expression
 from splitc_targets.schedules.machine import Machine
 from splitc_targets.schedules.windows import WORTH_SHARING, Bounds, Windows, Writer, arguments
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.schedules import emit
+from splitc_targets.schedules.arithmetic import OPS, exp_of_negative
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import OPS, exp_of_negative
 from splitc_targets.schedules.machine import Machine
 from splitc_targets.schedules.windows import WORTH_SHARING
 

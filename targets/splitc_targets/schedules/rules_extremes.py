@@ -8,7 +8,7 @@ import math
 from splitc_targets.schedules import extremes, nest
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import shapes_of
+from splitc_targets.schedules.rules_maps import shapes_of
 from splitc_targets.schedules.views import packed
 
 

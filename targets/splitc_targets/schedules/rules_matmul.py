@@ -15,7 +15,8 @@ from splitc_targets.schedules.choices import matmul_for
 from splitc_targets.schedules.fuse import per_channel
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import describe, plan_direct, plan_narrow, shapes_of
+from splitc_targets.schedules.rules_conv import plan_direct, plan_narrow
+from splitc_targets.schedules.rules_maps import describe, shapes_of
 from splitc_targets.schedules.views import View, packed
 
 

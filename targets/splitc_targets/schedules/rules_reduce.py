@@ -6,7 +6,7 @@ from __future__ import annotations
 from splitc_targets.schedules import nest, reduction
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import shapes_of
+from splitc_targets.schedules.rules_maps import shapes_of
 from splitc_targets.schedules.rules_window import whole_maps
 from splitc_targets.schedules.views import View, ordered_like
 

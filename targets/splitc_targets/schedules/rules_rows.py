@@ -9,7 +9,7 @@ from typing import Any
 from splitc_targets.schedules import rows
 from splitc_targets.schedules.graph import Node, Value
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import shapes_of
+from splitc_targets.schedules.rules_maps import shapes_of
 from splitc_targets.schedules.views import View, channels_last, ordered_like, packed
 
 

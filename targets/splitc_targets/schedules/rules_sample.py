@@ -10,7 +10,7 @@ import numpy as np
 from splitc_targets.schedules import sampling
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner
-from splitc_targets.schedules.rules_conv import shapes_of
+from splitc_targets.schedules.rules_maps import shapes_of
 from splitc_targets.schedules.views import ordered_like
 
 Numbers = np.ndarray[Any, Any]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from splitc_targets.schedules import sorting
 from splitc_targets.schedules.graph import Node
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import shapes_of
+from splitc_targets.schedules.rules_maps import shapes_of
 from splitc_targets.schedules.views import View, packed
 
 _WRITTEN: dict[str, tuple[sorting.What, ...]] = {

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.schedules import depthwise, pool
-from splitc_targets.schedules.emit import NARROW
 from splitc_targets.schedules.expression import Arg
-from splitc_targets.schedules.graph import Node
+from splitc_targets.schedules.graph import NARROW, Node
 from splitc_targets.schedules.planner import Planner, Rule
-from splitc_targets.schedules.rules_conv import (
+from splitc_targets.schedules.rules_maps import (
     as_map,
     describe,
     distances,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from splitc_targets.schedules.casts import spell_cast
 from splitc_targets.schedules.graph import Graph, Node, Value, constant, made, whole_numbers
 from splitc_targets.schedules.moves import name_moves
-from splitc_targets.schedules.rules_cast import spell_cast
 from splitc_targets.schedules.spelling import spell
 
 Array = np.ndarray[Any, Any]

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.schedules import emit
+from splitc_targets.schedules.arithmetic import evaluate
 from splitc_targets.schedules.conv import Operand, Segment, segments
 from splitc_targets.schedules.emit import Argument, Array, Code, Index, Value
-from splitc_targets.schedules.expression import Arg, Expression, evaluate, heavy
+from splitc_targets.schedules.expression import Arg, Expression, heavy
 from splitc_targets.schedules.machine import Machine
 
 _RESULT = Arg(0)

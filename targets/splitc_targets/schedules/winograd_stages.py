@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from splitc_targets.schedules import emit
+from splitc_targets.schedules.arithmetic import evaluate
 from splitc_targets.schedules.conv import Conv
 from splitc_targets.schedules.emit import Array, Code, Index, Value
-from splitc_targets.schedules.expression import evaluate
 from splitc_targets.schedules.machine import Machine
 from splitc_targets.schedules.winograd_plan import PART, Plan
 from splitc_targets.schedules.winograd_transforms import (
