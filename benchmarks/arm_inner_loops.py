@@ -26,11 +26,11 @@ from networks import HALVES, NAMES, QUANTISED
 from sides import prepare, read_arrays
 
 from common import finish, parser, some_of
-from splitc.backend import Kernel
-from splitc.board import Board, load_board
+from splitc.build.backend import Kernel
+from splitc.cost.board import Board, load_board
 from splitc.errors import ToolchainError
 from splitc.runtime.part import find_emulator
-from splitc_targets.schedules.conv import WORTH_SHARING
+from splitc_targets.kernels.product.direct import WORTH_SHARING
 
 BAR, GOAL = 0.80, 0.92
 BOARDS = ("rpi4", "rpi3", "rpi5", "rpi-zero2w")

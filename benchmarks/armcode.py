@@ -23,15 +23,16 @@ import numpy as np
 
 import splitc
 from splitc.arrays import Array
-from splitc.board import Board
-from splitc.graph import LayerGraph
-from splitc.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
+from splitc.cost.board import Board
+from splitc.ir.graph import LayerGraph
 from splitc.runtime.integrity import part_files
+from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
 from splitc.runtime.part import find_emulator, run_part
-from splitc_targets import adapter, schedules
-from splitc_targets.runtime_libs import runtime_libs
-from splitc_targets.schedules import Kernel
-from splitc_targets.toolchain import RUNNER, link_shared, runner, zig, zig_target
+from splitc_targets import pipeline
+from splitc_targets.link.runtime_libs import runtime_libs
+from splitc_targets.link.toolchain import RUNNER, link_shared, runner, zig, zig_target
+from splitc_targets.pipeline import Kernel
+from splitc_targets.tvm import adapter
 
 _FMA = re.compile(r"\t(fml[as]\tv\d+\.(4s|8h)|[su]dot\tv\d+\.4s)")
 _BRANCH = re.compile(r"\t(b|b\.\w+|br|ret|cbn?z|tbn?z)(\t|$)")
@@ -83,7 +84,7 @@ def program(model: Path, inputs: Sequence[Array], board: Board) -> Program:
         ToolchainError: qemu, a C library or zig is missing, or the run fails.
     """
     loaded = splitc.load(model)
-    code = schedules.compile_module(adapter.lower(loaded.proto), board)
+    code = pipeline.compile_module(adapter.lower(loaded.proto), board)
     blocks, counted = _with_counters(_assembly(code.executable).split("\n"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -191,7 +192,7 @@ def _write_part(
         schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
         features=board.features,
         glibc=board.glibc, entry="main", model="model.so", activation_bytes=0,
-        libraries=tuple(path.name for path in libraries), runner=RUNNER, schedule=schedules.NAME,
+        libraries=tuple(path.name for path in libraries), runner=RUNNER, schedule=pipeline.NAME,
         inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
         outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
         files=part_files(folder),

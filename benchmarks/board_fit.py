@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.board import Board
-from splitc.cost import BoardCost
-from splitc.graph import LayerGraph
+from splitc.cost.board import Board
+from splitc.cost.prices import BoardCost
+from splitc.ir.graph import LayerGraph
 
 SHARES = ("conv", "conv1x1", "conv3x3", "depthwise", "gemm", "pool", "norm", "elementwise")
 OTHERS = ("memory_bandwidth", "cache_bandwidth", "layer_overhead_s")

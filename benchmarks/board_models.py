@@ -31,9 +31,9 @@ from networks import NAMES
 import common
 from common import Others
 from nets import NETS
-from splitc.board import Board, load_board, x86_level
-from splitc.cost import BoardCost
-from splitc.graph import LayerGraph
+from splitc.cost.board import Board, load_board, x86_level
+from splitc.cost.prices import BoardCost
+from splitc.ir.graph import LayerGraph
 
 MEAN_BAR, WORST_BAR = 0.20, 0.35
 QUICK = ("squeezenet", "shufflenet")

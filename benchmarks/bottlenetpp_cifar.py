@@ -36,24 +36,24 @@ from torch import Tensor, nn
 
 import splitc
 from common import finish, parser
-from splitc.crossing import crossing_tensor
-from splitc.cut import Cut
 from splitc.finetune import data as tuning
 from splitc.finetune.data import read
 from splitc.finetune.loop import fine_tune
 from splitc.finetune.stage import Stage
-from splitc.frontend.torch import TorchModel
-from splitc_passes.coded_boundary import CodedBoundary
-from splitc_passes.huffman_boundary import HuffmanBoundary
-from splitc_passes.insert_bottleneck import InsertBottleneck
-from splitc_passes.jpeg_boundary import JpegBoundary
+from splitc.frontend.torch.model import TorchModel
+from splitc.ir.cut import Cut
+from splitc.passes.crossing import crossing_tensor
+from splitc_passes.codecs.coded_boundary import CodedBoundary
+from splitc_passes.codecs.huffman_boundary import HuffmanBoundary
+from splitc_passes.codecs.insert_bottleneck import InsertBottleneck
+from splitc_passes.codecs.jpeg_boundary import JpegBoundary
 from splitc_passes.layers.awgn import Awgn
 from splitc_passes.layers.bit_erasure import BitErasure
 from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.channel_state import set_state
 from splitc_passes.layers.coded import sizes
 from splitc_passes.layers.conditions import DrawConditions
-from splitc_passes.teacher import SoftTargets, learn_from
+from splitc_passes.training.teacher import SoftTargets, learn_from
 
 LINKS: dict[str, tuple[float, ...]] = {
     "awgn": (25.0, 20.0, 15.0, 10.0),

@@ -26,8 +26,8 @@ else:
     from conformance_cases import Case, Form, case_of, forms
 
 import splitc
-from splitc.board import load_board
-from splitc.cut import Cut
+from splitc.build.refusals import refuse_contract, refuse_unsupported
+from splitc.cost.board import load_board
 from splitc.errors import (
     BadModelError,
     IllegalCutError,
@@ -37,11 +37,12 @@ from splitc.errors import (
     UsageError,
     one_line,
 )
-from splitc.frontend.onnx import OnnxModel
-from splitc.layout import maps_of
-from splitc.refuse import refuse_contract, refuse_unsupported
-from splitc_targets import adapter, schedules
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.cut import Cut
+from splitc.ir.layout import maps_of
+from splitc_targets import pipeline
 from splitc_targets.backend import TvmBackend
+from splitc_targets.tvm import adapter
 
 PASSED, REFUSED, WRONG, CRASHED = "passed", "refused", "wrong", "crashed"
 
@@ -140,7 +141,7 @@ def _results(form: Form, stage: _Stage, *, fast: bool) -> Arrays:
         return _through_a_bundle(model, cut, form)
     values: dict[str, Any] = dict(form.feed)
     for name, part in parts.items():
-        code = schedules.compile_module(lowered[name], load_board("host"))
+        code = pipeline.compile_module(lowered[name], load_board("host"))
         given = [np.asarray(values[t.name], order="C") for t in part.graph.inputs]
         with _only_shipped():
             made = adapter.machine(code.executable)(*given)

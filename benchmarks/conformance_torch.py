@@ -27,11 +27,11 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 import splitc
 from common import finish, parser
-from splitc.board import load_board
+from splitc.build.refusals import refuse_contract
+from splitc.cost.board import load_board
 from splitc.errors import SplitcError
-from splitc.refuse import refuse_contract
-from splitc_targets import adapter
 from splitc_targets.backend import TvmBackend
+from splitc_targets.tvm import adapter
 
 LATE = "refused late"
 OUTCOMES = (PASSED, REFUSED, WRONG, CRASHED, LATE)

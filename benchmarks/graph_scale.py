@@ -17,7 +17,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 import splitc
 from common import arguments, finish, median
-from splitc.passes import make_pass
+from splitc.passes.base import make_pass
 
 
 def residual_network(layers: int) -> ModelProto:

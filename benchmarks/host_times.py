@@ -17,7 +17,7 @@ from board_fit import Measured
 from kinds import kind_of_kernel, kinds_of_layers
 from sides import PAUSE_S, Worker, prepare
 
-from splitc.graph import LayerGraph
+from splitc.ir.graph import LayerGraph
 
 
 @dataclass

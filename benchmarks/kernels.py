@@ -27,8 +27,8 @@ from sides import Worker, WorkerError, in_turn, sgemm_flops, write_arrays
 
 import splitc
 from common import Others, finish, median, numbers, parser, some_of
-from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_flops import attributes, flops
+from splitc.frontend.onnx.flops import attributes, flops
+from splitc.frontend.onnx.model import OnnxModel
 
 OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 QUICK = ["squeezenet"]

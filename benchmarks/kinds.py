@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from splitc.frontend.onnx_flops import conv_kind
-from splitc.graph import Layer, LayerGraph
+from splitc.frontend.onnx.flops import conv_kind
+from splitc.ir.graph import Layer, LayerGraph
 
 MOVES = frozenset({"layout", "copy", "input", "concat", "shuffle"})
 _TAKES_MORE = frozenset({"conv", "conv1x1", "conv3x3", "depthwise", "gemm", "pool"})
@@ -26,7 +26,7 @@ def kind_of_kernel(kernel: Mapping[str, Any], graph: LayerGraph) -> str:
     """The kind that a kernel's time counts under.
 
     Args:
-        kernel: A `splitc.backend.Kernel` as a mapping.
+        kernel: A `splitc.build.backend.Kernel` as a mapping.
         graph: What it is part of: tells a batch norm, which is arithmetic like any other
             once compiled, by its shape.
     """

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from splitc import LayerGraph
-from splitc.graph import Layer, Tensor
+from splitc.ir.graph import Layer, Tensor
 
 _FLOAT_BYTES = 4
 

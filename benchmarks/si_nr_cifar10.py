@@ -28,18 +28,18 @@ from torch import nn
 
 import splitc
 from common import finish, parser
-from splitc.cut import Cut
 from splitc.finetune.loop import fine_tune
 from splitc.finetune.stage import Stage
-from splitc.frontend.torch import TorchModel
-from splitc.insertion import channel_layers
-from splitc.link import HEADER_BYTES
-from splitc.loss_choice import Choice, Trained, best_within, choices
-from splitc_passes.insert_dropout import InsertDropout
+from splitc.frontend.torch.model import TorchModel
+from splitc.ir.chain import channel_layers
+from splitc.ir.cut import Cut
+from splitc.link.link import HEADER_BYTES
+from splitc.search.loss_choice import Choice, Trained, best_within, choices
 from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.conditions import DrawConditions
 from splitc_passes.layers.packet_loss import PacketLoss
-from splitc_passes.teacher import SoftTargets, learn_from
+from splitc_passes.training.insert_dropout import InsertDropout
+from splitc_passes.training.teacher import SoftTargets, learn_from
 
 LOSS_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import finish, parser
-from splitc.link import Link
-from splitc.loss_latency import Counts, GilbertElliott, Transfer
-from splitc.packets import packet_of_element
+from splitc.link.link import Link
+from splitc.link.loss_latency import Counts, GilbertElliott, Transfer
+from splitc.link.packets import packet_of_element
 
 BLOCK_ELEMENTS = (16384, 8192, 4096, 2048, 512)
 """Float32 elements behind each block of the paper's network: 65.5 … 2.0 kB."""

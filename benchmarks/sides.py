@@ -23,8 +23,8 @@ from onnx import helper, numpy_helper
 import splitc
 from nets import macs
 from splitc.arrays import Array
-from splitc.golden import seeded_inputs
-from splitc.graph import LayerGraph
+from splitc.bundle.golden import seeded_inputs
+from splitc.ir.graph import LayerGraph
 
 _WORKER = Path(__file__).parent / "worker.py"
 _PAIRS_S = 20.0

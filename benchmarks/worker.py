@@ -66,16 +66,17 @@ class Splitc(Side):
         """Compile a simplified ONNX model; seconds a stage, peak memory, kernels."""
         import onnx
 
-        from splitc.board import load_board
-        from splitc_targets import adapter, schedules
-        from splitc_targets.toolchain import link_shared
+        from splitc.cost.board import load_board
+        from splitc_targets import pipeline
+        from splitc_targets.link.toolchain import link_shared
+        from splitc_targets.tvm import adapter
 
         proto = onnx.ModelProto.FromString(Path(model).read_bytes())
         target = load_board(board)
         clock = [time.perf_counter()]
         lowered = adapter.lower(proto)
         clock.append(time.perf_counter())
-        code = schedules.compile_module(lowered, target)
+        code = pipeline.compile_module(lowered, target)
         clock.append(time.perf_counter())
         adapter.export(
             code.executable, Path(library), lambda out, objects: link_shared(target, out, objects)

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import splitc
 from splitc.finetune import Stage, optimizer
-from splitc.frontend.torch_batch import any_batch
-from splitc_passes.insert_dropout import InsertDropout
+from splitc.frontend.torch import any_batch
+from splitc_passes.training.insert_dropout import InsertDropout
 
 
 def main(folder: str = ".") -> None:

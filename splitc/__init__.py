@@ -12,36 +12,27 @@ outputs = bundle.run({"x": array})
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from splitc.lazy_names import lazy_names
 from splitc.version import __version__
 
 if TYPE_CHECKING:
-    from splitc.board import Board, load_board
-    from splitc.bundle import Bundle
-    from splitc.compiler import compile
-    from splitc.cost import CostModel, CutCost
-    from splitc.cut import Cut
+    from splitc.build.compiler import compile
+    from splitc.bundle.bundle import Bundle
+    from splitc.cost.board import Board, load_board
+    from splitc.cost.prices import CostModel, CutCost
     from splitc.errors import SplitcError
     from splitc.frontend import load, to_torch
-    from splitc.graph import Layer, LayerGraph, Tensor
-    from splitc.link import Link
-    from splitc.model import GraphModel, Model
-    from splitc.passes import Pass, Pipeline
+    from splitc.ir.cut import Cut
+    from splitc.ir.graph import Layer, LayerGraph, Tensor
+    from splitc.ir.model import GraphModel, Model
+    from splitc.ir.printing import print_graph
+    from splitc.ir.text import parse_graph
+    from splitc.link.link import Link
+    from splitc.passes.base import Pass, Pipeline
     from splitc.plugins import Plugin
-    from splitc.printing import print_graph
-    from splitc.search import Constraints, CutTable, find_cuts
-    from splitc.text import parse_graph
-
-_WHERE = {
-    "Board": "board", "load_board": "board", "Bundle": "bundle", "compile": "compiler",
-    "CostModel": "cost", "CutCost": "cost", "Cut": "cut", "SplitcError": "errors",
-    "load": "frontend", "Layer": "graph", "LayerGraph": "graph", "Tensor": "graph",
-    "Link": "link", "GraphModel": "model", "Model": "model", "Pass": "passes",
-    "Pipeline": "passes", "Plugin": "plugins", "Constraints": "search", "CutTable": "search",
-    "find_cuts": "search", "parse_graph": "text", "print_graph": "printing", "to_torch": "frontend",
-}  # fmt: skip
+    from splitc.search.find import Constraints, CutTable, find_cuts
 
 __all__ = [
     "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "GraphModel",
@@ -50,9 +41,13 @@ __all__ = [
     "to_torch",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import splitc` is quick."""
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"splitc.{_WHERE[name]}"), name)
-    raise AttributeError(f"module 'splitc' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, {
+    "Board": "cost.board", "load_board": "cost.board", "Bundle": "bundle.bundle",
+    "compile": "build.compiler", "CostModel": "cost.prices", "CutCost": "cost.prices",
+    "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",
+    "Layer": "ir.graph", "LayerGraph": "ir.graph", "Tensor": "ir.graph", "Link": "link.link",
+    "GraphModel": "ir.model", "Model": "ir.model", "Pass": "passes.base",
+    "Pipeline": "passes.base", "Plugin": "plugins", "Constraints": "search.find",
+    "CutTable": "search.find", "find_cuts": "search.find", "parse_graph": "ir.text",
+    "print_graph": "ir.printing",
+})  # fmt: skip

@@ -28,7 +28,7 @@ class Plugin:
         cutters: Cutter classes by name.
         backends: Backend classes by name.
         checks: Functions by name that look at this machine and return
-            `splitc.doctor.Check`s, for `splitc doctor`.
+            `splitc.build.doctor.Check`s, for `splitc doctor`.
         recipes: Recipe classes by name, for `splitc finetune`.
         boards: Folders of board files.
     """

@@ -106,7 +106,7 @@ def _weight(
 
 def _scale_logits(proto: ModelProto, rng: np.random.Generator) -> None:
     """Scale the last kernel and its bias so that the softmax's input, or the result, spreads 1."""
-    from splitc.ort import Session
+    from splitc.runtime.ort import Session
 
     graph = proto.graph
     softmax = [node.input[0] for node in graph.node if node.op_type == "Softmax"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import splitc
-from splitc.bundle import Bundle
+from splitc.bundle.bundle import Bundle
 from splitc.errors import ToolchainError
 from splitc.runtime.part import find_emulator
 from tests import skips

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from splitc.graph import LayerGraph
-from splitc.model import GraphModel
-from splitc.passes import Pass
-from splitc.printing import print_graph
-from splitc.text import parse_graph
+from splitc.ir.graph import LayerGraph
+from splitc.ir.model import GraphModel
+from splitc.ir.printing import print_graph
+from splitc.ir.text import parse_graph
+from splitc.passes.base import Pass
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -38,7 +38,7 @@ def assert_rewrites(one: Pass, before: str, after: str) -> None:
 
 def graph_of(layers: Sequence[str], edges: Sequence[tuple[str, str]]) -> LayerGraph:
     """A layer DAG from names and edges; layers without predecessors are inputs."""
-    from splitc.graph import INPUT_OP, Layer, Tensor
+    from splitc.ir.graph import INPUT_OP, Layer, Tensor
 
     reads: dict[str, list[str]] = {name: [] for name in layers}
     for source, target in edges:

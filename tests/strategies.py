@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from splitc.cost import Weights
-from splitc.graph import INPUT_OP, Layer, LayerGraph, Tensor
+from splitc.cost.prices import Weights
+from splitc.ir.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
 
 @st.composite

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from splitc import board, plugins
-from splitc.board import load_board, read_board
+from splitc import plugins
+from splitc.cost import board
+from splitc.cost.board import load_board, read_board
 from splitc.errors import SplitcError, UsageError
 from splitc.plugins import Plugin
 from tests.helpers import ROOT

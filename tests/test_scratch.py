@@ -16,8 +16,8 @@ import pytest
 import splitc
 from splitc.errors import OutputError, ToolchainError
 from splitc.scratch import PREFIX, owned, scratch, sweep
-from splitc_targets import toolchain
-from splitc_targets.cache import cached
+from splitc_targets.link import toolchain
+from splitc_targets.link.cache import cached
 
 KILLED = """
 import os, signal, sys

@@ -35,7 +35,7 @@ def test_the_wheel_holds_the_three_packages_and_their_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for wanted in (
         "splitc/py.typed", "splitc/manifest.schema.json", "splitc/cli/compile.py",
-        "splitc_passes/min_cut.py", "splitc_targets/boards/rpi4.toml",
+        "splitc_passes/cutters/min_cut.py", "splitc_targets/boards/rpi4.toml",
         "splitc_targets/runner/main.cc",
     ):  # fmt: skip
         assert wanted in names

@@ -8,8 +8,8 @@ import pytest
 
 import splitc
 from splitc import zoo
+from splitc.bundle.golden import seeded_inputs
 from splitc.errors import UsageError
-from splitc.golden import seeded_inputs
 
 SMALL = ["densenet121", "inception_v1", "inception_v2", "shufflenet", "squeezenet"]
 

@@ -5,17 +5,17 @@ from splitc.plugins import Plugin
 
 PLUGIN = Plugin(
     passes={
-        "add-noise-bottleneck": "splitc_passes.add_noise_bottleneck:AddNoiseBottleneck",
-        "distill-head": "splitc_passes.distill_head:DistillHead",
-        "group-blocks": "splitc_passes.group_blocks:GroupBlocks",
-        "huffman-boundary": "splitc_passes.huffman_boundary:HuffmanBoundary",
-        "insert-bottleneck": "splitc_passes.insert_bottleneck:InsertBottleneck",
-        "insert-dropout": "splitc_passes.insert_dropout:InsertDropout",
-        "jpeg-boundary": "splitc_passes.jpeg_boundary:JpegBoundary",
-        "quantize-boundary": "splitc_passes.quantize_boundary:QuantizeBoundary",
-        "find-min-cut": "splitc_passes.find_min_cut:FindMinCut",
+        "add-noise-bottleneck": "splitc_passes.training.add_noise_bottleneck:AddNoiseBottleneck",
+        "distill-head": "splitc_passes.training.distill_head:DistillHead",
+        "group-blocks": "splitc_passes.analyses.group_blocks:GroupBlocks",
+        "huffman-boundary": "splitc_passes.codecs.huffman_boundary:HuffmanBoundary",
+        "insert-bottleneck": "splitc_passes.codecs.insert_bottleneck:InsertBottleneck",
+        "insert-dropout": "splitc_passes.training.insert_dropout:InsertDropout",
+        "jpeg-boundary": "splitc_passes.codecs.jpeg_boundary:JpegBoundary",
+        "quantize-boundary": "splitc_passes.codecs.quantize_boundary:QuantizeBoundary",
+        "find-min-cut": "splitc_passes.cutters.find_min_cut:FindMinCut",
     },
-    cutters={"min-cut": "splitc_passes.min_cut:MinCut"},
+    cutters={"min-cut": "splitc_passes.cutters.min_cut:MinCut"},
     recipes={
         "bottlenetpp": "splitc_passes.recipes.bottlenetpp:BottleNetPP",
         "distill-head": "splitc_passes.recipes.distill_head:Distil",

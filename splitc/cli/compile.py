@@ -15,11 +15,11 @@ from splitc.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from splitc.backend import Built
-    from splitc.bundle import Bundle
-    from splitc.compiler import Job
-    from splitc.search import CutRow, CutTable
-    from splitc.verify import Verification
+    from splitc.build.backend import Built
+    from splitc.build.compiler import Job
+    from splitc.bundle.bundle import Bundle
+    from splitc.bundle.verify import Verification
+    from splitc.search.find import CutRow, CutTable
 
 _ROWS = 8
 
@@ -84,10 +84,10 @@ def compile_(
     if calibrate and not codec:
         hint = "add --codec, like --codec quantize-boundary"
         raise UsageError("--calibrate does nothing without --codec", hint=hint)
-    from splitc.backend import Tuning
-    from splitc.calibration import read_batches, read_labels
+    from splitc.build.backend import Tuning
+    from splitc.build.compiler import build, plan
     from splitc.cli import show
-    from splitc.compiler import build, plan
+    from splitc.passes.calibration import read_batches, read_labels
 
     tuning = Tuning(tune_seconds, tune_rpc, tuple(tune_parts.split(","))) if tune else None
     path = o.parse_link(link, bandwidth, rtt, loss, mtu)

@@ -12,10 +12,10 @@ from splitc.cli import options as o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from splitc.backend import Unsupported
-    from splitc.graph import LayerGraph, Tensor
-    from splitc.model import Network
-    from splitc.search import CutTable
+    from splitc.build.backend import Unsupported
+    from splitc.ir.graph import LayerGraph, Tensor
+    from splitc.ir.model import Network
+    from splitc.search.find import CutTable
 
 _ROWS = 12
 
@@ -51,7 +51,7 @@ def cuts(
     """Rank the legal cuts of MODEL for a device, a server and a link."""
     from splitc.cli import show
     from splitc.plugins import find
-    from splitc.search import find_cuts
+    from splitc.search.find import find_cuts
 
     aim = o.parse_objective(objective)
     path = o.parse_link(link, bandwidth, rtt, loss, mtu)
@@ -95,7 +95,7 @@ def cuts(
 
 def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
     """What `splitc compile` would say, whatever the cut."""
-    from splitc.refuse import elsewhere
+    from splitc.build.refusals import elsewhere
 
     first = missing[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -107,7 +107,7 @@ def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
 
 def _explain(table: CutTable, names: str, *, json: bool) -> None:
     from splitc.cli import show
-    from splitc.cut import Cut
+    from splitc.ir.cut import Cut
 
     graph = table.costs.graph
     row = table.row(Cut.named(graph, names))

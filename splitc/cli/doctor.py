@@ -12,8 +12,8 @@ def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
     """Check what this machine has and lacks; exit status 6 if compiling would fail."""
     from rich.text import Text
 
+    from splitc.build.doctor import diagnose
     from splitc.cli import show
-    from splitc.doctor import diagnose
 
     found = diagnose()
     broken = [check for check in found if check.needed and not check.ok]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from splitc.finetune.callbacks import EpochRecord
     from splitc.finetune.loop import Tuned
+    from splitc.finetune.recipes import Recipe
     from splitc.finetune.stage import Stage
-    from splitc.frontend.torch import TorchModel
-    from splitc.recipes import Recipe
+    from splitc.frontend.torch.model import TorchModel
 
 DATA = "Data and training"
 
@@ -82,7 +82,7 @@ def finetune(
 ) -> None:  # fmt: skip
     """Rewrite MODEL by a recipe, train it on your data, write a folder to compile."""
     from splitc.cli import show
-    from splitc.recipes import parse_recipe
+    from splitc.finetune.recipes import parse_recipe
 
     _need_torch()
     chosen = _with_cut(parse_recipe(recipe), cut)
@@ -134,7 +134,7 @@ def _with_cut(recipe: Recipe, cut: str) -> Recipe:
 
 def _refuse_output(folder: Path) -> None:
     """Raise before hours of training, not after them."""
-    from splitc.tuned import is_tuned
+    from splitc.finetune.manifest import is_tuned
 
     if folder.exists() and not is_tuned(folder):
         why = "it exists and is no folder of a fine-tuned model"
@@ -172,8 +172,8 @@ def _two(found: Any, which: str, wanted: str) -> tuple[Any, Any]:
 def _model(model: str, inputs: list[str] | None, simplify: bool, max_bytes: str) -> TorchModel:
     import splitc
     from splitc.cli.userfile import call, is_python
-    from splitc.frontend.onnx import OnnxModel
-    from splitc.frontend.torch import TorchModel, load_torch
+    from splitc.frontend.onnx.model import OnnxModel
+    from splitc.frontend.torch.model import TorchModel, load_torch
 
     if is_python(model):
         module, examples = _two(call(model, "MODEL"), "MODEL", "(module, example inputs)")

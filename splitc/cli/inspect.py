@@ -11,7 +11,7 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
-    from splitc.model import Network
+    from splitc.ir.model import Network
 
 
 def inspect(
@@ -28,7 +28,7 @@ def inspect(
     quiet: o.Quiet = False,
 ) -> None:
     """Show layers, blocks, shapes, FLOPs and weights of a MODEL, or a BUNDLE's manifest."""
-    from splitc.tuned import is_tuned
+    from splitc.finetune.manifest import is_tuned
 
     if Path(what).is_dir() and not is_tuned(what):
         _bundle(what, json=json)
@@ -43,7 +43,7 @@ def inspect(
 
 
 def _grouped(model: Network) -> Network:
-    from splitc.passes import make_pass
+    from splitc.passes.base import make_pass
 
     return make_pass("group-blocks", {})(model)
 
@@ -123,7 +123,7 @@ def _model_table(model: Network, *, quiet: bool) -> None:
 def _bundle(path: str, *, json: bool) -> None:
     import msgspec
 
-    from splitc.bundle import Bundle
+    from splitc.bundle.bundle import Bundle
     from splitc.cli import show
 
     bundle = Bundle.open(path)

@@ -11,7 +11,7 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
-    from splitc.model import Network
+    from splitc.ir.model import Network
 
 
 def ops(
@@ -23,9 +23,9 @@ def ops(
     quiet: o.Quiet = False,
 ) -> None:
     """List MODEL's operators; name those that cannot be compiled, exit status 4 if any."""
+    from splitc.build.refusals import elsewhere
     from splitc.cli import show
     from splitc.plugins import find
-    from splitc.refuse import elsewhere
 
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
     count = _count(loaded)
@@ -62,7 +62,7 @@ def ops(
 
 def _count(model: Network) -> Counter[str]:
     """How often each operator stands in the file; for a module, in the layers."""
-    from splitc.frontend.onnx import OnnxModel
+    from splitc.frontend.onnx.model import OnnxModel
 
     if isinstance(model, OnnxModel):
         return Counter(node.op_type for node in model.proto.graph.node)

@@ -12,10 +12,10 @@ import typer
 from splitc.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from splitc.cost import Objective
-    from splitc.link import Link
-    from splitc.model import Network
-    from splitc.search import Constraints
+    from splitc.cost.prices import Objective
+    from splitc.ir.model import Network
+    from splitc.link.link import Link
+    from splitc.search.find import Constraints
 
 MODEL = "Model"
 LINK = "Link"
@@ -223,7 +223,7 @@ def parse_link(
     Raises:
         UsageError: An unknown name or a figure out of range.
     """
-    from splitc.link import Link
+    from splitc.link.link import Link
 
     base = Link.named(name or "wifi")
     return Link(
@@ -240,7 +240,7 @@ def parse_objective(text: str) -> Objective:
     Raises:
         UsageError: There is none.
     """
-    from splitc.cost import OBJECTIVES
+    from splitc.cost.prices import OBJECTIVES
 
     for objective in OBJECTIVES:
         if text == objective:
@@ -254,7 +254,7 @@ def parse_constraints(memory: str | None, milliseconds: float | None, depth: int
     Raises:
         UsageError: A limit is malformed.
     """
-    from splitc.search import Constraints
+    from splitc.search.find import Constraints
 
     return Constraints(
         max_head_bytes=None if memory is None else parse_bytes(memory),

@@ -9,6 +9,6 @@ from splitc.cli import options as o
 def schema(json: o.Json = False, quiet: o.Quiet = False) -> None:
     """Print the JSON schema of the manifests (always JSON)."""
     from splitc.cli import show
-    from splitc.manifest import json_schema
+    from splitc.runtime.manifest import json_schema
 
     show.print_json(json_schema())

@@ -19,11 +19,11 @@ from splitc.cli import was_interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from splitc.backend import Built, Unsupported
-    from splitc.difference import Difference
-    from splitc.manifest import CodecEntry
-    from splitc.search import CutRow, CutTable
-    from splitc.verify import Verification
+    from splitc.build.backend import Built, Unsupported
+    from splitc.bundle.difference import Difference
+    from splitc.bundle.verify import Verification
+    from splitc.runtime.manifest import CodecEntry
+    from splitc.search.find import CutRow, CutTable
 
 TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
 BASELINES = {"device": "all on the device", "server": "all on the server"}
@@ -294,6 +294,6 @@ def cost_object(codec: CodecEntry | None) -> dict[str, Any] | None:
 
 def cost_lines(codec: CodecEntry | None) -> list[str]:
     """What a codec costs against the given network, in lines."""
-    from splitc.codec_cost import in_words
+    from splitc.build.codec_cost import in_words
 
     return in_words(codec.cost) if codec is not None and codec.cost else []

@@ -8,8 +8,8 @@ from splitc.cli import options as o
 
 def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
     """List the boards that head and tail can be compiled for."""
-    from splitc.board import boards, load_board
     from splitc.cli import show
+    from splitc.cost.board import boards, load_board
 
     known = boards()
     if json:

@@ -10,7 +10,7 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
-    from splitc.manifest import CodecEntry
+    from splitc.runtime.manifest import CodecEntry
 
 
 def verify(
@@ -22,9 +22,9 @@ def verify(
     quiet: o.Quiet = False,
 ) -> None:
     """Check every file's hash, then head and tail against the golden vectors."""
-    from splitc.board import host_isa
-    from splitc.bundle import Bundle, require
+    from splitc.bundle.bundle import Bundle, require
     from splitc.cli import show
+    from splitc.cost.board import host_isa
 
     opened = Bundle.open(bundle)
     with show.progress(quiet or json) as step:

@@ -9,24 +9,22 @@ tuned = fine_tune(model, [Stage("all", epochs=10)], train_loader, validation_loa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from splitc.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from splitc.finetune.callbacks import Callback, EpochRecord
     from splitc.finetune.loop import Tuned, fine_tune
     from splitc.finetune.stage import Stage, optimizer
 
-_WHERE = {
-    "Callback": "callbacks", "EpochRecord": "callbacks", "Stage": "stage", "Tuned": "loop",
-    "fine_tune": "loop", "optimizer": "stage",
-}  # fmt: skip
-
 __all__ = ["Callback", "EpochRecord", "Stage", "Tuned", "fine_tune", "optimizer"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: recipes are listed without PyTorch."""
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"splitc.finetune.{_WHERE[name]}"), name)
-    raise AttributeError(f"module 'splitc.finetune' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, {
+    "Callback": "callbacks",
+    "EpochRecord": "callbacks",
+    "Stage": "stage",
+    "Tuned": "loop",
+    "fine_tune": "loop",
+    "optimizer": "stage",
+})  # fmt: skip

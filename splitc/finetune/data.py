@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from splitc.errors import DataError, nearest, one_line
-from splitc.frontend.torch_trace import FAILURES
-from splitc.graph import Tensor as GraphTensor
+from splitc.frontend.torch.trace import FAILURES
+from splitc.ir.graph import Tensor as GraphTensor
 
 Batches = Iterable[tuple[Any, Any]] | Callable[[int], Iterable[tuple[Any, Any]]]
 """Batches (inputs, targets) that can be read again, or a function that gives an epoch's."""

@@ -18,25 +18,11 @@ import msgspec
 import torch
 from torch import fx
 
-from splitc.cut import Cut
+from splitc.bundle.output_folder import move_into_place
 from splitc.errors import BadModelError, IllegalCutError, OutputError
 from splitc.finetune.checkpoint import safetensors
 from splitc.finetune.loop import Tuned
-from splitc.finetune.naming import rename_layers
-from splitc.frontend.torch import TorchModel, load_torch
-from splitc.frontend.torch_layers import analyse
-from splitc.frontend.torch_read import quiet
-from splitc.frontend.torch_split import extract
-from splitc.frontend.torch_trace import VALUE, graph_module
-from splitc.graph import LayerGraph
-from splitc.insertion import CHANNEL, Insertion, channel_layers
-from splitc.kinds import KIND_OF_OP
-from splitc.model import DEFAULT_MAX_BYTES, GraphModel
-from splitc.passes import Pipeline
-from splitc.place import move_into_place
-from splitc.printing import print_graph
-from splitc.text import parse_graph
-from splitc.tuned import (
+from splitc.finetune.manifest import (
     MANIFEST,
     PROGRAM,
     WEIGHTS,
@@ -45,6 +31,20 @@ from splitc.tuned import (
     is_tuned,
     read_manifest,
 )
+from splitc.finetune.naming import rename_layers
+from splitc.frontend.torch.layers import analyse
+from splitc.frontend.torch.model import TorchModel, load_torch
+from splitc.frontend.torch.read import quiet
+from splitc.frontend.torch.split import extract
+from splitc.frontend.torch.trace import VALUE, graph_module
+from splitc.ir.chain import CHANNEL, Insertion, channel_layers
+from splitc.ir.cut import Cut
+from splitc.ir.graph import LayerGraph
+from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.model import DEFAULT_MAX_BYTES, GraphModel
+from splitc.ir.printing import print_graph
+from splitc.ir.text import parse_graph
+from splitc.passes.base import Pipeline
 from splitc.version import __version__
 
 

@@ -18,7 +18,7 @@ from splitc.finetune.data import Batches, described
 from splitc.finetune.run import Run
 from splitc.finetune.seeding import kept_random_state
 from splitc.finetune.stage import Stage, rename
-from splitc.frontend.torch import TorchModel
+from splitc.frontend.torch.model import TorchModel
 
 PRECISIONS = ("float32", "bfloat16")
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from splitc.errors import DataError, UsageError
 from splitc.finetune.stage import Loss, Metric, Stage
-from splitc.frontend.torch_values import leaves
-from splitc.graph import LayerGraph
+from splitc.frontend.torch.values import leaves
+from splitc.ir.graph import LayerGraph
 
 
 def loss_of(stage: Stage, graph: LayerGraph) -> Loss:

@@ -9,9 +9,9 @@ from itertools import count
 
 from torch import fx
 
-from splitc.frontend.torch_form import NAME
-from splitc.frontend.torch_layers import TENSOR, Layers, analyse
-from splitc.graph import Layer, LayerGraph
+from splitc.frontend.torch.form import NAME
+from splitc.frontend.torch.layers import TENSOR, Layers, analyse
+from splitc.ir.graph import Layer, LayerGraph
 
 
 def rename_layers(module: fx.GraphModule, wanted: LayerGraph, found: str, boundary: str) -> bool:

@@ -25,9 +25,9 @@ from splitc.finetune.data import Batches, count, described, read, split
 from splitc.finetune.losses import loss_of, metric_of, penalty, refuse_targets
 from splitc.finetune.seeding import kept_conditions, seed_all, seed_of, seeded_channels
 from splitc.finetune.stage import LINK, Stage, optimizer
-from splitc.frontend.torch import TorchModel
-from splitc.frontend.torch_batch import any_batch
-from splitc.frontend.torch_trace import FAILURES, as_at_inference, graph_module
+from splitc.frontend.torch.batch import any_batch
+from splitc.frontend.torch.model import TorchModel
+from splitc.frontend.torch.trace import FAILURES, as_at_inference, graph_module
 
 
 @dataclass

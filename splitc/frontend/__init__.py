@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from splitc.errors import ToolchainError, UsageError
-from splitc.model import DEFAULT_MAX_BYTES
+from splitc.ir.model import DEFAULT_MAX_BYTES
 
 if TYPE_CHECKING:
     import onnx
     import torch
     from torch.export import ExportedProgram
 
-    from splitc.frontend.onnx import OnnxModel
-    from splitc.frontend.torch import TorchModel
+    from splitc.frontend.onnx.model import OnnxModel
+    from splitc.frontend.torch.model import TorchModel
 
 TORCH_SUFFIXES = (".pt2",)
 
@@ -81,7 +81,7 @@ def load(
             return _torch(path, example_inputs, inputs, max_bytes)
     elif not _is_proto(source):
         return _torch(source, example_inputs, inputs, max_bytes)
-    from splitc.frontend.onnx import load_onnx
+    from splitc.frontend.onnx.model import load_onnx
 
     return load_onnx(source, inputs=inputs or {}, simplify=simplify, max_bytes=max_bytes)
 
@@ -135,13 +135,13 @@ def _torch(
     if inputs:
         hint = "export the program with the extents it is to have"
         raise UsageError("input shapes are fixed in an exported program", hint=hint)
-    from splitc.frontend.torch import load_torch
+    from splitc.frontend.torch.model import load_torch
 
     return load_torch(source, examples, max_bytes=max_bytes)
 
 
 def _is_tuned(path: Path) -> bool:
-    from splitc.tuned import is_tuned
+    from splitc.finetune.manifest import is_tuned
 
     return is_tuned(path)
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the parts of a bundle."""
+"""What runs parts: their contract, their files held against it, processes and onnxruntime."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from splitc.errors import BadBundleError
-from splitc.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
+from splitc.runtime.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
 
 
 def check_part(folder: Path, name: str) -> PartManifest:

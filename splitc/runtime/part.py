@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.board import host_isa
+from splitc.cost.board import host_isa
 from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError, UsageError
-from splitc.manifest import PartManifest, read_manifest
+from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.scratch import scratch
 
 
@@ -135,7 +135,7 @@ def _call(command: list[str], part: PartManifest, timeout_s: float | None) -> di
 
 
 def _run_onnx(folder: Path, part: PartManifest, inputs: Sequence[Array]) -> list[Array]:
-    from splitc.ort import Session
+    from splitc.runtime.ort import Session
 
     session = Session(folder / part.model)
     names = [spec.name for spec in part.outputs]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code generation with Apache TVM: boards, lowering, schedules, linking, runner."""
+"""Code generation with Apache TVM: boards, kernels, rules, linking, runner."""
 
 from pathlib import Path
 

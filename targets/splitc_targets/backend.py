@@ -14,21 +14,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.backend import Built, Unsupported
-from splitc.board import Board
+from splitc.build.backend import Built, Unsupported
+from splitc.build.refusals import elsewhere
+from splitc.cost.board import Board
 from splitc.errors import UnsupportedOpError
-from splitc.frontend.onnx import OnnxModel
-from splitc.model import Network
-from splitc.refuse import elsewhere
-from splitc_targets.fixed_shapes import shapeless
-from splitc_targets.runtime_libs import FFI, runtime_libs
-from splitc_targets.small_numbers import computed_small
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.model import Network
+from splitc_targets.link.runtime_libs import FFI, runtime_libs
+from splitc_targets.link.toolchain import RUNNER, link_shared, runner, zig_version
 from splitc_targets.source import check
-from splitc_targets.toolchain import RUNNER, link_shared, runner, zig_version
+from splitc_targets.source.fixed_shapes import shapeless
+from splitc_targets.source.small_types import computed_small
 
 if TYPE_CHECKING:
-    from splitc_targets import adapter, schedules
+    from splitc_targets import pipeline
     from splitc_targets.tuning.database import Tuned
+    from splitc_targets.tvm import adapter
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TvmBackend:
     def unsupported(self, model: Network) -> list[Unsupported]:
         """Layers whose operator TVM's front end does not know, or knows in part."""
         if not isinstance(model, OnnxModel):
-            from splitc_targets import from_torch
+            from splitc_targets.tvm import from_torch
 
             return from_torch.unsupported(model)
         found = [*shapeless(model), *computed_small(model)]
@@ -54,10 +55,10 @@ class TvmBackend:
         Raises:
             UnsupportedOpError: TVM's front end refuses an operator's form.
         """
-        from splitc_targets import adapter
+        from splitc_targets.tvm import adapter
 
         if not isinstance(model, OnnxModel):
-            from splitc_targets import from_torch
+            from splitc_targets.tvm import from_torch
 
             lowered = from_torch.lower(model)
         else:
@@ -90,27 +91,29 @@ class TvmBackend:
 
         return tuner.tune(lowered, board, seconds, rpc, progress)
 
-    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> schedules.Code:
+    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> pipeline.Code:
         """Schedule and compile; without Winograd where its weights would break the limit.
 
         Raises:
             UnsupportedOpError: The code would call what the shipped runtime does not have.
         """
-        from splitc_targets import adapter, schedules
+        from splitc_targets import pipeline
         from splitc_targets.tuning.database import Tuned
+        from splitc_targets.tvm import adapter
 
-        choices = schedules.ANALYTIC
+        choices = pipeline.ANALYTIC
         if isinstance(lowered, Tuned):
             lowered, choices = lowered.lowered, lowered.database
         limits = [n for n in (limit_bytes, board.memory_bytes) if n is not None]
         try:
-            return schedules.compile_module(lowered, board, choices, min(limits))
+            return pipeline.compile_module(lowered, board, choices, min(limits))
         except adapter.CannotRun as error:
             raise _cannot_run(error.functions, adapter.layers_of(lowered)) from error
 
-    def write(self, code: schedules.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
+    def write(self, code: pipeline.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
-        from splitc_targets import adapter, schedules
+        from splitc_targets import pipeline
+        from splitc_targets.tvm import adapter
 
         adapter.export(
             code.executable,
@@ -120,7 +123,7 @@ class TvmBackend:
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         built = Built(
-            "model.so", tools=tools, schedule=schedules.NAME, caveat=_caveat(code),
+            "model.so", tools=tools, schedule=pipeline.NAME, caveat=_caveat(code),
             kernels=code.kernels, activation_bytes=code.activation_bytes,
             weight_bytes=code.constant_bytes,
         )  # fmt: skip
@@ -183,7 +186,7 @@ def _cannot_run(functions: Sequence[str], layers: Mapping[str, str]) -> Unsuppor
     )
 
 
-def _caveat(code: schedules.Code) -> str:
+def _caveat(code: pipeline.Code) -> str:
     """A sentence on operations whose loops no rule wrote."""
     if not code.fallbacks:
         return ""

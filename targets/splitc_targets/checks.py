@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from splitc.doctor import Check, package
-from splitc_targets.cache import cache_dir
-from splitc_targets.runtime_libs import FFI, LIBRARIES, TVM
+from splitc.build.doctor import Check, package
+from splitc_targets.link.cache import cache_dir
+from splitc_targets.link.runtime_libs import FFI, LIBRARIES, TVM
 
 
 def checks() -> list[Check]:

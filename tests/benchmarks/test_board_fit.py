@@ -9,8 +9,8 @@ import pytest
 from benchmarks.board_fit import Measured, fit, implied, predicted_kinds, sums, toml
 from benchmarks.kinds import kind_of_kernel, kinds_of_layers
 from benchmarks.nets import NETS
-from splitc.board import Board, load_board
-from splitc.text import parse_graph
+from splitc.cost.board import Board, load_board
+from splitc.ir.text import parse_graph
 
 NAMES = ("squeezenet", "mobilenet", "resnet18", "alexnet")
 NORMED = parse_graph("""

@@ -17,7 +17,7 @@ pytest.importorskip("PIL", reason="needs Pillow")
 
 import splitc  # noqa: E402
 from benchmarks.cifar import NETWORKS  # noqa: E402
-from splitc.crossing import crossing_tensor  # noqa: E402
+from splitc.passes.crossing import crossing_tensor  # noqa: E402
 from tests.benchmarks import cifar_like  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402
 

@@ -10,7 +10,7 @@ import splitc
 from benchmarks.nets import macs
 from benchmarks.networks import NAMES, OWN, build
 from splitc import zoo
-from splitc.golden import seeded_inputs
+from splitc.bundle.golden import seeded_inputs
 
 PUBLISHED_MMACS = {
     "mobilenet_v2": 300,

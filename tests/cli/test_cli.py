@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from splitc.bundle import Bundle
+from splitc.bundle.bundle import Bundle
 from splitc.cli.app import VERBS, run
 from tests.helpers import model_of, save
 
@@ -107,7 +107,7 @@ def test_inspect_shows_a_model_and_its_canonical_text(small_onnx: Path, capsys: 
     assert got["layers"] == 10
     assert got["flops"] == sum(layer["flops"] for layer in got["graph"])
     assert run(["inspect", str(small_onnx), "--text"]) == 0
-    from splitc.text import parse_graph
+    from splitc.ir.text import parse_graph
 
     graph = parse_graph(capsys.readouterr().out)
     assert len(graph) == got["layers"] + 1

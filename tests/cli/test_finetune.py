@@ -19,7 +19,7 @@ pytest.importorskip("safetensors", reason="needs safetensors")
 
 from splitc.cli import userfile  # noqa: E402
 from splitc.cli.app import run  # noqa: E402
-from splitc.tuned import read_manifest  # noqa: E402
+from splitc.finetune.manifest import read_manifest  # noqa: E402
 from tests.helpers import ROOT, model_of, save  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import splitc
-from splitc.frontend.torch import TorchModel
-from splitc_passes.insert_dropout import InsertDropout
+from splitc.frontend.torch.model import TorchModel
+from splitc_passes.training.insert_dropout import InsertDropout
 
 CLASSES = 4
 Data = list[tuple[Tensor, Tensor]]

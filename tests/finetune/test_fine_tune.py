@@ -22,7 +22,7 @@ from splitc.errors import BadModelError, ToolchainError, UsageError  # noqa: E40
 from splitc.finetune.callbacks import Callback, EpochRecord  # noqa: E402
 from splitc.finetune.loop import fine_tune  # noqa: E402
 from splitc.finetune.stage import Stage  # noqa: E402
-from splitc_passes.insert_bottleneck import InsertBottleneck  # noqa: E402
+from splitc_passes.codecs.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.layers.channel import channels  # noqa: E402
 from splitc_passes.layers.link_dropout import LinkDropout  # noqa: E402
 from tests.finetune.nets import Data, blobs, loaded, lossy, small  # noqa: E402

@@ -21,13 +21,13 @@ import splitc  # noqa: E402
 from splitc.errors import BadModelError, IllegalCutError, OutputError, UsageError  # noqa: E402
 from splitc.finetune.folder import Origin, load_tuned, save_tuned  # noqa: E402
 from splitc.finetune.loop import Tuned  # noqa: E402
-from splitc.frontend.torch import TorchModel  # noqa: E402
-from splitc.insertion import channel_layers  # noqa: E402
-from splitc.passes import Pipeline  # noqa: E402
-from splitc.tuned import is_tuned, read_manifest  # noqa: E402
-from splitc_passes.group_blocks import cut_points  # noqa: E402
+from splitc.finetune.manifest import is_tuned, read_manifest  # noqa: E402
+from splitc.frontend.torch.model import TorchModel  # noqa: E402
+from splitc.ir.chain import channel_layers  # noqa: E402
+from splitc.passes.base import Pipeline  # noqa: E402
+from splitc_passes.analyses.group_blocks import cut_points  # noqa: E402
 from tests.finetune.nets import loaded  # noqa: E402
-from tests.frontend.torch_nets import build, example  # noqa: E402
+from tests.frontend.torch.nets import build, example  # noqa: E402
 
 CODEC = 'insert-bottleneck(channels=4, cut="2", channel="awgn")'
 

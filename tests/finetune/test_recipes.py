@@ -15,9 +15,9 @@ from torch import Tensor, nn  # noqa: E402
 
 from splitc.errors import IllegalCutError, UsageError  # noqa: E402
 from splitc.finetune.loop import fine_tune  # noqa: E402
+from splitc.finetune.recipes import parse_recipe  # noqa: E402
 from splitc.finetune.stage import Stage  # noqa: E402
-from splitc.insertion import channel_layers  # noqa: E402
-from splitc.recipes import parse_recipe  # noqa: E402
+from splitc.ir.chain import channel_layers  # noqa: E402
 from splitc_passes.layers.awgn import Awgn  # noqa: E402
 from splitc_passes.layers.bit_erasure import BitErasure  # noqa: E402
 from splitc_passes.layers.channel import channels, transmitting  # noqa: E402
@@ -83,7 +83,7 @@ def one_by_one() -> list[tuple[Tensor, Tensor]]:
 
 
 def test_si_nr_makes_a_network_bear_losses(base: nn.Module) -> None:
-    from splitc_passes.insert_dropout import InsertDropout
+    from splitc_passes.training.insert_dropout import InsertDropout
 
     rate = 0.9
     before = accuracy(InsertDropout("2", rate)(loaded(copy.deepcopy(base))).module)

@@ -33,8 +33,8 @@ from splitc.errors import (  # noqa: E402
 from splitc.finetune.callbacks import Callback, EpochRecord  # noqa: E402
 from splitc.finetune.loop import Tuned, fine_tune  # noqa: E402
 from splitc.finetune.stage import Stage  # noqa: E402
-from splitc.frontend.torch import TorchModel  # noqa: E402
-from splitc_passes.insert_bottleneck import InsertBottleneck  # noqa: E402
+from splitc.frontend.torch.model import TorchModel  # noqa: E402
+from splitc_passes.codecs.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.layers.conditions import DrawConditions  # noqa: E402
 from tests.finetune.nets import blobs, loaded  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402

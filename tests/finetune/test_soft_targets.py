@@ -18,11 +18,11 @@ import splitc  # noqa: E402
 from splitc.errors import UsageError  # noqa: E402
 from splitc.finetune.loop import fine_tune  # noqa: E402
 from splitc.finetune.progress import metric_name  # noqa: E402
+from splitc.finetune.recipes import Recipe  # noqa: E402
 from splitc.finetune.stage import Stage  # noqa: E402
-from splitc.recipes import Recipe  # noqa: E402
 from splitc_passes.recipes.bottlenetpp import BottleNetPP  # noqa: E402
 from splitc_passes.recipes.si_nr import SiNr  # noqa: E402
-from splitc_passes.teacher import SoftTargets, learn_from  # noqa: E402
+from splitc_passes.training.teacher import SoftTargets, learn_from  # noqa: E402
 from tests.finetune.nets import CLASSES, blobs, loaded, small  # noqa: E402
 
 TRAIN, VALID = blobs(192, 1), blobs(64, 2)

@@ -15,7 +15,7 @@ from torch import nn, optim  # noqa: E402
 
 from splitc.errors import UsageError  # noqa: E402
 from splitc.finetune.stage import Stage, optimizer  # noqa: E402
-from splitc_passes.insert_bottleneck import InsertBottleneck  # noqa: E402
+from splitc_passes.codecs.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.layers.channel import channels  # noqa: E402
 from tests.finetune.nets import loaded, lossy, small  # noqa: E402
 

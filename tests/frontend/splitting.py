@@ -11,14 +11,14 @@ import onnx
 import onnxruntime
 from onnx import ModelProto
 
-from splitc.cut import Cut
 from splitc.errors import NoLegalCutError
-from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_form import reads
-from splitc.frontend.onnx_shapes import skeleton
-from splitc.graph import LayerGraph
-from splitc.link import Link
-from splitc.search import find_cuts, single_cuts
+from splitc.frontend.onnx.form import reads
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.frontend.onnx.shapes import skeleton
+from splitc.ir.cut import Cut
+from splitc.ir.graph import LayerGraph
+from splitc.link.link import Link
+from splitc.search.find import find_cuts, single_cuts
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LINKS = ("200kbit", "20Mbit", "1Gbit")

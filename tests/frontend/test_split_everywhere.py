@@ -15,10 +15,10 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 import splitc
 from splitc import zoo
+from splitc.bundle.golden import seeded_inputs
 from splitc.errors import BadModelError
-from splitc.frontend.onnx import OnnxModel
-from splitc.golden import seeded_inputs
-from splitc.ort import Session
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.runtime.ort import Session
 from tests.frontend.splitting import (
     Array,
     assert_close,

@@ -19,12 +19,12 @@ torch = pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("onnxscript", reason="torch.onnx.export needs onnxscript")
 
 import splitc  # noqa: E402
-from splitc.frontend.onnx import OnnxModel  # noqa: E402
-from splitc.frontend.torch import TorchModel  # noqa: E402
-from splitc.graph import LayerGraph  # noqa: E402
-from splitc_passes.group_blocks import Rule, cut_points  # noqa: E402
+from splitc.frontend.onnx.model import OnnxModel  # noqa: E402
+from splitc.frontend.torch.model import TorchModel  # noqa: E402
+from splitc.ir.graph import LayerGraph  # noqa: E402
+from splitc_passes.analyses.group_blocks import Rule, cut_points  # noqa: E402
 from tests.frontend.splitting import assert_close, single  # noqa: E402
-from tests.frontend.torch_nets import NETS, build, example  # noqa: E402
+from tests.frontend.torch.nets import NETS, build, example  # noqa: E402
 
 
 def through_onnx(name: str) -> OnnxModel:

@@ -14,15 +14,15 @@ import numpy as np
 from onnx.reference import ReferenceEvaluator
 
 import splitc
-from splitc.board import Board, load_board
-from splitc.cut import Cut
+from splitc.build.refusals import refuse_contract, refuse_unsupported
+from splitc.cost.board import Board, load_board
 from splitc.errors import SplitcError
-from splitc.frontend.onnx import OnnxModel
-from splitc.graph import LayerGraph
-from splitc.layout import maps_of
-from splitc.refuse import refuse_contract, refuse_unsupported
-from splitc_targets import adapter
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.cut import Cut
+from splitc.ir.graph import LayerGraph
+from splitc.ir.layout import maps_of
 from splitc_targets.backend import TvmBackend
+from splitc_targets.tvm import adapter
 from tests.random_networks.network import Array, Network, run
 
 RELATIVE = {"float16": 4e-3, "float32": 1e-4, "float64": 1e-6}

@@ -10,14 +10,15 @@ from onnx import ModelProto
 
 import splitc
 from splitc.arrays import Array
-from splitc.board import Board, load_board
-from splitc.graph import LayerGraph
-from splitc.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
+from splitc.cost.board import Board, load_board
+from splitc.ir.graph import LayerGraph
 from splitc.runtime.integrity import part_files
+from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
 from splitc.runtime.part import find_emulator, run_part
-from splitc_targets import adapter, schedules
-from splitc_targets.runtime_libs import runtime_libs
-from splitc_targets.toolchain import RUNNER, link_shared, runner
+from splitc_targets import pipeline
+from splitc_targets.link.runtime_libs import runtime_libs
+from splitc_targets.link.toolchain import RUNNER, link_shared, runner
+from splitc_targets.tvm import adapter
 
 
 def emulated(
@@ -32,7 +33,7 @@ def emulated(
 def build(proto: ModelProto, board: Board, folder: Path) -> set[str]:
     """A part of the model that its runner accepts; returns the rules that wrote its kernels."""
     model = splitc.load(proto)
-    code = schedules.compile_module(adapter.lower(model.proto), board)
+    code = pipeline.compile_module(adapter.lower(model.proto), board)
     assert not code.fallbacks
     adapter.export(
         code.executable, folder / "model.so", lambda out, parts: link_shared(board, out, parts)
@@ -52,7 +53,7 @@ def describe(graph: LayerGraph, board: Board, libraries: tuple[str, ...], folder
         schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
         features=board.features,
         glibc=board.glibc, entry="main", model="model.so", libraries=libraries, runner=RUNNER,
-        schedule=schedules.NAME, activation_bytes=0,
+        schedule=pipeline.NAME, activation_bytes=0,
         inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
         outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
         files=part_files(folder),

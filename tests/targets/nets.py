@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from splitc.board import load_board
-from splitc_targets import adapter, schedules
-from splitc_targets.schedules import Code
+from splitc.cost.board import load_board
+from splitc_targets import pipeline
+from splitc_targets.pipeline import Code
+from splitc_targets.tvm import adapter
 
 Array = NDArray[Any]
 
@@ -133,7 +134,7 @@ def wanted(proto: ModelProto, inputs: dict[str, Array]) -> list[Array]:
 
 def compiled(proto: ModelProto, board: str = "host") -> Code:
     """The model compiled as `splitc compile` does it."""
-    return schedules.compile_module(adapter.lower(proto), load_board(board))
+    return pipeline.compile_module(adapter.lower(proto), load_board(board))
 
 
 def computed(code: Code, proto: ModelProto, inputs: dict[str, Array]) -> list[Array]:

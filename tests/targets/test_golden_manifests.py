@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import splitc
-from splitc.board import boards
+from splitc.cost.board import boards
 from tests.helpers import ROOT
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -11,10 +11,10 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import splitc
-from splitc.cut import Cut
 from splitc.errors import BadModelError
-from splitc.frontend.onnx import OnnxModel
-from splitc.search import all_cuts
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.cut import Cut
+from splitc.search.find import all_cuts
 from tests.targets.nets import Net, assert_same, compiled, computed, wanted
 
 Array = np.ndarray[Any, Any]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from splitc.errors import UsageError
-from splitc.loss_latency import GilbertElliott
+from splitc.link.loss_latency import GilbertElliott
 from splitc_passes.layers import settings
 from splitc_passes.layers.packets import PAYLOAD_BYTES, PacketChannel, Scale
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from splitc.errors import UsageError, nearest
-from splitc.link import HEADER_BYTES
-from splitc.packets import elements_per_packet, packet_of_element
+from splitc.link.link import HEADER_BYTES
+from splitc.link.packets import elements_per_packet, packet_of_element
 from splitc_passes.layers.channel import Channel
 from splitc_passes.layers.settings import Setting
 
@@ -69,7 +69,7 @@ class PacketChannel(LossyChannel):
     """A link that loses whole packets of permuted elements.
 
     Each sample is flattened, and its elements are sent in an order that both sides know
-    (`splitc.packets.element_order`), as many a packet as fit. A subclass says which
+    (`splitc.link.packets.element_order`), as many a packet as fit. A subclass says which
     packets came through.
 
     Args:

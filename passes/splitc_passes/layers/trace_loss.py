@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from splitc.loss_trace import loss_trace
+from splitc.link.loss_trace import loss_trace
 from splitc_passes.layers.packets import PAYLOAD_BYTES, PacketChannel, Scale
 
 
@@ -26,7 +26,7 @@ class TraceLoss(PacketChannel):
 
     Args:
         trace: 1 for a lost packet and 0 for one received, in order; or a text or CSV file
-            of them (see `splitc.loss_trace.loss_trace`).
+            of them (see `splitc.link.loss_trace.loss_trace`).
         payload_bytes: Bytes of elements that one packet holds.
         element_bytes: Bytes of an element on the link, 0.5 for 4 bits; None for those of
             its dtype.

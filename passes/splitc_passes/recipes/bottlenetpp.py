@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from splitc.errors import UsageError
-from splitc.passes import Pipeline
-from splitc.recipes import Recipe
-from splitc_passes.insert_bottleneck import Activation, InsertBottleneck, Link, State
+from splitc.finetune.recipes import Recipe
+from splitc.passes.base import Pipeline
+from splitc_passes.codecs.insert_bottleneck import Activation, InsertBottleneck, Link, State
 from splitc_passes.recipes.ranges import within
 
 if TYPE_CHECKING:
     from splitc.finetune.data import Batches
     from splitc.finetune.loop import Tuned
     from splitc.finetune.stage import Stage
-    from splitc.frontend.torch import TorchModel
+    from splitc.frontend.torch.model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class BottleNetPP(Recipe):
             raise UsageError("soft_targets need a network that is trained",
                              why="stage 'base' trains it", hint="base_epochs=0")  # fmt: skip
         if self.soft_targets:
-            from splitc_passes.teacher import SoftTargets, learn_from
+            from splitc_passes.training.teacher import SoftTargets, learn_from
 
             loss = SoftTargets(self.soft_targets, self.temperature)
             stages, train, validate = learn_from(model, loss, stages, train, validate, how)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.passes import Pipeline
-from splitc.recipes import Recipe
-from splitc_passes.distill_head import Activation, DistillHead, head_cut
+from splitc.finetune.recipes import Recipe
+from splitc.passes.base import Pipeline
+from splitc_passes.training.distill_head import Activation, DistillHead, head_cut
 
 if TYPE_CHECKING:
     from splitc.finetune.data import Batches
     from splitc.finetune.loop import Tuned
     from splitc.finetune.stage import Stage
-    from splitc.frontend.torch import TorchModel
+    from splitc.frontend.torch.model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Distil(Recipe):
         Each stage has a folder of its own in `checkpoint`.
         """
         from splitc.finetune.loop import Tuned, fine_tune
-        from splitc_passes.teacher import Taught, student_head, teacher_head
+        from splitc_passes.training.teacher import Taught, student_head, teacher_head
 
         if how.pop("copy", False):
             model = replace(model, module=copying.deepcopy(model.module))

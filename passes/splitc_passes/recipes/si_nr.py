@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.passes import Pipeline
-from splitc.recipes import Recipe
-from splitc_passes.insert_dropout import InsertDropout
+from splitc.finetune.recipes import Recipe
+from splitc.passes.base import Pipeline
 from splitc_passes.recipes.ranges import within
+from splitc_passes.training.insert_dropout import InsertDropout
 
 if TYPE_CHECKING:
     from splitc.finetune.data import Batches
     from splitc.finetune.loop import Tuned
     from splitc.finetune.stage import Stage
-    from splitc.frontend.torch import TorchModel
+    from splitc.frontend.torch.model import TorchModel
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SiNr(Recipe):
     ) -> Tuned:  # fmt: skip
         """Train, with the network as it is for a teacher if `soft_targets` says so."""
         if self.soft_targets:
-            from splitc_passes.teacher import SoftTargets, learn_from
+            from splitc_passes.training.teacher import SoftTargets, learn_from
 
             loss = SoftTargets(self.soft_targets, self.temperature)
             stages, train, validate = learn_from(model, loss, stages, train, validate, how)

@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from splitc.frontend.convert.registry import Node
-from splitc.graph import Tensor
-from splitc.kinds import KIND_OF_OP
+from splitc.ir.graph import Tensor
+from splitc.ir.kinds import KIND_OF_OP
 
 _ALONG = ("cast", "identity", "dropout", "softmax", "logsoftmax", "layernormalization",
           "rmsnormalization", "lpnormalization", "cumsum", "trilu", "pad", "resize",

@@ -30,16 +30,16 @@ from splitc.frontend.convert.registry import (
     torch_dtype,
     torch_tensor,
 )
-from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_form import reads
-from splitc.frontend.torch import TorchModel
-from splitc.frontend.torch_form import NAME
-from splitc.frontend.torch_layers import TENSOR, analyse
-from splitc.frontend.torch_read import quiet
-from splitc.frontend.torch_trace import FAILURES, OP, VALUE, evaluate
-from splitc.frontend.torch_values import python_name
-from splitc.graph import Tensor
-from splitc.kinds import KIND_OF_OP
+from splitc.frontend.onnx.form import reads
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.frontend.torch.form import NAME
+from splitc.frontend.torch.layers import TENSOR, analyse
+from splitc.frontend.torch.model import TorchModel
+from splitc.frontend.torch.read import quiet
+from splitc.frontend.torch.trace import FAILURES, OP, VALUE, evaluate
+from splitc.frontend.torch.values import python_name
+from splitc.ir.graph import Tensor
+from splitc.ir.kinds import KIND_OF_OP
 
 _NO_LAYER = (nn.Identity, nn.Dropout)
 _MOVED_ONLY = ("uint16", "uint32", "uint64")

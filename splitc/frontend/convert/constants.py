@@ -11,11 +11,11 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from splitc.arrays import Array
 from splitc.errors import BadModelError
-from splitc.frontend.onnx_flops import attributes
-from splitc.frontend.onnx_form import reads
-from splitc.frontend.onnx_read import dtype_name
-from splitc.graph import Tensor
-from splitc.ort import Session
+from splitc.frontend.onnx.flops import attributes
+from splitc.frontend.onnx.form import reads
+from splitc.frontend.onnx.read import dtype_name
+from splitc.ir.graph import Tensor
+from splitc.runtime.ort import Session
 
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
            "Multinomial", "Bernoulli", "Dropout")  # fmt: skip

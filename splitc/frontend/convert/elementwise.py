@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.convert.modules import Function
 from splitc.frontend.convert.registry import Node, converts, torch_dtype
-from splitc.frontend.onnx_read import dtype_name
+from splitc.frontend.onnx.read import dtype_name
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 

@@ -17,8 +17,8 @@ from torch import nn
 
 from splitc.arrays import Array
 from splitc.errors import UnsupportedOpError
-from splitc.frontend.onnx_flops import attributes
-from splitc.graph import Tensor
+from splitc.frontend.onnx.flops import attributes
+from splitc.ir.graph import Tensor
 
 _HARMLESS = frozenset((
     "kernel_shape", "storage_order", "stash_type", "saturate", "sorted", "seed", "consumed_inputs",

@@ -15,10 +15,10 @@ from torch.export import ExportedProgram, default_decompositions
 from torch.fx.traceback import preserve_node_meta
 
 from splitc.errors import UnsupportedOpError, one_line
-from splitc.frontend.torch import TorchModel
-from splitc.frontend.torch_form import NAME
-from splitc.frontend.torch_read import quiet
-from splitc.frontend.torch_trace import FAILURES, as_at_inference
+from splitc.frontend.torch.form import NAME
+from splitc.frontend.torch.model import TorchModel
+from splitc.frontend.torch.read import quiet
+from splitc.frontend.torch.trace import FAILURES, as_at_inference
 from splitc_targets.aten import constants, decompositions, promotion, resampling, windows
 from splitc_targets.aten.promotion import Rewrite
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from splitc.backend import Unsupported
-from splitc.frontend.onnx import OnnxModel
-from splitc.frontend.onnx_shapes import skeleton
-from splitc_targets.integers import REWRITTEN
-from splitc_targets.rewrites import modern
+from splitc.build.backend import Unsupported
+from splitc.frontend.onnx.model import OnnxModel
+from splitc.frontend.onnx.shapes import skeleton
 from splitc_targets.source.converted import CONVERTED
 from splitc_targets.source.draft import Draft, Node
+from splitc_targets.source.for_tvm import modern
 from splitc_targets.source.prepare import draft_of, opset_of
+from splitc_targets.source.quantised import REWRITTEN
 from splitc_targets.source.table import why_not
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from splitc.frontend.onnx_read import dtype_name, tensor_bytes
-from splitc.graph import Tensor
+from splitc.frontend.onnx.read import dtype_name, tensor_bytes
+from splitc.ir.graph import Tensor
 
 Array = np.ndarray[Any, Any]
 

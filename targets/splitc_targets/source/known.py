@@ -13,10 +13,10 @@ import onnx.inliner
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from splitc.frontend.onnx_form import constant_value
-from splitc.frontend.onnx_read import subgraphs_of
-from splitc.frontend.onnx_shapes import tensor_of, value_info
-from splitc.frontend.onnx_values import measured
+from splitc.frontend.onnx.form import constant_value
+from splitc.frontend.onnx.read import subgraphs_of
+from splitc.frontend.onnx.shapes import tensor_of, value_info
+from splitc.frontend.onnx.values import measured
 from splitc_targets.source.draft import KNOWN_BYTES, Array, Draft, Node
 
 _LEFT = frozenset((

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
-from splitc.frontend.onnx_form import reads
-from splitc.frontend.onnx_read import dtype_name, subgraphs_of
-from splitc.frontend.onnx_shapes import tensor_of
-from splitc.graph import Tensor
+from splitc.frontend.onnx.form import reads
+from splitc.frontend.onnx.read import dtype_name, subgraphs_of
+from splitc.frontend.onnx.shapes import tensor_of
+from splitc.ir.graph import Tensor
 from splitc_targets.source import forms_numbers as numbers
 from splitc_targets.source import forms_windows as windows
 from splitc_targets.source.draft import Draft, Node

@@ -6,10 +6,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from splitc_targets.schedules import conv as direct
-from splitc_targets.schedules import matmul as products
-from splitc_targets.schedules import tiles, winograd
-from splitc_targets.schedules.choices import (
+from splitc_targets.kernels.product import direct
+from splitc_targets.kernels.product import matmul as products
+from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.winograd import kernel as winograd
+from splitc_targets.kernels.winograd.plan import plan, supported
+from splitc_targets.machine import tiles
+from splitc_targets.machine.machine import Machine
+from splitc_targets.plan.choices import (
     Choice,
     Product,
     analytic,
@@ -18,9 +22,6 @@ from splitc_targets.schedules.choices import (
     matmul_for,
     written,
 )
-from splitc_targets.schedules.conv import Conv
-from splitc_targets.schedules.machine import Machine
-from splitc_targets.schedules.winograd_plan import plan, supported
 
 
 def candidates(product: Product, machine: Machine) -> list[Choice]:

@@ -26,12 +26,12 @@ import tvm
 from tvm import rpc
 from tvm.s_tir import meta_schedule as ms
 
-from splitc.board import Board
+from splitc.cost.board import Board
 from splitc.errors import DeviceError, UsageError
 from splitc.scratch import scratch
-from splitc_targets import adapter
-from splitc_targets.schedules import lowering
-from splitc_targets.toolchain import link_shared
+from splitc_targets.link.toolchain import link_shared
+from splitc_targets.loops import tir_pipeline
+from splitc_targets.tvm import adapter
 
 
 class Runner(Protocol):
@@ -174,7 +174,7 @@ def measure(
         module = tvm.IRModule({f"c{n}": function for n, function in enumerate(functions)})
         target = adapter.target_of(board)
         with target:
-            built = tvm.tirx.build(module, target=target, pipeline=lowering.NAME)
+            built = tvm.tirx.build(module, target=target, pipeline=tir_pipeline.NAME)
         adapter.export(built, path, lambda out, objects: link_shared(board, out, objects))
         runner.f_run_evaluator = Turns(calls, seconds)
         (future,) = runner.run([ms.runner.RunnerInput(str(path), "cpu", pool)])

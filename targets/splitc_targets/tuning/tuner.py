@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from splitc.board import Board, x86_level
+from splitc.cost.board import Board, x86_level
 from splitc.errors import DeviceError, ToolchainError, UsageError
-from splitc_targets import adapter, schedules
-from splitc_targets.schedules.choices import Product, product_of
-from splitc_targets.schedules.machine import machine_of
-from splitc_targets.schedules.reader import NotReadable
+from splitc_targets import pipeline
+from splitc_targets.machine.machine import machine_of
+from splitc_targets.plan.choices import Product, product_of
 from splitc_targets.tuning import measure
 from splitc_targets.tuning.candidates import candidates, kernel
 from splitc_targets.tuning.database import Database, Record, Tuned, database_path, name_of
 from splitc_targets.tuning.measure import Address, Runner
+from splitc_targets.tvm import adapter
+from splitc_targets.tvm.reader import NotReadable
 
 
 def refuse(board: Board, rpc: str) -> None:
@@ -86,7 +87,7 @@ def _runner(board: Board, rpc: str) -> Runner:
 def products_of(lowered: Any, board: Board) -> list[Product]:
     """The distinct kernels of a part there is a choice for, by their share of the arithmetic."""
     try:
-        steps = schedules.plan_module(lowered, board).steps
+        steps = pipeline.plan_module(lowered, board).steps
     except NotReadable:
         return []
     work: Counter[Product] = Counter()

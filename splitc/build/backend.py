@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door between the kernel and whatever writes a part's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from splitc.cost.board import Board
+from splitc.ir.model import Network
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A layer that a backend cannot compile.
+
+    Args:
+        layer: Its name.
+        op: Its operator.
+        why: The reason.
+    """
+
+    layer: str
+    op: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One compiled function of a part.
+
+    Args:
+        name: The function's name in the library.
+        rule: The rule that wrote its loops; "fallback" where none fitted.
+        op: What it computes, as in "conv2d+add+relu".
+        shapes: Its shapes in words, as in "1x56x56x64 * 64x3x3x64 -> 1x56x56x64".
+        flops: Floating-point operations of the mathematics, a multiply-add being 2.
+        calls: How many times one inference calls it.
+        tuned: How it computes, in words, where measurements decided that.
+        weight_bytes: Constants that a call reads.
+        tensor_bytes: Other tensors that a call reads, writes or works in.
+    """
+
+    name: str
+    rule: str
+    op: str
+    shapes: str
+    flops: int
+    calls: int = 1
+    tuned: str = ""
+    weight_bytes: int = 0
+    tensor_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a backend wrote into a part's folder.
+
+    Args:
+        model: File name of the compiled or converted model.
+        libraries: File names of the libraries it needs, in load order.
+        runner: File name of the program that runs it; empty where there is none.
+        tools: Tool versions that shaped the bytes.
+        schedule: Name of the schedule that was used.
+        caveat: What a user should know of the code's quality, in a sentence.
+        kernels: The functions that one inference calls.
+        activation_bytes: Memory planned for tensors between them.
+        weight_bytes: Weights as the functions read them; 0 where that is not known.
+    """
+
+    model: str
+    libraries: tuple[str, ...] = ()
+    runner: str = ""
+    tools: dict[str, str] = field(default_factory=dict[str, str])
+    schedule: str = ""
+    caveat: str = ""
+    kernels: tuple[Kernel, ...] = ()
+    activation_bytes: int = 0
+    weight_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A search for quicker kernels by measuring them, where the analytic choice need not do.
+
+    Args:
+        seconds: How long it may take, head and tail together.
+        rpc: Address of the device that the head's kernels are measured on: HOST:PORT of a
+            server, HOST:PORT,KEY of a tracker; empty for this machine.
+        parts: Which parts are tuned.
+    """
+
+    seconds: float = 300.0
+    rpc: str = ""
+    parts: tuple[str, ...] = ("head", "tail")
+
+
+@runtime_checkable
+class Tuner(Protocol):
+    """A backend that can measure its kernels."""
+
+    def refuse_tuning(self, board: Board, rpc: str) -> None:
+        """Raise where kernels for a board cannot be measured; asked before anything is compiled.
+
+        Raises:
+            UsageError: This machine does not run the board's code, and there is no address.
+            DeviceError: Nothing answers at the address.
+        """
+        ...
+
+    def tune(
+        self, lowered: Any, board: Board, seconds: float, rpc: str, progress: Callable[[str], None]
+    ) -> Any:
+        """Measure what was not measured before; gives what `compile` takes for the part."""
+        ...
+
+
+class Backend(Protocol):
+    """Writes the code of head or tail for a board.
+
+    `channels_last` says whether its code lays maps so: then they cross the link so, and
+    neither side transposes them.
+    """
+
+    channels_last: ClassVar[bool]
+
+    def unsupported(self, model: Network) -> list[Unsupported]:
+        """The layers it cannot compile; asked before any compilation starts."""
+        ...
+
+    def lower(self, model: Network) -> Any:
+        """The part in the backend's own form, ready to be compiled for any board.
+
+        Raises:
+            UnsupportedOpError: It has an operator, or a form of one, that cannot be.
+        """
+        ...
+
+    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> Any:
+        """The code of a lowered part for a board, in the backend's own form, not yet linked.
+
+        `limit_bytes` is what weights and tensors may take together. Quicker code that takes
+        more is left out; what breaks the limit even so is compiled as it is.
+        """
+        ...
+
+    def write(self, code: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
+        """Link a part's code into a folder, with or without the runtime libraries.
+
+        Runs in a thread of its own, while another part is compiled.
+        """
+        ...

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a codec costs: the network with it inside against the one that was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from splitc.arrays import Array, Arrays
+from splitc.errors import UsageError
+from splitc.ir.model import Network
+from splitc.runtime.manifest import CodecCost, Cost
+
+
+@dataclass
+class _Tally:
+    """One result, summed over the samples."""
+
+    apart: float = 0.0
+    power: float = 0.0
+    same: int = 0
+    places: int = 0
+
+    def add(self, coded: Array, given: Array) -> None:
+        left, right = coded.astype(np.float64), given.astype(np.float64)
+        both = np.isfinite(left) & np.isfinite(right)
+        self.apart += float(np.square(left[both] - right[both]).sum())
+        self.power += float(np.square(right[both]).sum())
+        chosen = _classes(given)
+        if chosen is not None:
+            self.same += int(np.count_nonzero(_classes(coded) == chosen))
+            self.places += chosen.size
+
+    def of(self, name: str) -> Cost:
+        relative = float(np.sqrt(self.apart / self.power)) if self.power else float(self.apart > 0)
+        return Cost(
+            result=name, relative_error=float(f"{relative:.4g}"), argmax_same=self.same,
+            argmax_of=self.places,
+        )  # fmt: skip
+
+
+@dataclass
+class _Hits:
+    """How many labels each network gives; the result that they are labels of."""
+
+    labels: Array
+    result: str = ""
+    coded: int = 0
+    given: int = 0
+    places: int = field(default=0)
+
+
+def codec_cost(
+    coded: Network, given: Network, samples: Sequence[Arrays], labels: Array | None, *, golden: bool
+) -> CodecCost:
+    """Run both networks on samples, and count.
+
+    Args:
+        coded: The network with the codec inside.
+        given: The network without.
+        samples: Arrays by input name.
+        labels: The right class of each sample, or of each of its places; None where not known.
+        golden: Whether the samples are the golden ones, not a user's.
+
+    Returns:
+        For each result of floats the root mean square of the difference over that of the
+        given network's result, and how many arg-max are the same; with labels the accuracy
+        of both, by the first result that they fit.
+
+    Raises:
+        UsageError: The labels fit no result.
+    """
+    names = [t.name for t in given.graph.output_tensors if t.dtype.startswith("float")]
+    tallies = {name: _Tally() for name in names if name in coded.graph.outputs}
+    hits = None if labels is None else _Hits(labels)
+    for k, sample in enumerate(samples):
+        ours, theirs = coded.run(sample), given.run(sample)
+        for name, tally in tallies.items():
+            tally.add(ours[name], theirs[name])
+        if hits is not None:
+            _count(hits, k, ours, theirs, list(tallies))
+    right = None if hits is None else float(f"{hits.coded / hits.places:.6g}")
+    before = None if hits is None else float(f"{hits.given / hits.places:.6g}")
+    return CodecCost(
+        samples=len(samples), on="golden" if golden else "calibration",
+        results=tuple(tally.of(name) for name, tally in tallies.items()),
+        accuracy=right, given_accuracy=before,
+    )  # fmt: skip
+
+
+def _count(hits: _Hits, k: int, ours: Arrays, theirs: Arrays, names: Sequence[str]) -> None:
+    wanted = np.squeeze(hits.labels[k])
+    for name in [hits.result] if hits.result else names:
+        found, before = _classes(ours[name]), _classes(theirs[name])
+        if found is None or before is None or np.squeeze(found).shape != wanted.shape:
+            continue
+        hits.result = name
+        hits.coded += int(np.count_nonzero(np.squeeze(found) == wanted))
+        hits.given += int(np.count_nonzero(np.squeeze(before) == wanted))
+        hits.places += wanted.size
+        return
+    raise UsageError(
+        "the labels fit no result of the network",
+        why=f"a sample has labels of shape {wanted.shape}",
+        hint="one whole number for each sample, the place of the largest element",
+    )
+
+
+def _classes(result: Array) -> Array | None:
+    """Where a result is largest: along the last axis of a table, the second of more; or None."""
+    axis = -1 if result.ndim < 3 else 1
+    if result.ndim == 0 or result.shape[axis] < 2:
+        return None
+    return np.asarray(np.nan_to_num(result, nan=-np.inf).argmax(axis=axis))
+
+
+def in_words(cost: CodecCost) -> list[str]:
+    """What a codec costs, in lines that fit 80 columns."""
+    plural = "" if cost.samples == 1 else "s"
+    lines = [f"with the codec against the given network, {cost.samples} {cost.on} sample{plural}:"]
+    for one in cost.results:
+        same = f", same arg-max in {one.argmax_same} of {one.argmax_of}" if one.argmax_of else ""
+        name = one.result if len(one.result) <= 30 else "…" + one.result[-29:]
+        lines.append(f"  {name}: relative error {one.relative_error:.2g}{same}")
+    if cost.accuracy is not None and cost.given_accuracy is not None:
+        lines.append(f"  accuracy {cost.accuracy:.1%}, without it {cost.given_accuracy:.1%}")
+    return lines

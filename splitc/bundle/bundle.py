@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle: the folder that `splitc compile` writes, read back, run and verified."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from splitc.arrays import Array
+from splitc.bundle.verify import PARTS, Verification, pair_of, require, twin_folder, verify
+from splitc.errors import BadBundleError, OutputError, UsageError, nearest
+from splitc.runtime.integrity import check_part, compare_files
+from splitc.runtime.manifest import MANIFEST, Manifest, PartManifest, list_files, read_manifest
+
+SUFFIX = ".splitc"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A compiled split network on disk.
+
+    Args:
+        path: Its folder.
+        manifest: What the folder says it is. Files are not checked until
+            `check`, `run` or `verify`.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @staticmethod
+    def open(path: str | Path) -> Bundle:
+        """Read a bundle's manifest; loads no code.
+
+        Raises:
+            UsageError: There is no such folder.
+            BadBundleError: It holds no bundle of this schema.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            hint = "a bundle is a folder; unpack a packed one first" if folder.is_file() else ""
+            raise UsageError(f"there is no bundle '{path}'", hint=hint)
+        return Bundle(folder, read_manifest(folder, Manifest))
+
+    def part(self, name: str) -> PartManifest:
+        """The manifest of `head` or `tail`."""
+        return read_manifest(self.path / name, PartManifest)
+
+    def check(self) -> None:
+        """Check every file, and that head and tail belong together.
+
+        Raises:
+            BadBundleError: Names the file that is missing, altered or extra, or
+                the part that is another model's.
+        """
+        compare_files(self.manifest.files, list_files(self.path, but=(MANIFEST,)), self.path.name)
+        parts = {name: check_part(self.path / name, name) for name in PARTS}
+        for name, part in parts.items():
+            if part.split != self.manifest.split or part.part != name:
+                raise BadBundleError(
+                    f"the {name} belongs to another split",
+                    why=f"its digest is {part.split[:12]}…, the bundle's "
+                    f"{self.manifest.split[:12]}…",
+                    hint="compile the bundle again",
+                )
+        self._check_contract(parts["head"], parts["tail"])
+        for name, part in parts.items():
+            if not twin_folder(self.path, name).is_dir():
+                continue
+            twin = check_part(twin_folder(self.path, name), f"golden/{name}")
+            for field in ("split", "schedule", "inputs", "outputs"):
+                if getattr(twin, field) != getattr(part, field):
+                    raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
+
+    def _check_contract(self, head: PartManifest, tail: PartManifest) -> None:
+        """Every tensor that is read is made before it, with the same shape and dtype."""
+        manifest = self.manifest
+        known = {spec.name: spec for spec in manifest.source.inputs}
+        steps = (
+            ("head", head.inputs, head.outputs),
+            ("tail", tail.inputs, tail.outputs),
+            ("result", manifest.source.outputs, ()),
+            ("boundary", manifest.cut.boundary, ()),
+        )
+        for what, reads, makes in steps:
+            for spec in reads:
+                if known.get(spec.name) != spec:
+                    raise BadBundleError(f"{what} and what makes it disagree about '{spec.name}'")
+            known |= {spec.name: spec for spec in makes}
+        if not manifest.source.outputs:
+            raise BadBundleError("the bundle has no results")
+
+    def run(
+        self, inputs: Mapping[str, Array] | Array, *, emulate: bool = False
+    ) -> dict[str, Array]:
+        """Run head and tail one after the other.
+
+        Args:
+            inputs: Arrays by input name, or the one array of a one-input network,
+                of the contract's shapes or all stacked along one more leading axis.
+            emulate: Run a part for another ISA under qemu; by default its build for this
+                machine runs.
+
+        Returns:
+            Arrays by result name.
+
+        Raises:
+            UsageError: An input is missing, unknown, or of the wrong shape.
+            BadBundleError: A file is not the one the manifest lists.
+        """
+        self.check()
+        feed = self._feed(inputs)
+        pair = pair_of(self.path, emulate=emulate)
+        boundary, _ = pair.head.run(feed)
+        results, _ = pair.tail.run({**feed, **boundary})
+        made = {**feed, **boundary, **results}
+        return {spec.name: made[spec.name] for spec in self.manifest.source.outputs}
+
+    def verify(self, *, emulate: bool = False) -> Verification:
+        """Check the files, run head and tail on the golden inputs, compare.
+
+        Args:
+            emulate: Run the real parts of another ISA under qemu.
+
+        Returns:
+            Every difference; whether it passed is `passed`.
+
+        Raises:
+            BadBundleError: The files are not what the manifest lists.
+            ToolchainError: A part cannot run on this machine.
+        """
+        self.check()
+        return verify(self.path, self.manifest, pair_of(self.path, emulate=emulate))
+
+    def pack(self, target: Path) -> Path:
+        """Write the bundle as one zip, the same bytes for the same bundle.
+
+        Raises:
+            BadBundleError: A file is not the one the manifest lists.
+            OutputError: The zip cannot be written.
+        """
+        self.check()
+        beside = target.with_name(f".{target.name}.new")
+        try:
+            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+                for name in [MANIFEST, *self.manifest.files]:
+                    info = zipfile.ZipInfo(f"{self.path.name}/{name}", (1980, 1, 1, 0, 0, 0))
+                    mode = 0o755 if (self.path / name).stat().st_mode & 0o100 else 0o644
+                    info.external_attr = (0o100000 | mode) << 16
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(info, (self.path / name).read_bytes())
+            beside.replace(target)
+        except OSError as error:
+            raise OutputError(f"cannot write '{target}'", why=error.strerror or "") from error
+        finally:
+            beside.unlink(missing_ok=True)
+        return target
+
+    def _feed(self, inputs: Mapping[str, Array] | Array) -> dict[str, Array]:
+        specs = self.manifest.source.inputs
+        if isinstance(inputs, np.ndarray):
+            if len(specs) != 1:
+                names = ", ".join(s.name for s in specs)
+                raise UsageError("give the inputs by name", why=f"the network has {names}")
+            inputs = {specs[0].name: inputs}
+        for spec in specs:
+            if spec.name not in inputs:
+                raise UsageError(f"no value for input '{spec.name}'")
+            array = inputs[spec.name]
+            if array.shape not in (spec.shape, (len(array), *spec.shape) if array.ndim else ()) or (
+                array.dtype.name != spec.dtype
+            ):
+                why = f"it is {array.dtype} {array.shape}, the contract {spec.dtype} {spec.shape}"
+                raise UsageError(f"input '{spec.name}' does not fit", why=why)
+        names = {spec.name for spec in specs}
+        for name in inputs.keys() - names:
+            raise UsageError(f"there is no input '{name}'", hint=nearest(name, names))
+        counts = {
+            len(inputs[s.name]) if inputs[s.name].ndim > len(s.shape) else None for s in specs
+        }
+        if len(counts) > 1 or 0 in counts:
+            raise UsageError("the inputs hold different numbers of samples, or none")
+        return {spec.name: inputs[spec.name] for spec in specs}
+
+
+__all__ = ["SUFFIX", "Bundle", "Verification", "require"]

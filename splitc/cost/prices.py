@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a cut costs: device, link and server time, energy and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+from splitc.cost.board import Board
+from splitc.ir.cut import Cut
+from splitc.ir.graph import Layer, LayerGraph
+from splitc.link.link import Link
+
+Objective = Literal["latency", "throughput", "energy"]
+OBJECTIVES: tuple[Objective, ...] = ("latency", "throughput", "energy")
+PICO = 10**12
+"""Capacities are integers in picoseconds or picojoules: floats mislead max-flow."""
+
+
+class CostModel(Protocol):
+    """Gives the time of every layer on one machine."""
+
+    @property
+    def label(self) -> str:
+        """Where the figures come from: starts with `predicted` or `measured`."""
+        ...
+
+    @property
+    def board(self) -> Board:
+        """The machine."""
+        ...
+
+    def seconds(self, graph: LayerGraph) -> tuple[float, ...]:
+        """Seconds of each layer, in the graph's order; 0 for inputs."""
+        ...
+
+
+@dataclass(frozen=True)
+class BoardCost:
+    """Predicted layer times: a roofline with the board's efficiency by kind.
+
+    A layer takes the longest of its arithmetic at the efficiency of its kind,
+    its weights over the memory bandwidth, and its activations over the cache's
+    or memory's, plus a fixed overhead. Views, inputs and channels are free.
+
+    References:
+        Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+    """
+
+    board: Board
+
+    @property
+    def label(self) -> str:
+        """Where the figures come from."""
+        return f"predicted from board file {self.board.name}"
+
+    def seconds(self, graph: LayerGraph) -> tuple[float, ...]:
+        """Seconds of each layer, in the graph's order."""
+        return tuple(self._layer_s(graph, layer) for layer in graph.layers)
+
+    def _layer_s(self, graph: LayerGraph, layer: Layer) -> float:
+        if layer.kind in ("view", "channel"):
+            return 0.0
+        board = self.board
+        read = sum(graph.tensors[name].nbytes or 0 for name in dict.fromkeys(layer.inputs))
+        moved = read + sum(t.nbytes or 0 for t in layer.outputs)
+        fits = moved + layer.param_bytes <= board.cache_bytes
+        bandwidth = board.cache_bandwidth if fits else board.memory_bandwidth
+        rate = board.peak_flops * getattr(
+            board.efficiency, layer.kind, board.efficiency.elementwise
+        )
+        return board.layer_overhead_s + max(
+            layer.flops / rate,
+            moved / bandwidth,
+            layer.param_bytes / board.memory_bandwidth,
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Integer prices for a min-cut, in picoseconds or picojoules.
+
+    Args:
+        head: Price of each layer in the head.
+        tail: Price of each layer in the tail.
+        tensor: Price of each tensor by name when it crosses; None where it cannot.
+        crossing: Price paid once when anything crosses.
+    """
+
+    head: tuple[int, ...]
+    tail: tuple[int, ...]
+    tensor: dict[str, int | None]
+    crossing: int
+
+
+@dataclass(frozen=True)
+class CutCost:
+    """The price list of one cut. Times in seconds, energy in joules.
+
+    Args:
+        head_s: The head on the device.
+        link_s: Boundary out, round trip, results back.
+        busy_s: How long the link is taken by one inference: that without the round trip.
+        tail_s: The tail on the server.
+        energy_j: What the device spends: computing, then sending.
+        boundary_bytes: Bytes that cross.
+        head_param_bytes: Weights the device must hold.
+        head_peak_bytes: Those weights plus the largest set of live activations.
+    """
+
+    head_s: float
+    link_s: float
+    busy_s: float
+    tail_s: float
+    energy_j: float
+    boundary_bytes: int
+    head_param_bytes: int
+    head_peak_bytes: int
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from input to result."""
+        return self.head_s + self.link_s + self.tail_s
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between results when head, link and tail work at once.
+
+        A round trip delays a result but holds nothing up: others follow meanwhile.
+        """
+        return max(self.head_s, self.busy_s, self.tail_s)
+
+    def value(self, objective: Objective) -> float:
+        """The figure that the objective minimises: seconds or joules."""
+        if objective == "latency":
+            return self.latency_s
+        return self.period_s if objective == "throughput" else self.energy_j
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Prices of every cut of one graph between two machines over one link.
+
+    Args:
+        graph: The graph to cut.
+        device: Layer times on the device.
+        server: Layer times on the server.
+        link: What lies between.
+    """
+
+    graph: LayerGraph
+    device: CostModel
+    server: CostModel
+    link: Link
+
+    @property
+    def label(self) -> str:
+        """Where the figures come from."""
+        return f"{self.device.label} (head) and {self.server.label} (tail)"
+
+    @cached_property
+    def device_s(self) -> tuple[float, ...]:
+        """Seconds of each layer on the device."""
+        return self.device.seconds(self.graph)
+
+    @cached_property
+    def server_s(self) -> tuple[float, ...]:
+        """Seconds of each layer on the server."""
+        return self.server.seconds(self.graph)
+
+    @cached_property
+    def _sums(self) -> tuple[list[float], list[float], list[int], list[int]]:
+        device, server, params, live_max = [0.0], [0.0], [0], [0]
+        live = 0
+        for i, layer in enumerate(self.graph.layers):
+            device.append(device[-1] + self.device_s[i])
+            server.append(server[-1] + self.server_s[i])
+            params.append(params[-1] + layer.param_bytes)
+            live += sum(t.nbytes or 0 for t in layer.outputs)
+            live_max.append(max(live_max[-1], live))
+            live -= self._freed_after[i]
+        return device, server, params, live_max
+
+    @cached_property
+    def _freed_after(self) -> list[int]:
+        freed = [0] * len(self.graph)
+        results = set(self.graph.outputs)
+        for name, readers in self.graph.readers.items():
+            if name not in results:
+                at = readers[-1] if readers else self.graph.producer[name]
+                freed[at] += self.graph.tensors[name].nbytes or 0
+        return freed
+
+    def of(self, cut: Cut) -> CutCost:
+        """The price list of a cut."""
+        device, server, params, live_max = self._sums
+        k = cut.prefix
+        head_s = device[k] + sum(self.device_s[i] for i in cut.extra)
+        tail_s = server[-1] - server[k] - sum(self.server_s[i] for i in cut.extra)
+        head_params = params[k] + sum(self.graph.layers[i].param_bytes for i in cut.extra)
+        grown = sum(t.nbytes or 0 for i in cut.extra for t in self.graph.layers[i].outputs)
+        sent_s, back_s = self._sent_and_back_s(cut)
+        crosses = cut.prefix + len(cut.extra) < len(self.graph)
+        board = self.device.board
+        return CutCost(
+            head_s=head_s,
+            link_s=sent_s + back_s + (self.link.rtt_s if crosses else 0.0),
+            busy_s=sent_s + back_s,
+            tail_s=max(tail_s, 0.0),
+            energy_j=board.compute_power_w * head_s + board.transmit_power_w * sent_s,
+            boundary_bytes=cut.boundary_bytes or 0,
+            head_param_bytes=head_params,
+            head_peak_bytes=head_params + live_max[k] + grown,
+        )
+
+    def _sent_and_back_s(self, cut: Cut) -> tuple[float, float]:
+        sent = sum(self.link.transfer_s(t.nbytes or 0) for t in cut.boundary)
+        back = sum(
+            self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
+            for name in self.graph.outputs
+            if not cut.holds(self.graph.producer[name])
+        )
+        return sent, back
+
+    def weights(self, objective: Objective) -> Weights:
+        """Min-cut prices: seconds for latency and throughput, joules for energy."""
+        board = self.device.board
+        energy = objective == "energy"
+        per_head = board.compute_power_w if energy else 1.0
+        per_link = board.transmit_power_w if energy else 1.0
+        tail = [0 if energy else _pico(s) for s in self.server_s]
+        if not energy:
+            for name in self.graph.outputs:
+                back = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
+                tail[self.graph.producer[name]] += _pico(back)
+        return Weights(
+            head=tuple(_pico(s * per_head) for s in self.device_s),
+            tail=tuple(tail),
+            tensor={
+                name: None
+                if tensor.nbytes is None
+                else _pico(self.link.transfer_s(tensor.nbytes) * per_link)
+                for name, tensor in self.graph.tensors.items()
+            },
+            crossing=0 if energy else _pico(self.link.rtt_s),
+        )
+
+
+def _pico(value: float) -> int:
+    return round(value * PICO)
+
+
+def price(weights: Weights, cut: Cut) -> int | None:
+    """What a cut costs under integer weights; None where a tensor cannot cross."""
+    total = weights.crossing if len(cut.tail) else 0
+    for tensor in cut.boundary:
+        crossing = weights.tensor[tensor.name]
+        if crossing is None:
+            return None
+        total += crossing
+    return total + _sum(weights.head, cut.head) + _sum(weights.tail, cut.tail)
+
+
+def _sum(values: Sequence[int], positions: Sequence[int]) -> int:
+    return sum(values[i] for i in positions)

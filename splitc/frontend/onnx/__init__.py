@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX models: read, brought to one form, shaped, priced, cut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splitc.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from splitc.frontend.onnx.model import OnnxModel, load_onnx
+
+__all__ = ["OnnxModel", "load_onnx"]
+
+__getattr__ = lazy_names(__name__, {
+    "OnnxModel": "model",
+    "load_onnx": "model",
+})  # fmt: skip

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ONNX front end: an ONNX graph as a `Model`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, NodeProto
+
+from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
+from splitc.frontend.onnx.channels_last import turn
+from splitc.frontend.onnx.flops import flops, kind_of
+from splitc.frontend.onnx.form import name_nodes, normalise, reads, runnable
+from splitc.frontend.onnx.indices import index_extents
+from splitc.frontend.onnx.insert import bypass_nodes, insert_nodes
+from splitc.frontend.onnx.known import pick_stored, store_shapes
+from splitc.frontend.onnx.read import (
+    check_budget,
+    check_names,
+    check_weights,
+    digest_of,
+    over_budget,
+    read_proto,
+    refuse_external,
+    tensor_bytes,
+)
+from splitc.frontend.onnx.shapes import declare_results, infer, value_info
+from splitc.ir.chain import Insertion, check_bypass, check_chain
+from splitc.ir.cut import Cut
+from splitc.ir.graph import INPUT_OP, Layer, LayerGraph, Tensor
+from splitc.ir.model import DEFAULT_MAX_BYTES
+from splitc.scratch import scratch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from splitc.runtime.ort import Reference, Session
+
+SIMPLIFY_SECONDS = 300
+_PROTO_LIMIT = 2**31 - 2**24
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
+           "Multinomial", "Bernoulli")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A layer graph with its weights in an ONNX model.
+
+    Nodes that compute constants from constants are no layers: they belong to
+    the layers that read their results, and go with them when the model is split.
+    A network's result that is a constant is given by the last layer beside its own.
+
+    Args:
+        proto: The ONNX model in normal form; nodes are named like layers.
+        graph: The layer DAG.
+        tensors: Every tensor of the model by name, weights included.
+        digest: sha256 of the source file, or of the model given in memory.
+        cut: The cut a pass chose.
+        note: What the reader should know: say, that onnxsim gave up.
+    """
+
+    proto: ModelProto = field(repr=False)
+    graph: LayerGraph
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    digest: str
+    cut: Cut | None = None
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The ONNX graph's name."""
+        return self.proto.graph.name
+
+    @property
+    def index_extents(self) -> dict[str, int]:
+        """How many places an input's elements choose from, by input name, where it is indices."""
+        return index_extents(self.proto.graph, self.tensors)
+
+    def with_graph(self, graph: LayerGraph) -> OnnxModel:
+        """The model with an annotated graph over the same layers."""
+        return replace(self, graph=graph)
+
+    def with_cut(self, cut: Cut) -> OnnxModel:
+        """The model with a chosen cut."""
+        return replace(self, cut=cut)
+
+    def fingerprint(self) -> str:
+        """Changes when the graph, the cut or the weights do."""
+        text = str(self.graph) + (self.cut.name if self.cut else "") + self.digest
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def insert(self, tensor: str, chain: Sequence[Insertion]) -> OnnxModel:
+        """The model with a chain of layers behind a tensor, each one node.
+
+        Raises:
+            UnsupportedOpError: ONNX has no operator for one of them.
+        """
+        check_chain(self.graph, tensor, chain)
+        proto, tensors = insert_nodes(self.proto, self.tensors, tensor, chain)
+        return self._changed(proto, tensors)
+
+    def bypass(self, layers: Collection[str]) -> OnnxModel:
+        """The model without some layers of one input and one output."""
+        check_bypass(self.graph, layers)
+        return self._changed(bypass_nodes(self.proto, layers), self.tensors)
+
+    def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> OnnxModel:
+        """A new head has to be trained, which an ONNX graph cannot be.
+
+        Raises:
+            UnsupportedOpError: Always.
+        """
+        raise UnsupportedOpError(
+            f"the head before '{cut.name}' cannot be replaced in an ONNX graph",
+            why="the new one has to be trained",
+            hint="load the network as a PyTorch module, or convert it: splitc.to_torch(model)",
+        )
+
+    def _changed(self, proto: ModelProto, tensors: Mapping[str, Tensor]) -> OnnxModel:
+        graph = build_graph(proto, tensors)
+        return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note)
+
+    def split(self, cut: Cut, channels_last: Collection[str] = ()) -> tuple[OnnxModel, OnnxModel]:
+        """Head and tail as two valid ONNX models.
+
+        Constants that both sides read stand in both; nothing dead in either. A
+        network input that the tail reads is an input of the tail too.
+
+        Args:
+            cut: A cut of this model's graph.
+            channels_last: Boundary tensors [N, C, H, W] that cross as [N, H, W, C], under
+                the same names: the last layer of the head and the first of the tail
+                transpose them, which costs nothing where code lays maps so anyway.
+
+        Returns:
+            Head, then tail. Outputs of the head are the boundary tensors that it
+            makes, then the network's results that it makes.
+
+        Raises:
+            IllegalCutError: A side would be empty, or what crosses has no fixed size.
+        """
+        why_not = cut.why_not()
+        if why_not is not None:
+            raise IllegalCutError(f"cannot cut after '{cut.name}'", why=why_not)
+        graph = cut.graph
+        entries = [t.name for t in cut.boundary]
+        made = [n for n in entries if graph.producer[n] >= graph.input_count]
+        head_out = list(dict.fromkeys((*made, *cut.results)))
+        tail_out = [n for n in graph.outputs if n not in cut.results]
+        head_in = [t.name for t in graph.inputs]
+        turned = [name for name in made if name in channels_last]
+        head = self._part(
+            "head", (graph.layers[i].name for i in cut.head), head_in, head_out, turned
+        )
+        tail = self._part(
+            "tail", (graph.layers[i].name for i in cut.tail), entries, tail_out, turned
+        )
+        return head, tail
+
+    def _part(
+        self, what: str, layers: Iterable[str], inputs: Sequence[str], outputs: Sequence[str],
+        channels_last: Sequence[str],
+    ) -> OnnxModel:  # fmt: skip
+        wanted = set(layers)
+        nodes = [node for node in self.proto.graph.node if node.name in wanted]
+        nodes = [*self._constant_nodes(nodes, outputs), *nodes]
+        part = ModelProto(ir_version=self.proto.ir_version, producer_name="splitc")
+        part.opset_import.extend(self.proto.opset_import)
+        part.graph.name = what
+        part.graph.node.extend(nodes)
+        needed = {name for node in nodes for name in reads(node)}
+        part.graph.initializer.extend(
+            t for t in self.proto.graph.initializer if t.name in needed or t.name in outputs
+        )
+        declared = {v.name: v for v in self.proto.graph.output}
+        part.graph.input.extend(value_info(self.graph.tensors[name]) for name in inputs)
+        for name in outputs:
+            tensor = self.graph.tensors[name]
+            # A result that is no tensor, or of unknown rank: what the source declares stands.
+            known = tensor.shape is not None or name not in declared
+            part.graph.output.append(value_info(tensor) if known else declared[name])
+        tensors = turn(part.graph, self.tensors, channels_last) if channels_last else self.tensors
+        # A node may be called like a boundary tensor, which is an input layer now.
+        name_nodes(part.graph)
+        names = ",".join((*outputs, *(f"{name}:channels-last" for name in channels_last)))
+        digest = hashlib.sha256(f"{self.digest}:{what}:{names}".encode())
+        return OnnxModel(part, build_graph(part, tensors), tensors, digest.hexdigest())
+
+    def _constant_nodes(
+        self, nodes: Iterable[NodeProto], results: Iterable[str]
+    ) -> list[NodeProto]:
+        """The nodes that compute what layers, or a part's results, have of constants."""
+        layer_names = self.graph.index
+        makers = {
+            name: node
+            for node in self.proto.graph.node
+            if node.name not in layer_names
+            for name in node.output
+        }
+        wanted: set[str] = set()
+        todo = [*results, *(name for node in nodes for name in reads(node))]
+        while todo:
+            maker = makers.get(todo.pop())
+            if maker is not None and maker.name not in wanted:
+                wanted.add(maker.name)
+                todo.extend(reads(maker))
+        return [node for node in self.proto.graph.node if node.name in wanted]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model with onnxruntime on the CPU.
+
+        Args:
+            inputs: Arrays by input name, of the graph's shapes and dtypes.
+
+        Returns:
+            Arrays by result name.
+
+        Raises:
+            BadModelError: onnxruntime cannot load or run it, or gives a result of another
+                shape than was found: what the file says of a tensor is not true.
+        """
+        missing = [t.name for t in self.graph.inputs if t.name not in inputs]
+        if missing:
+            raise BadModelError(f"no value for input '{missing[0]}'")
+        feed = {t.name: inputs[t.name] for t in self.graph.inputs}
+        values = self._session.run(self.graph.outputs, feed)
+        for tensor, array in zip(self.graph.output_tensors, values, strict=True):
+            _check_shape(tensor, array)
+        return dict(zip(self.graph.outputs, values, strict=True))
+
+    @cached_property
+    def _session(self) -> Session | Reference:
+        from splitc.runtime.ort import Reference, Session
+
+        if stored_bytes(self.proto) < _PROTO_LIMIT:
+            proto = runnable(self.proto)
+            if proto is None:
+                return Reference(self.proto.SerializeToString())
+            return Session(proto.SerializeToString())
+        with scratch() as folder:
+            path = folder / "model.onnx"
+            self.save(path)
+            return Session(path)
+
+    def save(self, path: Path) -> list[Path]:
+        """Write the model; weights go to `NAME.data` beside it when over 2 GiB.
+
+        Returns:
+            The files written.
+        """
+        if stored_bytes(self.proto) < _PROTO_LIMIT:
+            path.write_bytes(self.proto.SerializeToString(deterministic=True))
+            return [path]
+        copy = ModelProto()
+        copy.CopyFrom(self.proto)
+        onnx.save_model(  # pyright: ignore[reportUnknownMemberType]
+            copy, str(path), save_as_external_data=True, location=path.name + ".data",
+            size_threshold=1024,
+        )  # fmt: skip
+        return [path, path.with_name(path.name + ".data")]
+
+
+def _check_shape(tensor: Tensor, array: object) -> None:
+    """Refuse a result that is not as it was found; a sequence is no array."""
+    shape: tuple[int, ...] | None = getattr(array, "shape", None)
+    if shape is None or tensor.shape is None:
+        return
+    same = len(shape) == len(tensor.shape)
+    if not same or any(a not in (None, b) for a, b in zip(tensor.shape, shape, strict=True)):
+        found = "x".join("?" if n is None else str(n) for n in tensor.shape) or "a scalar"
+        given = "x".join(map(str, shape)) or "a scalar"
+        raise BadModelError(
+            f"result '{tensor.name}' has another shape than was found",
+            why=f"the model says {found}, running it gives {given}",
+        )
+
+
+def stored_bytes(proto: ModelProto) -> int:
+    """Bytes of all initialisers; `ByteSize` would serialise them to count."""
+    return sum(tensor_bytes(t) for t in proto.graph.initializer)
+
+
+def load_onnx(
+    source: str | Path | ModelProto,
+    *,
+    inputs: Mapping[str, Sequence[int]],
+    simplify: bool = True,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> OnnxModel:
+    """Read an ONNX file or model; `splitc.load` says the rest."""
+    with _Simplifier() if simplify else nullcontext() as simplifier:
+        if isinstance(source, ModelProto):
+            given = ModelProto()
+            given.CopyFrom(source)
+            check_names(given)
+            refuse_external(given)
+            check_budget(given, max_bytes)
+            digest = digest_of(given)
+        else:
+            given, digest = read_proto(Path(source), max_bytes)
+        proto, tensors = _prepare(given, inputs, max_bytes)
+        check_weights(proto)
+        note = ""
+        if simplifier is not None:
+            simpler, note = simplifier.run(proto, max_bytes)
+            if simpler is not None:
+                try:
+                    proto, tensors = _prepare(simpler, {}, max_bytes)
+                except BadModelError as error:
+                    note = f"not simplified: what onnxsim made cannot be used ({error.what})"
+    return OnnxModel(proto, build_graph(proto, tensors), tensors, digest, note=note)
+
+
+def _prepare(
+    given: ModelProto, inputs: Mapping[str, Sequence[int]], max_bytes: int
+) -> tuple[ModelProto, dict[str, Tensor]]:
+    proto = normalise(given, inputs)
+    pick_stored(proto.graph)
+    tensors = infer(proto)
+    _check_tensors(tensors, max_bytes)
+    store_shapes(proto, tensors)
+    declare_results(proto, tensors)
+    return proto, tensors
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], max_bytes: int) -> None:
+    for tensor in tensors.values():
+        if tensor.nbytes is not None and tensor.nbytes > max_bytes:
+            raise over_budget(f"tensor '{tensor.name}'", tensor.nbytes, max_bytes)
+        if tensor.dtype == "string":
+            why = "text has no fixed size and no target computes on it"
+            raise BadModelError(f"tensor '{tensor.name}' is a string tensor", why=why)
+
+
+class _Simplifier:
+    """onnxsim in a process that is started at once and given its job later."""
+
+    def __enter__(self) -> _Simplifier:
+        self._process = subprocess.Popen(
+            # -P: a file onnx.py in the user's folder is not to be run.
+            [sys.executable, "-P", "-m", "splitc.frontend.onnx.simplify"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, proto: ModelProto, max_bytes: int) -> tuple[ModelProto | None, str]:
+        """The simpler model; None and a note where it is too large or onnxsim fails.
+
+        Raises:
+            BadModelError: onnxsim ran into its time limit.
+        """
+        stored = stored_bytes(proto)
+        if stored >= _PROTO_LIMIT:
+            return None, "not simplified: over 2 GiB"
+        with scratch() as folder:
+            source, target = folder / "in.onnx", folder / "out.onnx"
+            source.write_bytes(proto.SerializeToString())
+            limit = 4 * 2**30 + min(6 * stored, 4 * max_bytes)
+            job = json.dumps([str(source), str(target), limit, SIMPLIFY_SECONDS])
+            try:
+                _, errors = self._process.communicate(job + "\n", timeout=SIMPLIFY_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise BadModelError(
+                    "simplifying the model took too long",
+                    why=f"onnxsim ran for {SIMPLIFY_SECONDS} s",
+                    hint="leave it out with --no-simplify",
+                ) from error
+            if self._process.returncode != 0 or not target.is_file():
+                last = (errors.strip().splitlines() or ["it crashed"])[-1]
+                return None, f"not simplified: onnxsim failed ({last[:160]})"
+            try:
+                simpler = ModelProto.FromString(target.read_bytes())
+            except DecodeError:
+                return None, "not simplified: onnxsim failed (what it wrote does not parse)"
+        if _signature(simpler) != _signature(proto):
+            return None, "not simplified: onnxsim changed the model's inputs or outputs"
+        if _domains(simpler) - _domains(proto):
+            return None, "not simplified: onnxsim brought in operators of another domain"
+        return simpler, ""
+
+
+def _domains(proto: ModelProto) -> set[str]:
+    return {node.domain for node in proto.graph.node} - {"ai.onnx", ""}
+
+
+def _signature(proto: ModelProto) -> tuple[list[str], list[str]]:
+    graph = proto.graph
+    return sorted(v.name for v in graph.input), [v.name for v in graph.output]
+
+
+def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
+    """The layer DAG of a model in normal form.
+
+    Args:
+        proto: The model; nodes sorted and uniquely named.
+        tensors: Shape and type of every tensor.
+
+    Raises:
+        BadModelError: No result is computed from an input.
+    """
+    graph = proto.graph
+    constant = {t.name: tensors[t.name].nbytes or 0 for t in graph.initializer}
+    counted: set[str] = set()
+    layers = [Layer(v.name, INPUT_OP, (), (tensors[v.name],)) for v in graph.input]
+    for node in graph.node:
+        read = list(dict.fromkeys(reads(node)))
+        # A weight that several layers share is held once: its first reader counts it.
+        first = [name for name in read if name in constant and name not in counted]
+        param_bytes = sum(constant[name] for name in first)
+        counted.update(first)
+        outputs = tuple(_known(tensors, name) for name in node.output if name)
+        if all(name in constant for name in read) and node.op_type not in _RANDOM:
+            constant.update({t.name: 0 for t in outputs})
+            constant[outputs[0].name] = param_bytes or (outputs[0].nbytes or 0)
+            continue
+        layers.append(
+            Layer(
+                name=node.name,
+                op=node.op_type.lower(),
+                inputs=tuple(n for n in _layer_reads(node) if n not in constant),
+                outputs=outputs,
+                param_bytes=param_bytes,
+                flops=flops(node, tensors),
+                kind=kind_of(node, tensors),
+            )
+        )
+    results = tuple(v.name for v in graph.output)
+    given = {name: constant[name] for name in results if name in constant}
+    if given:
+        beside = sum(size for name, size in given.items() if name not in counted)
+        _give_beside(layers, [tensors[name] for name in given], beside)
+    return LayerGraph(tuple(layers), results)
+
+
+def _give_beside(layers: list[Layer], constants: Sequence[Tensor], param_bytes: int) -> None:
+    """Have the last layer give the results that depend on no input, beside its own.
+
+    So they are made where that layer is, and a part never has to run without an input.
+
+    Raises:
+        BadModelError: No layer reads an input.
+    """
+    if not layers or not layers[-1].inputs:
+        names = ", ".join(f"'{tensor.name}'" for tensor in constants)
+        raise BadModelError(
+            f"no layer computes anything from an input: {names} is the same whatever it is",
+            why="there is nothing to split",
+        )
+    last = layers[-1]
+    layers[-1] = replace(
+        last, outputs=(*last.outputs, *constants), param_bytes=last.param_bytes + param_bytes
+    )
+
+
+def _layer_reads(node: NodeProto) -> list[str]:
+    plain = [name for name in node.input if name]
+    return [*plain, *(n for n in dict.fromkeys(reads(node)) if n not in plain)]
+
+
+def _known(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    return tensors.get(name, Tensor(name, None, "unknown"))

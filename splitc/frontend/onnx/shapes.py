@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shape and type of every tensor of an ONNX model.
+
+Node by node, in order, so that nothing is allocated by what a file says: onnx's own value
+propagation makes 80 bytes of each element of any one-dimensional tensor that Slice or
+Gather reads. Where onnx is wrong or says nothing, `onnx_shape_rules` speaks; where that is
+silent too, what the file declares of the tensor.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+)
+
+from splitc.errors import BadModelError, one_line
+from splitc.frontend.onnx.function_bodies import BODIES
+from splitc.frontend.onnx.read import dtype_name, subgraphs_of, tensor_bytes, tensor_of
+from splitc.frontend.onnx.shape_rules import RULES, Asked, check
+from splitc.frontend.onnx.values import INLINE_BYTES, values_of
+from splitc.ir.graph import Tensor
+
+_IR_VERSION = 10
+_MOST_AXES = 64
+"""More than any runtime has; onnx gives a tensor as many as the shape it reads is long."""
+_VOID = "GroupNormalization"
+_UNCHECKED = "unchecked"
+_FAILURES = (
+    onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError,
+)  # fmt: skip
+
+
+def infer(proto: ModelProto) -> dict[str, Tensor]:
+    """Shape and type of every tensor that the nodes make or the graph takes in.
+
+    Raises:
+        BadModelError: The model is malformed, or its results' declared shapes contradict
+            what its operators give.
+    """
+    bare = skeleton(proto)
+    try:
+        _check(bare)
+    except _FAILURES as error:
+        raise BadModelError("the model is malformed", why=one_line(error)) from error
+    claims = {value.name: value.type for value in proto.graph.value_info}
+    walk = _Walk(tuple(bare.opset_import), {}, {}, claims)
+    walk.follow(bare.graph, [None] * len(bare.graph.input))
+    for value in bare.graph.output:
+        found = walk.known.get(value.name)
+        walk.known[value.name] = value.type if found is None else _agreed(value, found)
+    tensors = {name: tensor_of(name, declared) for name, declared in walk.known.items()}
+    for tensor in proto.graph.initializer:
+        dtype = dtype_name(tensor.data_type)
+        tensors[tensor.name] = Tensor(tensor.name, tuple(tensor.dims), dtype)
+    return tensors
+
+
+def skeleton(proto: ModelProto) -> ModelProto:
+    """The model with large initialisers declared as inputs: same shapes, few bytes.
+
+    What the file declares of tensors in between is left out: nobody checks it.
+    """
+    graph = proto.graph
+    bare = ModelProto(ir_version=proto.ir_version)
+    bare.opset_import.extend(proto.opset_import)
+    bare.graph.name = graph.name or "graph"
+    bare.graph.node.extend(graph.node)
+    bare.graph.input.extend(graph.input)
+    bare.graph.output.extend(graph.output)
+    for tensor in graph.initializer:
+        if tensor_bytes(tensor) <= INLINE_BYTES:
+            bare.graph.initializer.append(tensor)
+        else:
+            bare.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return bare
+
+
+def _check(bare: ModelProto) -> None:
+    """onnx's checker, but for two things that it insists on and others do not.
+
+    Results may declare no shape; and GroupNormalization may stand at opset 18, where
+    exporters wrote it and onnx has declared it void since.
+    """
+    kept = [v for v in bare.graph.output if v.type.tensor_type.HasField("shape")]
+    void = any(node.op_type == _VOID for node in bare.graph.node)
+    if void or len(kept) < len(bare.graph.output):
+        given, bare = bare, ModelProto()
+        bare.CopyFrom(given)
+        del bare.graph.output[:]
+        bare.graph.output.extend(kept)
+    if void:
+        bare.opset_import.append(onnx.helper.make_opsetid(_UNCHECKED, 1))
+        for node in bare.graph.node:
+            if node.op_type == _VOID:
+                node.domain = _UNCHECKED
+    onnx.checker.check_model(bare)  # pyright: ignore[reportUnknownMemberType]
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What is known of the tensors so far, in a graph or in a body that sees its outer one.
+
+    Args:
+        opsets: What the model imports.
+        known: Types by tensor name.
+        values: Small tensors whose values are known, by name.
+        claims: What the file declares of tensors, by name.
+    """
+
+    opsets: tuple[OperatorSetIdProto, ...]
+    known: MutableMapping[str, TypeProto]
+    values: MutableMapping[str, TensorProto]
+    claims: Mapping[str, TypeProto]
+
+    def follow(self, graph: GraphProto, entries: Sequence[TypeProto | None]) -> None:
+        """Know every tensor of a graph; where an entry is None its input is as declared."""
+        for value, entry in zip(graph.input, entries, strict=False):
+            self.known[value.name] = value.type if entry is None else entry
+        for tensor in graph.initializer:
+            self.known[tensor.name] = onnx.helper.make_tensor_type_proto(
+                tensor.data_type, tensor.dims
+            )
+            if tensor_bytes(tensor) <= INLINE_BYTES:
+                self.values[tensor.name] = tensor
+        for node in graph.node:
+            made = self._made_by(node)
+            for name in filter(None, node.output):
+                one = made.get(name)
+                # A claim of what hangs on data would be one example's.
+                if name in self.claims and (one is None or _is_silent(one)):
+                    one = _claimed(self.claims[name], one)
+                if one is not None:
+                    self.known[name] = one
+            self.values.update(values_of(node, self.known, self.values, self.opsets))
+
+    def inside(self, body: GraphProto, entries: Sequence[TypeProto | None]) -> list[TypeProto]:
+        """The types of a body's results, given those of its inputs; sees the outer tensors."""
+        claims = {v.name: v.type for v in (*body.value_info, *body.output)}
+        inner = _Walk(self.opsets, ChainMap({}, self.known), ChainMap({}, self.values), claims)
+        inner.follow(body, entries)
+        return [inner.known.get(v.name, v.type) for v in body.output]
+
+    def _made_by(self, node: NodeProto) -> dict[str, TypeProto]:
+        own = node.domain in ("", "ai.onnx")
+        entries = [self.known.get(name) for name in node.input]
+        if own and node.op_type in BODIES and not self._is_batched(node):
+            made = BODIES[node.op_type](node, entries, self.inside)
+            return {name: one for name, one in zip(node.output, made, strict=False) if one}
+        rule = RULES.get(node.op_type) if own else None
+        try:
+            if own:
+                check(node)
+            made = self._by_onnx(node)
+            if rule is not None:
+                found = [made.get(name) for name in node.output]
+                told = rule(Asked(node, entries, found, self.values))
+                made |= {name: one for name, one in zip(node.output, told, strict=False) if one}
+        except _FAILURES as error:
+            raise _malformed(node, error) from error
+        return made
+
+    def _is_batched(self, node: NodeProto) -> bool:
+        """Whether it is the Scan of opset 8, whose tensors have a batch besides."""
+        return node.op_type == "Scan" and self._version("") == 8
+
+    def _version(self, domain: str) -> int:
+        same = ("", "ai.onnx") if domain in ("", "ai.onnx") else (domain,)
+        return next((o.version for o in self.opsets if o.domain in same), 0)
+
+    def _by_onnx(self, node: NodeProto) -> dict[str, TypeProto]:
+        """What onnx says of one node's outputs; nothing where it cannot say."""
+        domain = node.domain if node.domain != "ai.onnx" else ""
+        version = self._version(domain)
+        names = [name for name in node.input if name]
+        if (
+            not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain)
+            or any(name not in self.known for name in names)
+            or any(subgraphs_of(a) for a in node.attribute)
+        ):
+            return {}
+        if node.op_type == "Expand":
+            _check_axes(node, self.known[node.input[1]])
+        schema = onnx.defs.get_schema(node.op_type, version, domain)
+        if schema.deprecated:
+            return {}
+        return onnx.shape_inference.infer_node_outputs(
+            schema,
+            node,
+            {name: self.known[name] for name in names},
+            {name: self.values[name] for name in names if name in self.values},
+            opset_imports=list(self.opsets),
+            ir_version=_IR_VERSION,
+        )
+
+
+def _malformed(node: NodeProto, error: Exception) -> BadModelError:
+    at = f"node '{node.name}' ({node.op_type})"
+    return BadModelError("the model is malformed", at=at, why=one_line(error))
+
+
+def _check_axes(node: NodeProto, shape: TypeProto) -> None:
+    """Refuse a shape that is read from a tensor of so many elements."""
+    dims = shape.tensor_type.shape.dim
+    if len(dims) == 1 and dims[0].dim_value > _MOST_AXES:
+        raise BadModelError(
+            f"tensor '{node.output[0]}' would have {dims[0].dim_value:,} axes",
+            at=f"node '{node.name}' ({node.op_type})",
+            why=f"the limit is {_MOST_AXES}",
+        )
+
+
+def _is_silent(found: TypeProto | None) -> bool:
+    """Whether nothing is said of a tensor's shape."""
+    if found is None:
+        return True
+    return found.HasField("tensor_type") and not found.tensor_type.HasField("shape")
+
+
+def _claimed(claim: TypeProto, found: TypeProto | None) -> TypeProto | None:
+    """What the file declares, where that is a tensor of the type that is known of it."""
+    same = found is None or found.tensor_type.elem_type in (0, claim.tensor_type.elem_type)
+    return claim if same and claim.HasField("tensor_type") else found
+
+
+def _agreed(value: ValueInfoProto, found: TypeProto) -> TypeProto:
+    """A result as its operator gives it; what is open there is as the graph declares it.
+
+    Raises:
+        BadModelError: The two contradict each other.
+    """
+    given, declared = tensor_of(value.name, found), tensor_of(value.name, value.type)
+    if value.type.WhichOneof("value") != found.WhichOneof("value"):
+        same = not value.type.WhichOneof("value") or found.WhichOneof("value") is None
+        extents = given.shape
+    else:
+        same = "unknown" in (given.dtype, declared.dtype) or given.dtype == declared.dtype
+        extents = _merged(given.shape, declared.shape)
+        same = same and (extents is not None or None in (given.shape, declared.shape))
+    if not same:
+        raise BadModelError(
+            "the model is malformed",
+            at=f"result '{value.name}'",
+            why=f"it declares {_words(declared)}, its operators give {_words(given)}",
+        )
+    if extents is None or extents == given.shape:
+        return found
+    elem_type = found.tensor_type.elem_type or value.type.tensor_type.elem_type
+    return onnx.helper.make_tensor_type_proto(elem_type, extents)
+
+
+def _merged(
+    given: tuple[int | None, ...] | None, declared: tuple[int | None, ...] | None
+) -> tuple[int | None, ...] | None:
+    """Both together; None where they contradict each other, or nothing is known."""
+    if given is None or declared is None:
+        return given or declared
+    pairs = list(zip(given, declared, strict=False))
+    if len(given) != len(declared) or any(None not in p and p[0] != p[1] for p in pairs):
+        return None
+    return tuple(b if a is None else a for a, b in pairs)
+
+
+def _words(tensor: Tensor) -> str:
+    if tensor.shape is None:
+        return tensor.dtype
+    return f"{tensor.dtype} {'x'.join(str(n or '?') for n in tensor.shape) or 'scalar'}"
+
+
+def declare_results(proto: ModelProto, tensors: Mapping[str, Tensor]) -> None:
+    """Let the results declare the shapes that were found; tools insist on one."""
+    for value in proto.graph.output:
+        tensor = tensors[value.name]
+        if tensor.shape is not None and tensor.dtype != "unknown":
+            value.CopyFrom(value_info(tensor))
+
+
+def value_info(tensor: Tensor) -> ValueInfoProto:
+    """What an ONNX graph declares of a tensor."""
+    known = TensorProto.DataType.values()
+    elem_type = next((k for k in known if dtype_name(k) == tensor.dtype), 0)
+    return onnx.helper.make_tensor_value_info(tensor.name, elem_type, tensor.shape)

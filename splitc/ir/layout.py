@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tensors cross the link channels-last: maps that the code at both ends lays so."""
+
+from __future__ import annotations
+
+from splitc.ir.cut import Cut
+from splitc.ir.graph import Layer, LayerGraph, Tensor
+
+_MAPS = ("conv", "conv1x1", "conv3x3", "depthwise", "pool")
+"""Kinds of layers whose code lays maps channels-last."""
+
+
+_THROUGH = ("elementwise", "norm")
+"""Kinds of layers that leave a map in the order they find it."""
+
+
+_KEEPING = ("concat", "batchnormalization", "resize", "cast")
+"""Operators of other kinds that do."""
+
+
+def maps_of(cut: Cut) -> tuple[str, ...]:
+    """Boundary tensors that are maps [N, C, H, W] made by layers that work on such maps.
+
+    Network inputs and results keep the layout that the model's user knows.
+    """
+    graph = cut.graph
+    return tuple(
+        tensor.name
+        for tensor in cut.boundary
+        if graph.producer[tensor.name] >= graph.input_count
+        and tensor.name not in graph.outputs
+        and tensor.dtype in ("float32", "uint8")
+        and _is_map(tensor)
+        and _from_map(graph, tensor.name)
+    )
+
+
+def _is_map(tensor: Tensor) -> bool:
+    """Whether the order of its dimensions makes a difference."""
+    shape = tensor.shape
+    if shape is None or len(shape) != 4 or None in shape:
+        return False
+    channels, height, width = (size or 0 for size in shape[1:])
+    return channels > 1 and height * width > 1
+
+
+def _from_map(graph: LayerGraph, name: str) -> bool:
+    """Whether the nearest layer upstream that decides the order works on maps."""
+    layer: Layer = graph.layers[graph.producer[name]]
+    while layer.kind in _THROUGH or layer.op in _KEEPING:
+        if not layer.inputs or graph.producer[layer.inputs[0]] < graph.input_count:
+            return False
+        layer = graph.layers[graph.producer[layer.inputs[0]]]
+    return layer.kind in _MAPS

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model: a layer graph plus the carrier its weights live in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from splitc.errors import BadModelError
+from splitc.ir.chain import Insertion, bypass_layers, insert_layers, replace_head_layers
+from splitc.ir.cut import Cut
+from splitc.ir.graph import INPUT_OP, Layer, LayerGraph
+
+if TYPE_CHECKING:
+    from splitc.arrays import Array, Arrays
+
+M = TypeVar("M", bound="Model")
+N = TypeVar("N", bound="Network")
+
+DEFAULT_MAX_BYTES = 8 * 2**30
+"""Of weights: larger models are refused when they are read."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What every carrier can do."""
+
+    @property
+    def graph(self) -> LayerGraph:
+        """The layer DAG."""
+        ...
+
+    @property
+    def cut(self) -> Cut | None:
+        """The cut a pass chose; None where none did."""
+        ...
+
+    def with_graph(self: M, graph: LayerGraph) -> M:
+        """The model with an annotated graph over the same layers."""
+        ...
+
+    def with_cut(self: M, cut: Cut) -> M:
+        """The model with a chosen cut."""
+        ...
+
+    def insert(self: M, tensor: str, chain: Sequence[Insertion]) -> M:
+        """The model, no cut chosen, with a chain of layers behind a tensor.
+
+        Every layer that reads the tensor reads the chain's last result instead.
+        """
+        ...
+
+    def bypass(self: M, layers: Collection[str]) -> M:
+        """The model, no cut chosen, without some layers of one input and one output."""
+        ...
+
+    def replace_head(self: M, cut: Cut, chain: Sequence[Insertion]) -> M:
+        """The model, no cut chosen, with a chain of layers in the place of a cut's head.
+
+        The chain reads the network's input; what read the boundary reads its last result.
+        """
+        ...
+
+    def split(self: M, cut: Cut) -> tuple[M, M]:
+        """Head and tail at a legal cut, as two models of the same kind.
+
+        The head's results are the boundary tensors it makes, then the network's
+        results that it makes; the tail reads the boundary. A network input that
+        the tail reads is an input of the tail too.
+        """
+        ...
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Run the model by its carrier's own reference; arrays by tensor name."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes when the graph, the cut or the weights do."""
+        ...
+
+
+@runtime_checkable
+class Network(Model, Protocol):
+    """A model with weights: what a file or a module becomes, and what can be compiled."""
+
+    @property
+    def name(self) -> str:
+        """What the file or module calls itself."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what was read, or of what it is now where it can be trained."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a user should know of the reading; empty where there is nothing."""
+        ...
+
+    @property
+    def index_extents(self) -> Mapping[str, int]:
+        """How many places an input's elements choose from, by input name, where it is indices."""
+        ...
+
+    def split(self: N, cut: Cut, channels_last: Collection[str] = ()) -> tuple[N, N]:
+        """Head and tail; boundary tensors in `channels_last` cross as [N, H, W, C]."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A model with weights that can be trained, and with channels that can be turned on."""
+
+    @property
+    def codec(self) -> str:
+        """The passes that put its codec in, as text; empty where it is not known."""
+        ...
+
+    def parameters_beyond(self, other: object) -> tuple[str, ...]:
+        """Names of the parameters that another model has not."""
+        ...
+
+    def received(self, inputs: Arrays, cut: Cut, seed: int) -> dict[str, Array] | None:
+        """What the tail gets of each tensor that crosses, the channels on."""
+        ...
+
+    def channel_settings(self, layer: str) -> str:
+        """What a channel is set to, as `rate=0.1`."""
+        ...
+
+
+@dataclass(frozen=True)
+class GraphModel:
+    """A model without a carrier: a bare layer graph, for passes that need no weights.
+
+    Args:
+        graph: The layer DAG.
+        cut: The cut a pass chose.
+    """
+
+    graph: LayerGraph
+    cut: Cut | None = None
+
+    def with_graph(self, graph: LayerGraph) -> GraphModel:
+        """The model with another graph."""
+        return replace(self, graph=graph)
+
+    def with_cut(self, cut: Cut) -> GraphModel:
+        """The model with a chosen cut."""
+        return replace(self, cut=cut)
+
+    def insert(self, tensor: str, chain: Sequence[Insertion]) -> GraphModel:
+        """The model with a chain of layers behind a tensor."""
+        return GraphModel(insert_layers(self.graph, tensor, chain))
+
+    def bypass(self, layers: Collection[str]) -> GraphModel:
+        """The model without some layers of one input and one output."""
+        return GraphModel(bypass_layers(self.graph, layers))
+
+    def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> GraphModel:
+        """The model with a chain of layers in the place of a cut's head."""
+        return GraphModel(replace_head_layers(cut, chain))
+
+    def split(self, cut: Cut) -> tuple[GraphModel, GraphModel]:
+        """Head and tail as two bare graphs."""
+        head, tail = split_graph(cut)
+        return GraphModel(head), GraphModel(tail)
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """A bare graph has no weights to run with.
+
+        Raises:
+            BadModelError: Always.
+        """
+        raise BadModelError("a bare layer graph cannot run", why="it holds no weights")
+
+    def fingerprint(self) -> str:
+        """Changes when the graph or the cut does."""
+        text = str(self.graph) + (self.cut.name if self.cut else "")
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_graph(cut: Cut) -> tuple[LayerGraph, LayerGraph]:
+    """The layer graphs of head and tail at a cut."""
+    graph = cut.graph
+    made = [t.name for t in cut.boundary if graph.producer[t.name] >= graph.input_count]
+    head_outputs = dict.fromkeys((*made, *cut.results))
+    head = LayerGraph(tuple(graph.layers[i] for i in cut.head), tuple(head_outputs))
+    entries = tuple(Layer(t.name, INPUT_OP, (), (t,)) for t in cut.boundary)
+    names = {layer.name for layer in entries}
+    rest = tuple(
+        replace(layer, name=_fresh(layer.name, names), origin=layer.origin)
+        for layer in (graph.layers[i] for i in cut.tail)
+    )
+    results = tuple(name for name in graph.outputs if name not in cut.results)
+    return head, LayerGraph((*entries, *rest), results)
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    """A layer may be named like a boundary tensor another layer made."""
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name

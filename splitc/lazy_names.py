@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that a package offers and imports when they are first used, so that it is quick."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def lazy_names(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__`.
+
+    Args:
+        package: Its name.
+        where: The module within it that has each name.
+    """
+
+    def get(name: str) -> Any:
+        if name in where:
+            return getattr(importlib.import_module(f"{package}.{where[name]}"), name)
+        raise AttributeError(f"module '{package}' has no attribute '{name}'")
+
+    return get

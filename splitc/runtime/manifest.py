@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifests of a bundle and of its parts: strict, versioned, published as JSON schema."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+
+from splitc.errors import BadBundleError
+from splitc.ir.graph import Tensor
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 16 * 2**20
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class FileEntry(_Strict, frozen=True):
+    """A file's size in bytes and its sha256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+class TensorSpec(_Strict, frozen=True):
+    """A tensor of a contract: name, numpy dtype, shape, size in bytes, order of dimensions.
+
+    `layout` is "" for the model's own order, or "channels-last" for a map that the model
+    has as [N, C, H, W] and that crosses the link as [N, H, W, C]; `shape` is what crosses.
+    A result of a part in ONNX may have extents that hang on the data: null, and 0 bytes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    bytes: int
+    layout: Literal["", "channels-last"] = ""
+
+    @staticmethod
+    def of(tensor: Tensor, channels_last: Collection[str] = ()) -> TensorSpec:
+        """The contract of a tensor with a known number of axes, as it lies at hand.
+
+        Raises:
+            BadModelError: Its number of axes depends on data.
+        """
+        shape = tensor.static_shape if tensor.shape is None else tensor.shape
+        return TensorSpec(
+            name=tensor.name, dtype=tensor.dtype, shape=shape, bytes=tensor.nbytes or 0,
+            layout="channels-last" if tensor.name in channels_last else "",
+        )  # fmt: skip
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of that shape keeps the contract."""
+        return len(shape) == len(self.shape) and all(
+            wanted in (None, extent) for wanted, extent in zip(self.shape, shape, strict=True)
+        )
+
+
+class PartManifest(_Strict, frozen=True, omit_defaults=True):
+    """What one part needs to run: the runner reads this file and nothing else.
+
+    `activation_bytes` is the memory planned for tensors between its kernels, in addition to
+    weights, inputs and outputs; 0 where the backend does not plan it. `tuned` tells how each
+    kernel computes that measurements decided on; it is left out where there is none.
+    `features` are instructions that code may use beside those of `cpu`, as the compiler names
+    them; left out where there are none.
+    """
+
+    schema: int
+    part: Literal["head", "tail"]
+    split: str
+    target: str
+    isa: str
+    cpu: str
+    glibc: str
+    entry: str
+    model: str
+    libraries: tuple[str, ...]
+    runner: str
+    schedule: str
+    activation_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    files: dict[str, FileEntry]
+    tuned: dict[str, str] = {}
+    features: tuple[str, ...] = ()
+
+
+class CutEntry(_Strict, frozen=True):
+    """The cut: the head's last layers, what crosses, and what it was predicted to cost."""
+
+    layers: tuple[str, ...]
+    boundary: tuple[TensorSpec, ...]
+    boundary_bytes: int
+    head_layers: int
+    tail_layers: int
+    figures: str
+    head_ms: float
+    link_ms: float
+    tail_ms: float
+
+
+class ChannelEntry(_Strict, frozen=True):
+    """A channel that the network was trained over and that the code leaves out.
+
+    `settings` is what it was set to, as `rate=0.1`.
+    """
+
+    op: str
+    settings: str
+
+
+class Cost(_Strict, frozen=True):
+    """One result of a network with a codec against the given network's, over some samples.
+
+    `relative_error` is the root mean square of the difference over that of the given result;
+    `argmax_same` how many of `argmax_of` arg-max are the same, which is 0 where there are none.
+    """
+
+    result: str
+    relative_error: float
+    argmax_same: int
+    argmax_of: int
+
+
+class CodecCost(_Strict, frozen=True):
+    """What the codec costs: the compiled network against the given one, by their references.
+
+    `on` says whose samples they were: a user's, or the golden ones. The accuracies, of the
+    compiled network and of the given one, are there where the samples had labels.
+    """
+
+    samples: int
+    on: Literal["calibration", "golden"]
+    results: tuple[Cost, ...]
+    accuracy: float | None = None
+    given_accuracy: float | None = None
+
+
+class CodecEntry(_Strict, frozen=True, omit_defaults=True):
+    """The codec that is inside: encoder in the head, decoder in the tail.
+
+    `pipeline` is the passes that put it in, empty where the model does not say; `cut` the
+    layers that it stands behind, as the cut table names them. Where `received` is true,
+    `golden/received` holds what the tail gets with the channels on, drawn with the manifest's
+    seed, and `golden/received_outputs` the tail's results on that. `cost` is left out where
+    the network was given with its codec.
+    """
+
+    pipeline: str
+    cut: str
+    channels: tuple[ChannelEntry, ...]
+    received: bool
+    cost: CodecCost | None = None
+
+
+class Source(_Strict, frozen=True):
+    """The model that was compiled: file name, sha256, its inputs and results."""
+
+    name: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Manifest(_Strict, frozen=True):
+    """What a bundle is: `manifest.json` in its folder."""
+
+    schema: int
+    name: str
+    split: str
+    source: Source
+    cut: CutEntry
+    codec: CodecEntry | None
+    config: dict[str, str]
+    parts: dict[str, str]
+    seed: int
+    tolerance: float
+    tools: dict[str, str]
+    files: dict[str, FileEntry]
+
+
+S = TypeVar("S", Manifest, PartManifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest | PartManifest) -> None:
+    """Write a manifest in one canonical form: schema first, two spaces, sorted files."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    (folder / MANIFEST).write_bytes(data + b"\n")
+
+
+def read_manifest(folder: Path, kind: type[S]) -> S:
+    """Read and check a manifest.
+
+    Raises:
+        BadBundleError: It is missing, malformed, or of another schema version.
+    """
+    path = folder / MANIFEST
+    at = str(path)
+    data = _read_plain(path)
+    try:
+        version = msgspec.json.decode(data, type=dict[str, Any]).get("schema")
+        if version != SCHEMA:
+            raise BadBundleError(
+                "manifest of another schema",
+                at=at,
+                why=f"its schema is {version}, this splitc reads {SCHEMA}",
+                hint="compile the bundle again, or install the splitc that wrote it",
+            )
+        manifest = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadBundleError("manifest is malformed", at=at, why=str(error)) from error
+    if isinstance(manifest, PartManifest):
+        _check_names(manifest, at)
+    return manifest
+
+
+def _read_plain(path: Path) -> bytes:
+    """The bytes of a regular file: a link is not followed, a pipe not waited for."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadBundleError("manifest is no plain file", at=str(path))
+            data = file.read(_MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BadBundleError("no manifest", at=str(path), why=error.strerror or "") from error
+    if len(data) > _MAX_MANIFEST_BYTES:
+        raise BadBundleError("manifest is too large", at=str(path))
+    return data
+
+
+def _check_names(part: PartManifest, at: str) -> None:
+    """What a part loads and runs is a listed file in its own folder."""
+    for name in (part.model, *part.libraries, *([part.runner] if part.runner else [])):
+        if "/" in name or name.startswith(".") or name not in part.files:
+            why = "it is no file of the part"
+            raise BadBundleError(f"the part names '{name}'", at=at, why=why)
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Size and sha256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileEntry(bytes=path.stat().st_size, sha256=digest)
+
+
+def list_files(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, FileEntry]:
+    """Every file below a folder by its relative path, sorted.
+
+    Raises:
+        BadBundleError: Something in it is neither file nor folder.
+    """
+    found: dict[str, FileEntry] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise BadBundleError("a bundle holds plain files only", at=str(path))
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in but:
+            found[name] = file_entry(path)
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of both manifests, as published in `splitc/manifest.schema.json`."""
+    (bundle, part), components = msgspec.json.schema_components(
+        [Manifest, PartManifest], ref_template="#/$defs/{name}"
+    )
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"splitc manifests, schema {SCHEMA}",
+        "anyOf": [bundle, part],
+        "$defs": components,
+    }
+    return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(schema)))

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Windows that slide over channels-last maps, each channel for itself: the loops of a rule.
+
+A vector holds neighbouring channels of one pixel. A tile is a few result rows by a few columns
+by one vector; each input vector under it is loaded once and used for every kernel tap that meets
+it. Rows whose windows lie wholly in the map are straight-line code; at the upper and lower
+border the kernel's rows are a loop whose bounds skip what lies outside. Columns at the border
+are code of their own (no padded copy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from splitc_targets.graph.expression import Arg, Expression, heavy
+from splitc_targets.kernels.product.direct import Operand, Segment, segments
+from splitc_targets.loops import emit
+from splitc_targets.loops.arithmetic import evaluate
+from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.machine.machine import Machine
+
+_RESULT = Arg(0)
+
+Bounds = tuple[Index, Index]
+"""Kernel rows (from, to) that a row of the result meets."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """An operation on a window of each channel; sizes and distances are in elements.
+
+    Args:
+        batch, height, width, channels: The input's maps.
+        out_height, out_width: The result's map.
+        kernel, stride, dilation: Rows and columns of the window.
+        pad: Rows above and columns left of the input; what lies below and right follows.
+        x_pixel, x_row, x_image: Distances in the input.
+        y_pixel, y_row, y_image: Distances in the result.
+        expression: What is stored; operand 0 is the window's result.
+        operands: Its other operands.
+        x_dtype, y_dtype: Element types of the input and the result: what turns into floats.
+    """
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    out_height: int
+    out_width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pad: tuple[int, int]
+    x_pixel: int
+    x_row: int
+    x_image: int
+    y_pixel: int
+    y_row: int
+    y_image: int
+    expression: Expression = _RESULT
+    operands: tuple[Operand, ...] = ()
+    x_dtype: str = "float32"
+    y_dtype: str = "float32"
+
+    @property
+    def beside_types(self) -> tuple[str, ...]:
+        """The element types of the kernel's parameters behind the input and any weights."""
+        return (*(operand.dtype for operand in self.operands), self.y_dtype)
+
+    @property
+    def flops(self) -> int:
+        """Operations of the mathematics, two for each value of each window."""
+        results = self.batch * self.out_height * self.out_width * self.channels
+        return 2 * results * self.kernel[0] * self.kernel[1]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a tile lies: its image, row of the result, first channel and how many."""
+
+    image: Index
+    row: Index
+    channel: Index
+    used: int
+
+
+def tile_columns(out_width: int, stride: int, machine: Machine) -> int:
+    """Columns of a tile: the fewest tiles of at most eight, as equal as can be.
+
+    Eight chains of additions hide their latency, and leave half of sixteen registers. Where
+    additions cannot read memory, the input under a tile takes registers too: with a stride,
+    half as many columns.
+    """
+    limit = 8 if stride == 1 or not machine.lane_fma else 4
+    return -(-out_width // -(-out_width // limit))
+
+
+class Writer:
+    """Writes the loops of one operation; what happens at a tap is the rule's to say."""
+
+    initial = 0.0
+    """What results start from."""
+
+    def __init__(
+        self, code: Code, spec: Windows, machine: Machine, arrays: Sequence[Array]
+    ) -> None:
+        self.code, self.spec, self.machine = code, spec, machine
+        self.arrays = arrays
+        self.x, self.y = arrays[0], arrays[-1]
+        self.extra = arrays[len(arrays) - 1 - len(spec.operands) : -1]
+        self.lanes = machine.lanes
+        self.vector = emit.typed("float32", machine.lanes)
+        # Windows along a row are shaped by the same fields as a convolution's.
+        row: Any = spec
+        self.runs = segments(row, tile_columns(spec.out_width, spec.stride[1], machine))
+
+    def prepare(self, bounds: Bounds | None, row: Index) -> None:
+        """Values that stay over a row of tiles; `bounds` where kernel rows are left out."""
+
+    def first(self, spot: Spot) -> Value:
+        """What results start from."""
+        return emit.number(self.initial, self.lanes)
+
+    def tap(self, spot: Spot, row: Index, column: int) -> Value:
+        """What belongs to one place of the kernel."""
+        return None
+
+    def meet(self, total: Value, value: Value, tap: Value) -> Value:
+        """The result so far and the input's value at a tap."""
+        raise NotImplementedError
+
+    def finish(self, total: Value, run: Segment, i: int) -> Value:
+        """The window's result, from what its taps gave."""
+        return total
+
+    def tasks(self) -> None:
+        """The parallel loop over images, bands of rows and blocks of channels."""
+        spec, code = self.spec, self.code
+        whole = spec.channels // self.lanes
+        vectors = -(-spec.channels // self.lanes)
+        block, band = self._share(vectors)
+        blocks, bands = -(-vectors // block), -(-spec.out_height // band)
+        total = spec.batch * bands * blocks
+        parallel = total > 1 and spec.flops > WORTH_SHARING and self.machine.cores > 1
+        with code.loop("task", total, parallel=parallel) as task:
+            place, part = emit.div(task, blocks), code.bind(emit.mod(task, blocks))
+            image = code.bind(emit.div(place, bands))
+            first = code.bind(emit.mod(place, bands) * band)
+            here = band
+            if spec.out_height % band:
+                here = code.bind(emit.least(band, spec.out_height - first))
+            low = code.bind(part * block)
+
+            def over(channel: Index, used: int) -> None:
+                with code.loop("row", here, start=first) as row:
+                    self._line_of(image, emit.index(row), channel, used)
+
+            count = block if whole == blocks * block else code.bind(emit.least(block, whole - low))
+            if whole:
+                with code.loop("v", count, start=low) as v:
+                    over(code.bind(v * self.lanes), self.lanes)
+            if spec.channels % self.lanes:
+                last = emit.tirx.EQ(emit.index(part), emit.const(blocks - 1))
+                with code.when(last):
+                    over(whole * self.lanes, spec.channels % self.lanes)
+
+    def _inside(self) -> tuple[int, int]:
+        """Rows of the result (from, to) whose windows lie in the map, top to bottom."""
+        spec = self.spec
+        (step, _), (top, _) = spec.stride, spec.pad
+        reach = (spec.kernel[0] - 1) * spec.dilation[0]
+        first = min(-(-top // step), spec.out_height)
+        last = min(spec.out_height, (spec.height - 1 + top - reach) // step + 1)
+        straight = spec.kernel[0] * spec.kernel[1] <= _STRAIGHT
+        return (first, max(first, last)) if straight else (first, first)
+
+    def _share(self, vectors: int) -> tuple[int, int]:
+        """Vectors of channels and rows of the result that one task takes.
+
+        A task's rows stay in L2, and a vector's in L1, while windows overlap; there are
+        enough tasks for every core to take a few.
+        """
+        spec, cores = self.spec, self.machine.cores
+        row_bytes = max(1, 4 * spec.width * spec.x_pixel * spec.stride[0])  # 0 where repeated
+        band = max(1, min(spec.out_height, self.machine.l2_bytes // 2 // row_bytes))
+        tasks = 4 * cores if cores > 1 else 1
+        while band > 4 and spec.batch * -(-spec.out_height // band) < tasks:
+            band = -(-band // 2)
+        bands = spec.batch * -(-spec.out_height // band)
+        block = vectors if bands >= tasks else max(1, vectors * bands // tasks)
+        return block, band
+
+    def _line_of(self, image: Index, row: Index, channel: Index, used: int) -> None:
+        """One row over a vector of channels: straight-line, or with bounds at the border."""
+        code = self.code
+        first, last = self._inside()
+        spot = Spot(image, row, channel, used)
+        if last - first == self.spec.out_height:
+            self._row(spot, None)
+            return
+        if first == last:
+            self._row(spot, self._kernel_rows(row))
+            return
+        low, high = emit.const(first), emit.const(last)
+        within = emit.tirx.all(emit.tirx.GE(row, low), emit.tirx.LT(row, high))
+        with code.when(within):
+            self._row(spot, None)
+        with code.when(emit.tirx.Not(within)):
+            self._row(spot, self._kernel_rows(row))
+
+    def _row(self, spot: Spot, bounds: Bounds | None) -> None:
+        """The tiles of a row."""
+        self.prepare(bounds, spot.row)
+        for run in self.runs:
+            with self.code.loop("tile", run.count) as tile:
+                self._tile(spot, run, run.start + tile * run.size, bounds)
+
+    def _kernel_rows(self, row: Index) -> Bounds:
+        """Kernel rows (from, to) whose input rows lie in the map."""
+        spec, code = self.spec, self.code
+        rows, d, s = spec.kernel[0], spec.dilation[0], spec.stride[0]
+        # Dividing numbers that are never negative: `rows` dilations are added and taken off.
+        below = emit.index(spec.pad[0] - row * s + d - 1 + d * rows)
+        low = emit.least(emit.most(0, emit.div(below, d) - rows), rows)
+        beyond = spec.height + spec.pad[0] - row * s + d - 1 + d * rows
+        high = emit.least(rows, emit.div(beyond, d) - rows)
+        low = code.bind(low)
+        return low, code.bind(emit.most(low, high))
+
+    def _tile(self, spot: Spot, run: Segment, column: Index, bounds: Bounds | None) -> None:
+        """One tile: results in registers, then the fused expression, then the store."""
+        spec, code, lanes = self.spec, self.code, self.lanes
+        with code.scope():
+            column = code.bind(column)
+            totals = code.local(run.size * lanes)
+            start = self.first(spot)
+            for cell in range(run.size):
+                code.store(totals, cell * lanes, start, lanes)
+            at = code.bind(
+                spot.image * spec.x_image
+                + (spot.row * spec.stride[0] - spec.pad[0]) * spec.x_row
+                + (column * spec.stride[1] - spec.pad[1]) * spec.x_pixel
+                + spot.channel
+            )
+            for kr in range(spec.kernel[0]) if bounds is None else ():
+                line = at + kr * spec.dilation[0] * spec.x_row
+                self._line(spot, run, totals, line, kr)
+            if bounds is not None:
+                with code.loop("kr", bounds[1] - bounds[0], start=bounds[0]) as kr:
+                    line = code.bind(at + kr * (spec.dilation[0] * spec.x_row))
+                    self._line(spot, run, totals, line, kr)
+            self._store(spot, run, totals, column)
+
+    def _line(self, spot: Spot, run: Segment, totals: Array, at: Index, kernel_row: Index) -> None:
+        """A kernel row over a tile: each input vector is loaded once and met by its taps."""
+        spec, code, lanes = self.spec, self.code, self.lanes
+        taps: dict[int, Value] = {}
+        for place, meetings in self._places(run):
+            value = code.bind(self.x.number(at + place * spec.x_pixel, lanes, spot.used), "a")
+            for i, kc in meetings:
+                if kc not in taps:
+                    taps[kc] = self.tap(spot, kernel_row, kc)
+                met = self.meet(totals.at(i * lanes, lanes), value, taps[kc])
+                code.store(totals, i * lanes, met, lanes)
+
+    def _places(self, run: Segment) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Input columns under a tile, from its left end, with (tile column, kernel column)."""
+        spec = self.spec
+        found: dict[int, list[tuple[int, int]]] = {}
+        for kc, (first, last) in enumerate(run.inside):
+            for i in range(first, last):
+                found.setdefault(i * spec.stride[1] + kc * spec.dilation[1], []).append((i, kc))
+        return sorted(found.items())
+
+    def _store(self, spot: Spot, run: Segment, totals: Array, column: Index) -> None:
+        """The fused expression of every result of the tile, and its store."""
+        spec, code, lanes = self.spec, self.code, self.lanes
+        out = code.bind(
+            spot.image * spec.y_image + spot.row * spec.y_row + column * spec.y_pixel + spot.channel
+        )
+        places = [
+            code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
+            for image, row, pixel in (
+                o.steps(spec.out_height, spec.out_width) for o in spec.operands
+            )
+        ]
+        fixed = {
+            number: code.bind(self._fixed(number, operand, spot))
+            for number, operand in enumerate(spec.operands)
+            if operand.kind != "tensor"
+        }
+        again = heavy(spec.expression) and run.size > 1
+
+        def put(i: Index, total: Value) -> None:
+            read = self._reader(spot, total, fixed, places, i)
+            value = evaluate(code, spec.expression, read, lanes)
+            value = emit.converted(value, "float32", spec.y_dtype, lanes)
+            code.store(self.y, out + i * spec.y_pixel, value, lanes, spot.used)
+
+        for i in range(run.size):
+            total = self.finish(totals.at(i * lanes, lanes), run, i)
+            if again:
+                code.store(self.y, out + i * spec.y_pixel, total, lanes, spot.used)
+            else:
+                put(i, total)
+        if again:
+            with code.loop("i", run.size) as row:
+                put(row, self.y.at(out + row * spec.y_pixel, lanes, spot.used))
+
+    def _fixed(self, number: int, operand: Operand, spot: Spot) -> Value:
+        if operand.kind == "scalar":
+            return self.extra[number].everywhere(0, self.lanes)
+        return self.extra[number].at(spot.channel, self.lanes, spot.used)
+
+    def _reader(
+        self, spot: Spot, total: Value, fixed: dict[int, Value], places: list[Index], column: Index
+    ) -> Callable[[int], Value]:
+        def read(number: int) -> Value:
+            if number == 0:
+                return total
+            if number - 1 in fixed:
+                return fixed[number - 1]
+            where = places[number - 1] + column * self.spec.operands[number - 1].pixel
+            return self.extra[number - 1].number(where, self.lanes, spot.used)
+
+        return read
+
+
+def arguments(spec: Windows, weights: Sequence[Argument] = ()) -> list[Argument]:
+    """The kernel's parameters: x, what the rule adds, operands, y."""
+    lines, pixels = spec.batch - 1, spec.width - 1
+    x_size = lines * spec.x_image + (spec.height - 1) * spec.x_row + pixels * spec.x_pixel
+    found = [Argument("x", (x_size + spec.channels,), spec.x_dtype), *weights]
+    for number, operand in enumerate(spec.operands):
+        size = {"channel": spec.channels, "scalar": 1}.get(operand.kind)
+        if size is None:
+            image, row, pixel = operand.steps(spec.out_height, spec.out_width)
+            size = lines * image + (spec.out_height - 1) * row
+            size += (spec.out_width - 1) * pixel + spec.channels
+        found.append(Argument(f"e{number}", (size,), operand.dtype))
+    y_size = lines * spec.y_image + (spec.out_height - 1) * spec.y_row
+    y_size += (spec.out_width - 1) * spec.y_pixel
+    return [*found, Argument("y", (y_size + spec.channels,), spec.y_dtype)]
+
+
+_STRAIGHT = 49
+"""Taps up to which a kernel is written out where its windows lie wholly in the map."""
+
+WORTH_SHARING = 200_000
+"""Operations below which waking the other cores costs more than it saves."""

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""Winograd's convolution, F(2x2, 3x3) and F(4x4, 3x3), over channels-last maps.
+
+Three stages over chunks of T tiles, n = m + 2 rows and columns each::
+
+    v[n n][T][channels]      = B^T d B             vectors of input channels
+    p[n n][T][block]         = v x u               n n matrix products, registers as in conv
+    y                        = f(A^T p A)          vectors of output channels, expression fused
+
+u, packed at compile time, is [block][n n][register block][channels][its out channels]. Where
+one core's caches hold what a chunk needs, a core takes its chunks through all stages
+("fused"); else v of the whole map is made first and cores share blocks of output channels,
+so that u is streamed once ("phased"). `plan` weighs both.
+
+What is infinite or not a number in the input is so in every result of the tiles that it touches,
+up to m - 1 rows and columns farther than the kernel reaches.
+
+References:
+    Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
+    arXiv:1509.09308.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from splitc_targets.kernels.product.direct import Conv, operand_arguments, result_size
+from splitc_targets.kernels.winograd.plan import fits, plan
+from splitc_targets.kernels.winograd.stages import Stages
+from splitc_targets.kernels.winograd.transforms import filter_matrix
+from splitc_targets.loops import emit
+from splitc_targets.loops.emit import Argument, Array, Index
+from splitc_targets.machine import tiles
+from splitc_targets.machine.machine import Machine
+
+__all__ = ["fits", "kernel", "pack", "workspace"]
+
+
+def pack(
+    weights: np.ndarray[Any, Any], conv: Conv, machine: Machine, m: int
+) -> np.ndarray[Any, Any]:
+    """G g G^T of weights [out channels][channels][3][3], in the order the products read them."""
+    made, g = plan(conv, machine, m), filter_matrix(m)
+    u = (g @ weights.astype(np.float64) @ g.T).astype(np.float32)
+    u = u.reshape(conv.out_channels, conv.channels, made.positions).transpose(2, 1, 0)
+    missing = sum(made.vectors) * machine.lanes - conv.out_channels
+    u = np.pad(u, ((0, 0), (0, 0), (0, missing)))
+    ends = np.cumsum(made.vectors) * machine.lanes
+    parts = np.split(u, ends[:-1], axis=2)
+    return np.concatenate(
+        [
+            part[position].ravel()
+            for first in range(0, len(parts), made.group)
+            for position in range(made.positions)
+            for part in parts[first : first + made.group]
+        ]
+    )
+
+
+def workspace(conv: Conv, machine: Machine, m: int) -> int:
+    """Elements of scratch that the kernel needs; best on a cache line's boundary."""
+    return plan(conv, machine, m).workspace
+
+
+def kernel(name: str, conv: Conv, machine: Machine, m: int, packed: int) -> Any:
+    """The kernel (x, packed weights, operands…, workspace, y) in TVM's tensor IR."""
+    made = plan(conv, machine, m)
+    return emit.function(
+        name, _arguments(conv, packed, made.workspace),
+        lambda code, *arrays: _Writer(code, conv, machine, made, arrays).write(),
+    )  # fmt: skip
+
+
+def _arguments(conv: Conv, packed: int, scratch: int) -> list[Argument]:
+    x = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
+    x += (conv.width - 1) * conv.x_pixel + conv.channels
+    first = [Argument("x", (x,)), Argument("w", (packed,)), *operand_arguments(conv)]
+    return [*first, Argument("workspace", (scratch,)), Argument("y", (result_size(conv),))]
+
+
+class _Writer(Stages):
+    """Writes one convolution's loops, and its products."""
+
+    def write(self) -> None:
+        """The parallel loops."""
+        if self.plan.fused:
+            self._fused()
+        else:
+            self._phased()
+
+    def _fused(self) -> None:
+        plan, code = self.plan, self.code
+        with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
+            v = code.bind(worker * (plan.positions * plan.v_step))
+            first, after = self._share(worker, plan.chunks)
+            with code.loop("chunk", after - first, start=first) as chunk:
+                start, end = self._bounds(chunk)
+                with (
+                    code.loop("t", end - start) as t,
+                    code.loop("part", self.parts()) as part,
+                ):
+                    self.input(start + t, code.bind(v + t * plan.depth), part, self.border(worker))
+                with code.loop("block", plan.blocks) as block:
+                    self._block(worker, v, start, end, block)
+
+    def _phased(self) -> None:
+        plan, code, parts = self.plan, self.code, self.parts()
+        with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
+            first, after = self._share(worker, plan.tiles * parts)
+            with code.loop("task", after - first, start=first) as task:
+                tile, part = code.bind(emit.div(task, parts)), code.bind(emit.mod(task, parts))
+                # The chunk whose bounds, as `_bounds` rounds them, hold this tile.
+                chunk = code.bind(emit.div((tile + 1) * plan.chunks - 1, plan.tiles))
+                t = tile - self._bounds(chunk)[0]
+                v = code.bind(chunk * (plan.positions * plan.v_step) + t * plan.depth)
+                self.input(tile, v, part, self.border(worker))
+        items = plan.blocks * plan.chunks
+        with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
+            first, after = self._share(worker, items)
+            with code.loop("item", after - first, start=first) as item:
+                block = code.bind(emit.div(item, plan.chunks))
+                chunk = code.bind(emit.mod(item, plan.chunks))
+                v = code.bind(chunk * (plan.positions * plan.v_step))
+                self._block(worker, v, *self._bounds(chunk), block)
+
+    def _share(self, worker: Index, items: int) -> tuple[Index, Index]:
+        """A worker's items (from, to)."""
+        workers, bind = self.plan.workers, self.code.bind
+        after = bind(emit.div((worker + 1) * items, workers))
+        return bind(emit.div(worker * items, workers)), after
+
+    def _bounds(self, chunk: Index) -> tuple[Index, Index]:
+        """A chunk's tiles (from, to); sizes differ by one at most."""
+        total, chunks, bind = self.plan.tiles, self.plan.chunks, self.code.bind
+        after = bind(emit.div((chunk + 1) * total, chunks))
+        return bind(emit.div(chunk * total, chunks)), after
+
+    def _block(self, worker: Index, v: Index, start: Index, end: Index, block: Index) -> None:
+        """One block of output channels over one chunk."""
+        plan, code = self.plan, self.code
+        p = code.bind(plan.v_count + worker * (plan.positions * plan.p_step))
+        self._products(v, p, block)
+        with code.loop("t", end - start) as t:
+            place = self.place(start + t)
+            self.output(place, code.bind(p + t * plan.width), block, self.border(worker))
+
+    def _products(self, v: Index, p: Index, block: Index) -> None:
+        """The products of every position: tiles by input channels by output channels."""
+        plan, code, lanes = self.plan, self.code, self.machine.lanes
+        channels, vectors = self.conv.channels, plan.vectors
+        u = code.bind(block * (plan.positions * channels * plan.width))
+        # Of the last block, which may have fewer vectors.
+        first = (plan.blocks - 1) * plan.group
+        total, whole = sum(vectors[first:]), vectors[first:].count(vectors[0])
+        step = self._of(block, plan.width // lanes, total)
+        each = vectors[0] * lanes
+        with code.loop("position", plan.positions) as position:
+            v_at = code.bind(v + position * plan.v_step)
+            u_at = code.bind(u + position * step * (channels * lanes))
+            p_at = code.bind(p + position * plan.p_step)
+            with code.loop("part", self._of(block, plan.group, whole)) as part:
+                u_part = code.bind(u_at + part * (channels * each))
+                self._rows(v_at, u_part, code.bind(p_at + part * each), vectors[0])
+            if vectors[-1] != vectors[0]:
+                with self.last(block):
+                    u_part = u_at + whole * (channels * each)
+                    self._rows(v_at, u_part, p_at + whole * each, vectors[-1])
+
+    def _of(self, block: Index, others: int, last: int) -> Index:
+        """A number that is `last` for the last block."""
+        more = self.plan.blocks - 1
+        if more == 0 or others == last:
+            return last
+        return self.code.bind(others - emit.div(block, more) * (others - last))
+
+    def _rows(self, v: Index, u: Index, p: Index, vectors: int) -> None:
+        """One position's products of all tiles in one register block of channels."""
+        plan, code = self.plan, self.code
+        sizes, start = tiles.even(plan.size, plan.rows), 0
+        for size in sorted(set(sizes), reverse=True):
+            count = sizes.count(size)
+            with code.loop("rows", count) as run, code.scope():
+                row = start + run * size
+                v_at, p_at = code.bind(v + row * plan.depth), code.bind(p + row * plan.width)
+                self._product(v_at, u, p_at, size, vectors)
+            start += count * size
+
+    def _product(self, v: Index, u: Index, p: Index, rows: int, vectors: int) -> None:
+        """A register block: rows tiles by vectors of output channels."""
+        code, lanes = self.code, self.machine.lanes
+        sums = code.local(rows * vectors * lanes)
+        for cell in range(rows * vectors):
+            code.store(sums, cell * lanes, emit.number(0.0, lanes), lanes)
+        step = lanes if self.machine.lane_fma else 1
+        main = self.conv.channels // step
+        with code.loop("c", main) as c:
+            self._step(sums, v, u, c * step, step, rows, vectors)
+        for c in range(main * step, self.conv.channels):
+            self._step(sums, v, u, c, 1, rows, vectors)
+        for i in range(rows):
+            for j in range(vectors):
+                value = sums.at((i * vectors + j) * lanes, lanes)
+                code.store(self.space, p + i * self.plan.width + j * lanes, value, lanes)
+
+    def _step(
+        self, sums: Array, v: Index, u: Index, channel: Index, step: int, rows: int, vectors: int
+    ) -> None:
+        """`step` input channels: weights by vectors, tiles by scalars or lanes."""
+        code, lanes, depth = self.code, self.machine.lanes, self.plan.depth
+        at = [v + i * depth + channel for i in range(rows)]
+        whole = [code.bind(self.space.at(a, step), "a") for a in at] if step > 1 else []
+        for k in range(step):
+            from_ = u + (channel + k) * (vectors * lanes)
+            weights = [code.bind(self.u.at(from_ + j * lanes, lanes), "b") for j in range(vectors)]
+            for i in range(rows):
+                if whole:
+                    a = emit.lane(whole[i], k, lanes)
+                else:
+                    a = self.space.everywhere(at[i] + k, lanes)
+                a = code.bind(a, "s")
+                for j, b in enumerate(weights):
+                    cell = (i * vectors + j) * lanes
+                    total = emit.fma(
+                        a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma
+                    )
+                    code.store(sums, cell, total, lanes)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How Winograd's convolution is cut into chunks, and the model that says where it pays."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from splitc_targets.kernels.product import direct
+from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.machine import tiles
+from splitc_targets.machine.machine import Machine
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a convolution's tiles are cut into chunks and who computes them.
+
+    Args:
+        m: Rows and columns of a tile of results.
+        down, across: Tiles of one image.
+        tiles: Tiles of all images.
+        chunks: Chunks of about equally many tiles.
+        fused: Whether a core takes a chunk through all stages.
+        workers: Cores that share the chunks, or the blocks and chunks.
+        rows: Tiles that a product's register block holds.
+        vectors: Vectors of output channels of each register block.
+        group: Register blocks of a block of output channels, for which a core reads its chunk's
+            transformed input once.
+        depth: Input channels, up to whole vectors.
+        width: Output channels of the widest block.
+        border: Elements of a worker's scratch for tiles at the border.
+        line: Elements between positions, beyond their rows, so that not all fall on a few
+            cache sets.
+    """
+
+    m: int
+    down: int
+    across: int
+    tiles: int
+    chunks: int
+    fused: bool
+    workers: int
+    rows: int
+    vectors: tuple[int, ...]
+    group: int
+    depth: int
+    width: int
+    border: int
+    line: int = 16
+
+    @property
+    def size(self) -> int:
+        """Tiles of the largest chunk."""
+        return -(-self.tiles // self.chunks)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of output channels."""
+        return -(-len(self.vectors) // self.group)
+
+    @property
+    def positions(self) -> int:
+        """Products per tile and pair of channels."""
+        return (self.m + 2) ** 2
+
+    @property
+    def v_step(self) -> int:
+        """Elements of a position of a chunk's transformed input."""
+        return self.size * self.depth + self.line
+
+    @property
+    def p_step(self) -> int:
+        """Elements of a position of a chunk's products."""
+        return self.size * self.width + self.line
+
+    @property
+    def v_count(self) -> int:
+        """Elements of all transformed input that is kept at a time."""
+        return (self.workers if self.fused else self.chunks) * self.positions * self.v_step
+
+    @property
+    def workspace(self) -> int:
+        """Elements of scratch."""
+        return self.v_count + self.workers * (self.positions * self.p_step + self.border)
+
+
+def supported(conv: Conv) -> bool:
+    """Whether the algorithm computes this convolution at all."""
+    return (
+        conv.kernel == (3, 3) and conv.stride == (1, 1) and conv.dilation == (1, 1)
+        and conv.groups == 1 and conv.x_channel == 1 and conv.w_image == 0
+        and set(conv.beside_types) == {"float32"}
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(conv: Conv, machine: Machine, m: int) -> Plan:
+    """The chunks, and fused or phased, with the fewest predicted cycles."""
+    total = conv.batch * -(-conv.out_height // m) * -(-conv.out_width // m)
+    sizes = range(min(total, _SMALLEST), min(total, _LARGEST) + 1)
+    made = (
+        each
+        for chunks in sorted({-(-total // size) for size in sizes})
+        for each in _plans(conv, machine, m, chunks)
+    )
+    return min(made, key=lambda each: cycles(conv, machine, each))
+
+
+def _plans(conv: Conv, machine: Machine, m: int, chunks: int) -> Iterator[Plan]:
+    """The plans with so many chunks."""
+    lanes = machine.lanes
+    down, across = -(-conv.out_height // m), -(-conv.out_width // m)
+    total = conv.batch * down * across
+    depth = -(-conv.channels // lanes) * lanes
+    tile = tiles.choose(machine, -(-total // chunks), conv.out_channels, 4 * depth)
+    vectors = tuple(tiles.split(-(-conv.out_channels // lanes), tile.vectors))
+    wide = min(len(vectors), max(1, _WIDE // (tile.vectors * lanes)))
+    for group, fused in itertools.product(sorted({1, wide}), (True, False)):
+        items = chunks if fused else chunks * -(-len(vectors) // group)
+        yield Plan(
+            m, down, across, total, chunks, fused,
+            workers=min(machine.cores, items) if conv.flops > _WORTH_SHARING else 1,
+            rows=tile.rows, vectors=vectors, group=group, depth=depth,
+            width=group * vectors[0] * lanes, border=(m + 2) ** 2 * PART * lanes,
+        )  # fmt: skip
+
+
+def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
+    """Predicted cycles: the arithmetic of a core's share, and what it reads again beyond its L2."""
+    workers, positions, blocks = plan.workers, plan.positions, plan.blocks
+    pieces = tiles.even(plan.size, plan.rows)
+    step = sum(tiles.cycles(machine, tiles.Tile(r, v)) for v in plan.vectors for r in pieces)
+    products = positions * conv.channels * step  # of a chunk, all blocks
+    transforms = _transforms(conv, machine, plan)
+    u_block = 4 * positions * conv.channels * plan.width
+    u, v, p = u_block * blocks, 4 * positions * plan.v_step, 4 * positions * plan.p_step
+    if plan.fused:
+        turns = -(-plan.chunks // workers)
+        share = turns * (products + transforms / plan.chunks)
+        users = workers if _narrow(machine) else 1
+        again = 0 if u + users * (v + p) / 2 <= _held(machine) else u * (turns - 1 / workers)
+        if v + p > 0.6 * machine.l2_bytes:
+            again += turns * (v * blocks + p)
+    else:
+        turns = -(-plan.chunks * blocks // workers)
+        share = turns * products / blocks + transforms / workers + _BARRIER
+        stays = u_block <= machine.l2_bytes / 2
+        again = v * (turns + plan.chunks / workers)
+        again = 0 if v * plan.chunks <= 0.6 * _held(machine) else again
+        again += 0 if stays else u_block * turns * (1 - 1 / plan.chunks)
+        if p > 0.5 * machine.l2_bytes:
+            again += 2 * p * turns
+    return share + again / (_NEXT_LEVEL_ARM if machine.lane_fma else _NEXT_LEVEL)
+
+
+def _narrow(machine: Machine) -> bool:
+    """Whether the cores share one L2, of which `Machine` counts a part for each."""
+    return machine.lane_fma and machine.fma_per_cycle <= 1
+
+
+def _held(machine: Machine) -> int:
+    """Bytes that stay in the L2, or the cores' common one, however many cores read them."""
+    return machine.l2_bytes * (machine.cores if _narrow(machine) else 1)
+
+
+def _transforms(conv: Conv, machine: Machine, plan: Plan) -> float:
+    """Cycles of all transforms on one core: operations on vectors, loads and stores."""
+    into, out = (144.0, 100.0) if plan.m == 4 else (32.0, 24.0)
+    operation = (1.0 if machine.fma else 1.5) / machine.fma_per_cycle
+    moved = (2.0 * plan.positions + plan.m**2) / machine.loads_per_cycle
+    vectors = plan.depth // machine.lanes, sum(plan.vectors)
+    return plan.tiles * (
+        vectors[0] * (into * operation + moved) + vectors[1] * (out * operation + moved)
+    )
+
+
+def direct_cycles(conv: Conv, machine: Machine) -> float:
+    """Predicted cycles of the direct convolution, on all cores."""
+    tile = direct.tile_of(conv, machine)
+    step = sum(
+        tiles.cycles(machine, tiles.Tile(rows, vectors))
+        for vectors in direct.blocks(conv, tile, machine.lanes)
+        for rows in tiles.split(conv.out_width, tile.rows)
+    )
+    lines = conv.batch * conv.out_height
+    shared = conv.flops > _WORTH_SHARING
+    return 9 * conv.channels * lines * step / (min(machine.cores, lines) if shared else 1)
+
+
+def fits(conv: Conv, machine: Machine) -> int | None:
+    """The size of tiles (4 or 2) at which the model says it pays, else None."""
+    if not supported(conv):
+        return None
+    best, choice = _beside_memory(conv, machine, 9, direct_cycles(conv, machine)), None
+    for m in (2, 4):
+        made = plan(conv, machine, m)
+        cost = _beside_memory(conv, machine, made.positions, cycles(conv, machine, made))
+        if _MARGIN * cost < best:
+            best, choice = _MARGIN * cost, m
+    return choice
+
+
+def _beside_memory(conv: Conv, machine: Machine, each: int, work: float) -> float:
+    """Cycles with weights, `each` per pair of channels, arriving from memory meanwhile.
+
+    A network's other layers have driven them out of the caches. Reading ahead hides most of
+    the shorter of the two.
+    """
+    rate = _MEMORY_ARM[machine.fma_per_cycle] if machine.lane_fma else _MEMORY
+    memory = 4 * each * conv.channels * conv.out_channels / rate
+    return max(work, memory) + 0.25 * min(work, memory)
+
+
+PART = 4
+"""Vectors of input channels that are transformed together: their tile stays in L1."""
+
+_WORTH_SHARING = 200_000
+"""Operations below which waking the other cores costs more than it saves."""
+
+_SMALLEST, _LARGEST = 4, 64
+"""Tiles of the chunks that are considered."""
+
+_WIDE = 64
+"""Output channels of the widest block that is considered, where registers hold fewer."""
+
+_BARRIER = 10_000
+"""Cycles until all cores have begun another stage."""
+
+_NEXT_LEVEL, _NEXT_LEVEL_ARM = 16.0, 1.0
+"""Bytes per cycle that a core gets from beyond its L2: L3, or memory where there is none."""
+
+_MEMORY = 12.0
+_MEMORY_ARM = {0.5: 1.1, 1.0: 2.5, 2.0: 3.75}
+"""Bytes per cycle that all cores together get from memory; for Arm by multiply-adds per cycle
+(Cortex-A53, A72 and A76, as on the Raspberry Pi 3, 4 and 5)."""
+
+_MARGIN = 1.1
+"""How much faster the model must call it: it is less exact, and needs scratch."""

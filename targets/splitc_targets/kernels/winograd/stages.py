@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""The first and last stage of Winograd's convolution, for one tile of the map."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.winograd.plan import PART, Plan
+from splitc_targets.kernels.winograd.transforms import (
+    Arithmetic,
+    input_groups,
+    output_groups,
+    transform_input,
+    transform_output,
+)
+from splitc_targets.loops import emit
+from splitc_targets.loops.arithmetic import evaluate
+from splitc_targets.loops.emit import Array, Code, Index, Value
+from splitc_targets.machine.machine import Machine
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tile's image, and its first row and column of results."""
+
+    image: Index
+    row: Index
+    column: Index
+
+
+class Stages:
+    """Writes a tile's input transform, and its results."""
+
+    def __init__(
+        self, code: Code, conv: Conv, machine: Machine, plan: Plan, arrays: tuple[Array, ...]
+    ) -> None:
+        self.code, self.conv, self.machine, self.plan = code, conv, machine, plan
+        self.x, self.u, *self.extra = arrays[:-2]
+        self.space, self.y = arrays[-2:]
+        self.do = Arithmetic(code, machine.lanes, machine.fma)
+        self.vector = emit.typed("float32", machine.lanes)
+
+    def border(self, worker: Index) -> Index:
+        """A worker's scratch for tiles at the border."""
+        plan = self.plan
+        return self.code.bind(
+            plan.v_count + plan.workers * (plan.positions * plan.p_step) + worker * plan.border
+        )
+
+    def place(self, tile: Index) -> Place:
+        """Where a tile lies, counted over all images."""
+        plan, bind = self.plan, self.code.bind
+        each = plan.down * plan.across
+        within = emit.mod(tile, each)
+        return Place(
+            bind(emit.div(tile, each)),
+            bind(emit.div(within, plan.across) * plan.m),
+            bind(emit.mod(within, plan.across) * plan.m),
+        )
+
+    def last(self, block: Index) -> AbstractContextManager[None]:
+        """Statements for the last block of output channels."""
+        edge = emit.const(self.plan.blocks - 1)
+        return self.code.when(emit.tirx.EQ(emit.index(block), edge))
+
+    # Transformed input.
+
+    def parts(self) -> int:
+        """Groups of input vectors that a task transforms together."""
+        return -(-self.plan.depth // (PART * self.machine.lanes))
+
+    def input(self, tile: Index, v: Index, part: Index, border: Index) -> None:
+        """One tile's transform over one part of its channels; `v` is the tile's first element."""
+        conv, code, lanes = self.conv, self.code, self.machine.lanes
+        n = self.plan.m + 2
+        place = self.place(tile)
+        top, left = code.bind(place.row - conv.pad[0]), code.bind(place.column - conv.pad[1])
+        channel = code.bind(part * (PART * lanes))
+        at = code.bind(
+            place.image * conv.x_image + top * conv.x_row + left * conv.x_pixel + channel
+        )
+        whole = conv.channels // lanes
+        here = code.bind(emit.most(0, emit.least(PART, whole - part * PART)))
+        v = code.bind(v + channel)
+        inside = _all(
+            emit.tirx.GE(emit.index(top), emit.const(0)),
+            emit.tirx.GE(emit.index(left), emit.const(0)),
+            emit.tirx.LE(emit.index(top + n), emit.const(conv.height)),
+            emit.tirx.LE(emit.index(left + n), emit.const(conv.width)),
+        )
+        with code.when(inside):
+            self._transform(self.x, at, conv.x_row, conv.x_pixel, v, here)
+        with code.when(emit.tirx.Not(inside)):
+            self._gathered(border, at, top, left, here, None, v)
+        if conv.channels % lanes:
+            with code.when(emit.tirx.EQ(emit.index(part), emit.const(self.parts() - 1))):
+                skip = here * lanes
+                self._gathered(border, at + skip, top, left, 1, conv.channels % lanes, v + skip)
+
+    def _gathered(
+        self, border: Index, at: Index, top: Index, left: Index, vectors: Index,
+        used: int | None, v: Index,
+    ) -> None:  # fmt: skip
+        """The transform of a tile at the border, or of the last channels, from a padded copy."""
+        conv, code, lanes = self.conv, self.code, self.machine.lanes
+        n = self.plan.m + 2
+        pixel = lanes * (PART if used is None else 1)
+        with code.loop("z", n * n) as z, code.loop("c", vectors) as c:
+            code.store(self.space, border + z * pixel + c * lanes, emit.number(0.0, lanes), lanes)
+        rows = code.bind(emit.most(0, -top)), code.bind(emit.least(n, conv.height - top))
+        columns = code.bind(emit.most(0, -left)), code.bind(emit.least(n, conv.width - left))
+        with (
+            code.loop("r", emit.most(0, rows[1] - rows[0]), start=rows[0]) as r,
+            code.loop("q", emit.most(0, columns[1] - columns[0]), start=columns[0]) as q,
+            code.loop("c", vectors) as c,
+        ):
+            from_ = at + r * conv.x_row + q * conv.x_pixel + c * lanes
+            value = self.x.at(from_, lanes, used)
+            code.store(self.space, border + (r * n + q) * pixel + c * lanes, value, lanes)
+        self._transform(self.space, border, n * pixel, pixel, v, vectors)
+
+    def _transform(
+        self, source: Array, at: Index, row: int, column: int, v: Index, vectors: Index
+    ) -> None:
+        """B^T d B of some vectors of channels.
+
+        A loop for each group of rows, as together they would not fit the registers.
+        """
+        plan, code, lanes = self.plan, self.code, self.machine.lanes
+        for group in input_groups(plan.m):
+            with code.loop("c", vectors) as c:
+                from_, to = code.bind(at + c * lanes), code.bind(v + c * lanes)
+                transform_input(
+                    self.do, plan.m, group,
+                    lambda i, j, from_=from_: code.bind(
+                        source.at(from_ + i * row + j * column, lanes), "d"
+                    ),
+                    lambda i, j, value, to=to: code.store(
+                        self.space, to + (i * (plan.m + 2) + j) * plan.v_step, value, lanes
+                    ),
+                )  # fmt: skip
+
+    # Results.
+
+    def output(self, place: Place, p: Index, block: Index, border: Index) -> None:
+        """One tile's results in one block of channels; `p` is its first product."""
+        conv, plan, code, lanes = self.conv, self.plan, self.code, self.machine.lanes
+        m, wide = plan.m, plan.width // lanes
+        whole = code.bind(emit.least(wide, conv.out_channels // lanes - block * wide))
+        down = code.bind(emit.least(m, conv.out_height - place.row))
+        across = code.bind(emit.least(m, conv.out_width - place.column))
+        full = _all(
+            emit.tirx.EQ(emit.index(down), emit.const(m)),
+            emit.tirx.EQ(emit.index(across), emit.const(m)),
+        )
+        channel = code.bind(block * plan.width)
+        clipped = down, across, border
+        stores = [(full, None), (emit.tirx.Not(full), clipped)]
+        for condition, clip in stores:
+            with code.when(condition):
+                for group in output_groups(m, self.machine.registers):
+                    with code.loop("c", whole) as c:
+                        self._vector(place, p + c * lanes, channel + c * lanes, group, clip, None)
+        rest = conv.out_channels % lanes
+        if rest:
+            with self.last(block):
+                skip = whole * lanes
+                for group in output_groups(m, self.machine.registers):
+                    self._vector(place, p + skip, channel + skip, group, clipped, rest)
+
+    def _vector(
+        self, place: Place, p: Index, channel: Index, group: tuple[int, ...],
+        clip: tuple[Index, Index, Index] | None, used: int | None,
+    ) -> None:  # fmt: skip
+        """A^T P A of one vector of channels, through the expression; clipped at the border."""
+        code, lanes, m = self.code, self.machine.lanes, self.plan.m
+        p, channel = code.bind(p), code.bind(channel)
+        fixed = self._fixed(channel, used)
+
+        def write(i: Index, j: Index, value: Value) -> None:
+            if clip is None:
+                self._store(place, i, j, channel, value, fixed, used)
+            else:
+                code.store(self.space, clip[2] + (i * m + j) * lanes, value, lanes)
+
+        step = self.plan.p_step
+        transform_output(
+            self.do, m, group,
+            lambda i, j: code.bind(self.space.at(p + (i * (m + 2) + j) * step, lanes), "p"),
+            write,
+        )  # fmt: skip
+        if clip is None:
+            return
+        for i in group:
+            with (
+                code.when(emit.tirx.LT(emit.const(i), emit.index(clip[0]))),
+                code.loop("j", clip[1]) as j,
+            ):
+                value = code.bind(self.space.at(clip[2] + (i * m + j) * lanes, lanes))
+                self._store(place, i, j, channel, value, fixed, used)
+
+    def _fixed(self, channel: Index, used: int | None) -> dict[int, Value]:
+        """Operands that are the same at every pixel."""
+        lanes, found = self.machine.lanes, {}
+        for number, operand in enumerate(self.conv.operands):
+            if operand.kind == "scalar":
+                found[number] = self.code.bind(self.extra[number].everywhere(0, lanes))
+            elif operand.kind == "channel":
+                found[number] = self.code.bind(self.extra[number].at(channel, lanes, used))
+        return found
+
+    def _store(
+        self, place: Place, i: Index, j: Index, channel: Index, value: Value,
+        fixed: dict[int, Value], used: int | None,
+    ) -> None:  # fmt: skip
+        """The fused expression of one pixel's vector of channels, and its store."""
+        conv, code, lanes = self.conv, self.code, self.machine.lanes
+        row, column = place.row + i, place.column + j
+
+        def read(number: int) -> Value:
+            if number == 0:
+                return value
+            if number - 1 in fixed:
+                return fixed[number - 1]
+            steps = conv.operands[number - 1].steps(conv.out_height, conv.out_width)
+            at = place.image * steps[0] + row * steps[1] + column * steps[2] + channel
+            return self.extra[number - 1].at(at, lanes, used)
+
+        out = place.image * conv.y_image + row * conv.y_row + column * conv.y_pixel + channel
+        code.store(self.y, out, evaluate(code, conv.expression, read, lanes), lanes, used)
+
+
+def _all(*conditions: Value) -> Value:
+    return functools.reduce(emit.tirx.And, conditions)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scheduling: from a lowered module to loops fit for the target, without any tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from splitc.build.backend import Kernel
+from splitc.cost.board import Board
+from splitc_targets.graph import check
+from splitc_targets.graph.graph import Graph
+from splitc_targets.loops import tir_pipeline
+from splitc_targets.machine.machine import Machine, machine_of
+from splitc_targets.plan import arena
+from splitc_targets.plan.choices import ANALYTIC, Choices, chosen
+from splitc_targets.plan.concat_homes import find_homes
+from splitc_targets.plan.memory_limit import constant_bytes, smaller
+from splitc_targets.plan.planner import Plan, Planner, Step
+from splitc_targets.rules.table import RULES
+from splitc_targets.transforms.element_types import narrow
+from splitc_targets.transforms.fuse import fuse
+from splitc_targets.transforms.simplify import simplify
+from splitc_targets.transforms.widen import widen
+from splitc_targets.tvm import adapter, writer
+from splitc_targets.tvm.fallback import fall_back
+from splitc_targets.tvm.reader import NotReadable, read
+
+NAME = "splitc-analytic-1"
+"""Recorded in the manifest: two parts are comparable when built by the same schedule."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A module compiled for a board: what is exported, and what it is made of.
+
+    Args:
+        executable: What TVM exports as a library.
+        kernels: Its functions.
+        activation_bytes: Memory planned for tensors between kernels.
+        live_bytes: Least that any plan would need: the largest set alive at one time.
+        constant_bytes: Weights as the kernels read them, packed or transformed.
+        fallbacks: Operations that no rule fitted.
+    """
+
+    executable: Any
+    kernels: tuple[Kernel, ...] = ()
+    activation_bytes: int = 0
+    live_bytes: int = 0
+    constant_bytes: int = 0
+    fallbacks: tuple[str, ...] = ()
+
+
+def prepared(lowered: Any, machine: Machine) -> Graph:
+    """A lowered module as the graph that rules plan: rewritten, fused, its element types chosen.
+
+    Raises:
+        NotReadable: It is of a form that the rules do not read.
+    """
+    graph = read(lowered)
+    rewrites: tuple[tuple[str, Callable[[Graph], None]], ...] = (
+        ("read", lambda _: None),
+        ("widen", widen),
+        ("simplify", simplify),
+        ("fuse", fuse),
+        ("narrow", lambda made: narrow(made, machine)),
+    )
+    for name, rewrite in rewrites:
+        rewrite(graph)
+        if check.wanted():
+            check.check(graph, name)
+    return graph
+
+
+def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan:
+    """Decide which kernels compute a lowered module.
+
+    Raises:
+        NotReadable: It is of a form that the rules do not read.
+    """
+    machine = machine_of(board)
+    graph = prepared(lowered, machine)
+    planner = Planner(graph, machine, choices)
+    find_homes(planner)
+    return planner.plan(RULES, fall_back)
+
+
+def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
+    step = steps[0]
+    tuned = chosen(choices, step.key)
+    sizes = [(v.buffer.kind == "constant", v.span * arena.dtype_bytes(v.buffer)) for v in step.args]
+    return Kernel(
+        name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned,
+        weight_bytes=sum(size for constant, size in sizes if constant),
+        tensor_bytes=sum(size for constant, size in sizes if not constant),
+    )  # fmt: skip
+
+
+def compile_module(
+    lowered: Any, board: Board, choices: Choices = ANALYTIC, limit_bytes: int | None = None
+) -> Code:
+    """Choose loops for every function of a lowered module and compile it for a board.
+
+    Args:
+        lowered: The module.
+        board: What it is for.
+        choices: Who decides what can be computed in more than one way.
+        limit_bytes: What constants and tensors may take together. Quicker algorithms that
+            need more are left out; what cannot be kept even so is not.
+    """
+    target = adapter.target_of(board)
+    try:
+        plan = plan_module(lowered, board, choices)
+    except NotReadable as reason:
+        whole = adapter.in_simple_operators(lowered)
+        executable = adapter.build(whole, target, adapter.default_pipeline(target))
+        return Code(executable, fallbacks=(f"the whole part: {reason}",))
+    memory = arena.arrange(plan)
+    if limit_bytes is not None:
+        excess = constant_bytes(plan) + memory.bytes - limit_bytes
+        fewer = smaller(plan, choices, machine_of(board), excess)
+        if fewer is not None:
+            plan = plan_module(lowered, board, fewer)
+            memory = arena.arrange(plan)
+    with target:
+        written = writer.write(plan, memory)
+    executable = adapter.build(written.module, target, writer.finishing_passes(), tir_pipeline.NAME)
+    kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
+    return Code(executable, kernels, memory.bytes, memory.live_bytes, constant_bytes(plan),
+                tuple(plan.fallbacks))  # fmt: skip

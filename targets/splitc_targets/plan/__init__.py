@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which kernel calls compute a part, and where each value lies."""

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rule plans which operation."""
+
+from __future__ import annotations
+
+from splitc_targets.plan.planner import Rule
+from splitc_targets.rules import cast, conv, extremes, matmul, reduce, rows, shape, sort, window
+
+RULES: dict[str, Rule] = {
+    **cast.RULES,
+    **conv.RULES,
+    **extremes.RULES,
+    **matmul.RULES,
+    **reduce.RULES,
+    **rows.RULES,
+    **shape.RULES,
+    **sort.RULES,
+    **window.RULES,
+}
+"""By operation; what is not here, or whose rule declines, falls back to TVM's loops."""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites of ONNX models into forms that TVM's front end takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+import onnx.version_converter
+from onnx import ModelProto, NodeProto, helper
+
+from splitc.frontend.onnx.shapes import infer
+from splitc.ir.graph import Tensor
+from splitc_targets.source.prepare import draft_of, model_of, opset_of
+from splitc_targets.source.quantised import in_floats
+
+MODERN_OPSET = 13
+
+
+def for_tvm(proto: ModelProto, tensors: Mapping[str, Tensor] | None = None) -> ModelProto:
+    """The same model in forms that TVM 0.27 lowers; the given one stays as it is.
+
+    Args:
+        proto: The model.
+        tensors: Shape and type of its tensors, where they are known already.
+
+    Raises:
+        BadModelError: They are not, and cannot be found.
+    """
+    made = modern(proto)
+    draft = draft_of(made, infer(proto) if tensors is None else tensors, opset_of(proto))
+    return in_floats(model_of(made, draft))
+
+
+def modern(proto: ModelProto) -> ModelProto:
+    """The model at an opset whose operators' forms TVM's front end knows.
+
+    It has only the later forms of Slice, Squeeze, ReduceSum and others. Where the
+    converter knows no way, the model stays as it is and TVM may still take it.
+    """
+    versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
+    if not versions or versions[0] >= MODERN_OPSET:
+        return proto
+    try:
+        made = onnx.version_converter.convert_version(proto, MODERN_OPSET)
+    except (RuntimeError, ValueError):
+        return proto
+    if versions[0] < _RESIZE_OPSET:
+        for node in made.graph.node:
+            if node.op_type == "Resize":
+                _as_it_was(node)
+    return made
+
+
+_RESIZE_OPSET = 11
+"""The first at which Resize says how places of result and operand correspond."""
+
+
+def _as_it_was(node: NodeProto) -> None:
+    """Resize with the correspondence of older opsets, which the converter leaves out."""
+    kept = [a for a in node.attribute if a.name == "mode"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    older = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in older.items())

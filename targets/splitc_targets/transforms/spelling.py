@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Operations in terms of others that rules compute quicker, or rightly at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from splitc_targets.graph.graph import Graph, Node, Value, constant, made
+
+
+def spell(graph: Graph) -> None:
+    """Rewrite in place what TVM's own loops would misjudge: see the functions below."""
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        steps = None
+        if len(node.outputs) == 1:
+            steps = next((found for each in _SPELLINGS if (found := each(node)) is not None), None)
+        if steps is None:
+            nodes.append(node)
+            continue
+        more, value = steps
+        nodes += more
+        replaced[node.output] = value
+    graph.nodes = nodes
+    graph.replace(replaced)
+
+
+Steps = tuple[list[Node], Value]
+"""The nodes that stand for one, and what they give."""
+
+
+def _of_nothing(node: Node) -> Steps | None:
+    """A sum, product or bound of no elements: what it starts from, which TVM leaves unwritten."""
+    op = node.op.removeprefix("tir.").rstrip("0123456789")
+    if op not in _OF_NOTHING or not node.inputs or node.output.size == 0:
+        return None
+    if all(value.size for value in node.inputs):
+        return None
+    dtype, start = np.dtype(node.output.dtype), _OF_NOTHING[op]
+    if dtype.kind in "iu" and start in _LIMITS:
+        start = getattr(np.iinfo(dtype), _LIMITS[start])
+    elif dtype.kind != "f" and not math.isfinite(start):
+        return None
+    return [], constant(np.full(node.output.shape, start, dtype))
+
+
+_OF_NOTHING = {
+    "matmul": 0.0, "einsum": 0.0, "sum": 0.0, "prod": 1.0, "mean": math.nan, "max": -math.inf,
+    "min": math.inf,
+}  # fmt: skip
+_LIMITS = {-math.inf: "min", math.inf: "max"}
+
+
+def _group_norm(node: Node) -> Steps | None:
+    """Group normalisation as that of rows, a row being a group of channels.
+
+    TVM's loops take the variance as a difference of means, which far from 0 cancels to below 0.
+    """
+    if node.op != "nn.group_norm" or node.output.dtype != "float32" or node.output.size == 0:
+        return None
+    x, attrs = node.args[0], node.attrs
+    rank, groups = len(x.shape), attrs["num_groups"]
+    every = [attrs["channel_axis"] % rank, *(a % rank for a in attrs["axes"])]
+    if sorted(every) != list(range(1, rank)) or every[0] != 1:
+        return None
+    columns = x.size // (x.shape[0] * groups)
+    flat = made("reshape", [x, (x.shape[0], groups, columns)], (x.shape[0], groups, columns),
+                x.dtype)  # fmt: skip
+    ones, zeros = (constant(np.full(columns, v, np.float32)) for v in (1, 0))
+    normal = made("nn.layer_norm", [flat.output, ones, zeros], flat.output.shape, x.dtype,
+                  axes=(2,), epsilon=attrs["epsilon"], center=False, scale=False)  # fmt: skip
+    back = made("reshape", [normal.output, x.shape], x.shape, x.dtype)
+    steps, value = [flat, normal, back], back.output
+    for used, op, vector in (("scale", "multiply", 1), ("center", "add", 2)):
+        if attrs[used]:
+            shape = (x.shape[1], *[1] * (rank - 2))
+            line = made("reshape", [node.args[vector], shape], shape, x.dtype)
+            step = made(op, [value, line.output], x.shape, x.dtype)
+            steps, value = [*steps, line, step], step.output
+    return steps, value
+
+
+def _softplus(node: Node) -> Steps | None:
+    """max(x, 0) + log(1 + exp(-|x|)), as Softplus arrives: without rounding the sum with 1."""
+    if node.op != "add" or node.output.dtype != "float32":
+        return None
+    bound, logarithm = (_producer(value) for value in node.args)
+    one_more = _argument(logarithm, "log")
+    power = _argument(_other(_producer(one_more), "add", 1.0), "exp")
+    size = _argument(_argument(power, "negative"), "abs")
+    x = _other(bound, "maximum", 0.0)
+    if x is None or size is not x:
+        return None
+    step = made("softplus", [x], node.output.shape, node.output.dtype)
+    return [step], step.output
+
+
+def _log_sum_exp(node: Node) -> Steps | None:
+    """log(sum(exp(x - max))) + max, as ReduceLogSumExp arrives: with infinities as they are.
+
+    The maximum is taken off within finite bounds: infinity less itself is not a number.
+    """
+    if node.op != "add" or node.output.dtype != "float32":
+        return None
+    total = _producer(_argument(_producer(node.args[0]), "log"))
+    largest = _producer(node.args[1])
+    power = _argument(total, "sum") if total is not None else None
+    away = _producer(_argument(power, "exp"))
+    if total is None or largest is None or away is None:
+        return None
+    if (away.op, largest.op) != ("subtract", "max") or away.args[1] is not node.args[1]:
+        return None
+    x, top = away.args
+    if x is not largest.args[0] or largest.attrs != total.attrs:
+        return None
+    limits = np.finfo(np.float32)
+    low, high = (constant(np.array(limit, np.float32)) for limit in (limits.min, limits.max))
+    steps = [made("maximum", [top, low], top.shape, top.dtype)]
+    steps.append(made("minimum", [steps[-1].output, high], top.shape, top.dtype))
+    steps.append(made("subtract", [x, steps[-1].output], x.shape, x.dtype))
+    steps.append(made("exp", [steps[-1].output], x.shape, x.dtype))
+    steps.append(made("sum", [steps[-1].output], total.output.shape, x.dtype, **total.attrs))
+    steps.append(made("log", [steps[-1].output], total.output.shape, x.dtype))
+    steps.append(made("add", [steps[-1].output, top], node.output.shape, x.dtype))
+    return steps, steps[-1].output
+
+
+def _producer(value: Value | None) -> Node | None:
+    return value.producer if isinstance(value, Value) else None
+
+
+def _argument(given: Node | Value | None, op: str) -> Value | None:
+    """The operand of a unary operation; None where it is another."""
+    node = given if isinstance(given, Node) else _producer(given)
+    return node.args[0] if node is not None and node.op == op else None
+
+
+def _other(node: Node | None, op: str, number: float) -> Value | None:
+    """The operand of an operation that is not this number."""
+    if node is None or node.op != op or len(node.args) != 2:
+        return None
+    for x, y in (node.args, node.args[::-1]):
+        if y.data is not None and y.data.size == 1 and float(y.data.reshape(())) == number:
+            return x
+    return None
+
+
+_SPELLINGS: tuple[Callable[[Node], Steps | None], ...] = (
+    _of_nothing,
+    _group_norm,
+    _softplus,
+    _log_sum_exp,
+)

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""TVM's front ends, build and export, as the rest of the pack sees them.
+
+Written for apache-tvm 0.27, whose IR namespaces move between releases: besides this file only
+those that write, read or measure its IR import it (tests/test_imports.py lists them).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import json
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
+
+from splitc.cost.board import Board
+from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc.scratch import owned, require_room
+from splitc_targets.source.for_tvm import for_tvm
+from splitc_targets.tvm import runtime_calls
+from splitc_targets.tvm.bounded_places import kept_within
+
+Module = tvm.IRModule
+
+
+def version() -> str:
+    """TVM's release."""
+    return str(tvm.__version__)
+
+
+def target_of(board: Board) -> Any:
+    """TVM's target for a board."""
+    return tvm.target.Target(
+        {
+            "kind": "llvm",
+            "mtriple": board.triple,
+            "mcpu": board.cpu,
+            "mattr": list(board.features),
+            "num-cores": board.cores,
+        }
+    )
+
+
+def converted_ops() -> frozenset[str]:
+    """ONNX operators of the default domain that TVM's front end knows."""
+    return frozenset(onnx_frontend._get_convert_map()) | {"Constant", "If"}
+
+
+FAILURES = (
+    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
+)  # fmt: skip
+"""What TVM raises when it cannot go on; its own errors derive from these."""
+
+
+def lower(proto: Any, tensors: Any = None) -> Module:
+    """Lower an ONNX model with fixed shapes to Relax, weights as constants.
+
+    Args:
+        proto: The model.
+        tensors: Shape and type of its tensors by name, where they are known already.
+
+    Raises:
+        UnsupportedOpError: TVM's front end refuses an operator's form.
+    """
+    with _silenced() as said:
+        try:
+            return kept_within(from_onnx(for_tvm(proto, tensors), keep_params_in_input=False))
+        except FAILURES as error:
+            # What TVM held complains when it is dropped: drop it while nobody listens.
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
+            at = _refused(proto, said())
+            raise UnsupportedOpError(
+                "TVM cannot lower the model",
+                at=at,
+                why=_last_words(error),
+                hint="--emit onnx writes the parts for another runtime",
+            ) from error
+
+
+_LAYERS = "splitc.layers"
+
+
+def with_layers(module: Module, layers: Mapping[str, str]) -> Module:
+    """A lowered module that knows the operators of the layers it was made from, by name."""
+    return module.with_attr(_LAYERS, json.dumps(dict(layers)))
+
+
+def layers_of(module: Module) -> dict[str, str]:
+    """The operators of the layers that a module was lowered from, by name."""
+    return json.loads(str((module.attrs or {}).get(_LAYERS, "{}")))
+
+
+def results(module: Module) -> list[tuple[tuple[int | None, ...], str]]:
+    """Shapes and types of what a lowered module gives; None for an extent it does not know."""
+    kind = module["main"].body.body.ty
+    kinds = kind.fields if isinstance(kind, relax.TupleType) else [kind]
+
+    def extents(shape: Any) -> tuple[int | None, ...]:
+        values = shape.values if isinstance(shape, relax.ShapeExpr) else ()
+        return tuple(int(v.value) if isinstance(v, tvm.tirx.IntImm) else None for v in values)
+
+    return [(extents(each.shape), str(each.dtype)) for each in kinds]
+
+
+def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
+    """Lower a program of torch.export's, taken apart, to Relax, weights as constants.
+
+    Args:
+        program: Its operators are those that `converted_calls` knows.
+        layer_of: The layer of a node, for messages.
+
+    Raises:
+        UnsupportedOpError: TVM's front end refuses an operator or its form.
+    """
+    from tvm.relax.frontend.torch import from_exported_program
+
+    from splitc_targets.aten.converters import converters
+
+    at = ""
+    theirs = functools.cache(lambda importer: importer.create_convert_map())
+
+    def noting(name: str, convert: Any) -> Any:
+        def converted(node: Any, importer: Any) -> Any:
+            nonlocal at
+            at = f"layer '{layer_of(node)}' ({name})"
+            return convert(node, importer)
+
+        return converted
+
+    own = {name: noting(name, each) for name, each in converters().items()}
+    calls = {node.target.__name__ for node in program.graph.nodes if node.op == "call_function"}
+    for name in calls - own.keys() & _importer().convert_map.keys():
+        own[name] = noting(name, lambda node, importer, name=name: theirs(importer)[name](node))
+    with _silenced():
+        try:
+            made = from_exported_program(
+                program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
+                custom_convert_map=own, run_ep_decomposition=False,
+            )  # fmt: skip
+            return kept_within(made)
+        except FAILURES as error:
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
+            raise UnsupportedOpError(
+                "TVM cannot lower the model",
+                at=at,
+                why=_last_words(error),
+                hint="export it with torch.onnx.export and give splitc that file",
+            ) from error
+
+
+def _importer() -> Any:
+    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
+
+    return ExportedProgramImporter()
+
+
+def converted_calls() -> frozenset[str]:
+    """Operators of torch.export's that are converted, as `name.overload` or `name`."""
+    from splitc_targets.aten.converters import converters
+
+    return frozenset(map(str, _importer().convert_map)) | converters().keys()
+
+
+def _refused(proto: Any, lines: list[str]) -> str:
+    """The operator that TVM's front end stopped at, and the layers that have it."""
+    start = "Error converting operator "
+    found = [line.removeprefix(start) for line in lines if line.startswith(start)]
+    if not found:
+        return ""
+    op = found[-1].partition(",")[0]
+    names = [f"'{node.name}'" for node in proto.graph.node if node.op_type == op]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"operator {op}: layer " + ", ".join(names[:3]) + more
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[Callable[[], list[str]]]:
+    """Keep what TVM's native code and front end print off the terminal.
+
+    Yields:
+        A function giving the lines printed so far.
+    """
+    sys.stderr.flush()
+    sys.stdout.flush()
+    kept = [(fd, os.dup(fd)) for fd in (1, 2)]
+    with tempfile.TemporaryFile() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+
+        def said() -> list[str]:
+            sys.stdout.flush()
+            file.seek(0)
+            return file.read().decode(errors="replace").splitlines()
+
+        try:
+            for fd, _ in kept:
+                os.dup2(file.fileno(), fd)
+            with contextlib.redirect_stdout(open(1, "w", closefd=False)):
+                yield said
+        finally:
+            sys.stderr.flush()
+            for fd, copy in kept:
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def _last_words(error: BaseException) -> str:
+    return " ".join(str(error).split())[-300:]
+
+
+def build(module: Module, target: Any, pipeline: Any, loops: str = "default") -> Any:
+    """Compile a scheduled module to a virtual-machine executable.
+
+    `loops` names the registered pipeline that lowers tensor functions.
+
+    Raises:
+        CannotRun: It would call what the shipped runtime does not have.
+        ToolchainError: TVM fails.
+    """
+    with _silenced():
+        try:
+            with target:
+                lowered = pipeline(module)
+            lacking = runtime_calls.missing(lowered)
+            if lacking:
+                raise CannotRun(lacking)
+            return relax.build(lowered, target, relax_pipeline=None, tir_pipeline=loops)
+        except FAILURES as error:
+            raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
+
+
+class CannotRun(Exception):
+    """Compiled code would call functions that the runtime that ships with it does not have."""
+
+    def __init__(self, functions: Iterable[str]) -> None:
+        self.functions = tuple(functions)
+        super().__init__(", ".join(self.functions))
+
+
+def in_simple_operators(module: Module) -> Module:
+    """The module with norms over a batch written out.
+
+    TVM's own loops for them give float32 where they read float16.
+    """
+    return relax.transform.DecomposeOpsForInference()(module)
+
+
+def default_pipeline(target: Any) -> Any:
+    """TVM's own pipeline for a CPU: legalise, fuse, plan memory; loops as they come."""
+    return relax.get_default_pipeline(target)
+
+
+_CODE_BYTES = 16 * 2**20
+"""More than the code of any part seen."""
+
+
+def export(
+    executable: Any, path: Path, link: Callable[[Path, list[Path]], None], constant_bytes: int = 0
+) -> None:
+    """Write an executable as a shared library; `link` joins the object files.
+
+    They lie beside it: on a disk that runs full LLVM ends this process without a word, so
+    there is to be room for both before it begins.
+
+    Raises:
+        OSError: There is not.
+    """
+
+    def fcompile(output: str, objects: list[str], *_: Any, **__: Any) -> None:
+        link(Path(output), [Path(name) for name in objects])
+
+    require_room(path.parent, 2 * constant_bytes + _CODE_BYTES)
+    with owned(path.parent) as work:
+        executable.export_library(str(path), fcompile=fcompile, workspace_dir=str(work))
+
+
+def machine(executable: Any) -> Callable[..., list[Any]]:
+    """The executable on this machine's CPU: a function from numpy arrays to numpy arrays."""
+    vm = relax.VirtualMachine(executable, tvm.cpu())
+
+    def call(*arrays: Any) -> list[Any]:
+        found = vm["main"](*[tvm.runtime.tensor(array) for array in arrays])
+        return [found.numpy()] if hasattr(found, "numpy") else [one.numpy() for one in found]
+
+    return call

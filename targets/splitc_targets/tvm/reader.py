@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""From a Relax function to the rules' graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from splitc_targets.graph.graph import Graph, Node, Value
+
+
+class NotReadable(Exception):
+    """The function has what the rules' graph has no word for; TVM's own pipeline takes it."""
+
+
+def read(module: Any) -> Graph:
+    """The operations of a module's `main`.
+
+    Raises:
+        NotReadable: Control flow, shapes known only at run time, or calls of other functions.
+    """
+    function = module["main"]
+    values: dict[Any, Any] = {}
+    for var in function.params:
+        values[var] = _value_of_type(var.ty)
+    graph = Graph([values[var] for var in function.params], [], [])
+    body = function.body
+    if not isinstance(body, relax.SeqExpr):
+        raise NotReadable(type(body).__name__)
+    for block in body.blocks:
+        for binding in block.bindings:
+            if not isinstance(binding, relax.VarBinding):
+                raise NotReadable(type(binding).__name__)
+            values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
+    result = _argument(body.body, values)
+    graph.single = not isinstance(result, list)
+    graph.outputs = [result] if graph.single else result
+    if not all(isinstance(value, Value) for value in graph.outputs):
+        raise NotReadable("nested outputs")
+    return graph
+
+
+def _value_of_type(kind: Any, producer: Node | None = None) -> Value:
+    if not isinstance(kind, relax.TensorType) or not isinstance(kind.shape, relax.ShapeExpr):
+        raise NotReadable(f"a value of type {kind}")
+    sizes = []
+    for size in kind.shape.values:
+        if not isinstance(size, tvm.tirx.IntImm):
+            raise NotReadable("a shape known only at run time")
+        sizes.append(int(size.value))
+    return Value(tuple(sizes), str(kind.dtype), producer)
+
+
+def _expression(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
+    if isinstance(var.ty, relax.ShapeType):
+        return _static(var.ty)
+    if isinstance(expr, tvm.ir.TupleGetItem):
+        return _argument(expr.tuple_value, values)[expr.index]
+    if not isinstance(expr, tvm.ir.Call):
+        return _argument(expr, values)
+    if not isinstance(expr.op, tvm.ir.Op):
+        raise NotReadable("a call of a function")
+    if expr.op.name == "relax.assert_op":
+        return []  # A check of values, and nobody to tell: what fails it has no right result.
+    if expr.op.name == "relax.shape_to_tensor":
+        numbers = np.array(_argument(expr.args[0], values), np.int64)
+        return Value(numbers.shape, "int64", None, numbers)
+    if expr.op.name == "relax.call_tir":
+        return _tensor_function(expr, var, values, graph, module)
+    node = Node(
+        expr.op.name.removeprefix("relax."),
+        [_argument(arg, values) for arg in expr.args],
+        _attributes(expr.attrs),
+        call=expr,
+    )
+    return _outputs(node, var, graph)
+
+
+def _outputs(node: Node, var: Any, graph: Graph) -> Any:
+    graph.nodes.append(node)
+    if isinstance(var.ty, relax.TupleType):
+        node.outputs = [_value_of_type(field, node) for field in var.ty.fields]
+        return list(node.outputs)
+    node.outputs = [_value_of_type(var.ty, node)]
+    return node.output
+
+
+def _static(kind: Any) -> tuple[int, ...]:
+    """The numbers of a shape that is known."""
+    sizes = kind.values or ()
+    if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes) or kind.values is None:
+        raise NotReadable("a shape known only at run time")
+    return tuple(int(size.value) for size in sizes)
+
+
+def _tensor_function(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
+    """A call of loops that the front end wrote; those of Clip are known by name."""
+    name = expr.args[0].name_hint
+    args = [_argument(arg, values) for arg in expr.args[1].fields]
+    if len(expr.args) > 2 or not all(isinstance(arg, Value) for arg in args):
+        raise NotReadable(f"a call of {name}")
+    plain = name.rstrip("0123456789")
+    bound = plain in ("maximum", "minimum") and len(args) == 2
+    attrs = {"function": module[expr.args[0]]}
+    return _outputs(Node(plain if bound else f"tir.{name}", args, attrs, call=expr), var, graph)
+
+
+def _attributes(attrs: Any) -> dict[str, Any]:
+    if attrs is None:
+        return {}
+    names = [field.name for field in type(attrs).__tvm_ffi_type_info__.fields]
+    return {name: _plain(getattr(attrs, name)) for name in names}
+
+
+def _argument(expr: Any, values: dict[Any, Any]) -> Any:
+    """An argument as a value, a list of values, or plain Python."""
+    if isinstance(expr, relax.Var):
+        return values[expr]
+    if isinstance(expr, tvm.ir.GenericConst):
+        if expr not in values:
+            data = expr.value.numpy()
+            values[expr] = Value(tuple(data.shape), str(data.dtype), None, data)
+        return values[expr]
+    if isinstance(expr, tvm.ir.Tuple):
+        return [_argument(each, values) for each in expr.fields]
+    if isinstance(expr, relax.ShapeExpr):
+        return tuple(_plain(each) for each in expr.values)
+    return _plain(expr)
+
+
+def _plain(value: Any) -> Any:
+    """A number, string or sequence of TVM's as Python's."""
+    if isinstance(value, tvm.tirx.IntImm | tvm.tirx.FloatImm | tvm.ir.StringImm):
+        return value.value
+    if isinstance(value, relax.ShapeExpr):
+        return tuple(_plain(each) for each in value.values)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Sequence):
+        return tuple(_plain(each) for each in value)
+    return value

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels for ARM boards under emulation: many in one part, so that qemu starts once a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, NodeProto, helper
+
+import splitc
+from splitc.arrays import Array
+from splitc.bundle.golden import seeded_inputs
+from tests.helpers import model_of
+from tests.targets.emulated import emulated
+
+
+class Cases:
+    """Kernels under construction: each reads an input, and its result is an output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.inputs: dict[str, tuple[int, ...]] = {}
+        self.weights: dict[str, Array] = {}
+        self.outputs: list[str] = []
+        self._rng = np.random.default_rng(0)
+
+    def input(self, *shape: int) -> str:
+        """An input of that shape, the same one for every case."""
+        name = "x_" + "x".join(map(str, shape))
+        self.inputs[name] = shape
+        return name
+
+    def weight(self, *shape: int) -> str:
+        """A stored tensor that keeps a sum's scale near 1."""
+        name = f"w{len(self.weights)}"
+        scale = np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 1.0
+        self.weights[name] = (self._rng.standard_normal(shape) / scale).astype(np.float32)
+        return name
+
+    def scalar(self, value: float) -> str:
+        """A stored number."""
+        name = f"w{len(self.weights)}"
+        self.weights[name] = np.array(value, np.float32)
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """A node within a case."""
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    def case(self, kind: str, *inputs: str, **attributes: Any) -> None:
+        """A node whose result is compared."""
+        self.outputs.append(self.op(kind, *inputs, **attributes))
+
+    def conv(self, x: str, out: int, kernel: tuple[int, int], **attributes: Any) -> str:
+        """A convolution with a bias."""
+        depth = self.inputs[x][1] // attributes.get("group", 1)
+        weight, bias = self.weight(out, depth, *kernel), self.weight(out)
+        return self.op("Conv", x, weight, bias, **attributes)
+
+    def model(self) -> ModelProto:
+        """All of them."""
+        return model_of(self.nodes, {**self.inputs}, self.outputs, self.weights)
+
+
+def add_convolutions(to: Cases) -> None:
+    """Direct, Winograd's and depthwise, with what is fused behind them."""
+    x, ragged = to.input(1, 24, 9, 13), to.input(2, 7, 11, 8)
+    for one in (
+        to.conv(x, 40, (1, 1)),
+        to.conv(x, 18, (3, 3), strides=[2, 2], pads=[1, 0, 2, 1]),
+        to.conv(x, 30, (3, 2), dilations=[2, 1], pads=[2, 1, 2, 0]),
+        to.conv(x, 36, (5, 5), group=3, pads=[2, 2, 2, 2]),
+        to.conv(ragged, 13, (7, 3), strides=[2, 1], pads=[3, 1, 3, 1]),
+        to.conv(to.input(1, 3, 17, 19), 33, (3, 3), strides=[2, 2], pads=[0, 0, 1, 1]),
+        to.conv(x, 24, (3, 3), group=24, pads=[1, 1, 1, 1]),
+        to.conv(x, 24, (5, 5), group=24, strides=[2, 2], pads=[2, 1, 2, 3]),
+        to.conv(ragged, 7, (3, 3), group=7, dilations=[2, 2], pads=[2, 2, 2, 2]),
+        to.conv(to.input(1, 30, 10, 9), 35, (3, 3), pads=[1, 1, 1, 1]),
+        to.conv(to.input(1, 32, 28, 27), 22, (3, 3), pads=[1, 1, 1, 1]),
+        to.conv(to.input(1, 32, 29, 26), 24, (3, 3), pads=[0, 2, 1, 0]),
+    ):
+        to.case("Relu", one)
+    same = to.conv(x, 24, (1, 1))
+    to.case("Clip", to.op("Add", same, x), to.scalar(0.0), to.scalar(1.5))
+    gate = to.conv(x, 24, (3, 3), pads=[1, 1, 1, 1])
+    to.case("Mul", gate, to.op("Sigmoid", gate))
+    to.case("ConvTranspose", x, to.weight(24, 10, 2, 2), to.weight(10), strides=[2, 2])
+
+
+def add_others(to: Cases) -> None:
+    """Windows, rows, products, elementwise maps and copies."""
+    x, ragged = to.input(1, 24, 9, 13), to.input(2, 7, 11, 8)
+    to.case("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    to.case("MaxPool", ragged, kernel_shape=[2, 3], strides=[1, 2])
+    to.case("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
+    to.case("GlobalAveragePool", x)
+    to.case("GlobalAveragePool", ragged)
+    to.case("LRN", x, size=5, alpha=0.1, beta=0.75, bias=1.0)
+    tokens, odd = to.input(2, 5, 36), to.input(3, 37)
+    for rows, width in ((tokens, 36), (odd, 37)):
+        to.case("Softmax", rows, axis=-1)
+        to.case("LogSoftmax", rows, axis=-1)
+        to.case("LayerNormalization", rows, to.weight(width), to.weight(width), axis=-1)
+    to.case("Gemm", odd, to.weight(37, 50), to.weight(50))
+    to.case("MatMul", tokens, to.weight(36, 21))
+    to.case("MatMul", tokens, to.op("Transpose", tokens, perm=[0, 2, 1]))
+    to.case("MatMul", to.input(1, 64), to.weight(64, 45))
+    to.case("Add", to.op("Transpose", ragged, perm=[0, 2, 3, 1]), to.weight(8, 7))
+    to.case("Transpose", ragged, perm=[2, 0, 3, 1])
+    to.case("Concat", to.op("Tanh", x), to.op("Exp", x), axis=1)
+    to.case("Erf", odd)
+    to.case("Max", to.op("Sqrt", to.op("Abs", odd)), to.op("Min", odd, to.scalar(0.5)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rpi4", "rpi3"])
+def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
+    name: str, tmp_path: Path, qemu: None
+) -> None:
+    cases = Cases()
+    add_convolutions(cases)
+    add_others(cases)
+    proto = cases.model()
+    model = splitc.load(proto)
+    feed = seeded_inputs(model.graph.inputs, 1)
+    wanted = model.run(feed)
+    found, rules = emulated(proto, name, list(feed.values()), tmp_path)
+    assert rules >= {"conv", "depthwise", "winograd2", "winograd4", "pool", "softmax"}
+    kinds = {node.output[0]: node.op_type for node in proto.graph.node}
+    for got, (output, want) in zip(found, wanted.items(), strict=True):
+        np.testing.assert_allclose(
+            got, want, rtol=2e-5, atol=2e-5 * float(np.abs(want).max()), err_msg=kinds[output]
+        )

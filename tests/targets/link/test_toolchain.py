@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runtime libraries, cache and zig: what is checked, and what an offline machine is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from splitc.cost.board import load_board
+from splitc.errors import ToolchainError
+from splitc_targets.link import runtime_libs as libs
+from splitc_targets.link import toolchain
+from splitc_targets.link.cache import cache_dir, cached
+from splitc_targets.link.elf import undefined_symbols
+from splitc_targets.link.toolchain import link_shared, zig, zig_target
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SPLITC_CACHE_DIR", str(tmp_path / "cache"))
+    libs.runtime_libs.cache_clear()
+    yield tmp_path / "cache"
+    libs.runtime_libs.cache_clear()
+
+
+def test_libraries_come_with_their_licences(empty_cache: Path) -> None:
+    found = libs.runtime_libs("x86_64")
+    assert [path.name for path in found.libraries] == list(libs.LIBRARIES)
+    assert any("LICENSE" in name for name in found.licenses)
+    assert all("Apache" in path.read_text("utf-8") for path in found.licenses.values())
+
+
+def test_an_offline_machine_is_told_what_to_do(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(empty_cache))
+    with pytest.raises(ToolchainError, match="cannot fetch libtvm_ffi.so for aarch64") as caught:
+        libs.runtime_libs("aarch64")
+    assert "--runtime none" in caught.value.hint
+    assert caught.value.exit_code == 6
+    assert not any(empty_cache.rglob("*.so"))
+
+
+def test_a_library_that_was_altered_is_refused(empty_cache: Path) -> None:
+    path = libs.runtime_libs("x86_64").libraries[0]
+    path.write_bytes(path.read_bytes() + b"x")
+    libs.runtime_libs.cache_clear()
+    with pytest.raises(ToolchainError, match="is not the file this release knows"):
+        libs.runtime_libs("x86_64")
+
+
+def test_an_unknown_isa_is_refused(empty_cache: Path) -> None:
+    with pytest.raises(ToolchainError, match="no runtime libraries are known for riscv64"):
+        libs.runtime_libs("riscv64")
+
+
+def test_a_failed_fill_leaves_no_cache_folder(empty_cache: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("x", "utf-8")
+        raise ToolchainError("no luck")
+
+    with pytest.raises(ToolchainError, match="no luck"):
+        cached("thing", fail)
+    assert list(cache_dir().iterdir()) == []
+
+
+def test_the_last_words_of_the_linker_are_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.o").write_bytes(b"no object file")
+    with pytest.raises(ToolchainError, match="zig failed") as caught:
+        toolchain.link_shared(load_board("rpi4"), tmp_path / "out.so", [tmp_path / "bad.o"])
+    assert "bad.o" in caught.value.why
+
+
+SUM = "float sum(const float *x, int n) { float s = 0; while (n--) s += expf(x[n]); return s; }"
+WIDE = "__int128 share(__int128 a, __int128 b) { return a / b; }"
+
+
+@pytest.mark.parametrize("board", ["x86-64-v2", "rpi4"])
+def test_code_that_calls_the_c_library_alone_is_linked_without_building_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str
+) -> None:
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
+    library = linked("float expf(float);" + SUM, board, tmp_path)
+    assert undefined_symbols(library) == {"expf"}
+    kept = sum(path.stat().st_size for path in (tmp_path / "zig").rglob("*") if path.is_file())
+    assert kept < 1_000_000, "zig built a library of its own"
+
+
+def test_the_compilers_own_helpers_are_linked_in_where_code_calls_them(tmp_path: Path) -> None:
+    assert not undefined_symbols(linked(WIDE, "x86-64-v2", tmp_path))
+
+
+def linked(source: str, board: str, folder: Path) -> Path:
+    (folder / "code.c").write_text(source, "utf-8")
+    target = zig_target(load_board(board))
+    zig("cc", "-c", "-O2", "-fPIC", "-target", target, "code.c", "-o", "code.o", cwd=folder)
+    link_shared(load_board(board), folder / "code.so", [folder / "code.o"])
+    return folder / "code.so"
