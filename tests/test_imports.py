@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The import rule: packs import the kernel, never the other way; heavy things lazily."""
+"""The import rules: packs import the kernel, rooms the ones below them; heavy things lazily."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,75 @@ HEAVY = ("torch", "onnx", "onnxruntime", "tvm", "networkx", "numpy", "onnxsim")
 PACKS = ("splitc_passes", "splitc_targets")
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
-    """Top-level package of every import, and whether it runs when the module is loaded."""
+ROOMS: dict[str, tuple[str, ...]] = {
+    "splitc": (
+        "version", "lazy_names", "errors", "arrays", "plugins", "scratch",
+        "ir", "link", "passes", "cost", "search", "runtime", "zoo", "bundle",
+        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "finetune",
+        "", "cli",
+    ),
+    "passes/splitc_passes": (
+        "layers", "codecs", "training", "cutters", "analyses", "recipes", "",
+    ),
+    "targets/splitc_targets": (
+        "link", "source", "machine", "graph", "loops",
+        "kernels.product", "kernels.window", "kernels.winograd", "kernels",
+        "transforms", "plan", "rules", "aten", "tvm", "pipeline", "tuning", "backend", "checks", "",
+    ),
+}  # fmt: skip
+"""The rooms of each pack, lower ones first: a room imports none that stands behind it.
+
+A room is a folder, or a file that stands alone; "" is the pack's own `__init__`. Whether an
+import runs at once, when a function is called or for type checkers only makes no difference:
+what a file knows is what it imports.
+"""
+
+UPWARD = {
+    ("splitc.frontend", "splitc.finetune.manifest"),
+    ("splitc.frontend", "splitc.finetune.folder"),
+}
+"""Who imports a higher room all the same. `load` is the one door for networks, and the folder
+that `splitc finetune` writes is one: the room that writes it reads it, when such a folder comes.
+"""
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """The name that a file of a pack is imported by."""
+    folder = next(ROOT / folder for folder in ROOMS if path.is_relative_to(ROOT / folder))
+    inside = path.relative_to(folder.parent).with_suffix("").parts
+    return ".".join(inside).removesuffix(".__init__")
+
+
+OURS = {module_of(path): path for folder in ROOMS for path in files(folder)}
+"""Every file of the packs by the name that it is imported by."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One module that a file imports.
+
+    Args:
+        module: Its whole name, down to the file.
+        at_once: Whether it is imported when the file is: not in a function, and not for type
+            checkers alone.
+    """
+
+    module: str
+    at_once: bool
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import of a file."""
     tree = ast.parse(path.read_text("utf-8"))
-    lazy = {
+    later = {
         id(inner)
         for outer in ast.walk(tree)
         if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))
+        or (isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING")
         for inner in ast.walk(outer)
     }
     for node in ast.walk(tree):
@@ -31,18 +95,20 @@ def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in OURS else str(node.module) for name in inside]
         for name in names:
-            yield name.split(".")[0], id(node) not in lazy
+            yield Import(name, id(node) not in later)
 
 
-def files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def packages_of(path: Path) -> set[str]:
+    """The packages that a file imports anything of."""
+    return {each.module.split(".")[0] for each in imports_of(path)}
 
 
 @pytest.mark.parametrize("path", files("splitc"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_kernel_imports_no_pack(path: Path) -> None:
-    assert not [name for name, _ in imports_of(path) if name in PACKS]
+    assert not packages_of(path) & set(PACKS)
 
 
 SPEAK_TVM = {
@@ -58,7 +124,7 @@ def test_only_the_targets_pack_imports_tvm_and_only_where_it_must() -> None:
         path
         for folder in ("splitc", "passes", "targets")
         for path in files(folder)
-        if any(name in ("tvm", "tvm_ffi") for name, _ in imports_of(path))
+        if packages_of(path) & {"tvm", "tvm_ffi"}
     ]
     pack = ROOT / "targets" / "splitc_targets"
     assert {path.relative_to(pack).as_posix() for path in users} == SPEAK_TVM
@@ -66,7 +132,37 @@ def test_only_the_targets_pack_imports_tvm_and_only_where_it_must() -> None:
 
 def test_passes_do_not_import_targets() -> None:
     for path in files("passes"):
-        assert "splitc_targets" not in [name for name, _ in imports_of(path)]
+        assert "splitc_targets" not in packages_of(path)
+
+
+def room_of(module: str, rooms: tuple[str, ...]) -> int:
+    """Which of a pack's rooms a module is in; fails where it is in none."""
+    inside = module.partition(".")[2]
+    fits = [r for r in rooms if r == inside or (r and inside.startswith(f"{r}."))]
+    assert fits, f"{module} is in no room of tests/test_imports.py"
+    return rooms.index(max(fits, key=len))
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_no_room_imports_a_higher_one(folder: str) -> None:
+    rooms, pack = ROOMS[folder], Path(folder).name
+    upward = {
+        (module, each.module)
+        for module in OURS
+        if module.split(".")[0] == pack
+        for each in imports_of(OURS[module])
+        if each.module.split(".")[0] == pack
+        and room_of(each.module, rooms) > room_of(module, rooms)
+    }
+    assert upward == {pair for pair in UPWARD if pair[0].split(".")[0] == pack}
+
+
+def test_no_files_import_one_another_in_a_circle() -> None:
+    graph = {
+        module: [each.module for each in imports_of(path) if each.at_once and each.module in OURS]
+        for module, path in OURS.items()
+    }
+    assert list(TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize("statement", ["import splitc", "import splitc.cli.app"])
