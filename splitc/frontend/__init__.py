@@ -81,7 +81,7 @@ def load(
             return _torch(path, example_inputs, inputs, max_bytes)
     elif not _is_proto(source):
         return _torch(source, example_inputs, inputs, max_bytes)
-    from splitc.frontend.onnx.model import load_onnx
+    from splitc.frontend.onnx.load import load_onnx
 
     return load_onnx(source, inputs=inputs or {}, simplify=simplify, max_bytes=max_bytes)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from splitc.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from splitc.frontend.onnx.model import OnnxModel, load_onnx
+    from splitc.frontend.onnx.load import load_onnx
+    from splitc.frontend.onnx.model import OnnxModel
 
 __all__ = ["OnnxModel", "load_onnx"]
 
 __getattr__ = lazy_names(__name__, {
     "OnnxModel": "model",
-    "load_onnx": "model",
+    "load_onnx": "load",
 })  # fmt: skip

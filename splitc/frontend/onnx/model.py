@@ -4,53 +4,36 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto
 
 from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
 from splitc.frontend.onnx.channels_last import turn
-from splitc.frontend.onnx.flops import flops, kind_of
-from splitc.frontend.onnx.form import name_nodes, normalise, reads, runnable
+from splitc.frontend.onnx.form import name_nodes, reads, runnable
 from splitc.frontend.onnx.indices import index_extents
 from splitc.frontend.onnx.insert import bypass_nodes, insert_nodes
-from splitc.frontend.onnx.known import pick_stored, store_shapes
+from splitc.frontend.onnx.layers import build_graph
 from splitc.frontend.onnx.read import (
-    check_budget,
-    check_names,
-    check_weights,
+    PROTO_LIMIT,
     digest_of,
-    over_budget,
-    read_proto,
-    refuse_external,
-    tensor_bytes,
+    stored_bytes,
 )
-from splitc.frontend.onnx.shapes import declare_results, infer, value_info
+from splitc.frontend.onnx.shapes import value_info
 from splitc.ir.chain import Insertion, check_bypass, check_chain
 from splitc.ir.cut import Cut
-from splitc.ir.graph import INPUT_OP, Layer, LayerGraph, Tensor
-from splitc.ir.model import DEFAULT_MAX_BYTES
+from splitc.ir.graph import LayerGraph, Tensor
 from splitc.scratch import scratch
 
 if TYPE_CHECKING:
     import numpy as np
 
     from splitc.runtime.ort import Reference, Session
-
-SIMPLIFY_SECONDS = 300
-_PROTO_LIMIT = 2**31 - 2**24
-_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
-           "Multinomial", "Bernoulli")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -243,7 +226,7 @@ class OnnxModel:
     def _session(self) -> Session | Reference:
         from splitc.runtime.ort import Reference, Session
 
-        if stored_bytes(self.proto) < _PROTO_LIMIT:
+        if stored_bytes(self.proto) < PROTO_LIMIT:
             proto = runnable(self.proto)
             if proto is None:
                 return Reference(self.proto.SerializeToString())
@@ -259,7 +242,7 @@ class OnnxModel:
         Returns:
             The files written.
         """
-        if stored_bytes(self.proto) < _PROTO_LIMIT:
+        if stored_bytes(self.proto) < PROTO_LIMIT:
             path.write_bytes(self.proto.SerializeToString(deterministic=True))
             return [path]
         copy = ModelProto()
@@ -284,193 +267,3 @@ def _check_shape(tensor: Tensor, array: object) -> None:
             f"result '{tensor.name}' has another shape than was found",
             why=f"the model says {found}, running it gives {given}",
         )
-
-
-def stored_bytes(proto: ModelProto) -> int:
-    """Bytes of all initialisers; `ByteSize` would serialise them to count."""
-    return sum(tensor_bytes(t) for t in proto.graph.initializer)
-
-
-def load_onnx(
-    source: str | Path | ModelProto,
-    *,
-    inputs: Mapping[str, Sequence[int]],
-    simplify: bool = True,
-    max_bytes: int = DEFAULT_MAX_BYTES,
-) -> OnnxModel:
-    """Read an ONNX file or model; `splitc.load` says the rest."""
-    with _Simplifier() if simplify else nullcontext() as simplifier:
-        if isinstance(source, ModelProto):
-            given = ModelProto()
-            given.CopyFrom(source)
-            check_names(given)
-            refuse_external(given)
-            check_budget(given, max_bytes)
-            digest = digest_of(given)
-        else:
-            given, digest = read_proto(Path(source), max_bytes)
-        proto, tensors = _prepare(given, inputs, max_bytes)
-        check_weights(proto)
-        note = ""
-        if simplifier is not None:
-            simpler, note = simplifier.run(proto, max_bytes)
-            if simpler is not None:
-                try:
-                    proto, tensors = _prepare(simpler, {}, max_bytes)
-                except BadModelError as error:
-                    note = f"not simplified: what onnxsim made cannot be used ({error.what})"
-    return OnnxModel(proto, build_graph(proto, tensors), tensors, digest, note=note)
-
-
-def _prepare(
-    given: ModelProto, inputs: Mapping[str, Sequence[int]], max_bytes: int
-) -> tuple[ModelProto, dict[str, Tensor]]:
-    proto = normalise(given, inputs)
-    pick_stored(proto.graph)
-    tensors = infer(proto)
-    _check_tensors(tensors, max_bytes)
-    store_shapes(proto, tensors)
-    declare_results(proto, tensors)
-    return proto, tensors
-
-
-def _check_tensors(tensors: Mapping[str, Tensor], max_bytes: int) -> None:
-    for tensor in tensors.values():
-        if tensor.nbytes is not None and tensor.nbytes > max_bytes:
-            raise over_budget(f"tensor '{tensor.name}'", tensor.nbytes, max_bytes)
-        if tensor.dtype == "string":
-            why = "text has no fixed size and no target computes on it"
-            raise BadModelError(f"tensor '{tensor.name}' is a string tensor", why=why)
-
-
-class _Simplifier:
-    """onnxsim in a process that is started at once and given its job later."""
-
-    def __enter__(self) -> _Simplifier:
-        self._process = subprocess.Popen(
-            # -P: a file onnx.py in the user's folder is not to be run.
-            [sys.executable, "-P", "-m", "splitc.frontend.onnx.simplify"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def run(self, proto: ModelProto, max_bytes: int) -> tuple[ModelProto | None, str]:
-        """The simpler model; None and a note where it is too large or onnxsim fails.
-
-        Raises:
-            BadModelError: onnxsim ran into its time limit.
-        """
-        stored = stored_bytes(proto)
-        if stored >= _PROTO_LIMIT:
-            return None, "not simplified: over 2 GiB"
-        with scratch() as folder:
-            source, target = folder / "in.onnx", folder / "out.onnx"
-            source.write_bytes(proto.SerializeToString())
-            limit = 4 * 2**30 + min(6 * stored, 4 * max_bytes)
-            job = json.dumps([str(source), str(target), limit, SIMPLIFY_SECONDS])
-            try:
-                _, errors = self._process.communicate(job + "\n", timeout=SIMPLIFY_SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise BadModelError(
-                    "simplifying the model took too long",
-                    why=f"onnxsim ran for {SIMPLIFY_SECONDS} s",
-                    hint="leave it out with --no-simplify",
-                ) from error
-            if self._process.returncode != 0 or not target.is_file():
-                last = (errors.strip().splitlines() or ["it crashed"])[-1]
-                return None, f"not simplified: onnxsim failed ({last[:160]})"
-            try:
-                simpler = ModelProto.FromString(target.read_bytes())
-            except DecodeError:
-                return None, "not simplified: onnxsim failed (what it wrote does not parse)"
-        if _signature(simpler) != _signature(proto):
-            return None, "not simplified: onnxsim changed the model's inputs or outputs"
-        if _domains(simpler) - _domains(proto):
-            return None, "not simplified: onnxsim brought in operators of another domain"
-        return simpler, ""
-
-
-def _domains(proto: ModelProto) -> set[str]:
-    return {node.domain for node in proto.graph.node} - {"ai.onnx", ""}
-
-
-def _signature(proto: ModelProto) -> tuple[list[str], list[str]]:
-    graph = proto.graph
-    return sorted(v.name for v in graph.input), [v.name for v in graph.output]
-
-
-def build_graph(proto: ModelProto, tensors: Mapping[str, Tensor]) -> LayerGraph:
-    """The layer DAG of a model in normal form.
-
-    Args:
-        proto: The model; nodes sorted and uniquely named.
-        tensors: Shape and type of every tensor.
-
-    Raises:
-        BadModelError: No result is computed from an input.
-    """
-    graph = proto.graph
-    constant = {t.name: tensors[t.name].nbytes or 0 for t in graph.initializer}
-    counted: set[str] = set()
-    layers = [Layer(v.name, INPUT_OP, (), (tensors[v.name],)) for v in graph.input]
-    for node in graph.node:
-        read = list(dict.fromkeys(reads(node)))
-        # A weight that several layers share is held once: its first reader counts it.
-        first = [name for name in read if name in constant and name not in counted]
-        param_bytes = sum(constant[name] for name in first)
-        counted.update(first)
-        outputs = tuple(_known(tensors, name) for name in node.output if name)
-        if all(name in constant for name in read) and node.op_type not in _RANDOM:
-            constant.update({t.name: 0 for t in outputs})
-            constant[outputs[0].name] = param_bytes or (outputs[0].nbytes or 0)
-            continue
-        layers.append(
-            Layer(
-                name=node.name,
-                op=node.op_type.lower(),
-                inputs=tuple(n for n in _layer_reads(node) if n not in constant),
-                outputs=outputs,
-                param_bytes=param_bytes,
-                flops=flops(node, tensors),
-                kind=kind_of(node, tensors),
-            )
-        )
-    results = tuple(v.name for v in graph.output)
-    given = {name: constant[name] for name in results if name in constant}
-    if given:
-        beside = sum(size for name, size in given.items() if name not in counted)
-        _give_beside(layers, [tensors[name] for name in given], beside)
-    return LayerGraph(tuple(layers), results)
-
-
-def _give_beside(layers: list[Layer], constants: Sequence[Tensor], param_bytes: int) -> None:
-    """Have the last layer give the results that depend on no input, beside its own.
-
-    So they are made where that layer is, and a part never has to run without an input.
-
-    Raises:
-        BadModelError: No layer reads an input.
-    """
-    if not layers or not layers[-1].inputs:
-        names = ", ".join(f"'{tensor.name}'" for tensor in constants)
-        raise BadModelError(
-            f"no layer computes anything from an input: {names} is the same whatever it is",
-            why="there is nothing to split",
-        )
-    last = layers[-1]
-    layers[-1] = replace(
-        last, outputs=(*last.outputs, *constants), param_bytes=last.param_bytes + param_bytes
-    )
-
-
-def _layer_reads(node: NodeProto) -> list[str]:
-    plain = [name for name in node.input if name]
-    return [*plain, *(n for n in dict.fromkeys(reads(node)) if n not in plain)]
-
-
-def _known(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    return tensors.get(name, Tensor(name, None, "unknown"))

@@ -270,3 +270,11 @@ def check_weights(proto: ModelProto) -> None:
         # min() carries NaN along; comparing a whole tensor with itself is slower.
         if values.dtype.kind in "fc" and values.size and np.isnan(values.min()):
             raise BadModelError(f"weight '{tensor.name}' holds NaN")
+
+
+PROTO_LIMIT = 2**31 - 2**24
+
+
+def stored_bytes(proto: ModelProto) -> int:
+    """Bytes of all initialisers; `ByteSize` would serialise them to count."""
+    return sum(tensor_bytes(t) for t in proto.graph.initializer)

@@ -156,3 +156,156 @@ _SPELLINGS: tuple[Callable[[Node], Steps | None], ...] = (
     _softplus,
     _log_sum_exp,
 )
+
+
+_OF_STACK = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}
+
+
+def unstack(graph: Graph) -> None:
+    """Reductions over stacked tensors, as ONNX's Sum, Mean, Max and Min arrive, step by step."""
+    consumers = graph.consumers()
+    outputs = set(graph.outputs)
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        source = node.inputs[0].producer if node.inputs else None
+        if (
+            node.op in _OF_STACK
+            and source is not None
+            and source.op == "stack"
+            and node.output.dtype in ("float32", "float64")
+            and node.attrs["axis"] == (source.attrs["axis"],)
+            and not node.attrs["keepdims"]
+            and len(consumers[source.output]) == 1
+            and source.output not in outputs
+        ):
+            total, *rest = [_narrowed(value) for value in source.inputs]
+            for term in rest:
+                args = [total, term]
+                step = made(_OF_STACK[node.op], args, node.output.shape, node.output.dtype)
+                nodes.append(step)
+                total = step.output
+            if node.op == "mean":
+                share = constant(np.array(1.0 / len(source.inputs), node.output.dtype))
+                step = made("multiply", [total, share], node.output.shape, node.output.dtype)
+                nodes.append(step)
+                total = step.output
+            replaced[node.output] = total
+        else:
+            nodes.append(node)
+    graph.nodes = nodes
+    graph.replace(replaced)
+    graph.prune()
+
+
+def _narrowed(value: Value) -> Value:
+    """A constant without the dimensions that it only repeats itself along."""
+    data = value.data
+    if data is None:
+        return value
+    for axis in range(data.ndim):
+        first = data.take([0], axis) if data.shape[axis] else data
+        data = first if np.array_equal(np.broadcast_to(first, data.shape), data) else data
+    return constant(data)
+
+
+def spell_variance(graph: Graph) -> None:
+    """The variance as the mean of squared distances from the mean."""
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        x = node.inputs[0] if node.inputs else None
+        if node.op != "variance" or x is None or x.dtype != "float32" or not node.attrs["axis"]:
+            nodes.append(node)
+            continue
+        axes = [a % len(x.shape) for a in node.attrs["axis"]]
+        kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+        mean = made("mean", [x], kept, x.dtype, axis=node.attrs["axis"], keepdims=True)
+        away = made("subtract", [x, mean.output], x.shape, x.dtype)
+        square = made("multiply", [away.output, away.output], x.shape, x.dtype)
+        out = made("mean", [square.output], node.output.shape, x.dtype, **node.attrs)
+        nodes += [mean, away, square, out]
+        replaced[node.output] = out.output
+    graph.nodes = nodes
+    graph.replace(replaced)
+
+
+def spell_batch_norm(graph: Graph) -> None:
+    """Batch normalisation at inference as a multiplication and an addition by constants."""
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        stored = [value.data for value in node.inputs[1:]]
+        if (
+            node.op != "nn.batch_norm"
+            or node.outputs[0].dtype != "float32"
+            or node.attrs["training"]
+            or any(data is None for data in stored)
+        ):
+            nodes.append(node)
+            continue
+        gamma, beta, mean, variance = (np.asarray(data, np.float64) for data in stored)
+        shape = [1] * len(node.inputs[0].shape)
+        shape[node.attrs["axis"]] = -1
+        scale = 1.0 / np.sqrt(variance + node.attrs["epsilon"])
+        scale = scale * gamma if node.attrs["scale"] else scale
+        shift = -mean * scale + (beta if node.attrs["center"] else 0.0)
+        out = node.outputs[0]
+        scaled = made("multiply", [node.inputs[0], _stored(scale, shape)], out.shape, out.dtype)
+        moved = made("add", [scaled.output, _stored(shift, shape)], out.shape, out.dtype)
+        nodes += [scaled, moved]
+        replaced[out] = moved.output
+    graph.nodes = nodes
+    graph.replace(replaced)
+
+
+def spell_prelu(graph: Graph) -> None:
+    """PReLU with its slopes in a shape that is broadcast as other operands are."""
+    replaced: dict[Value, Value] = {}
+    for position, node in enumerate(graph.nodes):
+        if node.op != "nn.prelu" or node.output.dtype != "float32" or node.args[1].data is None:
+            continue
+        x, slopes = node.args[:2]
+        shape = [1] * len(x.shape)
+        if x.shape:
+            shape[node.attrs["axis"]] = -1
+        spelt = made("prelu", [x, _stored(slopes.data, shape)], x.shape, x.dtype)
+        graph.nodes[position] = spelt
+        replaced[node.output] = spelt.output
+    graph.replace(replaced)
+
+
+def _stored(data: np.ndarray, shape: list[int]) -> Value:
+    return constant(data.reshape(shape).astype(np.float32))
+
+
+_WIDE_KERNEL = 16
+"""Kernel columns up to which a convolution's code for tiles at the border may be written out."""
+
+
+def pad_apart(graph: Graph) -> None:
+    """Padding of very wide kernels as a copy of its own.
+
+    Code for the border is written out for every kernel column of every tile that it touches,
+    which for such kernels takes minutes to compile.
+    """
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op in ("nn.conv1d", "nn.conv2d") and node.args[0].dtype == "float32":
+            x, pads = node.args[0], tuple(node.attrs["padding"])
+            sides = len(pads) // 2
+            wide = node.args[1].shape[-1] > _WIDE_KERNEL and any(pads)
+            plain = node.attrs["data_layout"] in ("NCHW", "NCW") and len(x.shape) == 2 + sides
+            if wide and plain:
+                widths = [0, 0, 0, 0]
+                for before, after in zip(pads[:sides], pads[sides:], strict=True):
+                    widths += [before, after]
+                shape = tuple(n + widths[2 * d] + widths[2 * d + 1] for d, n in enumerate(x.shape))
+                pad = made("nn.pad", [x], shape, x.dtype, pad_width=tuple(widths),
+                           pad_mode="constant", pad_value=0.0)  # fmt: skip
+                nodes.append(pad)
+                node.args = [pad.output, *node.args[1:]]
+                node.attrs = {**node.attrs, "padding": (0,) * len(pads)}
+                node.call = None
+        nodes.append(node)
+    graph.nodes = nodes

@@ -23,10 +23,10 @@ def simplifier_is(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     start: Callable[..., Any] = subprocess.Popen
 
     def stand_in(command: list[str], **options: Any) -> Any:
-        assert command[-1] == "splitc.frontend.onnx.simplify"
+        assert command[-1] == "splitc.frontend.onnx.run_onnxsim"
         return start([sys.executable, "-c", script], **options)
 
-    monkeypatch.setattr("splitc.frontend.onnx.model.subprocess.Popen", stand_in)
+    monkeypatch.setattr("splitc.frontend.onnx.simplifier.subprocess.Popen", stand_in)
 
 
 READ_JOB = "import json, sys; source, target, _, _ = json.loads(sys.stdin.readline())\n"
@@ -71,7 +71,7 @@ def test_where_the_simplifier_fails_the_model_is_used_as_it_is(
 
 
 def test_a_simplifier_that_hangs_is_ended_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("splitc.frontend.onnx.model.SIMPLIFY_SECONDS", 1)
+    monkeypatch.setattr("splitc.frontend.onnx.simplifier.SIMPLIFY_SECONDS", 1)
     simplifier_is(monkeypatch, "import time; time.sleep(60)")
     started = time.monotonic()
     with pytest.raises(BadModelError, match=r"(?s)took too long.*--no-simplify") as caught:
@@ -91,7 +91,7 @@ def test_the_simplifier_does_not_run_code_from_the_users_folder(
 
 
 def test_the_simplifier_does_not_wait_for_pytorch_to_be_imported() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "splitc.frontend.onnx.simplify"]
+    command = [sys.executable, "-X", "importtime", "-m", "splitc.frontend.onnx.run_onnxsim"]
     ended = subprocess.run(
         command, input="", capture_output=True, text=True, timeout=60, check=True
     )
