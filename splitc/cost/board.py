@@ -9,7 +9,7 @@ import platform
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -64,7 +64,8 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A target machine, as a board file describes it.
 
     `clock_hz` times `flops_per_cycle` times `cores` is the peak rate in FLOP/s;
-    bandwidths are bytes a second, powers watts.
+    bandwidths are bytes a second, powers watts. `core` is where the core differs from what its
+    `cpu` is known to be, in the words of the pack that makes code for it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     triple: str
     cpu: str
     features: tuple[str, ...] = ()
+    core: dict[str, Any] = {}
     glibc: str
     cores: PositiveInt
     clock_hz: PositiveFloat

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import tirx
@@ -19,6 +19,9 @@ from tvm import tirx
 from splitc_targets.graph.graph import NARROW
 from splitc_targets.loops.tir_pipeline import NAME as PIPELINE
 from splitc_targets.loops.tir_pipeline import WRITTEN
+
+if TYPE_CHECKING:
+    from splitc_targets.machine.core import MultiplyAdd
 
 Index = Any
 """An `int` or an integer expression."""
@@ -127,25 +130,23 @@ def fence(value: Value) -> Value:
     return tirx.call_llvm_pure_intrin(str(value.ty.dtype), "llvm.arithmetic.fence", value)
 
 
-def dot(a: Value, b: Value, c: Value, lanes: int, kind: str) -> Value:
-    """c + a * b where every lane of a and b holds four bytes: their products are summed.
+def multiply_add(row: MultiplyAdd, reads: Value, weights: Value, sums: Value) -> Value:
+    """sums + reads * weights by one instruction.
 
     Args:
-        a: int32 lanes, of bytes as `kind` says.
-        b: int32 lanes, of signed bytes.
-        c: int32 lanes.
-        lanes: Of each.
-        kind: "uint8" (x86-64's VNNI) or "int8" (AArch64's dot products).
+        row: The instruction. Where a lane's sum takes several products, the lanes of both
+            factors are int32, each of so many elements.
+        reads: Activations.
+        weights: Weights.
+        sums: What is added to.
     """
-    wide = typed("int8", 4 * lanes)
-    a, b = (tirx.reinterpret(wide, each) for each in (a, b))
-    if kind == "int8":  # Of a repeated lane the instruction takes but the second from a register.
-        return tirx.call_llvm_pure_intrin(typed("int32", lanes), _SDOT, c, b, a)
-    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
-    return tirx.call_llvm_pure_intrin(typed("int32", lanes), name, c, a, b)
-
-
-_SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+    if row.group > 1:
+        wide = typed("int8", row.group * row.lanes)  # LLVM's have no sign.
+        reads, weights = (tirx.reinterpret(wide, each) for each in (reads, weights))
+    values = {"reads": reads, "weights": weights, "sums": sums}
+    return tirx.call_llvm_pure_intrin(
+        typed(row.sums, row.lanes), row.intrinsic, *(values[name] for name in row.operands)
+    )
 
 
 def converted(value: Value, source: str, dtype: str, lanes: int) -> Value:

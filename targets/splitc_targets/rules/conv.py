@@ -275,12 +275,15 @@ def plan_narrow(
     """Append a convolution of the form that a node's attribute names."""
     if node.attrs["form"].dtype != HALF:
         return _plan_dot(planner, node, spec, weights, args)
-    machine = half.machine_for(planner.machine)
+    row = planner.machine.multiplying(HALF)
+    if row is None:
+        return False
+    machine = planner.machine.using(row)
     spec = half.tiled(spec, machine)
     packed = half.pack(np.ascontiguousarray(weights), spec, machine)
     return append(
         planner, node, ("half", spec), packed, args,
-        lambda name: half.kernel(name, spec, machine, packed.size), spec.flops,
+        lambda name: half.kernel(name, spec, machine, row, packed.size), spec.flops,
         types=(HALF, HALF, *spec.beside_types),
     )  # fmt: skip
 
@@ -297,7 +300,10 @@ def _plan_dot(
         weights: Whole numbers [out channels][channels][rows][columns].
         args: Views; the input's channels may be more than the weights'.
     """
-    machine, offset = dot.machine_for(planner.machine), round(node.attrs["form"].offset)
+    row = planner.machine.multiplying("int8")
+    if row is None:
+        return False
+    machine, offset = planner.machine.using(row), round(node.attrs["form"].offset)
     view, *extras, target = args
     start = np.zeros(len(weights))
     expression, number = direct.without_bias(spec.expression, spec.operands)
@@ -318,8 +324,9 @@ def _plan_dot(
     packed = dot.pack(weights, start, offset, spec, machine)
     return append(
         planner, node, ("dot", spec, offset, packed.size), packed, [view, *extras, target],
-        lambda name: dot.kernel(name, spec, machine, packed.size, offset), spec.flops * dot.FOUR,
-        types=(machine.dot, "int32", *spec.beside_types),
+        lambda name: dot.kernel(name, spec, machine, row, packed.size, offset),
+        spec.flops * dot.FOUR,
+        types=(row.reads, "int32", *spec.beside_types),
     )  # fmt: skip
 
 

@@ -68,13 +68,13 @@ def narrow(graph: Graph, machine: Machine) -> None:
 
     Args:
         graph: With elementwise operations fused.
-        machine: Whose `dot` says what bytes are multiplied as, and `half` whether float16 is.
+        machine: Whose instructions say what bytes are multiplied as, and whether float16 is.
     """
     forms: dict[Value, Form] = {}
     products: dict[Value, list[Node]] = {}
     ranges = Ranges()
     for node in graph.nodes:
-        if machine.dot:
+        if machine.multiplying("int8"):
             for value in node.outputs:
                 ranges.of(value)  # in their order, so that none has far to look back
         found = _product(node, machine, ranges)
@@ -90,7 +90,7 @@ def narrow(graph: Graph, machine: Machine) -> None:
         if value in forms or value in graph.outputs or not _made_narrow(value):
             continue
         if readers and all(_can_read(reader, value) for reader in readers):
-            form = Form(HALF) if value.half and machine.half else None
+            form = Form(HALF) if value.half and machine.multiplying(HALF) else None
             if quantised and form is None:
                 form = _unmoved(ranges.byte(value))
             if form is not None:
@@ -104,15 +104,16 @@ def narrow(graph: Graph, machine: Machine) -> None:
 
 def _product(node: Node, machine: Machine, ranges: Ranges) -> tuple[Value, Form, Form] | None:
     """What a product reads other than floats, how that is held, and how the product reads it."""
-    if machine.dot and has_bytes(node):
+    bytewise = machine.multiplying("int8")
+    if bytewise is not None and has_bytes(node):
         source, shift = _unshifted(node.args[0])
-        form = _form(ranges.byte(source), machine.dot)
+        form = _form(ranges.byte(source), bytewise.reads)
         if form is not None:
             read = Form(form.dtype, form.offset + shift)
             # Twice, which leaves room for a bias.
             if 2 * (_BYTE + abs(read.offset)) * _summed(node) < _SUMS:
                 return source, form, read
-    if machine.half and node.outputs and node.output.half and has_halves(node):
+    if machine.multiplying(HALF) and node.outputs and node.output.half and has_halves(node):
         return node.args[0], Form(HALF), Form(HALF)
     return None
 

@@ -27,7 +27,7 @@ from tests.targets.nets import Net, compiled, computed
 
 Array = np.ndarray[Any, Any]
 U8, FLOAT = TensorProto.UINT8, TensorProto.FLOAT
-HAS_DOT = bool(machine_of(load_board("host")).dot)
+HAS_DOT = machine_of(load_board("host")).multiplying("int8") is not None
 MOVES = ("layout", "cast")
 needs_dot = pytest.mark.skipif(not HAS_DOT, reason="this processor has no products of bytes")
 

@@ -14,7 +14,7 @@ A block of the packed weights is [taps][channel], then [channel] that sums start
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,11 @@ from splitc_targets.kernels.product import direct
 from splitc_targets.kernels.product.direct import Conv, Segment, Spot, Writer
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Fours, Index, Value
+from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
 FOUR = 4
 """Bytes of an element."""
-
-
-def machine_for(machine: Machine) -> Machine:
-    """The machine as the kernel's tiles see it: here pixels' bytes are never read from memory."""
-    return replace(machine, memory_fma=False)
 
 
 def pads(conv: Conv) -> bool:
@@ -56,7 +52,7 @@ def pack(
         start: Whole numbers that are added to the sums [out channels].
         offset: Number less byte, of the input.
         conv: Its channels are elements of four.
-        machine: As `machine_for` gives it.
+        machine: As the instruction's tiles see it.
     """
     whole = weights.astype(np.int64)
     begin = start.astype(np.int64) + offset * whole.sum((1, 2, 3))
@@ -83,11 +79,13 @@ def pack(
     return np.concatenate(pieces).astype(np.int32)
 
 
-def kernel(name: str, conv: Conv, machine: Machine, packed: int, offset: int) -> Any:
+def kernel(
+    name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: int, offset: int
+) -> Any:
     """The kernel (x, packed weights, operands…, y) as a function of TVM's tensor IR."""
-    flat, kind = direct.flattened(conv), machine.dot
+    flat = direct.flattened(conv)
     arguments = [
-        Argument("x", (direct.input_size(flat) * FOUR,), kind),
+        Argument("x", (direct.input_size(flat) * FOUR,), row.reads),
         Argument("w", (packed,), "int32"),
         *direct.operand_arguments(flat),
         Argument("y", (direct.result_size(flat),), flat.y_dtype),
@@ -95,7 +93,7 @@ def kernel(name: str, conv: Conv, machine: Machine, packed: int, offset: int) ->
     writer = _Padded if offset and pads(flat) else _Dot
 
     def write(code: Code, x: Array, *arrays: Array) -> None:
-        writer(code, flat, machine, (Fours(x.buffer), *arrays)).tasks()
+        writer(code, flat, machine, (Fours(x.buffer), *arrays), row).tasks()
 
     return emit.function(name, arguments, write)
 
@@ -104,6 +102,12 @@ class _Dot(Writer):
     """Four channels a step; what lies outside of the map adds nothing."""
 
     summed = "int32"
+
+    def __init__(
+        self, code: Code, conv: Conv, machine: Machine, arrays: Sequence[Array], row: MultiplyAdd
+    ) -> None:
+        super().__init__(code, conv, machine, arrays)
+        self.row = row
 
     @property
     def depth(self) -> int:
@@ -115,7 +119,7 @@ class _Dot(Writer):
         return self.code.bind(self.w.at(at, lanes), "start")
 
     def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
-        return emit.dot(pixel, weights, total, self.machine.lanes, self.machine.dot)
+        return emit.multiply_add(self.row, pixel, weights, total)
 
 
 class _Padded(_Dot):

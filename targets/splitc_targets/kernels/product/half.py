@@ -8,6 +8,7 @@ float32: what a long sum in float16 would round off stays small beside what stor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +19,12 @@ from splitc_targets.kernels.product.direct import Conv, Spot, Writer
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.machine import tiles
+from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
 PIXELS = 8
 STRETCH = 128
 """Input channels that are summed in float16."""
-
-
-def machine_for(machine: Machine) -> Machine:
-    """The machine as the kernel's tiles see it: vectors of float16."""
-    return replace(machine, lanes=2 * machine.lanes)
 
 
 def tiled(conv: Conv, machine: Machine) -> Conv:
@@ -48,7 +45,7 @@ def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndar
     return direct.pack(weights, conv, machine).astype(np.float16)
 
 
-def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
+def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, y) as a function of TVM's tensor IR."""
     flat = direct.flattened(conv)
     arguments = [
@@ -59,15 +56,20 @@ def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
     ]
 
     def write(code: Code, *arrays: Array) -> None:
-        _Half(code, flat, machine, arrays).tasks()
+        _Half(code, flat, machine, arrays, row).tasks()
 
     return emit.function(name, arguments, write)
 
 
 class _Half(Writer):
+    def __init__(
+        self, code: Code, conv: Conv, machine: Machine, arrays: Sequence[Array], row: MultiplyAdd
+    ) -> None:
+        super().__init__(code, conv, machine, arrays)
+        self.row = row
+
     def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
-        vector = emit.typed("float16", self.machine.lanes)
-        return emit.fma(pixel, weights, total, vector)
+        return emit.multiply_add(self.row, pixel, weights, total)
 
     def _reduce(
         self, spot: Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index

@@ -140,7 +140,7 @@ def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
     if plan.fused:
         turns = -(-plan.chunks // workers)
         share = turns * (products + transforms / plan.chunks)
-        users = workers if _narrow(machine) else 1
+        users = workers if machine.l2_shared else 1
         again = 0 if u + users * (v + p) / 2 <= _held(machine) else u * (turns - 1 / workers)
         if v + p > 0.6 * machine.l2_bytes:
             again += turns * (v * blocks + p)
@@ -153,17 +153,12 @@ def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
         again += 0 if stays else u_block * turns * (1 - 1 / plan.chunks)
         if p > 0.5 * machine.l2_bytes:
             again += 2 * p * turns
-    return share + again / (_NEXT_LEVEL_ARM if machine.lane_fma else _NEXT_LEVEL)
-
-
-def _narrow(machine: Machine) -> bool:
-    """Whether the cores share one L2, of which `Machine` counts a part for each."""
-    return machine.lane_fma and machine.fma_per_cycle <= 1
+    return share + again / machine.beyond_l2
 
 
 def _held(machine: Machine) -> int:
     """Bytes that stay in the L2, or the cores' common one, however many cores read them."""
-    return machine.l2_bytes * (machine.cores if _narrow(machine) else 1)
+    return machine.l2_bytes * (machine.cores if machine.l2_shared else 1)
 
 
 def _transforms(conv: Conv, machine: Machine, plan: Plan) -> float:
@@ -209,8 +204,7 @@ def _beside_memory(conv: Conv, machine: Machine, each: int, work: float) -> floa
     A network's other layers have driven them out of the caches. Reading ahead hides most of
     the shorter of the two.
     """
-    rate = _MEMORY_ARM[machine.fma_per_cycle] if machine.lane_fma else _MEMORY
-    memory = 4 * each * conv.channels * conv.out_channels / rate
+    memory = 4 * each * conv.channels * conv.out_channels / machine.memory
     return max(work, memory) + 0.25 * min(work, memory)
 
 
@@ -228,14 +222,6 @@ _WIDE = 64
 
 _BARRIER = 10_000
 """Cycles until all cores have begun another stage."""
-
-_NEXT_LEVEL, _NEXT_LEVEL_ARM = 16.0, 1.0
-"""Bytes per cycle that a core gets from beyond its L2: L3, or memory where there is none."""
-
-_MEMORY = 12.0
-_MEMORY_ARM = {0.5: 1.1, 1.0: 2.5, 2.0: 3.75}
-"""Bytes per cycle that all cores together get from memory; for Arm by multiply-adds per cycle
-(Cortex-A53, A72 and A76, as on the Raspberry Pi 3, 4 and 5)."""
 
 _MARGIN = 1.1
 """How much faster the model must call it: it is less exact, and needs scratch."""
