@@ -6,6 +6,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from splitc.cost.prices import Weights
+from splitc.ir.cut import Cut
 from splitc.ir.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
 
@@ -47,3 +48,17 @@ def priced_graphs(draw: st.DrawFn, *, max_layers: int = 10) -> tuple[LayerGraph,
     tail = free + draw(st.lists(prices, min_size=rest, max_size=rest))
     tensor = {name: draw(st.one_of(st.integers(0, 60), st.none())) for name in graph.tensors}
     return graph, Weights(tuple(head), tuple(tail), tensor, draw(st.integers(0, 20)))
+
+
+@st.composite
+def nested_cuts(draw: st.DrawFn, graph: LayerGraph, *, most: int = 3) -> list[Cut]:
+    """Legal cuts of a graph, each within the next; none where there are none."""
+    names = [layer.name for layer in graph.layers]
+    found: list[Cut] = []
+    named: list[str] = []
+    for _ in range(most):
+        named += draw(st.lists(st.sampled_from(names), min_size=1, max_size=2))
+        cut = Cut.after(graph, named)
+        if cut.why_not() is None and (not found or len(cut.head) > len(found[-1].head)):
+            found.append(cut)
+    return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from splitc.cost.prices import Objective
 from splitc.errors import IllegalCutError, OutputError, UsageError
 from splitc.frontend import load
 from splitc.ir.cut import Cut
-from splitc.ir.layout import maps_of
+from splitc.ir.layout import Layouts, maps_of
 from splitc.ir.model import Network, Trainable
 from splitc.link.link import Link
 from splitc.passes.at_cut import Ready, prepare
@@ -264,8 +264,8 @@ def build(
     progress("splitting")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")
-    maps = maps_of(job.cut) if backend.channels_last else ()
-    head, tail = job.model.split(job.cut, maps)
+    layouts = maps_of(job.cut) if backend.channels_last else {}
+    head, tail = job.model.split(job.cut, layouts)
     parts = {"head": head, "tail": tail}
     if emit != "onnx":
         for part in parts.values():
@@ -283,7 +283,7 @@ def build(
         folder = room.enter_context(beside(target))
         scratch = room.enter_context(beside(target)) if check and runtime == "none" else None
         progress("golden vectors")
-        golden = write_golden(folder / "golden", job.ready, head, tail, maps, seed)
+        golden = write_golden(folder / "golden", job.ready, head, tail, layouts, seed)
         cost = _cost(job, golden, progress)
         boards = {"head": job.head, "tail": job.tail}
         split = _split_digest(job, parts, emit, runtime)
@@ -291,11 +291,11 @@ def build(
         built = build_parts(
             backend, places, parts,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
-            job.table.constraints.max_head_bytes, split, maps, progress, told,
+            job.table.constraints.max_head_bytes, split, layouts, progress, told,
         )  # fmt: skip
         progress("writing the bundle")
         codec = _codec(job, golden.received, cost)
-        boundary = _boundary(job, head, maps)
+        boundary = _boundary(job, head, layouts)
         manifest = _write_bundle(
             folder, job, split, built.tools, emit, runtime, seed, boundary, codec
         )
@@ -364,10 +364,10 @@ def _unverified(job: Job, received: bool) -> tuple[str, ...]:
     )
 
 
-def _boundary(job: Job, head: Network, maps: Collection[str]) -> tuple[TensorSpec, ...]:
+def _boundary(job: Job, head: Network, layouts: Layouts) -> tuple[TensorSpec, ...]:
     """What crosses the link, as it lies there."""
     crossing = [head.graph.tensors.get(t.name, t) for t in job.cut.boundary]
-    return tuple(TensorSpec.of(tensor, maps) for tensor in crossing)
+    return tuple(TensorSpec.of(tensor, layouts) for tensor in crossing)
 
 
 def _write_bundle(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from splitc.build.onnx_backend import OnnxBackend
 from splitc.bundle.verify import PARTS, twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
 from splitc.errors import UsageError
+from splitc.ir.layout import Layouts
 from splitc.ir.model import Network
 from splitc.runtime.integrity import part_files
 from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
@@ -108,7 +109,7 @@ def build_parts(
     lowered: Mapping[str, Mapping[bool, Any]],
     limit: int | None,
     split: str,
-    maps: Collection[str],
+    layouts: Layouts,
     progress: Callable[[str], None],
     told: Callable[[str, Built], None],
 ) -> Parts:
@@ -121,7 +122,7 @@ def build_parts(
         lowered: Each in the backend's form, as its own board takes it (True) and as others do.
         limit: Bytes that the head may take.
         split: The digest that the parts carry.
-        maps: Boundary tensors that cross channels-last.
+        layouts: How the tensors that cross lie.
         progress: Called with each step's name.
         told: Called with a part's name and what was built for its own board.
     """
@@ -131,7 +132,7 @@ def build_parts(
         for folder, runtime in place.folders:
             folder.mkdir(parents=True)
             built.append(backend.write(code, place.board, folder, runtime=runtime))
-            _describe(built[-1], parts[place.part], place, folder, split, maps)
+            _describe(built[-1], parts[place.part], place, folder, split, layouts)
         return built[0]
 
     tools = {"splitc": __version__, "numpy": np.__version__}
@@ -168,7 +169,7 @@ def _over_limit(name: str, built: Built, limit: int | None) -> str:
 
 
 def _describe(
-    built: Built, model: Network, place: Place, folder: Path, split: str, maps: Collection[str]
+    built: Built, model: Network, place: Place, folder: Path, split: str, layouts: Layouts
 ) -> None:
     board = place.board
     part = PartManifest(
@@ -187,8 +188,8 @@ def _describe(
         schedule=built.schedule,
         activation_bytes=built.activation_bytes,
         tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
-        inputs=tuple(TensorSpec.of(t, maps) for t in model.graph.inputs),
-        outputs=tuple(TensorSpec.of(t, maps) for t in model.graph.output_tensors),
+        inputs=tuple(TensorSpec.of(t, layouts) for t in model.graph.inputs),
+        outputs=tuple(TensorSpec.of(t, layouts) for t in model.graph.output_tensors),
         files=part_files(folder),
     )
     write_manifest(folder, part)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE
 from splitc.bundle.samples import samples_of, seeded_inputs
 from splitc.errors import BadModelError
 from splitc.ir.graph import LayerGraph
+from splitc.ir.layout import Layouts
 from splitc.ir.model import Trainable
 from splitc.passes.at_cut import Ready
 
@@ -54,7 +55,7 @@ class Golden:
 
 
 def write_golden(
-    folder: Path, ready: Ready, head: Network, tail: Network, maps: Collection[str], seed: int
+    folder: Path, ready: Ready, head: Network, tail: Network, layouts: Layouts, seed: int
 ) -> Golden:
     """Write what `verify` compares with: inputs, what crosses, results of the unsplit network.
 
@@ -67,7 +68,7 @@ def write_golden(
         ready: The unsplit network.
         head: Its head.
         tail: Its tail.
-        maps: Boundary tensors that cross channels-last.
+        layouts: How the tensors that cross lie.
         seed: Of the inputs and of what channels draw.
 
     Raises:
@@ -82,7 +83,7 @@ def write_golden(
     _save(folder / "inputs", feeds)
     _save(folder / "boundary", crossing)
     _save(folder / "outputs", [results for _, results in kept])
-    received = _received(ready, feeds, maps, seed)
+    received = _received(ready, feeds, layouts, seed)
     if received:
         _save(folder / "received", received)
         known = [{**feed, **left} for feed, left in zip(feeds, received, strict=True)]
@@ -148,7 +149,7 @@ def _comparable(run: Run) -> bool:
 
 
 def _received(
-    ready: Ready, feeds: Sequence[Mapping[str, Array]], maps: Collection[str], seed: int
+    ready: Ready, feeds: Sequence[Mapping[str, Array]], layouts: Layouts, seed: int
 ) -> list[dict[str, Array]]:
     """What the tail gets over the channels; empty where there are none at the cut."""
     if not isinstance(ready.noisy, Trainable) or ready.noisy.cut is None:
@@ -158,7 +159,12 @@ def _received(
         left = ready.noisy.received(feed, ready.noisy.cut, seed)
         if left is None:
             return []
-        received.append({n: a.transpose(0, 2, 3, 1) if n in maps else a for n, a in left.items()})
+        received.append(
+            {
+                n: a.transpose(0, 2, 3, 1) if layouts.get(n) == "channels-last" else a
+                for n, a in left.items()
+            }
+        )
     return received
 
 

@@ -41,8 +41,10 @@ from splitc.ir.chain import CHANNEL, Insertion, channel_layers
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.layout import Layouts
 from splitc.ir.model import DEFAULT_MAX_BYTES, GraphModel
 from splitc.ir.printing import print_graph
+from splitc.ir.segment import Segment
 from splitc.ir.text import parse_graph
 from splitc.passes.base import Pipeline
 from splitc.version import __version__
@@ -224,9 +226,8 @@ class _Recording(GraphModel):
     def bypass(self, layers: Collection[str]) -> _Recording:
         return _Recording(super().bypass(layers).graph, chains=self.chains)
 
-    def split(self, cut: Cut) -> tuple[_Recording, _Recording]:
-        head, tail = super().split(cut)
-        return _Recording(head.graph), _Recording(tail.graph)
+    def extract(self, segment: Segment, layouts: Layouts | None = None) -> _Recording:
+        return _Recording(super().extract(segment, layouts).graph)
 
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> _Recording:
         self.chains.append((tensor, chain))

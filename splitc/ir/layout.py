@@ -3,8 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from splitc.ir.cut import Cut
 from splitc.ir.graph import Layer, LayerGraph, Tensor
+
+Layout = Literal["", "channels-last"]
+"""The model's own order, or [N, H, W, C] for a map that the model has as [N, C, H, W]."""
+
+Layouts = Mapping[str, Layout]
+"""Layouts by tensor name; a tensor that is not named crosses in the model's own order."""
 
 _MAPS = ("conv", "conv1x1", "conv3x3", "depthwise", "pool")
 """Kinds of layers whose code lays maps channels-last."""
@@ -18,20 +27,23 @@ _KEEPING = ("concat", "batchnormalization", "resize", "cast")
 """Operators of other kinds that do."""
 
 
-def maps_of(cut: Cut) -> tuple[str, ...]:
-    """Boundary tensors that are maps [N, C, H, W] made by layers that work on such maps.
+def maps_of(cut: Cut) -> dict[str, Layout]:
+    """Channels-last for what crosses and is a map [N, C, H, W] made by layers that work on maps.
 
     Network inputs and results keep the layout that the model's user knows.
     """
     graph = cut.graph
-    return tuple(
-        tensor.name
-        for tensor in cut.boundary
-        if graph.producer[tensor.name] >= graph.input_count
-        and tensor.name not in graph.outputs
-        and tensor.dtype in ("float32", "uint8")
-        and _is_map(tensor)
-        and _from_map(graph, tensor.name)
+    return dict.fromkeys(
+        (
+            tensor.name
+            for tensor in cut.boundary
+            if graph.producer[tensor.name] >= graph.input_count
+            and tensor.name not in graph.outputs
+            and tensor.dtype in ("float32", "uint8")
+            and _is_map(tensor)
+            and _from_map(graph, tensor.name)
+        ),
+        "channels-last",
     )
 
 

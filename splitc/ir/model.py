@@ -12,12 +12,13 @@ from splitc.errors import BadModelError
 from splitc.ir.chain import Insertion, bypass_layers, insert_layers, replace_head_layers
 from splitc.ir.cut import Cut
 from splitc.ir.graph import INPUT_OP, Layer, LayerGraph
+from splitc.ir.layout import Layouts
+from splitc.ir.segment import Segment, segments
 
 if TYPE_CHECKING:
     from splitc.arrays import Array, Arrays
 
 M = TypeVar("M", bound="Model")
-N = TypeVar("N", bound="Network")
 
 DEFAULT_MAX_BYTES = 8 * 2**30
 """Of weights: larger models are refused when they are read."""
@@ -63,12 +64,23 @@ class Model(Protocol):
         """
         ...
 
-    def split(self: M, cut: Cut) -> tuple[M, M]:
-        """Head and tail at a legal cut, as two models of the same kind.
+    def extract(self: M, segment: Segment, layouts: Layouts | None = None) -> M:
+        """A segment of the model's graph as a model of the same kind.
 
-        The head's results are the boundary tensors it makes, then the network's
-        results that it makes; the tail reads the boundary. A network input that
-        the tail reads is an input of the tail too.
+        Its inputs are what the segment reads, its results what it makes, in that order.
+
+        Args:
+            segment: One of `splitc.ir.segment.segments` of its graph.
+            layouts: How the tensors that come in and go out lie: those that are not named
+                as the model has them.
+        """
+        ...
+
+    def split(self: M, cut: Cut, layouts: Layouts | None = None) -> tuple[M, M]:
+        """Head and tail at a legal cut: the two segments that it makes, extracted.
+
+        Raises:
+            IllegalCutError: A side would be empty, or what crosses has no fixed size.
         """
         ...
 
@@ -105,9 +117,25 @@ class Network(Model, Protocol):
         """How many places an input's elements choose from, by input name, where it is indices."""
         ...
 
-    def split(self: N, cut: Cut, channels_last: Collection[str] = ()) -> tuple[N, N]:
-        """Head and tail; boundary tensors in `channels_last` cross as [N, H, W, C]."""
-        ...
+
+class SplitInTwo:
+    """What carriers share: head and tail are two segments, extracted."""
+
+    def split(self: M, cut: Cut, layouts: Layouts | None = None) -> tuple[M, M]:
+        """Head and tail at a legal cut, as two models of the same kind.
+
+        The head gives the tensors that cross and that it makes, then the network's results
+        that it makes; the tail reads what crosses, network inputs among it.
+
+        Args:
+            cut: A cut of this model's graph.
+            layouts: How the tensors that cross lie; by default as the model has them.
+
+        Raises:
+            IllegalCutError: A side would be empty, or what crosses has no fixed size.
+        """
+        head, tail = segments(cut.graph, [cut])
+        return self.extract(head, layouts), self.extract(tail, layouts)
 
 
 @runtime_checkable
@@ -133,7 +161,7 @@ class Trainable(Protocol):
 
 
 @dataclass(frozen=True)
-class GraphModel:
+class GraphModel(SplitInTwo):
     """A model without a carrier: a bare layer graph, for passes that need no weights.
 
     Args:
@@ -164,10 +192,9 @@ class GraphModel:
         """The model with a chain of layers in the place of a cut's head."""
         return GraphModel(replace_head_layers(cut, chain))
 
-    def split(self, cut: Cut) -> tuple[GraphModel, GraphModel]:
-        """Head and tail as two bare graphs."""
-        head, tail = split_graph(cut)
-        return GraphModel(head), GraphModel(tail)
+    def extract(self, segment: Segment, layouts: Layouts | None = None) -> GraphModel:
+        """A segment as a bare graph; it knows no order in memory."""
+        return GraphModel(segment_graph(self.graph, segment))
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         """A bare graph has no weights to run with.
@@ -183,24 +210,19 @@ class GraphModel:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split_graph(cut: Cut) -> tuple[LayerGraph, LayerGraph]:
-    """The layer graphs of head and tail at a cut."""
-    graph = cut.graph
-    made = [t.name for t in cut.boundary if graph.producer[t.name] >= graph.input_count]
-    head_outputs = dict.fromkeys((*made, *cut.results))
-    head = LayerGraph(tuple(graph.layers[i] for i in cut.head), tuple(head_outputs))
-    entries = tuple(Layer(t.name, INPUT_OP, (), (t,)) for t in cut.boundary)
+def segment_graph(graph: LayerGraph, segment: Segment) -> LayerGraph:
+    """The layers of a segment as a graph of their own, behind what it reads."""
+    entries = tuple(Layer(t.name, INPUT_OP, (), (t,)) for t in segment.reads)
     names = {layer.name for layer in entries}
-    rest = tuple(
+    inside = tuple(
         replace(layer, name=_fresh(layer.name, names), origin=layer.origin)
-        for layer in (graph.layers[i] for i in cut.tail)
+        for layer in map(graph.layer, segment.layers)
     )
-    results = tuple(name for name in graph.outputs if name not in cut.results)
-    return head, LayerGraph((*entries, *rest), results)
+    return LayerGraph((*entries, *inside), tuple(tensor.name for tensor in segment.makes))
 
 
 def _fresh(name: str, taken: set[str]) -> str:
-    """A layer may be named like a boundary tensor another layer made."""
+    """A layer may be named like a tensor that comes in, made by another one."""
     while name in taken:
         name += "'"
     taken.add(name)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -14,6 +13,7 @@ import msgspec
 
 from splitc.errors import BadBundleError
 from splitc.ir.graph import Tensor
+from splitc.ir.layout import Layout, Layouts
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -43,10 +43,10 @@ class TensorSpec(_Strict, frozen=True):
     dtype: str
     shape: tuple[int | None, ...]
     bytes: int
-    layout: Literal["", "channels-last"] = ""
+    layout: Layout = ""
 
     @staticmethod
-    def of(tensor: Tensor, channels_last: Collection[str] = ()) -> TensorSpec:
+    def of(tensor: Tensor, layouts: Layouts | None = None) -> TensorSpec:
         """The contract of a tensor with a known number of axes, as it lies at hand.
 
         Raises:
@@ -55,7 +55,7 @@ class TensorSpec(_Strict, frozen=True):
         shape = tensor.static_shape if tensor.shape is None else tensor.shape
         return TensorSpec(
             name=tensor.name, dtype=tensor.dtype, shape=shape, bytes=tensor.nbytes or 0,
-            layout="channels-last" if tensor.name in channels_last else "",
+            layout=(layouts or {}).get(tensor.name, ""),
         )  # fmt: skip
 
     def fits(self, shape: tuple[int, ...]) -> bool:

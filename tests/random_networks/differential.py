@@ -193,7 +193,7 @@ def cut(feed: Feed, boards: tuple[str, str] | None, seed: int) -> bool:
     where = some_cut(feed.model.graph, seed)
     if where is None:
         return False
-    maps = maps_of(where) if boards else ()
+    maps = maps_of(where) if boards else {}
     known = dict(feed.inputs)
     for k, part in enumerate(feed.model.split(where, maps)):
         run_part = in_process(part, load_board(boards[k])) if boards else by_onnxruntime(part)

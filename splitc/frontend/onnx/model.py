@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import ModelProto, NodeProto
 
-from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError
+from splitc.errors import BadModelError, UnsupportedOpError
 from splitc.frontend.onnx.channels_last import turn
 from splitc.frontend.onnx.form import name_nodes, reads, runnable
 from splitc.frontend.onnx.indices import index_extents
@@ -28,6 +28,9 @@ from splitc.frontend.onnx.shapes import value_info
 from splitc.ir.chain import Insertion, check_bypass, check_chain
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph, Tensor
+from splitc.ir.layout import Layouts
+from splitc.ir.model import SplitInTwo
+from splitc.ir.segment import Segment
 from splitc.scratch import scratch
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OnnxModel:
+class OnnxModel(SplitInTwo):
     """A layer graph with its weights in an ONNX model.
 
     Nodes that compute constants from constants are no layers: they belong to
@@ -114,70 +117,41 @@ class OnnxModel:
         graph = build_graph(proto, tensors)
         return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note)
 
-    def split(self, cut: Cut, channels_last: Collection[str] = ()) -> tuple[OnnxModel, OnnxModel]:
-        """Head and tail as two valid ONNX models.
+    def extract(self, segment: Segment, layouts: Layouts | None = None) -> OnnxModel:
+        """A segment of this model's graph as a valid ONNX model, nothing dead in it.
 
-        Constants that both sides read stand in both; nothing dead in either. A
-        network input that the tail reads is an input of the tail too.
+        Constants that several segments read stand in each.
 
         Args:
-            cut: A cut of this model's graph.
-            channels_last: Boundary tensors [N, C, H, W] that cross as [N, H, W, C], under
-                the same names: the last layer of the head and the first of the tail
-                transpose them, which costs nothing where code lays maps so anyway.
-
-        Returns:
-            Head, then tail. Outputs of the head are the boundary tensors that it
-            makes, then the network's results that it makes.
-
-        Raises:
-            IllegalCutError: A side would be empty, or what crosses has no fixed size.
+            segment: What to take out.
+            layouts: How the tensors that it reads and makes lie; a map that crosses
+                channels-last does so under its own name: the segment's last layer or its
+                first transposes it, which costs nothing where code lays maps so anyway.
         """
-        why_not = cut.why_not()
-        if why_not is not None:
-            raise IllegalCutError(f"cannot cut after '{cut.name}'", why=why_not)
-        graph = cut.graph
-        entries = [t.name for t in cut.boundary]
-        made = [n for n in entries if graph.producer[n] >= graph.input_count]
-        head_out = list(dict.fromkeys((*made, *cut.results)))
-        tail_out = [n for n in graph.outputs if n not in cut.results]
-        head_in = [t.name for t in graph.inputs]
-        turned = [name for name in made if name in channels_last]
-        head = self._part(
-            "head", (graph.layers[i].name for i in cut.head), head_in, head_out, turned
-        )
-        tail = self._part(
-            "tail", (graph.layers[i].name for i in cut.tail), entries, tail_out, turned
-        )
-        return head, tail
-
-    def _part(
-        self, what: str, layers: Iterable[str], inputs: Sequence[str], outputs: Sequence[str],
-        channels_last: Sequence[str],
-    ) -> OnnxModel:  # fmt: skip
-        wanted = set(layers)
+        outputs = [tensor.name for tensor in segment.makes]
+        wanted = set(segment.layers)
         nodes = [node for node in self.proto.graph.node if node.name in wanted]
         nodes = [*self._constant_nodes(nodes, outputs), *nodes]
         part = ModelProto(ir_version=self.proto.ir_version, producer_name="splitc")
         part.opset_import.extend(self.proto.opset_import)
-        part.graph.name = what
+        part.graph.name = segment.name
         part.graph.node.extend(nodes)
         needed = {name for node in nodes for name in reads(node)}
         part.graph.initializer.extend(
             t for t in self.proto.graph.initializer if t.name in needed or t.name in outputs
         )
         declared = {v.name: v for v in self.proto.graph.output}
-        part.graph.input.extend(value_info(self.graph.tensors[name]) for name in inputs)
-        for name in outputs:
-            tensor = self.graph.tensors[name]
+        part.graph.input.extend(value_info(tensor) for tensor in segment.reads)
+        for tensor in segment.makes:
             # A result that is no tensor, or of unknown rank: what the source declares stands.
-            known = tensor.shape is not None or name not in declared
-            part.graph.output.append(value_info(tensor) if known else declared[name])
-        tensors = turn(part.graph, self.tensors, channels_last) if channels_last else self.tensors
-        # A node may be called like a boundary tensor, which is an input layer now.
+            known = tensor.shape is not None or tensor.name not in declared
+            part.graph.output.append(value_info(tensor) if known else declared[tensor.name])
+        turned = segment.turned(layouts or {})
+        tensors = turn(part.graph, self.tensors, turned) if turned else self.tensors
+        # A node may be called like a tensor that comes in, which is an input layer now.
         name_nodes(part.graph)
-        names = ",".join((*outputs, *(f"{name}:channels-last" for name in channels_last)))
-        digest = hashlib.sha256(f"{self.digest}:{what}:{names}".encode())
+        names = ",".join((*outputs, *(f"{name}:channels-last" for name in turned)))
+        digest = hashlib.sha256(f"{self.digest}:{segment.name}:{names}".encode())
         return OnnxModel(part, build_graph(part, tensors), tensors, digest.hexdigest())
 
     def _constant_nodes(

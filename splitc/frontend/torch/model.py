@@ -18,7 +18,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from splitc.arrays import Array
-from splitc.errors import BadModelError, IllegalCutError, UnsupportedOpError, one_line
+from splitc.errors import BadModelError, UnsupportedOpError, one_line
 from splitc.frontend.torch.channel import received
 from splitc.frontend.torch.form import normalise
 from splitc.frontend.torch.indices import index_extents
@@ -32,11 +32,13 @@ from splitc.frontend.torch.values import leaves
 from splitc.ir.chain import Insertion, check_bypass
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph, Tensor
-from splitc.ir.model import DEFAULT_MAX_BYTES
+from splitc.ir.layout import Layouts
+from splitc.ir.model import DEFAULT_MAX_BYTES, SplitInTwo
+from splitc.ir.segment import Segment
 
 
 @dataclass(frozen=True)
-class TorchModel:
+class TorchModel(SplitInTwo):
     """A layer graph with its weights in an fx `GraphModule`.
 
     The module stays trainable: its submodules, parameters and buffers are the objects
@@ -101,35 +103,19 @@ class TorchModel:
         """The module's nodes as layers."""
         return analyse(self.module)
 
-    def split(self, cut: Cut, channels_last: Collection[str] = ()) -> tuple[TorchModel, TorchModel]:
-        """Head and tail as two modules that share their weights with this one.
+    def extract(self, segment: Segment, layouts: Layouts | None = None) -> TorchModel:
+        """A segment of this model's graph as a module that shares its weights with this one.
 
         Args:
-            cut: A cut of this model's graph.
-            channels_last: Boundary tensors [N, C, H, W] that cross as [N, H, W, C], under
-                the same names, as `OnnxModel.split` has it.
-
-        Returns:
-            Head, then tail. The head gives the boundary tensors that it makes, then the
-            network's results that it makes; the tail takes the boundary.
-
-        Raises:
-            IllegalCutError: A side would be empty, or what crosses has no fixed size.
+            segment: What to take out.
+            layouts: How the tensors that it reads and makes lie, as `OnnxModel.extract` has it.
         """
-        why_not = cut.why_not()
-        if why_not is not None:
-            raise IllegalCutError(f"cannot cut after '{cut.name}'", why=why_not)
-        graph = cut.graph
-        entries = [t.name for t in cut.boundary]
-        made = [n for n in entries if graph.producer[n] >= graph.input_count]
-        turned = [name for name in made if name in channels_last]
-        head_out = list(dict.fromkeys((*made, *cut.results)))
-        rest = [n for n in graph.outputs if n not in cut.results]
-        head_results = [n for n in cut.results if n not in made]
-        head_in = [t.name for t in graph.inputs]
-        head = extract(self.module, self.layers, "head", head_in, head_out, head_results, turned)
-        tail = extract(self.module, self.layers, "tail", entries, rest, rest, turned)
-        return TorchModel(head, analyse(head).graph), TorchModel(tail, analyse(tail).graph)
+        results = [tensor.name for tensor in segment.results if tensor not in segment.sends]
+        part = extract(
+            self.module, self.layers, segment.name, [tensor.name for tensor in segment.reads],
+            [tensor.name for tensor in segment.makes], results, segment.turned(layouts or {}),
+        )  # fmt: skip
+        return TorchModel(part, analyse(part).graph)
 
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> TorchModel:
         """The model with a chain of new modules behind a tensor; weights stay shared.

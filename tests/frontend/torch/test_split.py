@@ -18,7 +18,7 @@ import splitc  # noqa: E402
 from splitc.errors import IllegalCutError  # noqa: E402
 from splitc.frontend.torch.model import TorchModel  # noqa: E402
 from splitc.ir.cut import Cut  # noqa: E402
-from splitc.ir.layout import maps_of  # noqa: E402
+from splitc.ir.layout import Layouts, maps_of  # noqa: E402
 from tests.frontend.splitting import single  # noqa: E402
 from tests.frontend.torch.nets import NETS, build, example  # noqa: E402
 
@@ -36,14 +36,14 @@ def several(model: TorchModel, count: int) -> list[Cut]:
     return list(found.values())
 
 
-def assert_splits(model: TorchModel, cut: Cut, channels_last: tuple[str, ...] = ()) -> None:
+def assert_splits(model: TorchModel, cut: Cut, layouts: Layouts | None = None) -> None:
     """The contract of the boundary, and the whole's very bits."""
     feed = splitc_feed(model)
     whole = model.run(feed)
-    head, tail = model.split(cut, channels_last)
+    head, tail = model.split(cut, layouts)
     assert [t.name for t in head.graph.inputs] == [t.name for t in model.graph.inputs]
     assert [t.name for t in tail.graph.inputs] == [t.name for t in cut.boundary]
-    if not channels_last:
+    if not layouts:
         assert [*tail.graph.inputs] == [*cut.boundary]
     sent = head.run(feed)
     got = {**sent, **tail.run({**feed, **sent})}
