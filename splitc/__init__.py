@@ -32,13 +32,18 @@ if TYPE_CHECKING:
     from splitc.link.link import Link
     from splitc.passes.base import Pass, Pipeline
     from splitc.plugins import Plugin
-    from splitc.search.find import Constraints, CutTable, find_cuts
+    from splitc.search.cutter import Cutter, Solution
+    from splitc.search.find import find_cuts
+    from splitc.search.limits import Constraints
+    from splitc.search.problem import Problem
+    from splitc.search.scenario import Scenario
+    from splitc.search.table import CutTable
 
 __all__ = [
-    "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "GraphModel",
-    "Layer", "LayerGraph", "Link", "Model", "Pass", "Pipeline", "Plugin", "SplitcError", "Tensor",
-    "__version__", "compile", "find_cuts", "load", "load_board", "parse_graph", "print_graph",
-    "to_torch",
+    "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "Cutter",
+    "GraphModel", "Layer", "LayerGraph", "Link", "Model", "Pass", "Pipeline", "Plugin", "Problem",
+    "Scenario", "Solution", "SplitcError", "Tensor", "__version__", "compile", "find_cuts", "load",
+    "load_board", "parse_graph", "print_graph", "to_torch",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
@@ -47,7 +52,8 @@ __getattr__ = lazy_names(__name__, {
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",
     "Layer": "ir.graph", "LayerGraph": "ir.graph", "Tensor": "ir.graph", "Link": "link.link",
     "GraphModel": "ir.model", "Model": "ir.model", "Pass": "passes.base",
-    "Pipeline": "passes.base", "Plugin": "plugins", "Constraints": "search.find",
-    "CutTable": "search.find", "find_cuts": "search.find", "parse_graph": "ir.text",
-    "print_graph": "ir.printing",
+    "Pipeline": "passes.base", "Plugin": "plugins", "Constraints": "search.limits",
+    "Problem": "search.problem", "Scenario": "search.scenario", "Cutter": "search.cutter",
+    "Solution": "search.cutter", "CutTable": "search.table", "find_cuts": "search.find",
+    "parse_graph": "ir.text", "print_graph": "ir.printing",
 })  # fmt: skip

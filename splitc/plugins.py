@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -41,6 +41,13 @@ class Plugin:
     boards: tuple[Path, ...] = ()
 
 
+KERNEL = Plugin(
+    cutters={"enumerate": "splitc.search.enumerate:Enumerate"},
+    backends={"onnx": "splitc.build.onnx_backend:OnnxBackend"},
+)
+"""What needs no pack."""
+
+
 @functools.cache
 def plugins() -> Plugin:
     """All installed packs as one.
@@ -51,6 +58,20 @@ def plugins() -> Plugin:
     kinds = ("passes", "cutters", "backends", "checks", "recipes")
     tables: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     boards: list[Path] = []
+    for value, pack in _packs():
+        for kind, table in tables.items():
+            names: Mapping[str, str] = getattr(pack, kind)
+            for name, where in names.items():
+                if name in table:
+                    raise SplitcError(f"two packs bring the {kind} '{name}'", at=value)
+                table[name] = where
+        boards.extend(pack.boards)
+    return Plugin(**tables, boards=tuple(boards))
+
+
+def _packs() -> Iterator[tuple[str, Plugin]]:
+    """The kernel's own and every installed pack, and what the entry point says."""
+    yield "splitc", KERNEL
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         try:
             pack: object = entry.load()
@@ -58,14 +79,7 @@ def plugins() -> Plugin:
             raise SplitcError(f"pack '{entry.name}' does not load", why=str(error)) from error
         if not isinstance(pack, Plugin):
             raise SplitcError(f"pack '{entry.name}'", why=f"{entry.value} is no splitc Plugin")
-        for kind, table in tables.items():
-            names: Mapping[str, str] = getattr(pack, kind)
-            for name, where in names.items():
-                if name in table:
-                    raise SplitcError(f"two packs bring the {kind} '{name}'", at=entry.value)
-                table[name] = where
-        boards.extend(pack.boards)
-    return Plugin(**tables, boards=tuple(boards))
+        yield entry.value, pack
 
 
 def find(kind: str, name: str) -> Any:

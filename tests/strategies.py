@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from splitc.cost.prices import Weights
+from splitc.cost.prices import LinkPrices, Prices
 from splitc.ir.cut import Cut
 from splitc.ir.graph import INPUT_OP, Layer, LayerGraph, Tensor
 
@@ -37,7 +37,7 @@ def graphs(draw: st.DrawFn, *, max_layers: int = 10, max_inputs: int = 2) -> Lay
 
 
 @st.composite
-def priced_graphs(draw: st.DrawFn, *, max_layers: int = 10) -> tuple[LayerGraph, Weights]:
+def priced_graphs(draw: st.DrawFn, *, max_layers: int = 10) -> tuple[LayerGraph, Prices]:
     """A layer DAG and integer prices for it."""
     graph = draw(graphs(max_layers=max_layers))
     size = len(graph)
@@ -47,7 +47,8 @@ def priced_graphs(draw: st.DrawFn, *, max_layers: int = 10) -> tuple[LayerGraph,
     head = free + draw(st.lists(prices, min_size=rest, max_size=rest))
     tail = free + draw(st.lists(prices, min_size=rest, max_size=rest))
     tensor = {name: draw(st.one_of(st.integers(0, 60), st.none())) for name in graph.tensors}
-    return graph, Weights(tuple(head), tuple(tail), tensor, draw(st.integers(0, 20)))
+    link = LinkPrices(tensor, draw(st.integers(0, 20)))
+    return graph, Prices((tuple(head), tuple(tail)), {(0, 1): link})
 
 
 @st.composite

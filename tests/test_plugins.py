@@ -16,8 +16,8 @@ from splitc.errors import SplitcError, UsageError
 from splitc.plugins import Plugin
 from tests.helpers import ROOT
 
-OTHER = Plugin(passes={"other-pass": "tests.test_passes:LoseALayer"})
-SAME = Plugin(passes={"group-blocks": "tests.test_passes:LoseALayer"})
+OTHER = Plugin(passes={"other-pass": "tests.passes.test_pipeline:LoseALayer"})
+SAME = Plugin(passes={"group-blocks": "tests.passes.test_pipeline:LoseALayer"})
 NOT_A_PLUGIN = "text"
 
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import msgspec
 
 from splitc.arrays import Array
 from splitc.build.backend import Backend, Built, Tuner, Tuning
 from splitc.build.codec_cost import codec_cost
-from splitc.build.onnx_backend import OnnxBackend
 from splitc.build.parts import build_parts, places_of, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.build.report import write_report
@@ -26,16 +25,13 @@ from splitc.bundle.bundle import SUFFIX, Bundle
 from splitc.bundle.golden import Golden, tolerance_of, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
 from splitc.bundle.verify import Verification, verify_built
-from splitc.cost.board import Board, load_board
-from splitc.cost.prices import Objective
+from splitc.cost.board import Board
 from splitc.errors import IllegalCutError, OutputError, UsageError
 from splitc.frontend import load
 from splitc.ir.cut import Cut
 from splitc.ir.layout import Layouts, maps_of
 from splitc.ir.model import Network, Trainable
-from splitc.link.link import Link
 from splitc.passes.at_cut import Ready, prepare
-from splitc.passes.base import Pass, Pipeline
 from splitc.plugins import find
 from splitc.runtime.manifest import (
     SCHEMA,
@@ -49,7 +45,10 @@ from splitc.runtime.manifest import (
     list_files,
     write_manifest,
 )
-from splitc.search.find import Constraints, CutRow, CutTable, find_cuts
+from splitc.search.find import find_cuts
+from splitc.search.problem import CutRow
+from splitc.search.scenario import Conditions, Scenario, scenario_of
+from splitc.search.table import CutTable
 
 Emit = Literal["tvm", "onnx"]
 Runtime = Literal["bundle", "none"]
@@ -65,8 +64,7 @@ class Job:
         name: The bundle's name.
         table: The cut table.
         row: The chosen row.
-        head: Board of the device.
-        tail: Board of the server.
+        scenario: Where it is to run.
         batches: Values that the codec was calibrated with, to say what it costs.
         labels: Their right classes, where they are known.
     """
@@ -76,10 +74,19 @@ class Job:
     name: str
     table: CutTable
     row: CutRow
-    head: Board
-    tail: Board
+    scenario: Scenario
     batches: Sequence[Mapping[str, Array]] = ()
     labels: Array | None = None
+
+    @property
+    def head(self) -> Board:
+        """Board of the device."""
+        return self.scenario.head.board
+
+    @property
+    def tail(self) -> Board:
+        """Board of the server."""
+        return self.scenario.tail.board
 
     @property
     def model(self) -> Network:
@@ -111,30 +118,26 @@ def choose(table: CutTable, cut: str) -> CutRow:
             f"cannot cut after '{cut}'",
             why=row.rejected,
             hint="`splitc cuts MODEL` lists the cuts there are"
-            + (" with this codec" if table.codec else ""),
+            + (" with this codec" if table.problem.codec else ""),
         )
     return row
 
 
 def backend_of(emit: str) -> Backend:
-    """What writes the parts: ONNX files, or the backend of that name."""
-    return OnnxBackend() if emit == "onnx" else find("backends", emit)()
+    """What writes the parts: the backend of that name."""
+    return find("backends", emit)()
 
 
 def plan(
     model: Network | str | Path,
     *,
     cut: str = "auto",
-    head: str | Board = "rpi4",
-    tail: str | Board = "host",
-    link: Link | str = "wifi",
-    objective: Objective = "latency",
-    constraints: Constraints | None = None,
     name: str | None = None,
     emit: Emit = "tvm",
-    codec: Pass | Pipeline | str | None = None,
     batches: Sequence[Mapping[str, Array]] = (),
     labels: Array | None = None,
+    scenario: Scenario | None = None,
+    **conditions: Unpack[Conditions],
 ) -> Job:
     """Load the model if need be, search the cuts, choose one and put the codec there.
 
@@ -151,37 +154,29 @@ def plan(
         name = Path(model).stem if isinstance(model, str | Path) else loaded.name
     # A graph's name comes out of the file, and becomes a folder's.
     name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
-    device, server = load_board(head), load_board(tail)
-    path = link if isinstance(link, Link) else Link.named(link)
+    given = scenario_of(scenario, conditions)
     refuse_unsupported(backend_of(emit), loaded, "network")
-    table = find_cuts(
-        loaded, head=device, tail=server, link=path, objective=objective, constraints=constraints,
-        codec=codec,
-    )  # fmt: skip
+    table = find_cuts(loaded, scenario=given)
     row = choose(table, cut)
-    ready = prepare(loaded, row.cut, table.codec, batches)
-    return Job(loaded, ready, name, table, row, device, server, batches, labels)
+    ready = prepare(loaded, row.cut, given.codec, batches)
+    return Job(loaded, ready, name, table, row, given, batches, labels)
 
 
 def compile(
     model: Network | str | Path,
     *,
     cut: str = "auto",
-    head: str | Board = "rpi4",
-    tail: str | Board = "host",
-    link: Link | str = "wifi",
-    objective: Objective = "latency",
-    constraints: Constraints | None = None,
+    scenario: Scenario | None = None,
     output: str | Path | None = None,
     name: str | None = None,
     emit: Emit = "tvm",
     runtime: Runtime = "bundle",
     seed: int = 0,
     tuning: Tuning | None = None,
-    codec: Pass | Pipeline | str | None = None,
     batches: Sequence[Mapping[str, Array]] = (),
     labels: Array | None = None,
     check: bool = True,
+    **conditions: Unpack[Conditions],
 ) -> Bundle:
     """Compile a network into a head for the device and a tail for the server.
 
@@ -189,23 +184,20 @@ def compile(
         model: A loaded model, or the path of an ONNX or `.pt2` file or of a fine-tuned folder.
         cut: `auto`, or the head's last layers with commas between. `auto` is the cut that a
             pass or fine-tuning gave the model, or else the best one.
-        head: Board of the device.
-        tail: Board of the server.
-        link: What lies between: a `Link` or the name of one.
-        objective: What `auto` minimises.
-        constraints: Limits that `auto` keeps.
+        scenario: Where the network is to run and what `auto` minimises.
         output: Folder to write; by default `NAME.splitc` here.
         name: The bundle's name; by default the file's.
         emit: `tvm` for compiled code, `onnx` for two ONNX files.
         runtime: `none` leaves TVM's runtime libraries and the runner out.
         seed: Of the golden inputs, and of what a channel draws for the golden vectors.
         tuning: Measure other kernels than the analytic choice, and use what is quicker.
-        codec: Passes to put at the cut, or their text; `auto` is the best cut with them there.
-            A learned codec that was not trained is compiled as it is.
         batches: Values to calibrate the codec with: arrays by input name.
         labels: Their right classes, samples along the first axis: the manifest gets the
             accuracy with the codec and without.
         check: Run the compiled parts on the golden vectors before the bundle is there.
+        conditions: The scenario as keywords: `head` and `tail`, each a board or a cost model,
+            `link`, `objective`, `constraints`, `codec` and `cutter`. A learned codec that was
+            not trained is compiled as it is.
 
     Returns:
         The bundle, written and complete.
@@ -218,9 +210,10 @@ def compile(
     References:
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.cutters.min_cut`.
     """
-    job = plan(model, cut=cut, head=head, tail=tail, link=link, objective=objective, emit=emit,
-               constraints=constraints, name=name, codec=codec, batches=batches,
-               labels=labels)  # fmt: skip
+    job = plan(
+        model, cut=cut, name=name, emit=emit, batches=batches, labels=labels, scenario=scenario,
+        **conditions,
+    )  # fmt: skip
     return build(
         job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning, check=check
     )
@@ -291,7 +284,7 @@ def build(
         built = build_parts(
             backend, places, parts,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
-            job.table.constraints.max_head_bytes, split, layouts, progress, told,
+            job.scenario.limits.max_head_bytes, split, layouts, progress, told,
         )  # fmt: skip
         progress("writing the bundle")
         codec = _codec(job, golden.received, cost)
@@ -320,7 +313,7 @@ def build(
 
 def _cost(job: Job, golden: Golden, progress: Callable[[str], None]) -> CodecCost | None:
     """What a codec that was put in costs; None where the network came with its own."""
-    if job.table.codec is None:
+    if job.scenario.codec is None:
         return None
     progress("what the codec costs")
     return codec_cost(
@@ -340,13 +333,13 @@ def _split_digest(job: Job, parts: Mapping[str, Network], emit: Emit, runtime: R
 
 
 def _config(job: Job, emit: Emit, runtime: Runtime) -> dict[str, str]:
-    link = job.table.costs.link
+    link = job.scenario.link
     config = {
         "head": job.head.name,
         "tail": job.tail.name,
         "link": f"{link.bandwidth_bps:g}bit rtt={link.rtt_s:g}s "
         f"loss={link.loss_rate:g} mtu={link.mtu_bytes}",
-        "objective": job.table.objective,
+        "objective": job.scenario.objective,
         "emit": emit,
         "runtime": runtime,
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from splitc.build.codec_cost import in_words
 from splitc.runtime.manifest import CodecEntry
-from splitc.search.find import CutRow, CutTable
+from splitc.search.problem import CutRow
+from splitc.search.table import CutTable
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}
@@ -50,7 +51,7 @@ def write_report(
 
 
 def _codec(table: CutTable) -> str:
-    return f"With {escape(str(table.codec))} at every cut. " if table.codec else ""
+    return f"With {escape(str(table.problem.codec))} at every cut. " if table.problem.codec else ""
 
 
 def _cost(codec: CodecEntry | None) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
+from splitc.cli.spread import spread
 from splitc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from splitc.build.compiler import Job
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.verify import Verification
-    from splitc.search.find import CutRow, CutTable
+    from splitc.search.problem import CutRow
+    from splitc.search.table import CutTable
 
 _ROWS = 8
+_WHERE = o.ScenarioOptions()
 
 
+@spread
 def compile_(
     model: o.ModelPath,
     cut: Annotated[
@@ -31,22 +35,11 @@ def compile_(
         typer.Option("--cut", "-c", metavar="auto|LAYER[,LAYER…]", envvar="SPLITC_CUT",
                      help="Where to cut: the head's last layers."),
     ] = "auto",
-    target: o.Target = "rpi4",
-    tail_target: o.TailTarget = "host",
+    where: o.ScenarioOptions = _WHERE,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder to write [MODEL.splitc]."),
     ] = None,
-    link: o.LinkName = None,
-    bandwidth: o.Bandwidth = None,
-    rtt: o.Rtt = None,
-    loss: o.Loss = None,
-    mtu: o.Mtu = None,
-    objective: o.ObjectiveName = "latency",
-    max_head_memory: o.MaxHeadMemory = None,
-    max_head_ms: o.MaxHeadMs = None,
-    min_depth: o.MinDepth = 0,
-    codec: o.Codec = None,
     calibrate: o.Calibrate = None,
     emit: Annotated[
         str, typer.Option("--emit", metavar="tvm|onnx", help="Compiled code, or two ONNX files.")
@@ -81,7 +74,7 @@ def compile_(
         raise UsageError(f"--runtime {runtime}", hint="one of: bundle, none")
     if tune_rpc and not tune:
         raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
-    if calibrate and not codec:
+    if calibrate and not where.codec:
         hint = "add --codec, like --codec quantize-boundary"
         raise UsageError("--calibrate does nothing without --codec", hint=hint)
     from splitc.build.backend import Tuning
@@ -90,8 +83,7 @@ def compile_(
     from splitc.passes.calibration import read_batches, read_labels
 
     tuning = Tuning(tune_seconds, tune_rpc, tuple(tune_parts.split(","))) if tune else None
-    path = o.parse_link(link, bandwidth, rtt, loss, mtu)
-    limits = o.parse_constraints(max_head_memory, max_head_ms, min_depth)
+    scenario = where.scenario()
     with show.progress(quiet or json) as step:
         step(f"reading {model}")
         loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
@@ -99,9 +91,8 @@ def compile_(
         batches = read_batches(calibrate, inputs_of) if calibrate else ()
         labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None
         job = plan(
-            loaded, cut=cut, head=target, tail=tail_target, link=path,
-            objective=o.parse_objective(objective), constraints=limits, name=Path(model).stem,
-            emit=emit, codec=codec, batches=batches, labels=labels,
+            loaded, cut=cut, scenario=scenario, name=Path(model).stem, emit=emit,
+            batches=batches, labels=labels,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)

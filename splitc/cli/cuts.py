@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
+from splitc.cli.spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,25 +16,16 @@ if TYPE_CHECKING:
     from splitc.build.backend import Unsupported
     from splitc.ir.graph import LayerGraph, Tensor
     from splitc.ir.model import Network
-    from splitc.search.find import CutTable
+    from splitc.search.table import CutTable
 
 _ROWS = 12
+_WHERE = o.ScenarioOptions()
 
 
+@spread
 def cuts(
     model: o.ModelPath,
-    target: o.Target = "rpi4",
-    tail_target: o.TailTarget = "host",
-    link: o.LinkName = None,
-    bandwidth: o.Bandwidth = None,
-    rtt: o.Rtt = None,
-    loss: o.Loss = None,
-    mtu: o.Mtu = None,
-    objective: o.ObjectiveName = "latency",
-    max_head_memory: o.MaxHeadMemory = None,
-    max_head_ms: o.MaxHeadMs = None,
-    min_depth: o.MinDepth = 0,
-    codec: o.Codec = None,
+    where: o.ScenarioOptions = _WHERE,
     show_all: Annotated[
         bool, typer.Option("--all", "-a", help="Every cut, also those that cannot be used.")
     ] = False,
@@ -53,14 +45,9 @@ def cuts(
     from splitc.plugins import find
     from splitc.search.find import find_cuts
 
-    aim = o.parse_objective(objective)
-    path = o.parse_link(link, bandwidth, rtt, loss, mtu)
-    limits = o.parse_constraints(max_head_memory, max_head_ms, min_depth)
+    scenario = where.scenario()
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
-    table = find_cuts(
-        loaded, head=target, tail=tail_target, link=path, objective=aim, constraints=limits,
-        codec=codec,
-    )  # fmt: skip
+    table = find_cuts(loaded, scenario=scenario)
     if why is not None:
         _explain(table, why, json=json)
         return

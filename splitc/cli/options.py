@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from splitc.cost.prices import Objective
     from splitc.ir.model import Network
     from splitc.link.link import Link
-    from splitc.search.find import Constraints
+    from splitc.search.limits import Constraints
+    from splitc.search.scenario import Scenario
 
 MODEL = "Model"
 LINK = "Link"
@@ -110,6 +111,14 @@ MinDepth = Annotated[
         metavar="LAYERS", rich_help_panel=WANT,
                  help="Layers that must stay on the device at least."),
 ]  # fmt: skip
+CutterText = Annotated[
+    str | None,
+    typer.Option(
+        "--cutter", metavar="CUTTER", envvar="SPLITC_CUTTER", rich_help_panel=WANT,
+        help="Who finds the cut, with options: [b]min-cut[/], [b]'enumerate(most=50000)'[/]; by "
+        "default one that is exact where there is one. [b]splitc passes[/] lists them.",
+    ),
+]  # fmt: skip
 Codec = Annotated[
     str | None,
     typer.Option(
@@ -159,6 +168,43 @@ TuneParts = Annotated[
         help="Which parts are tuned.",
     ),
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScenarioOptions:
+    """Where a network is to run, and what is wanted of the cut."""
+
+    target: Target = "rpi4"
+    tail_target: TailTarget = "host"
+    link: LinkName = None
+    bandwidth: Bandwidth = None
+    rtt: Rtt = None
+    loss: Loss = None
+    mtu: Mtu = None
+    objective: ObjectiveName = "latency"
+    max_head_memory: MaxHeadMemory = None
+    max_head_ms: MaxHeadMs = None
+    min_depth: MinDepth = 0
+    cutter: CutterText = None
+    codec: Codec = None
+
+    def scenario(self) -> Scenario:
+        """The scenario that they say.
+
+        Raises:
+            UsageError: One of them is malformed, or names what there is not.
+        """
+        from splitc.search.scenario import Scenario
+
+        return Scenario.of(
+            head=self.target,
+            tail=self.tail_target,
+            link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
+            objective=parse_objective(self.objective),
+            constraints=parse_constraints(self.max_head_memory, self.max_head_ms, self.min_depth),
+            codec=self.codec,
+            cutter=self.cutter,
+        )
 
 
 @dataclass(frozen=True)
@@ -254,7 +300,7 @@ def parse_constraints(memory: str | None, milliseconds: float | None, depth: int
     Raises:
         UsageError: A limit is malformed.
     """
-    from splitc.search.find import Constraints
+    from splitc.search.limits import Constraints
 
     return Constraints(
         max_head_bytes=None if memory is None else parse_bytes(memory),

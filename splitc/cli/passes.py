@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`splitc passes`: the passes and recipes there are, with options and specification."""
+"""`splitc passes`: the passes, cutters and recipes there are, with options and specification."""
 
 from __future__ import annotations
 
@@ -10,24 +10,33 @@ import typer
 
 from splitc.cli import options as o
 
+_TITLES = {
+    "passes": "",
+    "cutters": "Cutters, for --cutter",
+    "recipes": "Recipes for `splitc finetune`",
+}
+"""The kinds in their order, and what stands above each."""
+
 
 def passes(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Print the specification of this pass or recipe."),
+        typer.Argument(
+            metavar="[NAME]", help="Print the specification of this pass, cutter or recipe."
+        ),
     ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """List the passes, and the recipes of `splitc finetune`, or print one's specification."""
+    """List the passes, cutters and recipes of `splitc finetune`, or print one's specification."""
     from splitc.cli import show
     from splitc.plugins import find, plugins
 
-    kinds = dict.fromkeys(plugins().recipes, "recipes") | dict.fromkeys(plugins().passes, "passes")
-    names = [name] if name else sorted(kinds, key=lambda one: (kinds[one], one))
+    kinds = {one: kind for kind in reversed(_TITLES) for one in sorted(getattr(plugins(), kind))}
+    names = [name] if name else sorted(kinds, key=lambda one: ([*_TITLES].index(kinds[one]), one))
     found: dict[str, Any] = {one: find(kinds.get(one, "passes"), one) for one in names}
     if json:
-        shown: dict[str, list[dict[str, Any]]] = {"passes": [], "recipes": []}
+        shown: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _TITLES}
         for one, cls in found.items():
             item = {"name": one, "options": _options(cls), "specification": _spec(cls)}
             shown[kinds[one]].append(item)
@@ -40,8 +49,9 @@ def passes(
         if name:
             console.print(_spec(cls), markup=False)
             continue
-        if one == next((n for n in names if kinds[n] == "recipes"), ""):
-            console.print("\nRecipes for `splitc finetune`:")
+        title = _TITLES[kinds[one]]
+        if title and one == next(n for n in names if kinds[n] == kinds[one]):
+            console.print(f"\n{title}:")
         console.print(Text.assemble((one, "bold"), "  " + _spec(cls).splitlines()[0]))
         for option in _options(cls):
             value = "=" + str(option["default"]) if not option["required"] else "  (must be given)"

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from splitc.bundle.difference import Difference
     from splitc.bundle.verify import Verification
     from splitc.runtime.manifest import CodecEntry
-    from splitc.search.find import CutRow, CutTable
+    from splitc.search.problem import CutRow
+    from splitc.search.table import CutTable
 
 TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
 BASELINES = {"device": "all on the device", "server": "all on the server"}
@@ -183,7 +185,6 @@ def row_object(row: CutRow, objective_value: float) -> dict[str, Any]:
 def table_object(table: CutTable) -> dict[str, Any]:
     """The whole cut table as JSON."""
     link = table.costs.link
-    certificate = table.certificate
     usable = table.usable
     return {
         "figures": table.costs.label,
@@ -198,21 +199,11 @@ def table_object(table: CutTable) -> dict[str, Any]:
             "device": row_object(table.device, table.value(table.device)),
             "server": row_object(table.server, table.value(table.server)),
         },
-        "codec": None if table.codec is None else str(table.codec),
+        "codec": None if table.problem.codec is None else str(table.problem.codec),
         "own": None if table.own is None else table.own.name,
         "best": usable[0].cut.name if usable else None,
         "split_pays": table.split_pays if usable else False,
-        "certificate": None
-        if certificate is None
-        else {
-            "algorithm": certificate.algorithm,
-            "cut_value": certificate.cut_value,
-            "flow_value": certificate.flow_value,
-            "lower_bound": certificate.lower_bound,
-            "stretches": certificate.stretches,
-            "head": list(certificate.head),
-            "boundary": list(certificate.boundary),
-        },
+        "proof": None if table.solution is None else msgspec.to_builtins(table.solution.proof),
         "cuts": [row_object(row, table.value(row)) for row in table.rows],
     }
 
@@ -225,8 +216,8 @@ def missing_object(missing: Sequence[Unsupported]) -> list[dict[str, str]]:
 def remarks(table: CutTable) -> list[Text]:
     """What the rows stand for, where it is not the network's own tensors that cross."""
     found: list[Text] = []
-    if table.codec is not None:
-        found.append(plain(f"With {table.codec} at every cut."))
+    if table.problem.codec is not None:
+        found.append(plain(f"With {table.problem.codec} at every cut."))
     if table.own is not None:
         found.append(plain(f"The model is cut after {table.own.name}: --cut auto is that one."))
     return found

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -79,20 +79,29 @@ class BoardCost:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Integer prices for a min-cut, in picoseconds or picojoules.
+class LinkPrices:
+    """Integer prices of one link.
 
     Args:
-        head: Price of each layer in the head.
-        tail: Price of each layer in the tail.
         tensor: Price of each tensor by name when it crosses; None where it cannot.
-        crossing: Price paid once when anything crosses.
+        once: Price paid once when anything crosses.
     """
 
-    head: tuple[int, ...]
-    tail: tuple[int, ...]
-    tensor: dict[str, int | None]
-    crossing: int
+    tensor: Mapping[str, int | None]
+    once: int
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Integer prices for a flow, in picoseconds or picojoules.
+
+    Args:
+        sites: Price of each layer, in the graph's order, on each site.
+        links: Prices of what goes from one site to another, by their numbers.
+    """
+
+    sites: tuple[tuple[int, ...], ...]
+    links: Mapping[tuple[int, int], LinkPrices]
 
 
 @dataclass(frozen=True)
@@ -224,10 +233,9 @@ class Costs:
         )
         return sent, back
 
-    def weights(self, objective: Objective) -> Weights:
-        """Min-cut prices: seconds for latency and throughput, joules for energy."""
+    def prices(self, *, energy: bool = False) -> Prices:
+        """Integer prices of layers and tensors: picoseconds, or picojoules of the device."""
         board = self.device.board
-        energy = objective == "energy"
         per_head = board.compute_power_w if energy else 1.0
         per_link = board.transmit_power_w if energy else 1.0
         tail = [0 if energy else _pico(s) for s in self.server_s]
@@ -235,32 +243,31 @@ class Costs:
             for name in self.graph.outputs:
                 back = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
                 tail[self.graph.producer[name]] += _pico(back)
-        return Weights(
-            head=tuple(_pico(s * per_head) for s in self.device_s),
-            tail=tuple(tail),
-            tensor={
-                name: None
-                if tensor.nbytes is None
-                else _pico(self.link.transfer_s(tensor.nbytes) * per_link)
-                for name, tensor in self.graph.tensors.items()
-            },
-            crossing=0 if energy else _pico(self.link.rtt_s),
-        )
+        head = tuple(_pico(s * per_head) for s in self.device_s)
+        tensors = {
+            name: None
+            if tensor.nbytes is None
+            else _pico(self.link.transfer_s(tensor.nbytes) * per_link)
+            for name, tensor in self.graph.tensors.items()
+        }
+        link = LinkPrices(tensors, once=0 if energy else _pico(self.link.rtt_s))
+        return Prices((head, tuple(tail)), {(0, 1): link})
 
 
 def _pico(value: float) -> int:
     return round(value * PICO)
 
 
-def price(weights: Weights, cut: Cut) -> int | None:
-    """What a cut costs under integer weights; None where a tensor cannot cross."""
-    total = weights.crossing if len(cut.tail) else 0
+def price(prices: Prices, cut: Cut) -> int | None:
+    """What a cut costs under integer prices; None where a tensor cannot cross."""
+    link = prices.links[0, 1]
+    total = link.once if len(cut.tail) else 0
     for tensor in cut.boundary:
-        crossing = weights.tensor[tensor.name]
+        crossing = link.tensor[tensor.name]
         if crossing is None:
             return None
         total += crossing
-    return total + _sum(weights.head, cut.head) + _sum(weights.tail, cut.tail)
+    return total + _sum(prices.sites[0], cut.head) + _sum(prices.sites[1], cut.tail)
 
 
 def _sum(values: Sequence[int], positions: Sequence[int]) -> int:

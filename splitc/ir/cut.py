@@ -187,10 +187,7 @@ class Cut:
         if not self.boundary:
             return "the tail would read nothing, neither of the head nor of an input"
         for tensor in self.boundary:
-            if tensor.dtype in ("string", "sequence", "optional"):
-                return f"'{tensor.name}' is a {tensor.dtype}, which has no fixed size"
-            if tensor.shape is None or tensor.dtype == "unknown":
-                return f"the shape or type of '{tensor.name}' is unknown"
-            if tensor.nbytes is None:
-                return f"the size of '{tensor.name}' depends on data"
+            reason = tensor.why_unsendable
+            if reason is not None:
+                return reason
         return None

@@ -56,6 +56,17 @@ class Tensor:
         return None if bits is None or elements is None else (elements * bits + 7) // 8
 
     @property
+    def why_unsendable(self) -> str | None:
+        """Why it cannot be sent over a link; None where it can."""
+        if self.dtype in ("string", "sequence", "optional"):
+            return f"'{self.name}' is a {self.dtype}, which has no fixed size"
+        if self.shape is None or self.dtype == "unknown":
+            return f"the shape or type of '{self.name}' is unknown"
+        if self.nbytes is None:
+            return f"the size of '{self.name}' depends on data"
+        return None
+
+    @property
     def static_shape(self) -> tuple[int, ...]:
         """The shape, all extents known.
 

@@ -13,11 +13,11 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Unpack
 
 import numpy as np
 
-from splitc.cost.board import Board
 from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
@@ -25,6 +25,7 @@ from splitc.ir.model import Model
 from splitc.link.link import Link
 from splitc.link.loss_latency import Transfer
 from splitc.search.find import find_cuts
+from splitc.search.scenario import Conditions, Scenario, scenario_of
 
 
 @dataclass(frozen=True)
@@ -84,27 +85,27 @@ def choices(
     model: Model | LayerGraph,
     trained: Sequence[Trained],
     *,
-    head: str | Board,
-    tail: str | Board,
-    link: Link,
+    scenario: Scenario | None = None,
     share: float = 0.99,
+    **conditions: Unpack[Conditions],
 ) -> tuple[Choice, ...]:
     """Every trained network with and without retransmission, the most accurate first.
 
     Args:
         model: The network without channels, as it runs.
         trained: What was trained and tested.
-        head: Board of the device.
-        tail: Board of the server.
-        link: What lies between, with its loss rate; results come back without loss.
+        scenario: Where they run, over a link with its loss rate; results come back without loss.
         share: Of the inferences that keep the latency where packets are sent again.
+        conditions: The scenario as keywords: `head`, `tail`, `link` and so on.
 
     Raises:
         UsageError: An unknown layer, a share outside (0, 1), a rate that was not measured.
         IllegalCutError: A cut is none.
     """
+    given = scenario_of(scenario, conditions)
+    link = given.link
     calm = Link(link.bandwidth_bps, rtt=link.rtt_s, mtu=link.mtu_bytes)
-    table = find_cuts(model, head=head, tail=tail, link=calm)
+    table = find_cuts(model, scenario=replace(given, link=calm))
     found: list[Choice] = []
     for one in trained:
         row = table.row(Cut.named(table.costs.graph, one.cut))

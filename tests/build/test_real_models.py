@@ -60,7 +60,7 @@ def images(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def middle_cut(model: OnnxModel) -> str:
     """The single-tensor cut nearest to the middle of the network."""
-    from splitc.search.find import single_cuts
+    from splitc.search.enumerate import single_cuts
 
     cuts = [cut for cut in single_cuts(model.graph) if cut.why_not() is None]
     return min(cuts, key=lambda cut: abs(cut.prefix - len(model.graph) / 2)).name

@@ -76,9 +76,24 @@ def test_cuts_ranks_every_cut_with_its_prices(small_onnx: Path, capsys: Capture)
     totals = [row["latency_ms"] for row in got["cuts"] if row["rejected"] is None]
     assert totals == sorted(totals)
     assert got["best"] == got["cuts"][0]["cut"]
-    certificate = got["certificate"]
-    assert certificate["cut_value"] == certificate["lower_bound"]
+    proof = got["proof"]
+    assert proof["type"] == "flow"
+    assert proof["value"] == proof["lower_bound"]
     assert got["figures"].startswith("predicted from board file rpi4")
+
+
+def test_a_cutter_with_options_is_named_on_the_command_line(
+    small_onnx: Path, capsys: Capture
+) -> None:
+    given = ["cuts", str(small_onnx), "--cutter"]
+    proof = as_json(capsys, [*given, "enumerate(most=99)"])["proof"]
+    assert (proof["type"], proof["cutter"]) == ("enumerated", "enumerate(most=99)")
+    assert run([*given, "min-cut", "--objective", "throughput"]) == 2
+    assert "throughput is a maximum" in capsys.readouterr().err
+    names = [one["name"] for one in as_json(capsys, ["passes"])["cutters"]]
+    assert names == ["enumerate", "min-cut"]
+    assert run(["passes", "min-cut"]) == 0
+    assert "DADS" in capsys.readouterr().out
 
 
 def test_a_split_that_does_not_pay_is_called_that(small_onnx: Path, capsys: Capture) -> None:

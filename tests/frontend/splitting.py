@@ -18,7 +18,8 @@ from splitc.frontend.onnx.shapes import skeleton
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.link.link import Link
-from splitc.search.find import find_cuts, single_cuts
+from splitc.search.enumerate import single_cuts
+from splitc.search.find import find_cuts
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LINKS = ("200kbit", "20Mbit", "1Gbit")

@@ -23,7 +23,10 @@ from splitc.link.link import Link
 from splitc.passes.at_cut import recut, without_channels
 from splitc.passes.base import Pass, Pipeline
 from splitc.passes.crossing import crossing_tensor
-from splitc.search.find import Constraints, CutTable, find_cuts, single_cuts
+from splitc.search.enumerate import single_cuts
+from splitc.search.find import find_cuts
+from splitc.search.limits import Constraints
+from splitc.search.table import CutTable
 from splitc_passes.codecs.insert_bottleneck import InsertBottleneck
 from splitc_passes.training.insert_dropout import InsertDropout
 from tests.strategies import graphs

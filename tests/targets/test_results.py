@@ -14,7 +14,7 @@ import splitc
 from splitc.errors import BadModelError
 from splitc.frontend.onnx.model import OnnxModel
 from splitc.ir.cut import Cut
-from splitc.search.find import all_cuts
+from splitc.search.enumerate import all_cuts
 from tests.targets.nets import Net, assert_same, compiled, computed, wanted
 
 Array = np.ndarray[Any, Any]

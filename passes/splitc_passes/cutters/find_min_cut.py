@@ -6,12 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar
 
-from splitc.cost.board import load_board
-from splitc.cost.prices import BoardCost, Costs
 from splitc.errors import PassError
 from splitc.ir.model import Model
 from splitc.link.link import Link
 from splitc.passes.base import Pass
+from splitc.search.scenario import Scenario
 from splitc_passes.cutters.min_cut import MinCut
 
 M = TypeVar("M", bound=Model)
@@ -56,9 +55,9 @@ class FindMinCut(Pass):
     def apply(self, model: M) -> M:
         """The model with its cut set."""
         link = Link(self.bandwidth, rtt=self.rtt, loss=self.loss_rate)
-        device, server = BoardCost(load_board(self.head)), BoardCost(load_board(self.tail))
-        costs = Costs(model.graph, device, server, link)
-        return model.with_cut(MinCut().find(model.graph, costs.weights(self.objective)).cut)
+        scenario = Scenario.of(head=self.head, tail=self.tail, link=link, objective=self.objective)
+        found = MinCut().solve(scenario.problem(model.graph))
+        return model.with_cut(found.where.cut)
 
     def ensures(self, before: Model, after: Model) -> None:
         """The cut is proper, and its boundary can be sent."""

@@ -6,15 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import networkx
 
-from splitc.cost.prices import Weights, price
+from splitc.cost.prices import Prices, price
 from splitc.errors import NoLegalCutError, SplitcError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
-from splitc.search.find import Certificate, Found
+from splitc.ir.placement import Placement
+from splitc.ir.proof import FlowProof
+from splitc.search.cutter import Cutter, Solution, refuse
+from splitc.search.problem import Problem
 
 HEAD, TAIL = "head", "tail"
 nx: Any = networkx
@@ -22,7 +25,7 @@ nx: Any = networkx
 
 
 @dataclass(frozen=True)
-class MinCut:
+class MinCut(Cutter):
     """Minimum s-t cut on the layer DAG, single- and multi-tensor boundaries alike.
 
     A layer pays its server price when it falls on the tail's side and its device
@@ -37,67 +40,88 @@ class MinCut:
     with the prices of what lies before and after added. A stretch whose layers'
     cheaper sides already cost more than the best cut so far is passed over.
 
-    Args:
-        proper: Only cuts with a layer on both sides. Otherwise keeping everything
-            on the device or on the server counts as a cut too.
+    Only proper cuts are found: with a layer on both sides. What is minimised has to be
+    a sum, and a flow keeps no limits.
 
     References:
         Hu et al., "Dynamic Adaptive DNN Surgery for Inference Acceleration on
         the Edge" (DADS, light load), INFOCOM 2019, with the reverse edges added.
     """
 
-    proper: bool = True
+    name: ClassVar[str] = "min-cut"
 
-    def find(self, graph: LayerGraph, weights: Weights) -> Found:
-        """The proper cut with the lowest price, and its certificate.
+    def refuses(self, problem: Problem) -> str | None:
+        """Why a minimum cut is not the problem's solution."""
+        if len(problem.topology.sites) != 2:
+            return "it divides layers between two sites"
+        return problem.why_no_sum or problem.limited
+
+    def solve(self, problem: Problem) -> Solution:
+        """The proper cut with the lowest price, and the flow that proves it.
 
         Raises:
             NoLegalCutError: No proper cut has a boundary that can cross a link.
+            UsageError: The objective is no sum, or there are limits.
         """
-        head_sum = [0, *accumulate(weights.head)]
-        tail_sum = [0, *accumulate(weights.tail)]
-        points = graph.dominators
-        best: tuple[int, Cut] | None = None
-        ends = points if self.proper else (graph.input_count - 1, *points)
-        for p in dict.fromkeys(ends):
-            cut = Cut(graph, p + 1)
-            value = _narrow_price(weights, cut, head_sum, tail_sum)
-            if (cut.is_proper or not self.proper) and value is not None:
-                best = min(best or (value, cut), (value, cut), key=lambda found: found[0])
-        flow: int | None = None
-        solved, bounds = 0, [best[0]] if best else []
-        for start, stop in graph.stretches:
-            fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop] + weights.crossing
-            cheap = sum(min(weights.head[i], weights.tail[i]) for i in range(start, stop))
-            if best is not None and fixed + cheap >= best[0]:
-                bounds.append(fixed + cheap)
-                continue
-            solved += 1
-            for cut, value in _solve(graph, weights, start, stop, fixed, self.proper):
-                bounds.append(value)
-                if best is None or value < best[0]:
-                    best, flow = (value, cut), value
-        if best is None:
-            raise NoLegalCutError("the model cannot be cut in two")
-        cut = best[1]
-        value = price(weights, cut)
-        if value is None or value != best[0]:
-            raise SplitcError("min-cut: flow and cut disagree", why=f"{best[0]} against {value}")
-        crossing = tuple(tensor.name for tensor in cut.boundary)
-        return Found(
-            cut,
-            Certificate("min-cut", value, flow, min(bounds), solved, cut.layers, crossing),
-        )
+        refuse(self, problem)
+        cut, proof = cheapest_cut(problem.graph, problem.prices())
+        return Solution(Placement.of_cuts([cut]), problem.cost(cut), proof)
 
 
-def _narrow_price(
-    weights: Weights, cut: Cut, head_sum: list[int], tail_sum: list[int]
-) -> int | None:
+def cheapest_cut(
+    graph: LayerGraph, prices: Prices, *, proper: bool = True
+) -> tuple[Cut, FlowProof]:
+    """The cut with the lowest price, and its proof.
+
+    Args:
+        graph: What is cut.
+        prices: Of two sites, and the link from the first to the second.
+        proper: Only cuts with a layer on both sides. Otherwise keeping everything
+            on the device or on the server counts as a cut too.
+
+    Raises:
+        NoLegalCutError: No such cut has a boundary that can cross a link.
+    """
+    head, tail = prices.sites
+    head_sum, tail_sum = [0, *accumulate(head)], [0, *accumulate(tail)]
+    points = graph.dominators
+    best: tuple[int, Cut] | None = None
+    ends = points if proper else (graph.input_count - 1, *points)
+    for p in dict.fromkeys(ends):
+        cut = Cut(graph, p + 1)
+        value = _narrow_price(prices, cut, head_sum, tail_sum)
+        if (cut.is_proper or not proper) and value is not None:
+            best = min(best or (value, cut), (value, cut), key=lambda found: found[0])
+    flow: int | None = None
+    solved, bounds = 0, [best[0]] if best else []
+    for start, stop in graph.stretches:
+        fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop] + prices.links[0, 1].once
+        cheap = sum(min(head[i], tail[i]) for i in range(start, stop))
+        if best is not None and fixed + cheap >= best[0]:
+            bounds.append(fixed + cheap)
+            continue
+        solved += 1
+        for cut, value in _solve(graph, prices, start, stop, fixed, proper):
+            bounds.append(value)
+            if best is None or value < best[0]:
+                best, flow = (value, cut), value
+    if best is None:
+        raise NoLegalCutError("the model cannot be cut in two")
+    cut = best[1]
+    value = price(prices, cut)
+    if value is None or value != best[0]:
+        raise SplitcError("min-cut: flow and cut disagree", why=f"{best[0]} against {value}")
+    return cut, FlowProof(
+        cutter=MinCut.name, value=value, flow=flow, lower_bound=min(bounds), stretches=solved
+    )
+
+
+def _narrow_price(prices: Prices, cut: Cut, head_sum: list[int], tail_sum: list[int]) -> int | None:
     """`price` of a cut without single layers past its prefix, from running sums."""
     total = head_sum[cut.prefix] + tail_sum[-1] - tail_sum[cut.prefix]
-    total += weights.crossing if cut.prefix < len(cut.graph) else 0
+    total += prices.links[0, 1].once if cut.prefix < len(cut.graph) else 0
     for tensor in cut.boundary:
-        crossing = weights.tensor[tensor.name]
+        crossing = prices.links[0, 1].tensor[tensor.name]
         if crossing is None:
             return None
         total += crossing
@@ -105,7 +129,7 @@ def _narrow_price(
 
 
 def _solve(
-    graph: LayerGraph, weights: Weights, start: int, stop: int, fixed: int, proper: bool
+    graph: LayerGraph, prices: Prices, start: int, stop: int, fixed: int, proper: bool
 ) -> Iterator[tuple[Cut, int]]:
     """Cheap cuts with the stretch [start, stop) divided and all before it in the head.
 
@@ -116,7 +140,7 @@ def _solve(
     todo: list[dict[int, str]] = [{}]
     while todo:
         forced = todo.pop()
-        value, head = _flow(graph, weights, start, stop, forced)
+        value, head = _flow(graph, prices, start, stop, forced)
         if value is None:
             continue
         cut = Cut.of(graph, (*range(start), *head))
@@ -137,26 +161,27 @@ def _movable(graph: LayerGraph, start: int, stop: int, side: str) -> list[int]:
 
 
 def _flow(
-    graph: LayerGraph, weights: Weights, start: int, stop: int, forced: dict[int, str]
+    graph: LayerGraph, prices: Prices, start: int, stop: int, forced: dict[int, str]
 ) -> tuple[int | None, list[int]]:
     """Cut one stretch: value of the flow and the positions on the head's side.
 
     Without value where a tensor that cannot cross would have to.
     """
     net = nx.DiGraph()
-    infinite = 1 + sum(weights.head[start:stop]) + sum(weights.tail[start:stop])
+    (on_head, on_tail), link = prices.sites, prices.links[0, 1]
+    infinite = 1 + sum(on_head[start:stop]) + sum(on_tail[start:stop])
     crossing = _crossing(graph, start, stop)
-    infinite += sum(weights.tensor[name] or 0 for name in crossing)
+    infinite += sum(link.tensor[name] or 0 for name in crossing)
     for i in range(start, stop):
         side = forced.get(i)
-        net.add_edge(HEAD, i, capacity=infinite if side == HEAD else weights.tail[i])
-        net.add_edge(i, TAIL, capacity=infinite if side == TAIL else weights.head[i])
+        net.add_edge(HEAD, i, capacity=infinite if side == HEAD else on_tail[i])
+        net.add_edge(i, TAIL, capacity=infinite if side == TAIL else on_head[i])
         for j in graph.predecessors[i]:
             if j >= start:
                 net.add_edge(i, j, capacity=infinite)
     for name in crossing:
         producer = graph.producer[name]
-        toll = weights.tensor[name]
+        toll = link.tensor[name]
         source = producer if producer >= start else HEAD
         net.add_edge(source, _node(name), capacity=infinite if toll is None else toll)
         for reader in graph.readers[name]:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from splitc.cost.prices import Weights, price
+from splitc.cost.prices import LinkPrices, Prices, price
 from splitc.errors import NoLegalCutError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.text import parse_graph
-from splitc_passes.cutters.min_cut import MinCut
+from splitc_passes.cutters.min_cut import cheapest_cut
 from tests.strategies import priced_graphs
 
 
@@ -27,34 +27,31 @@ def downsets(graph: LayerGraph) -> Iterator[frozenset[int]]:
     yield from found
 
 
-def cheapest(graph: LayerGraph, weights: Weights) -> int | None:
-    prices = [
+def cheapest(graph: LayerGraph, prices: Prices) -> int | None:
+    found = [
         value
         for cut in (Cut.of(graph, s) for s in downsets(graph))
-        if cut.is_proper and (value := price(weights, cut)) is not None
+        if cut.is_proper and (value := price(prices, cut)) is not None
     ]
-    return min(prices, default=None)
+    return min(found, default=None)
 
 
 @settings(max_examples=500, deadline=None)
 @given(priced_graphs(max_layers=11))
 def test_the_cut_costs_what_the_best_of_all_downsets_costs(
-    priced: tuple[LayerGraph, Weights],
+    priced: tuple[LayerGraph, Prices],
 ) -> None:
-    graph, weights = priced
-    expected = cheapest(graph, weights)
+    graph, prices = priced
+    expected = cheapest(graph, prices)
     if expected is None:
         with pytest.raises(NoLegalCutError, match="cannot be cut"):
-            MinCut().find(graph, weights)
+            cheapest_cut(graph, prices)
         return
-    found = MinCut().find(graph, weights)
-    assert price(weights, found.cut) == expected
-    certificate = found.certificate
-    assert certificate.cut_value == certificate.lower_bound == expected
-    assert certificate.flow_value in (None, expected)
-    assert Cut.after(graph, certificate.head) == found.cut
-    assert certificate.boundary == tuple(t.name for t in found.cut.boundary)
-    assert found.cut.is_proper
+    cut, proof = cheapest_cut(graph, prices)
+    assert price(prices, cut) == expected
+    assert proof.value == proof.lower_bound == expected
+    assert proof.flow in (None, expected)
+    assert cut.is_proper
 
 
 def test_where_the_published_construction_lets_the_tail_feed_the_head() -> None:
@@ -70,31 +67,28 @@ def test_where_the_published_construction_lets_the_tail_feed_the_head() -> None:
         %h = op(%s) : 1
         %d = op(%a, %h) : 1
     """)
-    weights = Weights(
-        head=(0, 2, 20, 20, 4),
-        tail=(0, 1, 1, 1, 68),
-        tensor={"x": 60, "a": 2, "s": 2, "h": 2, "d": None},
-        crossing=0,
-    )
-    found = MinCut(proper=False).find(graph, weights)
-    assert published_value(graph, weights) == 2 * 5
-    assert found.certificate.cut_value == 2 * 23
-    assert found.cut.tail == ()
+    link = LinkPrices({"x": 60, "a": 2, "s": 2, "h": 2, "d": None}, once=0)
+    prices = Prices(((0, 2, 20, 20, 4), (0, 1, 1, 1, 68)), {(0, 1): link})
+    cut, proof = cheapest_cut(graph, prices, proper=False)
+    assert published_value(graph, prices) == 2 * 5
+    assert proof.value == 2 * 23
+    assert cut.tail == ()
 
 
-def published_value(graph: LayerGraph, weights: Weights) -> int:
+def published_value(graph: LayerGraph, prices: Prices) -> int:
     """The value of the construction as published: no edges against dependencies."""
     import networkx
 
     nx: Any = networkx
     net = nx.DiGraph()
+    (head, tail), link = prices.sites, prices.links[0, 1]
     for i, layer in enumerate(graph.layers):
-        net.add_edge("head", i, capacity=10**9 if layer.is_input else weights.tail[i])
-        net.add_edge(i, "tail", capacity=weights.head[i])
+        net.add_edge("head", i, capacity=10**9 if layer.is_input else tail[i])
+        net.add_edge(i, "tail", capacity=head[i])
         for tensor in layer.outputs:
             readers = graph.readers[tensor.name]
             if readers:
-                net.add_edge(i, tensor.name, capacity=weights.tensor[tensor.name])
+                net.add_edge(i, tensor.name, capacity=link.tensor[tensor.name])
             for reader in readers:
                 net.add_edge(tensor.name, reader, capacity=10**9)
     return int(nx.minimum_cut_value(net, "head", "tail"))

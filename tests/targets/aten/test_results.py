@@ -17,7 +17,7 @@ from splitc.cost.board import load_board  # noqa: E402
 from splitc.errors import BadModelError  # noqa: E402
 from splitc.frontend.torch.model import TorchModel, load_torch  # noqa: E402
 from splitc.ir.cut import Cut  # noqa: E402
-from splitc.search.find import all_cuts  # noqa: E402
+from splitc.search.enumerate import all_cuts  # noqa: E402
 from splitc_targets.backend import TvmBackend  # noqa: E402
 from splitc_targets.tvm import adapter  # noqa: E402
 

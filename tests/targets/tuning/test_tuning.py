@@ -25,6 +25,7 @@ from splitc.build import compiler
 from splitc.build.backend import Tuning
 from splitc.cli.app import run
 from splitc.cost.board import load_board
+from splitc.cost.prices import BoardCost
 from splitc.errors import DeviceError, ToolchainError, UsageError
 from splitc_targets import pipeline
 from splitc_targets.machine.machine import machine_of
@@ -290,8 +291,10 @@ def test_what_cannot_be_tuned_is_refused(
     board: str, tuning: Tuning, emit: Any, says: str, job: compiler.Job, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.splitc"
+    head = BoardCost(load_board(board))
+    job = replace(job, scenario=replace(job.scenario, head=head))
     with pytest.raises(UsageError, match=re.escape(says)):
-        compiler.build(replace(job, head=load_board(board)), output=out, emit=emit, tuning=tuning)
+        compiler.build(job, output=out, emit=emit, tuning=tuning)
     assert not out.exists()
 
 

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cutters: algorithms that solve a placement problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from splitc.cost.prices import CutCost
+from splitc.errors import SplitcError, UsageError
+from splitc.ir.placement import Placement
+from splitc.ir.proof import Proof
+from splitc.passes.items import item_text, parse_items
+from splitc.search.problem import Problem
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a cutter found.
+
+    Args:
+        where: The placement.
+        cost: Its price list.
+        proof: Why it is the best one, or how far it may be off.
+    """
+
+    where: Placement
+    cost: CutCost
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """An algorithm that finds a cheap placement. A subclass is a frozen dataclass.
+
+    Its fields are its options, and its docstring its specification; its text is written
+    like a pass's: `name` or `name(option=value)`.
+    """
+
+    name: ClassVar[str]
+
+    def refuses(self, problem: Problem) -> str | None:
+        """Why it does not solve such problems, in a clause; None where it does."""
+        return None
+
+    def solve(self, problem: Problem) -> Solution:
+        """A placement that can be used, and how good it is.
+
+        Raises:
+            NoLegalCutError: There is none.
+            UsageError: It does not solve such problems.
+        """
+        raise SplitcError(f"cutter '{self.name}' has no solve")
+
+    def __str__(self) -> str:
+        return item_text(self.name, self)
+
+    @staticmethod
+    def parse(text: str) -> Cutter:
+        """Read `min-cut` or `name(option=value)`.
+
+        Raises:
+            UsageError: An unknown cutter or option, malformed text, or not one cutter.
+        """
+        found = [*parse_items("cutters", text)]
+        if len(found) != 1:
+            raise UsageError(f"'{text}' is not one cutter", hint="name one: min-cut")
+        (one,) = found
+        assert isinstance(one, Cutter)
+        return one
+
+
+def refuse(cutter: Cutter, problem: Problem) -> None:
+    """Raise where a cutter does not solve a problem.
+
+    Raises:
+        UsageError: Says why.
+    """
+    why = cutter.refuses(problem)
+    if why is not None:
+        hint = "leave the cutter out, and one that fits is taken"
+        raise UsageError(f"the cutter '{cutter.name}' cannot solve this", why=why, hint=hint)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Placement problems: what every cutter is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+from splitc.cost.prices import Costs, CutCost, Objective, Prices
+from splitc.cost.topology import Topology
+from splitc.errors import SplitcError, UsageError
+from splitc.ir.cut import Cut
+from splitc.ir.graph import LayerGraph, Tensor
+from splitc.ir.model import GraphModel
+from splitc.ir.placement import Placement
+from splitc.passes.at_cut import encode, why_refused
+from splitc.passes.base import Pipeline
+from splitc.search.limits import Constraints
+
+RowKind = Literal["single", "multi", "device", "server"]
+
+
+@dataclass(frozen=True)
+class CutRow:
+    """What a problem says of one cut: one line of the cut table.
+
+    Args:
+        cut: The cut.
+        cost: Its price list.
+        kind: `single` boundary tensor, `multi`, or a baseline: all on the
+            `device`, all on the `server`.
+        rejected: Why it may not be used; None where it may.
+        crosses: What crosses: the codec's boundary where there is a codec.
+    """
+
+    cut: Cut
+    cost: CutCost
+    kind: RowKind
+    rejected: str | None = None
+    crosses: tuple[Tensor, ...] = ()
+
+    @property
+    def boundary(self) -> tuple[Tensor, ...]:
+        """The tensors that cross the link."""
+        return self.crosses or self.cut.boundary
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Which layers run where, so that an objective is least.
+
+    Args:
+        graph: The layers, without channels.
+        topology: The machines and links; today a device, a server and a link between.
+        objective: What is minimised.
+        limits: What a placement must keep.
+        codec: What stands around the tensor that crosses: encoder on the device, decoder
+            on the server.
+    """
+
+    graph: LayerGraph = field(repr=False)
+    topology: Topology
+    objective: Objective = "latency"
+    limits: Constraints = field(default_factory=Constraints)
+    codec: Pipeline | None = None
+
+    @cached_property
+    def costs(self) -> Costs:
+        """Price lists of cuts between a device and a server, without the codec.
+
+        Raises:
+            UsageError: There are not two sites with a link from the first to the second.
+        """
+        sites, pairs = self.topology.sites, self.topology.pairs
+        if len(sites) != 2 or (0, 1) not in pairs:
+            why = f"there are {len(sites)} sites"
+            raise UsageError("prices are known for a device, a server and their link", why=why)
+        return Costs(self.graph, sites[0].cost, sites[1].cost, pairs[0, 1])
+
+    def row(self, cut: Cut) -> CutRow:
+        """What a cut costs, the codec around what crosses, and whether it may be used."""
+        cost, crosses, refused = self.costs.of(cut), cut.boundary, cut.why_not()
+        kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
+        if self.codec is not None and refused is None:
+            try:
+                made, _ = encode(GraphModel(self.graph), cut, self.codec, None)
+            except SplitcError as error:
+                refused = why_refused(error)
+            else:
+                assert made.cut is not None
+                cost = replace(self.costs, graph=made.graph).of(made.cut)
+                crosses, refused = made.cut.boundary, made.cut.why_not()
+        rejected = refused or self._why_elsewhere(cut) or self.limits.why_not(cut, cost)
+        return CutRow(cut, cost, kind, rejected, crosses)
+
+    def _why_elsewhere(self, cut: Cut) -> str | None:
+        """The first layer that is pinned to the other site, in words."""
+        for number, site in enumerate(self.topology.sites):
+            for name in sorted(site.pinned):
+                position = self.graph.index[self.graph.layer(name).name]
+                if cut.holds(position) != (number == 0):
+                    return f"'{name}' has to run on the {site.name}"
+        return None
+
+    def cost(self, where: Cut | Placement) -> CutCost:
+        """The price list of a placement, in floats, for people: the codec is in it.
+
+        A codec that refuses what crosses is left out of the price; `row` says why it does.
+        """
+        return self.row(where.cut if isinstance(where, Placement) else where).cost
+
+    def value(self, where: Cut | Placement) -> float:
+        """What is minimised: seconds or joules."""
+        return self.cost(where).value(self.objective)
+
+    def prices(self) -> Prices:
+        """Integer prices whose sum over layers and tensors is the objective, for flows.
+
+        Raises:
+            UsageError: The objective is no such sum, or each cut has prices of its own.
+        """
+        why = self.why_no_sum
+        if why is not None:
+            raise UsageError("what is minimised is no sum of prices", why=why)
+        return self.costs.prices(energy=self.objective == "energy")
+
+    @property
+    def why_no_sum(self) -> str | None:
+        """Why the objective is no sum over layers and tensors; None where it is."""
+        if self.objective == "throughput":
+            return "throughput is a maximum over device, link and server"
+        if self.codec is not None:
+            return "with a codec every cut has prices of its own"
+        return None
+
+    @property
+    def limited(self) -> str | None:
+        """What may keep the cheapest placement from being used; None where nothing may."""
+        if self.limits != Constraints():
+            return "there are limits to keep"
+        if any(site.pinned for site in self.topology.sites):
+            return "there are layers that have to run on one site"
+        return None

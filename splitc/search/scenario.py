@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenarios: the machines, the link, what is wanted, and who finds the cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from splitc.cost.board import Board
+from splitc.cost.prices import CostModel, Objective
+from splitc.cost.topology import Topology, cost_model
+from splitc.errors import UsageError
+from splitc.ir.graph import LayerGraph
+from splitc.link.link import Link
+from splitc.passes.at_cut import codec_of
+from splitc.passes.base import Pass, Pipeline
+from splitc.search.cutter import Cutter
+from splitc.search.limits import Constraints
+from splitc.search.problem import Problem
+
+
+class Conditions(TypedDict, total=False):
+    """The keywords that `splitc.find_cuts` and `splitc.compile` take a scenario as.
+
+    `head` and `tail`: board of the device (by default rpi4) and of the server (host), by name,
+    file or object, or a cost model of one's own. `link`: what lies between, a `Link` or the
+    name of one (wifi). `objective`: what is minimised (latency). `constraints`: limits to
+    keep. `codec`: passes that stand at the cut, or their text; their `cut` is left open.
+    `cutter`: the algorithm that finds the cut, or its text; by default one that is exact
+    where there is one.
+    """
+
+    head: str | Board | CostModel
+    tail: str | Board | CostModel
+    link: Link | str
+    objective: Objective
+    constraints: Constraints | None
+    codec: Pass | Pipeline | str | None
+    cutter: Cutter | str | None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Where a network is to run, and what is wanted of the cut.
+
+    Args:
+        head: Times of layers on the device, and its board.
+        tail: The same of the server.
+        link: What lies between.
+        objective: What is minimised.
+        limits: What the cut must keep.
+        codec: What stands around the tensor that crosses.
+        cutter: Who finds the cut; None for one that is exact where there is one.
+    """
+
+    head: CostModel
+    tail: CostModel
+    link: Link
+    objective: Objective = "latency"
+    limits: Constraints = field(default_factory=Constraints)
+    codec: Pipeline | None = None
+    cutter: Cutter | None = None
+
+    @staticmethod
+    def of(
+        *,
+        head: str | Board | CostModel = "rpi4",
+        tail: str | Board | CostModel = "host",
+        link: Link | str = "wifi",
+        objective: Objective = "latency",
+        constraints: Constraints | None = None,
+        codec: Pass | Pipeline | str | None = None,
+        cutter: Cutter | str | None = None,
+    ) -> Scenario:
+        """A scenario from what a user gives; see `Conditions`.
+
+        Raises:
+            UsageError: An unknown board, link or cutter; a codec that is none, or with
+                options that fit nowhere.
+        """
+        return Scenario(
+            cost_model(head),
+            cost_model(tail),
+            link if isinstance(link, Link) else Link.named(link),
+            objective,
+            constraints or Constraints(),
+            codec_of(codec),
+            Cutter.parse(cutter) if isinstance(cutter, str) else cutter,
+        )
+
+    def problem(self, graph: LayerGraph) -> Problem:
+        """The placement problem of a network in this scenario."""
+        topology = Topology.pair(self.head, self.tail, self.link)
+        return Problem(graph, topology, self.objective, self.limits, self.codec)
+
+
+def scenario_of(scenario: Scenario | None, conditions: Conditions) -> Scenario:
+    """The scenario that was given, or the one that keywords say.
+
+    Raises:
+        UsageError: Both were given; or see `Scenario.of`.
+    """
+    if scenario is None:
+        return Scenario.of(**conditions)
+    if conditions:
+        names = ", ".join(conditions)
+        raise UsageError("a scenario was given, and keywords beside it", why=f"these: {names}")
+    return scenario

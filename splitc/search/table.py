@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cut table: the cuts that were looked at, best first, and what they are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from splitc.cost.prices import Costs, Objective
+from splitc.errors import NoLegalCutError
+from splitc.ir.cut import Cut
+from splitc.search.cutter import Solution
+from splitc.search.problem import CutRow, Problem
+
+
+@dataclass(frozen=True)
+class CutTable:
+    """The cuts that were looked at, cheapest first, and the two baselines.
+
+    Args:
+        problem: What the rows answer.
+        rows: Proper cuts; usable ones first, in order of the objective.
+        device: Everything on the device.
+        server: Everything on the server.
+        solution: The best cut that may be used and its proof; None where there is none.
+        named: Whether a cutter was asked for by name: then `auto` is what it found, which by
+            its own lights may be another cut than the first row.
+        exhaustive: Whether every downset of the graph is among the rows; with a codec,
+            whether every cut after a layer that no edge passes by is.
+        own: The cut that the model has already, which `auto` keeps.
+    """
+
+    problem: Problem
+    rows: tuple[CutRow, ...]
+    device: CutRow
+    server: CutRow
+    solution: Solution | None = None
+    named: bool = False
+    exhaustive: bool = False
+    own: Cut | None = None
+
+    @property
+    def costs(self) -> Costs:
+        """The prices behind the rows."""
+        return self.problem.costs
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return self.problem.objective
+
+    def row(self, cut: Cut) -> CutRow:
+        """The row of any cut of the graph, whether it is in the table or not."""
+        return self.problem.row(cut)
+
+    @property
+    def usable(self) -> tuple[CutRow, ...]:
+        """The rows that may be used, best first."""
+        return tuple(row for row in self.rows if row.rejected is None)
+
+    @property
+    def best(self) -> CutRow:
+        """The best proper cut.
+
+        Raises:
+            NoLegalCutError: No row may be used; says why of the most promising.
+        """
+        for row in self.rows:
+            if row.rejected is None:
+                return row
+        if not self.rows:
+            graph = self.problem.graph
+            raise NoLegalCutError(
+                "the model cannot be cut in two",
+                why=f"it has {len(graph) - graph.input_count} layer(s) "
+                "and no place where tensors can cross a link",
+            )
+        first, codec = self.rows[0], self.problem.codec
+        raise NoLegalCutError(
+            "no cut keeps every constraint"
+            if codec is None
+            else "no cut takes the codec and keeps every constraint",
+            at=f"after {first.cut.name}",
+            why=first.rejected or "",
+            hint="relax --max-head-memory, --max-head-ms or --min-depth"
+            + ("" if codec is None else ", or another codec")
+            + ("" if self.exhaustive else "; too many cuts to try them all: name one with --cut"),
+        )
+
+    @property
+    def auto(self) -> CutRow:
+        """The row that `--cut auto` means: the model's own cut, a named cutter's, or the best.
+
+        Raises:
+            NoLegalCutError: It may not be used; says why.
+        """
+        if self.own is None:
+            if self.named and self.solution is not None:
+                return self.row(self.solution.where.cut)
+            return self.best
+        row = self.row(self.own)
+        if row.rejected is not None:
+            raise NoLegalCutError(
+                "the model's own cut may not be used", at=f"after {row.cut.name}",
+                why=row.rejected, hint="relax the limit, or name another with --cut",
+            )  # fmt: skip
+        return row
+
+    def value(self, row: CutRow) -> float:
+        """The figure the table is ordered by."""
+        return row.cost.value(self.objective)
+
+    @property
+    def baseline(self) -> CutRow:
+        """The better of the two baselines."""
+        return self.device if self.value(self.device) <= self.value(self.server) else self.server
+
+    @cached_property
+    def split_pays(self) -> bool:
+        """Whether the best proper cut beats both baselines."""
+        return self.value(self.best) < self.value(self.baseline)
