@@ -31,6 +31,7 @@ from splitc.scratch import owned, require_room
 from splitc_targets.source.for_tvm import for_tvm
 from splitc_targets.tvm import runtime_calls
 from splitc_targets.tvm.bounded_places import kept_within
+from splitc_targets.tvm.total_integers import made_total
 
 Module = tvm.IRModule
 
@@ -76,7 +77,8 @@ def lower(proto: Any, tensors: Any = None) -> Module:
     """
     with _silenced() as said:
         try:
-            return kept_within(from_onnx(for_tvm(proto, tensors), keep_params_in_input=False))
+            made = from_onnx(for_tvm(proto, tensors), keep_params_in_input=False)
+            return made_total(kept_within(made))
         except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
             traceback.clear_frames(error.__traceback__)
@@ -150,7 +152,7 @@ def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
                 program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
                 custom_convert_map=own, run_ep_decomposition=False,
             )  # fmt: skip
-            return kept_within(made)
+            return made_total(kept_within(made))
         except FAILURES as error:
             traceback.clear_frames(error.__traceback__)
             gc.collect()
