@@ -92,7 +92,8 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
     The range is the reference's largest minus smallest element; where it is 0, its largest
     magnitude, or 1. A slice along any axis is held against its own magnitude too: a range
     that one huge element makes hides what is wrong beside it. Results of other shape, or that
-    are finite where the reference is not, are infinitely far. Arg-max is over the last axis
+    are finite where the reference is not, are infinitely far; the largest number of the type
+    counts as infinite where both are at least that. Arg-max is over the last axis
     for tables (two axes), else over all elements; only for floats. Elements of other types have
     to be equal, but for a tenth of the tolerance as a share: an arg-max over many pixels meets
     ties.
@@ -105,7 +106,7 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
         share = float(np.count_nonzero(got != reference)) / reference.size
         relative = min(1.0, share * 10)
         return Difference(name, relative, relative <= tolerance)
-    left, right = got.astype(np.float64), reference.astype(np.float64)
+    left, right = _unbounded(got, reference)
     finite = np.isfinite(right)
     if not np.array_equal(finite, np.isfinite(left)) or not np.array_equal(
         left[~finite], right[~finite], equal_nan=True
@@ -120,6 +121,18 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
     slices = _ROUGH if tolerance > TOLERANCE else _FINE
     wrong = _wrong_slice(np.where(finite, left, 0), np.where(finite, right, 0), slices)
     return Difference(name, relative, same, wrong)
+
+
+def _unbounded(got: Array, reference: Array) -> tuple[Array, Array]:
+    """Both in float64, infinite where both are at least their type's largest, of one sign.
+
+    A mask is written with either, and neither is a magnitude.
+    """
+    left, right = got.astype(np.float64), reference.astype(np.float64)
+    most = float(np.finfo(reference.dtype).max)
+    ends = (np.abs(left) >= most) & (np.abs(right) >= most) & (np.sign(left) == np.sign(right))
+    infinite = np.copysign(np.inf, right)
+    return np.where(ends, infinite, left), np.where(ends, infinite, right)
 
 
 def _step(dtype: np.dtype[Any], values: Array) -> float:

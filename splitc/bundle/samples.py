@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,54 +59,64 @@ def seeded_inputs(
     Raises:
         BadModelError: numpy has no such element type.
     """
-    return dict(_drawn(inputs, extents or {}, 0, np.random.PCG64(seed)).arrays)
+    extents = extents or {}
+    kinds = {t.name: _values(t, extents.get(t.name, 0)) for t in inputs}
+    return dict(_drawn(inputs, kinds, 0, np.random.PCG64(seed)).arrays)
 
 
 def samples_of(
-    inputs: Sequence[Tensor], extents: Mapping[str, int], seed: int
-) -> tuple[Sample, ...]:
+    inputs: Sequence[Tensor], extents: Mapping[str, int], seed: int,
+    divisors: Collection[str] = (),
+) -> tuple[Sample, ...]:  # fmt: skip
     """Samples of a network's inputs, the same everywhere, of every kind that fits each.
 
     Args:
         inputs: Tensors with fixed shapes.
         extents: Of the tables that inputs index, by input name.
         seed: Of numpy's PCG64.
+        divisors: Names of the inputs whose quotients are integers: no 0 among their elements.
 
     Raises:
         BadModelError: numpy has no such element type.
     """
-    count = max((len(_values(t, extents.get(t.name, 0))) for t in inputs), default=1)
-    first = _drawn(inputs, extents, 0, np.random.PCG64(seed))
-    others = (_drawn(inputs, extents, k, np.random.PCG64([seed, k])) for k in range(1, count))
+    kinds = {t.name: _values(t, extents.get(t.name, 0), t.name in divisors) for t in inputs}
+    count = max(map(len, kinds.values()), default=1)
+    first = _drawn(inputs, kinds, 0, np.random.PCG64(seed))
+    others = (_drawn(inputs, kinds, k, np.random.PCG64([seed, k])) for k in range(1, count))
     return (first, *others)
 
 
 def _drawn(
-    inputs: Sequence[Tensor], extents: Mapping[str, int], k: int, bits: np.random.PCG64
+    inputs: Sequence[Tensor], kinds: Mapping[str, Sequence[_Values]], k: int, bits: np.random.PCG64
 ) -> Sample:
     rng = np.random.Generator(bits)
     made: dict[str, Array] = {}
     names: dict[str, None] = {}
     for tensor in inputs:
-        kinds = _values(tensor, extents.get(tensor.name, 0))
-        values = kinds[k % len(kinds)]
+        values = kinds[tensor.name][k % len(kinds[tensor.name])]
         names[values.name] = None
         drawn = values.draw(rng, tensor.static_shape)
         made[tensor.name] = np.asarray(drawn).astype(tensor.dtype)
     return Sample(f"{k} ({', '.join(names)})", made)
 
 
-def _values(tensor: Tensor, extent: int) -> tuple[_Values, ...]:
-    """What an input is tried with, by its element type, its shape, and the table it indexes."""
+def _values(tensor: Tensor, extent: int, divides: bool = False) -> tuple[_Values, ...]:
+    """What an input is tried with, by its element type, its shape, and what it is read for."""
     try:
         dtype = np.dtype(tensor.dtype)
     except TypeError as error:
         why = f"numpy has no {tensor.dtype}"
         raise BadModelError(f"no input can be made for '{tensor.name}'", why=why) from error
     if "float" in dtype.name:
+        if divides:
+            return _SCALES
+        if extent:
+            return _places(extent)
         return _IMAGES if _is_image(tensor.static_shape) else _NUMBERS
     if dtype.kind not in "iu":  # flags, and integers that numpy has from elsewhere, of 4 bits
         return _FLAGS
+    if divides:
+        return _divisors(signed=dtype.kind == "i")
     if extent:
         return _places(min(extent, int(np.iinfo(dtype).max) + 1))
     if dtype.itemsize == 1:
@@ -191,6 +201,19 @@ def _levels(dtype: np.dtype[Any]) -> tuple[_Values, ...]:
     )
 
 
+def _divisors(*, signed: bool) -> tuple[_Values, ...]:
+    """What integers are divided by: any but 0, of either sign where the type has one."""
+
+    def below(end: int) -> Callable[[Generator, Shape], Array]:
+        def draw(rng: Generator, shape: Shape) -> Array:
+            made = np.asarray(rng.integers(1, end, shape))
+            return np.where(rng.integers(0, 2, shape), -made, made) if signed else made
+
+        return draw
+
+    return (_Values("small divisors", below(10)), _Values("divisors", below(128)))
+
+
 def _places(extent: int) -> tuple[_Values, ...]:
     """Indices: any, then a short sequence that is padded with 0 and holds the last place."""
 
@@ -206,6 +229,7 @@ def _places(extent: int) -> tuple[_Values, ...]:
     )
 
 
+_SCALES = (_Values("0 to 1", _positive),)
 _NUMBERS = (_Values("normal", _normal), _Values("halves", _halves), _Values("0 to 1", _positive))
 _IMAGES = (_Values("normal", _normal), _Values("0 to 1", _unit), _Values("0 to 255", _pixels))
 _FLAGS = (_Values("0 or 1", _bits), _Values("all 1", _ones), _Values("1, then 0", _prefix))

@@ -117,6 +117,11 @@ class Network(Model, Protocol):
         """How many places an input's elements choose from, by input name, where it is indices."""
         ...
 
+    @property
+    def divisors(self) -> frozenset[str]:
+        """The inputs whose quotients are integers: 0 has no meaning there."""
+        ...
+
 
 class SplitInTwo:
     """What carriers share: head and tail are two segments, extracted."""

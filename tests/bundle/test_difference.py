@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 import splitc
+from splitc.build.compiler import build, plan
 from splitc.bundle.difference import LOOSEST_TOLERANCE, difference, quantised_difference, worst_of
 from splitc.bundle.golden import seeded_inputs
 from splitc.bundle.samples import samples_of
@@ -47,6 +50,17 @@ def test_other_shapes_dtypes_and_unfinite_values_are_infinitely_far(got: np.ndar
 def test_infinities_in_the_same_places_are_equal() -> None:
     values = np.array([-np.inf, 1.0, 2.0], np.float32)
     assert difference("y", values, values).within(0)
+
+
+def test_a_mask_of_the_least_number_is_one_of_minus_infinity() -> None:
+    least = np.finfo(np.float32).min
+    reference = np.array([1, 2, least, 3], np.float32)
+    got = np.array([1, 2, -np.inf, 3], np.float32)
+    assert difference("y", got, reference).within(0)
+    assert difference("y", reference, got).within(0)
+    # Neither is a magnitude beside which nothing else is wrong.
+    assert not difference("y", got + np.array([0.1, 0, 0, 0], np.float32), reference).within(1e-2)
+    assert difference("y", -got, reference).relative == float("inf")
 
 
 def test_integers_must_be_equal() -> None:
@@ -172,6 +186,72 @@ def test_tokens_of_a_module_are_places_in_the_table_that_reads_them() -> None:
     ids = torch.zeros(1, 7, dtype=torch.int32)
     model = splitc.load(Tokens().eval(), (ids, ids.long(), ids.long()))
     assert dict(model.index_extents) == {"ids": 30, "kind": 2}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
+def test_no_divisor_of_whole_numbers_is_zero(dtype: str) -> None:
+    tensor = Tensor("y", (40, 30), dtype)
+    drawn = np.stack([s.arrays["y"] for s in samples_of([tensor], {}, 0, {"y"})])
+    assert drawn.all()
+    assert (drawn < 0).any() == (dtype[0] == "i")
+    assert np.abs(drawn.astype(np.float64)).max() > 100
+
+
+def test_divisors_and_amounts_of_shifts_are_known() -> None:
+    nodes = [
+        helper.make_node("Unsqueeze", ["y", "zero"], ["u"], "unsqueeze"),
+        helper.make_node("Mod", ["x", "u"], ["m"], "mod"),
+        helper.make_node("BitShift", ["m", "by"], ["s"], "shift", direction="LEFT"),
+        helper.make_node("QuantizeLinear", ["f", "scale"], ["q"], "quantize"),
+        helper.make_node("Div", ["f", "g"], ["h"], "div"),
+    ]
+    kinds = {"x": "UINT32", "y": "UINT32", "by": "UINT32", "f": "FLOAT", "g": "FLOAT"}
+    inputs = [
+        helper.make_tensor_value_info(n, TensorProto.DataType.Value(k), [4])
+        for n, k in kinds.items()
+    ]
+    inputs.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, []))
+    proto = helper.make_model(
+        helper.make_graph(
+            nodes, "divided", inputs, [helper.make_empty_tensor_value_info(n) for n in "sqh"],
+            [numpy_helper.from_array(np.array([0]), "zero")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    model = splitc.load(shape_inference.infer_shapes(proto))
+    assert model.divisors == {"y", "scale"}
+    assert dict(model.index_extents) == {"by": 32}
+
+
+def test_divisors_of_a_module_are_known() -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+
+    from tests.frontend.torch.nets import Divided
+
+    ones = torch.ones(4, dtype=torch.int32)
+    model = splitc.load(Divided().eval(), (ones, ones.clone(), ones.clone()))
+    assert model.divisors == {"y", "z"}
+
+
+def test_a_sample_that_float16_cannot_tell_apart_is_left_out(tmp_path: Path) -> None:
+    """Softmax of scores of thousands, which lie a whole number apart, is one class or another."""
+    nodes = [
+        helper.make_node("Mul", ["x", "much"], ["scores"], "scores"),
+        helper.make_node("Softmax", ["scores"], ["y"], "softmax", axis=-1),
+    ]
+    value = helper.make_tensor_value_info
+    proto = helper.make_model(
+        helper.make_graph(
+            nodes, "halves", [value("x", TensorProto.FLOAT16, [1, 3, 8, 8])],
+            [value("y", TensorProto.FLOAT16, [1, 3, 8, 8])],
+            [numpy_helper.from_array(np.array(4, np.float16), "much")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    said: list[str] = []
+    job = plan(splitc.load(proto), cut="scores", head="host", emit="onnx")
+    build(job, emit="onnx", output=tmp_path / "b.splitc", note=said.append)
+    assert any("0 to 255" in each and "a step of float16" in each for each in said)
 
 
 def test_a_channel_beside_a_huge_element_is_held_against_its_own_magnitude() -> None:

@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto
 from splitc.errors import BadModelError, UnsupportedOpError
 from splitc.frontend.onnx.channels_last import turn
 from splitc.frontend.onnx.form import name_nodes, reads, runnable
-from splitc.frontend.onnx.indices import index_extents
+from splitc.frontend.onnx.indices import divisors, index_extents
 from splitc.frontend.onnx.insert import bypass_nodes, insert_nodes
 from splitc.frontend.onnx.layers import build_graph
 from splitc.frontend.onnx.read import (
@@ -72,6 +72,11 @@ class OnnxModel(SplitInTwo):
     def index_extents(self) -> dict[str, int]:
         """How many places an input's elements choose from, by input name, where it is indices."""
         return index_extents(self.proto.graph, self.tensors)
+
+    @property
+    def divisors(self) -> frozenset[str]:
+        """The inputs whose quotients are integers: 0 has no meaning there."""
+        return divisors(self.proto.graph, self.tensors)
 
     def with_graph(self, graph: LayerGraph) -> OnnxModel:
         """The model with an annotated graph over the same layers."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false
-"""Which inputs of a PyTorch network are indices, and how many they may choose from."""
+"""Which inputs of a PyTorch network are indices or divisors, and how many an index chooses from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ _MOVING = frozenset((
 """Operators whose result holds elements of their operands, none computed."""
 _INDICES = {"embedding": 1, "index_select": 2, "gather": 2, "take": 1, "one_hot": 0, "index": 1}
 """Where functions take indices."""
+_DIVIDING = frozenset(("div", "divide", "floor_divide", "floordiv", "fmod", "mod", "remainder"))
 
 
 def index_extents(module: fx.GraphModule, names: Sequence[str]) -> dict[str, int]:
@@ -35,19 +36,39 @@ def index_extents(module: fx.GraphModule, names: Sequence[str]) -> dict[str, int
     Returns:
         Extents by input name; inputs that are no indices are left out.
     """
+    found: dict[str, int] = {}
+    for node, carried in _readers(module, names):
+        chosen, extent = _choice(node, module)
+        for name in carried.get(chosen, ()) if extent else ():
+            found[name] = min(found.get(name, extent), extent)
+    return found
+
+
+def divisors(module: fx.GraphModule, names: Sequence[str]) -> frozenset[str]:
+    """The inputs that divide integers into integers: 0 has no meaning there."""
+    found = set[str]()
+    for node, carried in _readers(module, names):
+        if node.op == "call_module" or function_name(node).rstrip("_") not in _DIVIDING:
+            continue
+        divisor = node.args[1] if len(node.args) > 1 else node.kwargs.get("other")
+        if isinstance(divisor, fx.Node) and _is_whole(divisor):
+            found |= carried.get(divisor, set())
+    return frozenset(found)
+
+
+def _readers(
+    module: fx.GraphModule, names: Sequence[str]
+) -> Iterator[tuple[fx.Node, Mapping[fx.Node, set[str]]]]:
+    """The nodes that read an input's elements, and which inputs' each node holds by then."""
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
     carries = {node: {name} for node, name in zip(inputs, names, strict=False)}
-    found: dict[str, int] = {}
     for node in module.graph.nodes:
         read = set[str]().union(*(carries.get(each, ()) for each in arguments(node)))
         if not read or node.op not in ("call_function", "call_method", "call_module"):
             continue
-        chosen, extent = _choice(node, module)
-        for name in carries.get(chosen, ()) if extent else ():
-            found[name] = min(found.get(name, extent), extent)
         if node.op != "call_module" and op_of(function_name(node), (), ()) in _MOVING:
             carries[node] = read
-    return found
+        yield node, carries
 
 
 def _choice(node: fx.Node, module: nn.Module) -> tuple[Any, int]:

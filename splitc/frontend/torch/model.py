@@ -21,7 +21,7 @@ from splitc.arrays import Array
 from splitc.errors import BadModelError, UnsupportedOpError, one_line
 from splitc.frontend.torch.channel import received
 from splitc.frontend.torch.form import normalise
-from splitc.frontend.torch.indices import index_extents
+from splitc.frontend.torch.indices import divisors, index_extents
 from splitc.frontend.torch.insert import bypass_nodes, insert_modules, replace_head
 from splitc.frontend.torch.layers import Layers, analyse
 from splitc.frontend.torch.read import bind, check_weights, exported, quiet, read_pt2, traced
@@ -84,6 +84,11 @@ class TorchModel(SplitInTwo):
     def index_extents(self) -> dict[str, int]:
         """How many places an input's elements choose from, by input name, where it is indices."""
         return index_extents(self.module, [tensor.name for tensor in self.graph.inputs])
+
+    @property
+    def divisors(self) -> frozenset[str]:
+        """The inputs whose quotients are integers: 0 has no meaning there."""
+        return divisors(self.module, [tensor.name for tensor in self.graph.inputs])
 
     def with_graph(self, graph: LayerGraph) -> TorchModel:
         """The model with an annotated graph over the same layers."""

@@ -214,22 +214,25 @@ def clip(node: Node) -> bool:
 def one_hot(node: Node) -> bool:
     """OneHot: the on-value where a place along the new axis is the index, else the off-value.
 
-    An index below zero counts from the end; one that is too large or small is nowhere.
+    An index below zero counts from the end; one that is too large or small, or no whole number,
+    is nowhere: onnx says that floats are cast, its reference and onnxruntime compare them.
     """
     depth, shape, draft = node.value(1), node.shape(), node.draft
     if depth is None or depth.size != 1 or shape is None:
         return False
     count = int(depth.ravel()[0])
     axis = node.given.get("axis", -1) % (len(shape) + 1)
-    index = node.input(0)
-    if node.dtype() != "int64":
+    index, dtype = node.input(0), np.dtype(np.int64)
+    if node.dtype().startswith("float"):
+        dtype = np.dtype(node.dtype())
+    elif node.dtype() != "int64":
         index = draft.add("Cast", index, to=TensorProto.INT64)
-    below = draft.add("Less", index, draft.constant(np.array(0, np.int64)))
-    counted = draft.add("Add", index, draft.constant(np.array(count, np.int64)))
+    below = draft.add("Less", index, draft.constant(np.array(0, dtype)))
+    counted = draft.add("Add", index, draft.constant(np.array(count, dtype)))
     index = draft.add("Where", below, counted, index)
     index = draft.add("Unsqueeze", index, draft.constant(np.array([axis], np.int64)))
     places = np.arange(count).reshape([-1 if k == axis else 1 for k in range(len(shape) + 1)])
-    hit = draft.add("Equal", index, draft.constant(places.astype(np.int64)))
+    hit = draft.add("Equal", index, draft.constant(places.astype(dtype)))
     off, on = (
         draft.add("Gather", node.input(2), draft.constant(np.array(k, np.int64))) for k in (0, 1)
     )

@@ -345,3 +345,10 @@ class Tokens(nn.Module):
     def forward(self, ids: torch.Tensor, kind: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         words = self.table(ids.long()) + nn.functional.embedding(kind, self.kinds)
         return words * mask.unsqueeze(-1)
+
+
+class Divided(nn.Module):
+    """Whole numbers divided by two inputs, one of which has its axes moved first."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return torch.remainder(x, y.unsqueeze(0)) // z

@@ -205,8 +205,13 @@ def test_reductions_over_no_axes_change_each_element(op: str) -> None:
 @pytest.mark.parametrize("axis", [-1, 0])
 @pytest.mark.parametrize("kind", ["int64", "int32", "float32"])
 def test_one_hot_counts_from_the_end_and_finds_nothing_beyond(kind: str, axis: int) -> None:
-    places, depth = np.array([0, -1, 7, 2], kind), np.array([3], kind)
+    places, depth = np.array([0, -1, 7, 2, -4], kind), np.array([3], kind)
     assert_right("OneHot", [places, depth, np.array([5, 2], F32)], axis=axis)
+
+
+def test_one_hot_finds_nothing_between_two_places() -> None:
+    places = np.array([0, 0.5, 1.75, -0.25, 2], F32)
+    assert_right("OneHot", [places, np.array([3], F32), np.array([5, 2], F32)])
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
