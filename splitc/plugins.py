@@ -30,6 +30,8 @@ class Plugin:
         checks: Functions by name that look at this machine and return
             `splitc.build.doctor.Check`s, for `splitc doctor`.
         recipes: Recipe classes by name, for `splitc finetune`.
+        kinds: Which kind of work the layers are that its passes insert, by lower-case operator:
+            one of `splitc.ir.kinds.KINDS`; what is not named is elementwise.
         boards: Folders of board files.
     """
 
@@ -38,6 +40,7 @@ class Plugin:
     backends: Mapping[str, str] = field(default_factory=dict[str, str])
     checks: Mapping[str, str] = field(default_factory=dict[str, str])
     recipes: Mapping[str, str] = field(default_factory=dict[str, str])
+    kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
 
 
@@ -55,15 +58,15 @@ def plugins() -> Plugin:
     Raises:
         SplitcError: Two packs bring the same name, or a pack does not load.
     """
-    kinds = ("passes", "cutters", "backends", "checks", "recipes")
-    tables: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
+    fields = ("passes", "cutters", "backends", "checks", "recipes", "kinds")
+    tables: dict[str, dict[str, str]] = {each: {} for each in fields}
     boards: list[Path] = []
     for value, pack in _packs():
-        for kind, table in tables.items():
-            names: Mapping[str, str] = getattr(pack, kind)
+        for each, table in tables.items():
+            names: Mapping[str, str] = getattr(pack, each)
             for name, where in names.items():
                 if name in table:
-                    raise SplitcError(f"two packs bring the {kind} '{name}'", at=value)
+                    raise SplitcError(f"two packs bring the {each} '{name}'", at=value)
                 table[name] = where
         boards.extend(pack.boards)
     return Plugin(**tables, boards=tuple(boards))

@@ -6,18 +6,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import splitc
 from splitc import plugins
 from splitc.cost import board
 from splitc.cost.board import load_board, read_board
+from splitc.cost.prices import BoardCost
 from splitc.errors import SplitcError, UsageError
+from splitc.ir.chain import Insertion, channel_layers
+from splitc.ir.model import GraphModel
+from splitc.ir.text import parse_graph
 from splitc.plugins import Plugin
 from tests.helpers import ROOT
 
 OTHER = Plugin(passes={"other-pass": "tests.passes.test_pipeline:LoseALayer"})
 SAME = Plugin(passes={"group-blocks": "tests.passes.test_pipeline:LoseALayer"})
+KINDS = Plugin(kinds={"flip": "channel"})
+BAD_KIND = Plugin(kinds={"flip": "chanel"})
 NOT_A_PLUGIN = "text"
 
 
@@ -55,6 +63,34 @@ def test_an_entry_point_that_is_no_pack_is_refused(packs: list[EntryPoint]) -> N
     packs.append(entry("NOT_A_PLUGIN"))
     with pytest.raises(SplitcError, match="pack 'not_a_plugin'"):
         plugins.plugins()
+
+
+def test_a_strangers_channel_is_one_whatever_carries_the_network(packs: list[EntryPoint]) -> None:
+    torch = pytest.importorskip("torch")
+    packs.append(entry("KINDS"))
+
+    def flip() -> list[Any]:
+        module = torch.nn.Identity()
+        module.splitc_op = "flip"
+        return [module]
+
+    chain = [Insertion("flip", "flip", (1, 4), modules=flip)]
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    trained = splitc.load(module, torch.zeros(1, 4))
+    tensor = trained.graph.layers[2].outputs[0].name
+    for model in (trained, GraphModel(trained.graph)):
+        made = model.insert(tensor, chain)
+        assert channel_layers(made.graph) == (f"{tensor}.flip",)
+        seconds = BoardCost(load_board("rpi4")).seconds(made.graph)
+        assert seconds[made.graph.index[f"{tensor}.flip"]] == 0
+        assert str(made.bypass([f"{tensor}.flip"]).graph) == str(trained.graph)
+
+
+def test_a_kind_that_there_is_not_names_the_nearest(packs: list[EntryPoint]) -> None:
+    packs.append(entry("BAD_KIND"))
+    with pytest.raises(SplitcError, match="'flip' is a 'chanel'") as caught:
+        parse_graph("%x = input() : 1x4\n%y = flip(%x) : 1x4\n")
+    assert "channel" in caught.value.hint
 
 
 def test_the_boards_that_were_promised_are_there() -> None:

@@ -21,4 +21,14 @@ PLUGIN = Plugin(
         "distill-head": "splitc_passes.recipes.distill_head:Distil",
         "si-nr": "splitc_passes.recipes.si_nr:SiNr",
     },
-)
+    kinds={
+        **dict.fromkeys(("jpeg_encode", "jpeg_decode", "huffman_encode", "huffman_decode"), "move"),
+        **dict.fromkeys(
+            (
+                "link_dropout", "packet_loss", "element_loss", "burst_loss", "trace_loss", "awgn",
+                "bit_erasure", "variational_noise",
+            ),
+            "channel",
+        ),
+    },
+)  # fmt: skip

@@ -40,7 +40,7 @@ from splitc.frontend.torch.trace import VALUE, graph_module
 from splitc.ir.chain import CHANNEL, Insertion, channel_layers
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of
 from splitc.ir.layout import Layouts
 from splitc.ir.model import DEFAULT_MAX_BYTES, GraphModel
 from splitc.ir.printing import print_graph
@@ -242,7 +242,7 @@ class _Recording(GraphModel):
         for tensor, chain in self.chains:
             behind = tensor
             for each in chain:
-                if (each.kind or KIND_OF_OP.get(each.op, "")) == CHANNEL:
+                if (each.kind or kind_of(each.op)) == CHANNEL:
                     found.append((behind, (each,)))
                 else:
                     behind = f"{tensor}.{each.name}"

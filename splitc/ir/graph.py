@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from splitc.errors import BadModelError, UsageError, nearest
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of
 from splitc.ir.printing import print_graph
 
 INPUT_OP = "input"
@@ -109,7 +109,7 @@ class Layer:
         if not self.origin:
             object.__setattr__(self, "origin", self.name)
         if not self.kind:
-            object.__setattr__(self, "kind", KIND_OF_OP.get(self.op, "elementwise"))
+            object.__setattr__(self, "kind", kind_of(self.op))
 
     @property
     def is_input(self) -> bool:

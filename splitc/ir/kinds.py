@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-KIND_OF_OP: dict[str, str] = {
+from splitc.errors import SplitcError, nearest
+from splitc.plugins import plugins
+
+_OF_OPERATOR: dict[str, str] = {
     **dict.fromkeys(("conv", "convtranspose", "deformconv", "convinteger", "qlinearconv"), "conv"),
     **dict.fromkeys(
         ("gemm", "matmul", "matmulinteger", "qlinearmatmul", "einsum", "attention", "linear"),
@@ -35,18 +38,36 @@ KIND_OF_OP: dict[str, str] = {
             "transpose", "concat", "split", "slice", "gather", "gatherelements", "gathernd", "pad",
             "expand", "tile", "depthtospace", "spacetodepth", "resize", "upsample", "scatter",
             "scatterelements", "scatternd", "reversesequence", "onehot", "cast", "eyelike",
-            "nonzero", "compress", "unique", "topk", "range", "jpeg_encode", "jpeg_decode",
-            "huffman_encode", "huffman_decode",
+            "nonzero", "compress", "unique", "topk", "range",
         ),
         "move",
     ),
     **dict.fromkeys(("if", "loop", "scan", "sequencemap"), "control"),
-    **dict.fromkeys(
-        (
-            "link_dropout", "packet_loss", "element_loss", "burst_loss", "trace_loss", "awgn",
-            "bit_erasure", "variational_noise",
-        ),
-        "channel",
-    ),
 }  # fmt: skip
-"""Cost kind of an op by its lower-case name; every other op is elementwise."""
+"""Of the operators that networks have; every other one is elementwise."""
+
+KINDS = frozenset((
+    "conv", "conv1x1", "conv3x3", "depthwise", "gemm", "recurrent", "pool", "norm", "elementwise",
+    "view", "move", "control", "channel",
+))  # fmt: skip
+"""`view` computes nothing, `move` moves values, `channel` stands for what the link does to them."""
+
+
+def kind_of(op: str) -> str:
+    """The kind of work that an operator is, by its lower-case name.
+
+    Networks' own operators are known here; those that a pack's passes insert, the pack names.
+
+    Raises:
+        SplitcError: A pack names a kind that there is not.
+    """
+    known = _OF_OPERATOR.get(op)
+    if known is not None:
+        return known
+    kind = plugins().kinds.get(op, "elementwise")
+    if kind not in KINDS:
+        raise SplitcError(
+            f"a pack says that '{op}' is a '{kind}'", why="there is no such kind of layer",
+            hint=nearest(kind, KINDS),
+        )  # fmt: skip
+    return kind

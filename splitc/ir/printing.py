@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of
 
 if TYPE_CHECKING:
     from splitc.ir.graph import Layer, LayerGraph, Tensor
@@ -40,7 +40,7 @@ def _print_layer(layer: Layer) -> str:
         attrs.append(f"params={layer.param_bytes}")
     if layer.flops:
         attrs.append(f"flops={layer.flops}")
-    if layer.kind != KIND_OF_OP.get(layer.op, "elementwise"):
+    if layer.kind != kind_of(layer.op):
         attrs.append(f"kind={layer.kind}")
     if layer.block is not None:
         attrs.append(f"block={layer.block}")

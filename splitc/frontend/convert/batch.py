@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from splitc.frontend.convert.registry import Node
 from splitc.ir.graph import Tensor
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of
 
 _ALONG = ("cast", "identity", "dropout", "softmax", "logsoftmax", "layernormalization",
           "rmsnormalization", "lpnormalization", "cumsum", "trilu", "pad", "resize",
@@ -27,7 +27,7 @@ def followed(node: Node, result: Tensor) -> int | None:
     Elementwise operators leave the batch on whatever axis it is, others on the first.
     """
     name, shape = node.op.lower(), result.shape or ()
-    anywhere = name in _ALONG or KIND_OF_OP.get(name, "elementwise") == "elementwise"
+    anywhere = name in _ALONG or kind_of(name) == "elementwise"
     for operand in node.operands:
         if operand is None or operand.batch_axis is None:
             continue

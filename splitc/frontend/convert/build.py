@@ -39,7 +39,7 @@ from splitc.frontend.torch.read import quiet
 from splitc.frontend.torch.trace import FAILURES, OP, VALUE, evaluate
 from splitc.frontend.torch.values import python_name
 from splitc.ir.graph import Tensor
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of
 
 _NO_LAYER = (nn.Identity, nn.Dropout)
 _MOVED_ONLY = ("uint16", "uint32", "uint64")
@@ -154,7 +154,7 @@ class _Builder:
             raise UnsupportedOpError("no converter")
         given = [o.tensor for o in node.operands if o is not None]
         partial = next((t for t in (*given, *node.results) if t.dtype in _MOVED_ONLY), None)
-        if partial is not None and KIND_OF_OP.get(proto.op_type.lower()) not in ("view", "move"):
+        if partial is not None and kind_of(proto.op_type.lower()) not in ("view", "move"):
             raise UnsupportedOpError(f"PyTorch does not compute with {partial.dtype}")
         made = converter(node)
         node.refuse_unread()

@@ -16,7 +16,7 @@ import onnx
 from onnx import NodeProto
 
 from splitc.ir.graph import Tensor
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of as kind_of_operator
 
 PER_OUTPUT: dict[str, int] = {
     # scale and shift; the constants of inference fold into one of each
@@ -63,7 +63,7 @@ def flops(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
         return PER_OUTPUT[node.op_type] * made
     if node.op_type in REDUCTIONS:
         return shapes.elements(node.input[0])
-    kind = KIND_OF_OP.get(node.op_type.lower(), "elementwise")
+    kind = kind_of_operator(node.op_type.lower())
     if kind in ("view", "move"):
         return 0
     if kind == "control":
@@ -209,7 +209,7 @@ _RULES: dict[str, Callable[[NodeProto, _Shapes], int]] = {
 
 def kind_of(node: NodeProto, tensors: Mapping[str, Tensor]) -> str:
     """The cost kind of a node: convolutions are told apart by their form."""
-    kind = KIND_OF_OP.get(node.op_type.lower(), "elementwise")
+    kind = kind_of_operator(node.op_type.lower())
     if node.op_type not in _CONVS or node.domain not in ("", "ai.onnx"):
         return kind
     weight = tensors.get(node.input[3 if node.op_type == "QLinearConv" else 1])

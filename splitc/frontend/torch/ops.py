@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splitc.frontend.onnx.flops import PER_OUTPUT, REDUCTIONS, conv_kind
-from splitc.ir.kinds import KIND_OF_OP
+from splitc.ir.kinds import kind_of as kind_of_operator
 
 Shape = tuple[int, ...]
 
@@ -115,7 +115,7 @@ def gives_input_back(name: str, op: str, unchanged: bool) -> bool:
 
 def kind_of(work: Work) -> str:
     """The cost kind: convolutions are told apart by their form."""
-    kind = KIND_OF_OP.get(work.op, "elementwise")
+    kind = kind_of_operator(work.op)
     if work.op != "conv" or work.weight is None:
         return kind
     steps = (*_numbers(work, "stride"), *_numbers(work, "dilation"))
@@ -132,7 +132,7 @@ def flops(work: Work) -> int:
     first = math.prod(work.reads[0]) if work.reads else 0
     if work.op in _REDUCTIONS:
         return first
-    kind = KIND_OF_OP.get(work.op, "elementwise")
+    kind = kind_of_operator(work.op)
     return work.made if kind == "elementwise" else 0
 
 

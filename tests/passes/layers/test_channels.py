@@ -17,7 +17,7 @@ from torch import dtype as Dtype  # noqa: E402
 import splitc  # noqa: E402
 from splitc.errors import UsageError  # noqa: E402
 from splitc.ir.chain import channel_layers  # noqa: E402
-from splitc.ir.kinds import KIND_OF_OP  # noqa: E402
+from splitc.ir.kinds import kind_of  # noqa: E402
 from splitc_passes.layers.awgn import Awgn  # noqa: E402
 from splitc_passes.layers.bit_erasure import BitErasure  # noqa: E402
 from splitc_passes.layers.burst_loss import BurstLoss  # noqa: E402
@@ -119,7 +119,7 @@ def test_it_holds_nothing_to_train_or_save_and_is_a_channel_in_the_graph(name: s
     assert not channel.state_dict()
     assert not list(channel.parameters())
     assert channel.splitc_op == name
-    assert KIND_OF_OP[name] == "channel"
+    assert kind_of(name) == "channel"
 
 
 @pytest.mark.parametrize("name", KINDS)
