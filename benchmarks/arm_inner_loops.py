@@ -30,7 +30,7 @@ from splitc.build.backend import Kernel
 from splitc.cost.board import Board, load_board
 from splitc.errors import ToolchainError
 from splitc.runtime.part import find_emulator
-from splitc_targets.kernels.product.direct import WORTH_SHARING
+from splitc_targets.machine.machine import WORTH_SHARING
 
 BAR, GOAL = 0.80, 0.92
 BOARDS = ("rpi4", "rpi3", "rpi5", "rpi-zero2w")

@@ -10,8 +10,8 @@ from typing import Any
 
 from splitc_targets.graph.expression import Arg, Expression, operations
 from splitc_targets.loops import emit
-from splitc_targets.loops.arithmetic import evaluate
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.epilogue import finished
 from splitc_targets.machine.machine import Machine
 
 _SAME = Arg(0)
@@ -207,6 +207,5 @@ def _one(
             if nest.in_dtypes[0] != nest.dtype:
                 value = emit.converted(value, nest.in_dtypes[0], nest.dtype, lanes)
         else:
-            value = evaluate(code, nest.expression, number, lanes, floats)
-            value = emit.converted(value, floats, nest.dtype, lanes)
+            value = finished(code, nest.expression, number, lanes, nest.dtype, floats)
         code.store(arrays[-1], places[-1] + column * nest.out[-1], value, lanes, used)

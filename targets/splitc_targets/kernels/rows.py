@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.kernels.window.windows import WORTH_SHARING
 from splitc_targets.loops import emit
 from splitc_targets.loops.arithmetic import OPS, exp_of_negative
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
@@ -205,7 +204,7 @@ def _rows(
     span = (spec.rows - 1) * spec.x_row + spec.columns
     out = (spec.rows - 1) * spec.y_row + spec.columns
     work = spec.rows * spec.columns * weight
-    parallel = spec.rows > 1 and machine.cores > 1 and work > WORTH_SHARING
+    parallel = spec.rows > 1 and machine.shares(work)
 
     def write(code: Code, *arrays: Array) -> None:
         with code.loop("row", spec.rows, parallel=parallel) as r:
@@ -232,7 +231,7 @@ def lrn(name: str, spec: Lrn, machine: Machine) -> Any | None:
     work = spec.pixels * spec.channels * (spec.size + 20)
 
     def write(code: Code, x: Array, y: Array) -> None:
-        parallel = tasks > 1 and machine.cores > 1 and work > WORTH_SHARING
+        parallel = tasks > 1 and machine.shares(work)
         with code.loop("task", tasks, parallel=parallel) as task:
             squares = code.scratch(_PIXELS * width, name="squares")
             first = code.bind(task * _PIXELS)

@@ -55,12 +55,20 @@ class Machine:
         """The instruction that multiplies by weights of an element type, if there is one."""
         return next((row for row in self.multiply_adds if row.weights == weights), None)
 
+    def shares(self, flops: int) -> bool:
+        """Whether that many operations are worth waking the other cores for."""
+        return self.cores > 1 and flops > WORTH_SHARING
+
     def using(self, row: MultiplyAdd) -> Machine:
         """The machine as tiles of that instruction's sums see it.
 
         No such instruction takes an operand from memory and repeats it over the lanes.
         """
         return replace(self, lanes=row.lanes, memory_fma=False)
+
+
+WORTH_SHARING = 200_000
+"""Operations below which waking the other cores costs more than it saves: some 10 µs."""
 
 
 def machine_of(board: Board) -> Machine:

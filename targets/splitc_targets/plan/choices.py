@@ -8,8 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeGuard
 
-from splitc_targets.kernels.product import direct
-from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.product.matmul import Matmul
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.machine.machine import Machine
@@ -82,7 +82,7 @@ def conv_of(product: Product) -> Conv:
 
 def written(product: Product) -> Conv:
     """The convolution whose loops the direct algorithm writes."""
-    return direct.flattened(product) if isinstance(product, Conv) else product.conv
+    return geometry.flattened(product) if isinstance(product, Conv) else product.conv
 
 
 def bare(product: Product) -> Product:
@@ -103,7 +103,7 @@ def analytic(product: Product, machine: Machine) -> Choice:
 def direct_choice(product: Product, machine: Machine) -> Choice:
     """The model's choice for a kernel if it has to be direct."""
     flat = written(product)
-    return Choice(0, direct.tile_of(flat, machine), direct.blocks_outermost(flat, machine))
+    return Choice(0, geometry.tile_of(flat, machine), geometry.blocks_outermost(flat, machine))
 
 
 def winograd_for(choices: Choices, conv: Conv, machine: Machine) -> int | None:

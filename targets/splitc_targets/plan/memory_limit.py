@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
 from splitc_targets.plan.choices import Choice, Choices, Product, bare, direct_choice, product_of

@@ -21,8 +21,10 @@ from splitc_targets.graph.graph import (
     whole_numbers,
 )
 from splitc_targets.graph.views import View, channels_last
-from splitc_targets.kernels.product import direct, dot, half
+from splitc_targets.kernels.product import direct, dot, geometry, half
 from splitc_targets.kernels.winograd import kernel as winograd
+from splitc_targets.loops import epilogue
+from splitc_targets.loops.epilogue import beside_types
 from splitc_targets.plan.choices import direct_for, winograd_for
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import as_map, describe, distances, of_maps, operands, shapes_of
@@ -85,8 +87,8 @@ def fours(planner: Planner, value: Value) -> View:
 
 
 def forward(
-    node: Node, x: View, y: View, weights: tuple[int, ...], kinds: tuple[direct.Operand, ...]
-) -> direct.Conv:
+    node: Node, x: View, y: View, weights: tuple[int, ...], kinds: tuple[epilogue.Operand, ...]
+) -> geometry.Conv:
     """The convolution that a node describes, on these views of [N, C, H, W]."""
     attrs, (n, c, height, width) = node.attrs, x.shape
     groups, line = attrs["groups"], len(attrs["strides"]) == 1
@@ -94,7 +96,7 @@ def forward(
     def pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
         return (missing, numbers[0]) if line else (numbers[0], numbers[1])
 
-    return direct.Conv(
+    return geometry.Conv(
         batch=n, height=height, width=width, channels=c // groups, groups=groups,
         out_height=y.shape[2], out_width=y.shape[3], out_channels=y.shape[1],
         kernel=(weights[2], weights[3]), stride=pair(attrs["strides"], 1),
@@ -182,7 +184,7 @@ def _of_taps(weights: Any, groups: int, rows: _Phase, columns: _Phase) -> Any:
 
 
 def _plan_phase(
-    planner: Planner, node: Node, source: View, whole: View, kinds: tuple[direct.Operand, ...],
+    planner: Planner, node: Node, source: View, whole: View, kinds: tuple[epilogue.Operand, ...],
     extras: list[View], weights: Any, phases: list[_Phase], strides: tuple[int, int],
 ) -> None:  # fmt: skip
     rows, columns = phases
@@ -191,11 +193,11 @@ def _plan_phase(
         lines = view.sliced(2, rows.first, rows.count, strides[0])
         return lines.sliced(3, columns.first, columns.count, strides[1])
 
-    def of_phase(kind: direct.Operand, view: View) -> tuple[direct.Operand, View]:
+    def of_phase(kind: epilogue.Operand, view: View) -> tuple[epilogue.Operand, View]:
         if kind.kind != "tensor":
             return kind, view
         image, row, pixel = kind.steps(whole.shape[2], whole.shape[3])
-        steps = direct.Operand("tensor", pixel * strides[1], row * strides[0], image, kind.dtype)
+        steps = epilogue.Operand("tensor", pixel * strides[1], row * strides[0], image, kind.dtype)
         return steps, part(as_map(view))
 
     target = part(whole)
@@ -212,7 +214,7 @@ def _plan_phase(
     between = distances(source, whole)
     between["y_pixel"] *= strides[1]
     between["y_row"] *= strides[0]
-    spec = direct.Conv(
+    spec = geometry.Conv(
         batch=n, height=height, width=width, channels=c // groups, groups=groups,
         out_height=rows.count, out_width=columns.count, out_channels=whole.shape[1],
         kernel=some.shape[2:], stride=(1, 1), dilation=(rows.dilation, columns.dilation),
@@ -230,7 +232,7 @@ def _over_channels(vector: View) -> View:
 
 
 def plan_direct(
-    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View],
+    planner: Planner, node: Node, spec: geometry.Conv, weights: Any, args: list[View],
     rule: str = "",
 ) -> bool:  # fmt: skip
     """Append a direct convolution; `args` are the input, the operands and the result."""
@@ -240,7 +242,7 @@ def plan_direct(
     return append(
         planner, node, ("conv", spec), packed, args,
         lambda name: direct.kernel(name, spec, machine, packed.size), spec.flops, rule,
-        types=("float32", "float32", *spec.beside_types),
+        types=("float32", "float32", *beside_types(spec)),
     )  # fmt: skip
 
 
@@ -270,7 +272,7 @@ def append(
 
 
 def plan_narrow(
-    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
+    planner: Planner, node: Node, spec: geometry.Conv, weights: Any, args: list[View]
 ) -> bool:
     """Append a convolution of the form that a node's attribute names."""
     if node.attrs["form"].dtype != HALF:
@@ -284,12 +286,12 @@ def plan_narrow(
     return append(
         planner, node, ("half", spec), packed, args,
         lambda name: half.kernel(name, spec, machine, row, packed.size), spec.flops,
-        types=(HALF, HALF, *spec.beside_types),
+        types=(HALF, HALF, *beside_types(spec)),
     )  # fmt: skip
 
 
 def _plan_dot(
-    planner: Planner, node: Node, spec: direct.Conv, weights: Any, args: list[View]
+    planner: Planner, node: Node, spec: geometry.Conv, weights: Any, args: list[View]
 ) -> bool:
     """Append a convolution of bytes; `args` are the input, the operands and the result.
 
@@ -306,7 +308,7 @@ def _plan_dot(
     machine, offset = planner.machine.using(row), round(node.attrs["form"].offset)
     view, *extras, target = args
     start = np.zeros(len(weights))
-    expression, number = direct.without_bias(spec.expression, spec.operands)
+    expression, number = epilogue.without_bias(spec.expression, spec.operands)
     if number is not None:
         bias = np.asarray(extras[number].buffer.data)
         if np.array_equal(bias, np.rint(bias)) and np.abs(bias).max() < 2**30:
@@ -326,12 +328,12 @@ def _plan_dot(
         planner, node, ("dot", spec, offset, packed.size), packed, [view, *extras, target],
         lambda name: dot.kernel(name, spec, machine, row, packed.size, offset),
         spec.flops * dot.FOUR,
-        types=(row.reads, "int32", *spec.beside_types),
+        types=(row.reads, "int32", *beside_types(spec)),
     )  # fmt: skip
 
 
 def _plan_winograd(
-    planner: Planner, node: Node, spec: direct.Conv, tile: int, weights: Any, args: list[View]
+    planner: Planner, node: Node, spec: geometry.Conv, tile: int, weights: Any, args: list[View]
 ) -> bool:
     """Append a convolution by Winograd's algorithm, with the scratch memory it works in."""
     machine = planner.machine

@@ -10,8 +10,9 @@ import numpy as np
 
 from splitc_targets.graph.graph import Node, Value
 from splitc_targets.graph.views import View, packed
-from splitc_targets.kernels.product import direct, dot
+from splitc_targets.kernels.product import dot, geometry
 from splitc_targets.kernels.product import matmul as products
+from splitc_targets.loops import epilogue
 from splitc_targets.plan.choices import matmul_for
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.conv import plan_direct, plan_narrow
@@ -42,22 +43,22 @@ def _by_constant(planner: Planner, node: Node) -> bool:
     flat = target.reshaped((rows, columns))
     if view is None or flat is None or (columns > 1 and flat.strides[1] != 1):
         return False
-    kinds: list[direct.Operand] = []
+    kinds: list[epilogue.Operand] = []
     extras: list[View] = []
     for value in node.args[-1]:
         channel = per_channel(value, node) if value.shape != node.output.shape else None
         if channel is not None:
-            kinds.append(direct.Operand("channel"))
+            kinds.append(epilogue.Operand("channel"))
             extras.append(planner.constant(channel))
             continue
         beside = planner.dense(value).reshaped((rows, columns))
         if beside is None:
             return False
-        kinds.append(direct.Operand("tensor", columns, dtype=beside.buffer.dtype))
+        kinds.append(epilogue.Operand("tensor", columns, dtype=beside.buffer.dtype))
         extras.append(beside)
     pixel = view.strides[0] if rows > 1 else depth
     out = flat.strides[0] if rows > 1 else columns
-    spec = direct.Conv(
+    spec = geometry.Conv(
         batch=1, height=1, width=rows, channels=depth, groups=1,
         out_height=1, out_width=rows, out_channels=columns,
         kernel=(1, 1), stride=(1, 1), dilation=(1, 1), pad=(0, 0),
@@ -92,13 +93,13 @@ def _batched(planner: Planner, node: Node) -> bool:
         y = target.reshaped((pairs, rows, columns))
     if x is None or w is None or y is None or (columns > 1 and y.strides[2] != 1):
         return False
-    kinds: list[direct.Operand] = []
+    kinds: list[epilogue.Operand] = []
     extras: list[View] = []
     for value in node.args[-1]:
         whole = _spread(planner, planner.dense(value).broadcast(shape), (pairs, rows, columns))
-        kinds.append(direct.Operand("tensor", columns, rows * columns, rows * columns))
+        kinds.append(epilogue.Operand("tensor", columns, rows * columns, rows * columns))
         extras.append(whole)
-    spec = direct.Conv(
+    spec = geometry.Conv(
         batch=pairs, height=1, width=rows, channels=depth, groups=1,
         out_height=1, out_width=rows, out_channels=columns,
         kernel=(1, 1), stride=(1, 1), dilation=(1, 1), pad=(0, 0),

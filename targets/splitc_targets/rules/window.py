@@ -12,6 +12,7 @@ from splitc_targets.graph.expression import Arg
 from splitc_targets.graph.graph import NARROW, Node
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.window import depthwise, pool
+from splitc_targets.loops.epilogue import beside_types
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import (
     as_map,
@@ -40,7 +41,7 @@ def plan_depthwise(planner: Planner, node: Node) -> bool:
         ("depthwise", spec), lambda name: depthwise.kernel(name, spec, machine),
         [view, planner.constant(depthwise.pack(np.asarray(weights))), *extras, target],
         "depthwise", describe(node), shapes_of(x, w, node.output), spec.flops,
-        (spec.x_dtype, "float32", *spec.beside_types),
+        (spec.x_dtype, "float32", *beside_types(spec)),
     )  # fmt: skip
     return True
 
@@ -96,7 +97,7 @@ def _pool(kind: str) -> Rule:
         planner.step(
             ("pool", spec), lambda name: pool.kernel(name, spec, machine),
             [view, *extras, target], "pool", describe(node), shapes_of(x, node.output), spec.flops,
-            (spec.x_dtype, *spec.beside_types),
+            (spec.x_dtype, *beside_types(spec)),
         )  # fmt: skip
         return True
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from splitc_targets.kernels.product import direct
+from splitc_targets.kernels.product import direct, geometry
 from splitc_targets.kernels.product import matmul as products
-from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import plan, supported
 from splitc_targets.machine import tiles
@@ -30,8 +30,8 @@ def candidates(product: Product, machine: Machine) -> list[Choice]:
     found = [analytic(product, machine)]
     if isinstance(product, Conv) and supported(product):
         found += [Choice(2), Choice(4)]
-    order = direct.blocks_outermost(conv, machine)
-    best = direct.tile_of(conv, machine)
+    order = geometry.blocks_outermost(conv, machine)
+    best = geometry.tile_of(conv, machine)
     found.append(Choice(0, best, order))
     if -(-conv.out_channels // conv.groups // machine.lanes) > best.vectors:
         found.append(Choice(0, best, not order))
@@ -78,7 +78,7 @@ def kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any
         sized = products.sized(matmul_for(Fixed(choice), product), machine)
         return products.kernel(name, sized, machine)
     conv = direct_for(Fixed(choice), conv)
-    vectors = sum(direct.blocks(conv, choice.tile, machine.lanes))
+    vectors = sum(geometry.blocks(conv, choice.tile, machine.lanes))
     return direct.kernel(name, conv, machine, conv.groups * taps * vectors * machine.lanes)
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from splitc_targets.graph.expression import Arg, Do, relu
-from splitc_targets.kernels.product.direct import Operand
 from splitc_targets.kernels.window import pool
+from splitc_targets.loops.epilogue import Operand
 from tests.targets.kernels.alone import (
     BOARDS,
     KINDS,

@@ -15,9 +15,10 @@ from onnx import helper, numpy_helper
 
 from splitc.cost.board import load_board
 from splitc_targets.graph.expression import Arg, Do, Expression, relu
-from splitc_targets.kernels.product.direct import Conv, Operand
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.loops import emit
+from splitc_targets.loops.epilogue import Operand
 from splitc_targets.machine.machine import Machine, machine_of
 from splitc_targets.tvm import adapter
 

@@ -14,13 +14,13 @@ A block of the packed weights is [taps][channel], then [channel] that sums start
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from splitc_targets.kernels.product import direct
-from splitc_targets.kernels.product.direct import Conv, Segment, Spot, Writer
+from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels.product.direct import Spot, Writer
+from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Fours, Index, Value
 from splitc_targets.machine.core import MultiplyAdd
@@ -61,14 +61,14 @@ def pack(
     fours = np.pad(weights.astype(np.int8), ((0, 0), (0, count), (0, 0), (0, 0)))
     fours = fours.reshape(len(fours), conv.channels, FOUR, *conv.kernel)
     fours = np.ascontiguousarray(fours.transpose(0, 1, 3, 4, 2)).view(np.int32)[..., 0]
-    flat = direct.flattened(conv)
-    tile, lanes = direct.tile_of(flat, machine), machine.lanes
+    flat = geometry.flattened(conv)
+    tile, lanes = geometry.tile_of(flat, machine), machine.lanes
     per_group = conv.out_channels // conv.groups
     outside = pads(flat) and offset != 0
     pieces: list[np.ndarray[Any, Any]] = []
     for group in range(conv.groups):
         first = group * per_group
-        for vectors in direct.blocks(flat, tile, lanes):
+        for vectors in geometry.blocks(flat, tile, lanes):
             last = min(first + vectors * lanes, (group + 1) * per_group)
             parts = [fours[first:last].transpose(2, 3, 1, 0), begin[first:last]]
             parts += [beyond[first:last].transpose(1, 2, 0)] if outside else []
@@ -83,12 +83,12 @@ def kernel(
     name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: int, offset: int
 ) -> Any:
     """The kernel (x, packed weights, operands…, y) as a function of TVM's tensor IR."""
-    flat = direct.flattened(conv)
+    flat = geometry.flattened(conv)
     arguments = [
-        Argument("x", (direct.input_size(flat) * FOUR,), row.reads),
+        Argument("x", (geometry.input_size(flat) * FOUR,), row.reads),
         Argument("w", (packed,), "int32"),
-        *direct.operand_arguments(flat),
-        Argument("y", (direct.result_size(flat),), flat.y_dtype),
+        *geometry.operand_arguments(flat),
+        Argument("y", (geometry.result_size(flat),), flat.y_dtype),
     ]
     writer = _Padded if offset and pads(flat) else _Dot
 
@@ -104,7 +104,7 @@ class _Dot(Writer):
     summed = "int32"
 
     def __init__(
-        self, code: Code, conv: Conv, machine: Machine, arrays: Sequence[Array], row: MultiplyAdd
+        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...], row: MultiplyAdd
     ) -> None:
         super().__init__(code, conv, machine, arrays)
         self.row = row

@@ -8,14 +8,14 @@ float32: what a long sum in float16 would round off stays small beside what stor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from splitc_targets.kernels.product import direct
-from splitc_targets.kernels.product.direct import Conv, Spot, Writer
+from splitc_targets.kernels.product import direct, geometry
+from splitc_targets.kernels.product.direct import Spot, Writer
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.machine import tiles
@@ -32,7 +32,7 @@ def tiled(conv: Conv, machine: Machine) -> Conv:
 
     Of float16 those are the first 16, where pixels of the current channels and of the next lie.
     """
-    flat = direct.flattened(conv)
+    flat = geometry.flattened(conv)
     step = 4 * conv.x_pixel * conv.stride[1]
     per_group = conv.out_channels // conv.groups
     found = tiles.ranked(machine, flat.out_width, per_group, step)
@@ -47,12 +47,12 @@ def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndar
 
 def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, y) as a function of TVM's tensor IR."""
-    flat = direct.flattened(conv)
+    flat = geometry.flattened(conv)
     arguments = [
-        Argument("x", (direct.input_size(flat),), "float16"),
+        Argument("x", (geometry.input_size(flat),), "float16"),
         Argument("w", (packed,), "float16"),
-        *direct.operand_arguments(flat),
-        Argument("y", (direct.result_size(flat),), flat.y_dtype),
+        *geometry.operand_arguments(flat),
+        Argument("y", (geometry.result_size(flat),), flat.y_dtype),
     ]
 
     def write(code: Code, *arrays: Array) -> None:
@@ -63,7 +63,7 @@ def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: in
 
 class _Half(Writer):
     def __init__(
-        self, code: Code, conv: Conv, machine: Machine, arrays: Sequence[Array], row: MultiplyAdd
+        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...], row: MultiplyAdd
     ) -> None:
         super().__init__(code, conv, machine, arrays)
         self.row = row

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from splitc_targets.kernels.product import direct
+from splitc_targets.kernels.product import direct, geometry
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index
 from splitc_targets.machine.machine import Machine
@@ -26,7 +26,7 @@ class Matmul:
         b_batch, b_row, b_column: Distances in the right matrices, in elements.
     """
 
-    conv: direct.Conv
+    conv: geometry.Conv
     b_batch: int
     b_row: int
     b_column: int
@@ -35,8 +35,8 @@ class Matmul:
 def sized(product: Matmul, machine: Machine) -> Matmul:
     """The products with the distance between right matrices as the kernel reads them."""
     conv = product.conv
-    tile = direct.tile_of(conv, machine)
-    vectors = sum(direct.blocks(conv, tile, machine.lanes))
+    tile = geometry.tile_of(conv, machine)
+    vectors = sum(geometry.blocks(conv, tile, machine.lanes))
     packed = replace(conv, w_image=vectors * machine.lanes * conv.channels)
     return replace(product, conv=packed)
 
@@ -49,8 +49,8 @@ def kernel(name: str, product: Matmul, machine: Machine) -> Any:
     arguments = [
         Argument("a", (x + (conv.channels - 1) * conv.x_channel + 1,)),
         Argument("b", (b + (conv.out_channels - 1) * product.b_column + 1,)),
-        *direct.operand_arguments(conv),
-        Argument("y", (direct.result_size(conv),)),
+        *geometry.operand_arguments(conv),
+        Argument("y", (geometry.result_size(conv),)),
     ]
 
     def write(code: Code, a: Array, right: Array, *rest: Array) -> None:
@@ -63,10 +63,10 @@ def kernel(name: str, product: Matmul, machine: Machine) -> Any:
 
 def _pack(code: Code, product: Matmul, machine: Machine, source: Array, packed: Array) -> None:
     conv = product.conv
-    tile = direct.tile_of(conv, machine)
-    blocks = direct.blocks(conv, tile, machine.lanes)
+    tile = geometry.tile_of(conv, machine)
+    blocks = geometry.blocks(conv, tile, machine.lanes)
     lanes = machine.lanes
-    shared = conv.batch > 1 and conv.flops > direct.WORTH_SHARING and machine.cores > 1
+    shared = conv.batch > 1 and machine.shares(conv.flops)
     with code.loop("pair", conv.batch, parallel=shared) as pair:
         column = 0
         for vectors in blocks:

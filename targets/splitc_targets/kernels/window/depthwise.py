@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.kernels.product.direct import without_bias
 from splitc_targets.kernels.window.windows import Spot, Windows, Writer, arguments
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.epilogue import without_bias
 from splitc_targets.machine.machine import Machine
 
 
@@ -53,7 +53,7 @@ class _Writer(Writer):
     def first(self, spot: Spot) -> Value:
         if self.bias is None:
             return super().first(spot)
-        value = self._fixed(self.bias, self.spec.operands[self.bias], spot)
+        value = self.epilogue.constant(self.bias, spot.channel, spot.used)
         return self.code.bind(value, "bias")
 
     def tap(self, spot: Spot, row: Index, column: int) -> Value:

@@ -13,17 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from splitc_targets.graph.expression import Arg, Expression
-from splitc_targets.kernels.product.direct import Operand, Segment
-from splitc_targets.kernels.window.windows import WORTH_SHARING, Bounds, Windows, Writer, arguments
-from splitc_targets.loops import emit
-from splitc_targets.loops.arithmetic import evaluate
+from splitc_targets.graph.expression import Expression
+from splitc_targets.kernels.product.geometry import Segment
+from splitc_targets.kernels.window.windows import Bounds, Windows, Writer, arguments
+from splitc_targets.loops import emit, epilogue
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.epilogue import SUM, Epilogue, Operand
 from splitc_targets.machine.machine import Machine
 
 _LOWEST = -math.inf
 _CHAINS = 8
-_RESULT = Arg(0)
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ class Whole:
         kind: "mean"; "max", as of a pooling; or "largest", not-a-number where a pixel is.
         expression: What is stored; operand 0 is the mean or maximum.
         operands: Its other operands.
+        x_dtype, y_dtype: Element types of the input and the result.
     """
 
     batch: int
@@ -133,20 +133,21 @@ class Whole:
     x_image: int
     y_image: int
     kind: str = "mean"
-    expression: Expression = _RESULT
+    expression: Expression = SUM
     operands: tuple[Operand, ...] = ()
+    x_dtype: str = "float32"
+    y_dtype: str = "float32"
 
 
 def whole_kernel(name: str, spec: Whole, machine: Machine) -> Any:
     """The kernel (x, operands…, y) as a function of TVM's tensor IR."""
     x_size = (spec.batch - 1) * spec.x_image + (spec.pixels - 1) * spec.x_pixel + spec.channels
-    found = [Argument("x", (x_size,))]
-    for number, operand in enumerate(spec.operands):
-        size = {"channel": spec.channels, "scalar": 1}.get(operand.kind)
-        found.append(
-            Argument(f"e{number}", (size or (spec.batch - 1) * operand.pixel + spec.channels,))
-        )
-    found.append(Argument("y", ((spec.batch - 1) * spec.y_image + spec.channels,)))
+    y_size = (spec.batch - 1) * spec.y_image + spec.channels
+    found = [
+        Argument("x", (x_size,), spec.x_dtype),
+        *epilogue.parameters(spec, 1, 1, spec.batch, spec.channels),
+        Argument("y", (y_size,), spec.y_dtype),
+    ]
     return emit.function(
         name, found, lambda code, *arrays: _WholeWriter(code, spec, machine, arrays).tasks()
     )
@@ -162,18 +163,18 @@ class _WholeWriter:
 
     def __init__(self, code: Code, spec: Whole, machine: Machine, arrays: Sequence[Array]) -> None:
         self.code, self.spec, self.lanes = code, spec, machine.lanes
-        self.x, *self.extra = arrays[:-1]
-        self.y = arrays[-1]
-        self.cores = machine.cores
+        self.x, *extra, y = arrays
+        self.epilogue = Epilogue(code, spec, machine.lanes, extra, y)
+        self.machine = machine
 
     def tasks(self) -> None:
         """The parallel loop over images and blocks of channels."""
         spec, code, lanes = self.spec, self.code, self.lanes
         vectors = -(-spec.channels // lanes)
-        wide = max(1, min(4, spec.batch * vectors // self.cores))
+        wide = max(1, min(4, spec.batch * vectors // self.machine.cores))
         blocks = -(-vectors // wide)
         work = spec.batch * spec.pixels * spec.channels
-        parallel = spec.batch * blocks > 1 and work > WORTH_SHARING and self.cores > 1
+        parallel = spec.batch * blocks > 1 and self.machine.shares(work)
         last = spec.channels - (blocks - 1) * wide * lanes
         with code.loop("task", spec.batch * blocks, parallel=parallel) as task:
             image, block = code.bind(emit.div(task, blocks)), code.bind(emit.mod(task, blocks))
@@ -208,7 +209,7 @@ class _WholeWriter:
         def pixel(chain: int, at: Index) -> None:
             for j in range(vectors):
                 part = min(lanes, used - j * lanes)
-                meet(chain * vectors + j, self.x.at(at + j * lanes, lanes, part))
+                meet(chain * vectors + j, self.x.number(at + j * lanes, lanes, part))
 
         base = code.bind(image * spec.x_image + channel)
         with code.loop("pixel", spec.pixels // chains) as p:
@@ -228,17 +229,10 @@ class _WholeWriter:
             at = code.bind(channel + j * lanes)
             total = totals.at(j * lanes, lanes)
             result = code.bind(total * share if spec.kind == "mean" else total)
-
-            def read(
-                number: int, at: Index = at, result: Value = result, part: int = part
-            ) -> Value:
-                if number == 0:
-                    return result
-                operand, array = spec.operands[number - 1], self.extra[number - 1]
-                if operand.kind == "scalar":
-                    return array.everywhere(0, lanes)
-                shift = image * operand.pixel if operand.kind == "tensor" else 0
-                return array.at(shift + at, lanes, part)
-
-            value = evaluate(code, spec.expression, read, lanes)
-            code.store(self.y, image * spec.y_image + at, value, lanes, part)
+            self.epilogue.store(
+                image * spec.y_image + at,
+                result,
+                self.epilogue.constants(at, part),
+                lambda n, at=at: image * spec.operands[n].pixel + at,
+                part,
+            )

@@ -11,18 +11,15 @@ are code of their own (no padded copy).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from splitc_targets.graph.expression import Arg, Expression, heavy
-from splitc_targets.kernels.product.direct import Operand, Segment, segments
-from splitc_targets.loops import emit
-from splitc_targets.loops.arithmetic import evaluate
+from splitc_targets.graph.expression import Expression
+from splitc_targets.kernels.product.geometry import Segment, segments
+from splitc_targets.loops import emit, epilogue
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.epilogue import SUM, Epilogue, Operand
 from splitc_targets.machine.machine import Machine
-
-_RESULT = Arg(0)
 
 Bounds = tuple[Index, Index]
 """Kernel rows (from, to) that a row of the result meets."""
@@ -60,15 +57,10 @@ class Windows:
     y_pixel: int
     y_row: int
     y_image: int
-    expression: Expression = _RESULT
+    expression: Expression = SUM
     operands: tuple[Operand, ...] = ()
     x_dtype: str = "float32"
     y_dtype: str = "float32"
-
-    @property
-    def beside_types(self) -> tuple[str, ...]:
-        """The element types of the kernel's parameters behind the input and any weights."""
-        return (*(operand.dtype for operand in self.operands), self.y_dtype)
 
     @property
     def flops(self) -> int:
@@ -109,13 +101,11 @@ class Writer:
     ) -> None:
         self.code, self.spec, self.machine = code, spec, machine
         self.arrays = arrays
-        self.x, self.y = arrays[0], arrays[-1]
-        self.extra = arrays[len(arrays) - 1 - len(spec.operands) : -1]
-        self.lanes = machine.lanes
+        self.x, self.lanes = arrays[0], machine.lanes
+        extra = arrays[len(arrays) - 1 - len(spec.operands) : -1]
+        self.epilogue = Epilogue(code, spec, machine.lanes, extra, arrays[-1])
         self.vector = emit.typed("float32", machine.lanes)
-        # Windows along a row are shaped by the same fields as a convolution's.
-        row: Any = spec
-        self.runs = segments(row, tile_columns(spec.out_width, spec.stride[1], machine))
+        self.runs = segments(spec, tile_columns(spec.out_width, spec.stride[1], machine))
 
     def prepare(self, bounds: Bounds | None, row: Index) -> None:
         """Values that stay over a row of tiles; `bounds` where kernel rows are left out."""
@@ -144,7 +134,7 @@ class Writer:
         block, band = self._share(vectors)
         blocks, bands = -(-vectors // block), -(-spec.out_height // band)
         total = spec.batch * bands * blocks
-        parallel = total > 1 and spec.flops > WORTH_SHARING and self.machine.cores > 1
+        parallel = total > 1 and self.machine.shares(spec.flops)
         with code.loop("task", total, parallel=parallel) as task:
             place, part = emit.div(task, blocks), code.bind(emit.mod(task, blocks))
             image = code.bind(emit.div(place, bands))
@@ -276,78 +266,37 @@ class Writer:
         return sorted(found.items())
 
     def _store(self, spot: Spot, run: Segment, totals: Array, column: Index) -> None:
-        """The fused expression of every result of the tile, and its store."""
-        spec, code, lanes = self.spec, self.code, self.lanes
-        out = code.bind(
-            spot.image * spec.y_image + spot.row * spec.y_row + column * spec.y_pixel + spot.channel
+        """The end of every result of the tile."""
+        spec, lanes = self.spec, self.lanes
+
+        def where(steps: tuple[int, int, int]) -> Index:
+            image, row, pixel = steps
+            return spot.image * image + spot.row * row + column * pixel + spot.channel
+
+        y = self.code.bind(where((spec.y_image, spec.y_row, spec.y_pixel)))
+        places = self.epilogue.places(where, spec.out_height, spec.out_width)
+        self.epilogue.store_row(
+            run.size,
+            lambda i: y + i * spec.y_pixel,
+            lambda i: self.finish(totals.at(i * lanes, lanes), run, i),
+            self.epilogue.constants(spot.channel, spot.used),
+            lambda n, i: places[n] + i * spec.operands[n].pixel,
+            spot.used,
         )
-        places = [
-            code.bind(spot.image * image + spot.row * row + column * pixel + spot.channel)
-            for image, row, pixel in (
-                o.steps(spec.out_height, spec.out_width) for o in spec.operands
-            )
-        ]
-        fixed = {
-            number: code.bind(self._fixed(number, operand, spot))
-            for number, operand in enumerate(spec.operands)
-            if operand.kind != "tensor"
-        }
-        again = heavy(spec.expression) and run.size > 1
-
-        def put(i: Index, total: Value) -> None:
-            read = self._reader(spot, total, fixed, places, i)
-            value = evaluate(code, spec.expression, read, lanes)
-            value = emit.converted(value, "float32", spec.y_dtype, lanes)
-            code.store(self.y, out + i * spec.y_pixel, value, lanes, spot.used)
-
-        for i in range(run.size):
-            total = self.finish(totals.at(i * lanes, lanes), run, i)
-            if again:
-                code.store(self.y, out + i * spec.y_pixel, total, lanes, spot.used)
-            else:
-                put(i, total)
-        if again:
-            with code.loop("i", run.size) as row:
-                put(row, self.y.at(out + row * spec.y_pixel, lanes, spot.used))
-
-    def _fixed(self, number: int, operand: Operand, spot: Spot) -> Value:
-        if operand.kind == "scalar":
-            return self.extra[number].everywhere(0, self.lanes)
-        return self.extra[number].at(spot.channel, self.lanes, spot.used)
-
-    def _reader(
-        self, spot: Spot, total: Value, fixed: dict[int, Value], places: list[Index], column: Index
-    ) -> Callable[[int], Value]:
-        def read(number: int) -> Value:
-            if number == 0:
-                return total
-            if number - 1 in fixed:
-                return fixed[number - 1]
-            where = places[number - 1] + column * self.spec.operands[number - 1].pixel
-            return self.extra[number - 1].number(where, self.lanes, spot.used)
-
-        return read
 
 
 def arguments(spec: Windows, weights: Sequence[Argument] = ()) -> list[Argument]:
     """The kernel's parameters: x, what the rule adds, operands, y."""
-    lines, pixels = spec.batch - 1, spec.width - 1
-    x_size = lines * spec.x_image + (spec.height - 1) * spec.x_row + pixels * spec.x_pixel
-    found = [Argument("x", (x_size + spec.channels,), spec.x_dtype), *weights]
-    for number, operand in enumerate(spec.operands):
-        size = {"channel": spec.channels, "scalar": 1}.get(operand.kind)
-        if size is None:
-            image, row, pixel = operand.steps(spec.out_height, spec.out_width)
-            size = lines * image + (spec.out_height - 1) * row
-            size += (spec.out_width - 1) * pixel + spec.channels
-        found.append(Argument(f"e{number}", (size,), operand.dtype))
-    y_size = lines * spec.y_image + (spec.out_height - 1) * spec.y_row
-    y_size += (spec.out_width - 1) * spec.y_pixel
-    return [*found, Argument("y", (y_size + spec.channels,), spec.y_dtype)]
+    x = Operand("tensor", spec.x_pixel, spec.x_row, spec.x_image)
+    y = Operand("tensor", spec.y_pixel, spec.y_row, spec.y_image)
+    result = spec.batch, spec.out_height, spec.out_width, spec.channels
+    return [
+        Argument("x", (x.size(spec.batch, spec.height, spec.width, spec.channels),), spec.x_dtype),
+        *weights,
+        *epilogue.parameters(spec, *result),
+        Argument("y", (y.size(*result),), spec.y_dtype),
+    ]
 
 
 _STRAIGHT = 49
 """Taps up to which a kernel is written out where its windows lie wholly in the map."""
-
-WORTH_SHARING = 200_000
-"""Operations below which waking the other cores costs more than it saves."""

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.kernels.product.direct import Conv, operand_arguments, result_size
+from splitc_targets.kernels.product.geometry import Conv, operand_arguments, result_size
 from splitc_targets.kernels.winograd.plan import fits, plan
 from splitc_targets.kernels.winograd.stages import Stages
 from splitc_targets.kernels.winograd.transforms import filter_matrix
@@ -78,7 +78,11 @@ def _arguments(conv: Conv, packed: int, scratch: int) -> list[Argument]:
     x = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
     x += (conv.width - 1) * conv.x_pixel + conv.channels
     first = [Argument("x", (x,)), Argument("w", (packed,)), *operand_arguments(conv)]
-    return [*first, Argument("workspace", (scratch,)), Argument("y", (result_size(conv),))]
+    return [
+        *first,
+        Argument("workspace", (scratch,)),
+        Argument("y", (result_size(conv),), conv.y_dtype),
+    ]
 
 
 class _Writer(Stages):

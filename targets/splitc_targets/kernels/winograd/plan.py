@@ -8,8 +8,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from splitc_targets.kernels.product import direct
-from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.loops.epilogue import beside_types
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 
@@ -92,7 +93,7 @@ def supported(conv: Conv) -> bool:
     return (
         conv.kernel == (3, 3) and conv.stride == (1, 1) and conv.dilation == (1, 1)
         and conv.groups == 1 and conv.x_channel == 1 and conv.w_image == 0
-        and set(conv.beside_types) == {"float32"}
+        and set(beside_types(conv)) == {"float32"}
     )  # fmt: skip
 
 
@@ -122,7 +123,7 @@ def _plans(conv: Conv, machine: Machine, m: int, chunks: int) -> Iterator[Plan]:
         items = chunks if fused else chunks * -(-len(vectors) // group)
         yield Plan(
             m, down, across, total, chunks, fused,
-            workers=min(machine.cores, items) if conv.flops > _WORTH_SHARING else 1,
+            workers=min(machine.cores, items) if machine.shares(conv.flops) else 1,
             rows=tile.rows, vectors=vectors, group=group, depth=depth,
             width=group * vectors[0] * lanes, border=(m + 2) ** 2 * PART * lanes,
         )  # fmt: skip
@@ -174,14 +175,14 @@ def _transforms(conv: Conv, machine: Machine, plan: Plan) -> float:
 
 def direct_cycles(conv: Conv, machine: Machine) -> float:
     """Predicted cycles of the direct convolution, on all cores."""
-    tile = direct.tile_of(conv, machine)
+    tile = geometry.tile_of(conv, machine)
     step = sum(
         tiles.cycles(machine, tiles.Tile(rows, vectors))
-        for vectors in direct.blocks(conv, tile, machine.lanes)
+        for vectors in geometry.blocks(conv, tile, machine.lanes)
         for rows in tiles.split(conv.out_width, tile.rows)
     )
     lines = conv.batch * conv.out_height
-    shared = conv.flops > _WORTH_SHARING
+    shared = machine.shares(conv.flops)
     return 9 * conv.channels * lines * step / (min(machine.cores, lines) if shared else 1)
 
 
@@ -210,9 +211,6 @@ def _beside_memory(conv: Conv, machine: Machine, each: int, work: float) -> floa
 
 PART = 4
 """Vectors of input channels that are transformed together: their tile stays in L1."""
-
-_WORTH_SHARING = 200_000
-"""Operations below which waking the other cores costs more than it saves."""
 
 _SMALLEST, _LARGEST = 4, 64
 """Tiles of the chunks that are considered."""

@@ -8,7 +8,7 @@ import functools
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd.plan import PART, Plan
 from splitc_targets.kernels.winograd.transforms import (
     Arithmetic,
@@ -18,8 +18,8 @@ from splitc_targets.kernels.winograd.transforms import (
     transform_output,
 )
 from splitc_targets.loops import emit
-from splitc_targets.loops.arithmetic import evaluate
 from splitc_targets.loops.emit import Array, Code, Index, Value
+from splitc_targets.loops.epilogue import Epilogue
 from splitc_targets.machine.machine import Machine
 
 
@@ -39,8 +39,8 @@ class Stages:
         self, code: Code, conv: Conv, machine: Machine, plan: Plan, arrays: tuple[Array, ...]
     ) -> None:
         self.code, self.conv, self.machine, self.plan = code, conv, machine, plan
-        self.x, self.u, *self.extra = arrays[:-2]
-        self.space, self.y = arrays[-2:]
+        self.x, self.u, *extra, self.space, y = arrays
+        self.epilogue = Epilogue(code, conv, machine.lanes, extra, y)
         self.do = Arithmetic(code, machine.lanes, machine.fma)
         self.vector = emit.typed("float32", machine.lanes)
 
@@ -179,7 +179,7 @@ class Stages:
         """A^T P A of one vector of channels, through the expression; clipped at the border."""
         code, lanes, m = self.code, self.machine.lanes, self.plan.m
         p, channel = code.bind(p), code.bind(channel)
-        fixed = self._fixed(channel, used)
+        fixed = self.epilogue.constants(channel, used)
 
         def write(i: Index, j: Index, value: Value) -> None:
             if clip is None:
@@ -203,35 +203,21 @@ class Stages:
                 value = code.bind(self.space.at(clip[2] + (i * m + j) * lanes, lanes))
                 self._store(place, i, j, channel, value, fixed, used)
 
-    def _fixed(self, channel: Index, used: int | None) -> dict[int, Value]:
-        """Operands that are the same at every pixel."""
-        lanes, found = self.machine.lanes, {}
-        for number, operand in enumerate(self.conv.operands):
-            if operand.kind == "scalar":
-                found[number] = self.code.bind(self.extra[number].everywhere(0, lanes))
-            elif operand.kind == "channel":
-                found[number] = self.code.bind(self.extra[number].at(channel, lanes, used))
-        return found
-
     def _store(
         self, place: Place, i: Index, j: Index, channel: Index, value: Value,
         fixed: dict[int, Value], used: int | None,
     ) -> None:  # fmt: skip
-        """The fused expression of one pixel's vector of channels, and its store."""
-        conv, code, lanes = self.conv, self.code, self.machine.lanes
-        row, column = place.row + i, place.column + j
+        """The end of one pixel's vector of channels."""
+        conv, row, column = self.conv, place.row + i, place.column + j
 
-        def read(number: int) -> Value:
-            if number == 0:
-                return value
-            if number - 1 in fixed:
-                return fixed[number - 1]
-            steps = conv.operands[number - 1].steps(conv.out_height, conv.out_width)
-            at = place.image * steps[0] + row * steps[1] + column * steps[2] + channel
-            return self.extra[number - 1].at(at, lanes, used)
+        def where(steps: tuple[int, int, int]) -> Index:
+            return place.image * steps[0] + row * steps[1] + column * steps[2] + channel
 
-        out = place.image * conv.y_image + row * conv.y_row + column * conv.y_pixel + channel
-        code.store(self.y, out, evaluate(code, conv.expression, read, lanes), lanes, used)
+        def beside(number: int) -> Index:
+            return where(conv.operands[number].steps(conv.out_height, conv.out_width))
+
+        out = where((conv.y_image, conv.y_row, conv.y_pixel))
+        self.epilogue.store(out, value, fixed, beside, used)
 
 
 def _all(*conditions: Value) -> Value:

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""What every kernel does between its sums and memory, in one place.
+
+A kernel that computes a map or a matrix ends in an expression: bias, scale, residual,
+activation, rounding, clipping, in whatever order the network has them. Operand 0 is the sum;
+the others are read beside it, each in its own element type. What comes out is converted to the
+result's element type and stored, of the last channels only as many as there are.
+
+So all kernels read beside, and write, the same element types: which kernel computes a layer
+never decides how the layer's tensors lie in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from splitc_targets.graph.expression import Arg, Do, Expression, heavy, substitute
+from splitc_targets.loops import emit
+from splitc_targets.loops.arithmetic import evaluate
+from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+
+SUM = Arg(0)
+"""The expression that stores the sum as it is."""
+
+TYPES = frozenset({"float32", *emit.NARROW})
+"""Element types that an epilogue reads beside the sum, and converts its result to."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a fused expression reads beside the result: how its index follows the result's.
+
+    Args:
+        kind: "channel": a vector over output channels; "tensor": the result's own shape;
+            "scalar": one number.
+        pixel, row, image: Distances between a tensor's neighbours, in elements; a row or
+            image of 0 means that nothing lies between.
+        dtype: A tensor's element type: floats or bytes.
+    """
+
+    kind: str
+    pixel: int = 0
+    row: int = 0
+    image: int = 0
+    dtype: str = "float32"
+
+    def steps(self, height: int, width: int) -> tuple[int, int, int]:
+        """Distances between images, rows and pixels of maps of that size."""
+        row = self.row or width * self.pixel
+        return self.image or height * row, row, self.pixel
+
+    def size(self, batch: int, height: int, width: int, channels: int) -> int:
+        """Elements from its first to its last, beside a result of that size."""
+        if self.kind != "tensor":
+            return {"channel": channels, "scalar": 1}[self.kind]
+        image, row, pixel = self.steps(height, width)
+        return (batch - 1) * image + (height - 1) * row + (width - 1) * pixel + channels
+
+
+class Fused(Protocol):
+    """What of a kernel's description says how it ends."""
+
+    @property
+    def expression(self) -> Expression:
+        """What is stored; operand 0 is the sum."""
+        ...
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Its other operands."""
+        ...
+
+    @property
+    def y_dtype(self) -> str:
+        """The result's element type."""
+        ...
+
+
+def beside_types(spec: Fused) -> tuple[str, ...]:
+    """The element types of a kernel's last parameters: operands, then the result."""
+    return (*(operand.dtype for operand in spec.operands), spec.y_dtype)
+
+
+def parameters(spec: Fused, batch: int, height: int, width: int, channels: int) -> list[Argument]:
+    """A kernel's parameters for the operands of its expression."""
+    return [
+        Argument(f"e{number}", (operand.size(batch, height, width, channels),), operand.dtype)
+        for number, operand in enumerate(spec.operands)
+    ]
+
+
+class Epilogue:
+    """Writes one kernel's ends.
+
+    Args:
+        code: Gets the statements.
+        spec: The kernel's description.
+        lanes: Of a vector of channels.
+        extra: The operands' arrays.
+        y: The result's.
+    """
+
+    def __init__(
+        self, code: Code, spec: Fused, lanes: int, extra: Sequence[Array], y: Array
+    ) -> None:
+        self.code, self.spec, self.lanes = code, spec, lanes
+        self.extra, self.y = extra, y
+
+    def constant(self, number: int, channel: Index, used: int | None) -> Value:
+        """An operand that is the same at every pixel, for the channels from `channel` on."""
+        if self.spec.operands[number].kind == "scalar":
+            return self.extra[number].everywhere(0, self.lanes)
+        return self.extra[number].at(channel, self.lanes, used)
+
+    def constants(self, channel: Index, used: int | None) -> dict[int, Value]:
+        """Every operand that is the same at every pixel, by its number."""
+        return {
+            number: self.code.bind(self.constant(number, channel, used))
+            for number, operand in enumerate(self.spec.operands)
+            if operand.kind != "tensor"
+        }
+
+    def places(
+        self, where: Callable[[tuple[int, int, int]], Index], height: int, width: int
+    ) -> dict[int, Index]:
+        """Where in each tensor among the operands something lies, by the operand's number.
+
+        Args:
+            where: The place, given the distances between images, rows and pixels.
+            height, width: The result's.
+        """
+        return {
+            number: self.code.bind(where(operand.steps(height, width)))
+            for number, operand in enumerate(self.spec.operands)
+            if operand.kind == "tensor"
+        }
+
+    def store(
+        self, out: Index, total: Value, constants: Mapping[int, Value],
+        place: Callable[[int], Index], used: int | None,
+    ) -> None:  # fmt: skip
+        """Store what becomes of one vector of sums.
+
+        Args:
+            out: Its first element in the result.
+            total: The sums, as floats.
+            constants: As `constants` gives them.
+            place: The first element to read of the tensor with that number.
+            used: Channels of the vector.
+        """
+
+        def read(number: int) -> Value:
+            if number == 0:
+                return total
+            if number - 1 in constants:
+                return constants[number - 1]
+            return self.extra[number - 1].number(place(number - 1), self.lanes, used)
+
+        value = finished(self.code, self.spec.expression, read, self.lanes, self.spec.y_dtype)
+        self.code.store(self.y, out, value, self.lanes, used)
+
+    def store_row(
+        self, count: int, out: Callable[[Index], Index], total: Callable[[int], Value],
+        constants: Mapping[int, Value], place: Callable[[int, Index], Index], used: int,
+    ) -> None:  # fmt: skip
+        """Store what becomes of the sums of several pixels.
+
+        Long expressions (exponentials) are written once, in a loop over sums that were stored
+        as they are: written out for every pixel they would take most of the compile time.
+        """
+        again = not converts(self.spec.expression) and count > 1
+        for i in range(count):
+            if again:
+                self.code.store(self.y, out(i), total(i), self.lanes, used)
+            else:
+                self.store(out(i), total(i), constants, lambda n, i=i: place(n, i), used)
+        if again:
+            with self.code.loop("i", count) as i:
+                stored = self.y.at(out(i), self.lanes, used)
+                self.store(out(i), stored, constants, lambda n: place(n, i), used)
+
+
+def finished(
+    code: Code, expression: Expression, operand: Callable[[int], Value], lanes: int, dtype: str,
+    floats: str = "float32",
+) -> Value:  # fmt: skip
+    """An expression's value, converted to an element type.
+
+    Args:
+        code: Gets the statements.
+        expression: Over operands in the floats it is computed in.
+        operand: Gives them.
+        lanes: Of the vectors.
+        dtype: What it is converted to.
+        floats: What it is computed in.
+    """
+    value = evaluate(code, expression, operand, lanes, floats)
+    return emit.converted(value, floats, dtype, lanes)
+
+
+def converts(expression: Expression) -> bool:
+    """Whether an epilogue converts its result: not where sums are stored in between, as floats."""
+    return not heavy(expression)
+
+
+def without_bias(
+    expression: Expression, operands: Sequence[Operand]
+) -> tuple[Expression, int | None]:
+    """An expression without the bias that it adds to the sum, and which operand that is.
+
+    Sums that begin with the bias save an addition for every result.
+    """
+    for number, operand in enumerate(operands):
+        bias = Arg(number + 1)
+        for added in (Do("add", (SUM, bias)), Do("add", (bias, SUM))):
+            rest = _swapped(expression, added)
+            if operand.kind == "channel" and rest != expression and not _reads_sum(rest):
+                return substitute(rest, lambda index: SUM if index < 0 else Arg(index)), number
+    return expression, None
+
+
+def _swapped(expression: Expression, added: Expression) -> Expression:
+    """The expression with an operand -1 for `added`."""
+    if expression == added:
+        return Arg(-1)
+    if not isinstance(expression, Do):
+        return expression
+    return Do(expression.op, tuple(_swapped(arg, added) for arg in expression.args))
+
+
+def _reads_sum(expression: Expression) -> bool:
+    if isinstance(expression, Do):
+        return any(map(_reads_sum, expression.args))
+    return expression == SUM
