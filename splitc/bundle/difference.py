@@ -90,13 +90,14 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
     """Compare a result with its reference.
 
     The range is the reference's largest minus smallest element; where it is 0, its largest
-    magnitude, or 1. A slice along any axis is held against its own magnitude too: a range
-    that one huge element makes hides what is wrong beside it. Results of other shape, or that
-    are finite where the reference is not, are infinitely far; the largest number of the type
-    counts as infinite where both are at least that. Arg-max is over the last axis
-    for tables (two axes), else over all elements; only for floats. Elements of other types have
-    to be equal, but for a tenth of the tolerance as a share: an arg-max over many pixels meets
-    ties.
+    magnitude, or 1; and no less than makes four roundings of the largest the tolerance: a result
+    from 100 to 100.1 in float16 is two of its steps wide, which says nothing of what is right. A
+    slice along any axis is held against its own magnitude too: a range that one huge element makes
+    hides what is wrong beside it. Results of other shape, or that are finite where the reference
+    is not, are infinitely far; the largest number of the type counts as infinite where both are at
+    least that. Arg-max is over the last axis for tables (two axes), else over all elements; only
+    for floats. Elements of other types have to be equal, but for a tenth of the tolerance as a
+    share: an arg-max over many pixels meets ties.
     """
     if got.shape != reference.shape or got.dtype != reference.dtype:
         return Difference(name, float("inf"), False)
@@ -114,9 +115,11 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
         return Difference(name, float("inf"), False)
     if not finite.any():
         return Difference(name, 0.0, True)
+    step = _step(reference.dtype, right[finite])
     spread = float(np.ptp(right[finite])) or float(np.abs(right[finite]).max()) or 1.0
+    spread = max(spread, step / tolerance) if tolerance else spread
     relative = float(np.abs(left[finite] - right[finite]).max()) / spread
-    tie = tolerance * spread if tolerance > TOLERANCE else _step(reference.dtype, right[finite])
+    tie = tolerance * spread if tolerance > TOLERANCE else step
     same = _same_argmax(np.where(finite, left, -np.inf), np.where(finite, right, -np.inf), tie)
     slices = _ROUGH if tolerance > TOLERANCE else _FINE
     wrong = _wrong_slice(np.where(finite, left, 0), np.where(finite, right, 0), slices)

@@ -63,6 +63,16 @@ def test_a_mask_of_the_least_number_is_one_of_minus_infinity() -> None:
     assert difference("y", -got, reference).relative == float("inf")
 
 
+def test_a_step_of_its_type_is_no_error_of_a_result_that_is_nearly_constant() -> None:
+    reference = np.array([100, 100.0625, 100.125], np.float16)
+    got = reference[[1, 1, 2]]
+    assert difference("y", got, reference, LOOSEST_TOLERANCE).within(LOOSEST_TOLERANCE)
+    far = reference + np.float16(0.5)
+    assert not difference("y", far, reference, LOOSEST_TOLERANCE).near(LOOSEST_TOLERANCE)
+    fine = reference.astype(np.float32)
+    assert not difference("y", got.astype(np.float32), fine).near(1e-3)
+
+
 def test_integers_must_be_equal() -> None:
     values = np.array([1, 2, 3])
     assert difference("y", values, values).within(0)

@@ -66,6 +66,29 @@ def thresholded(node: Node) -> bool:
     return True
 
 
+def celu(node: Node) -> bool:
+    """Celu of a number without axes, alpha elu(x / alpha): onnx's function gives it one."""
+    draft = node.draft
+    if node.dtype() != "float32":
+        return False
+    alpha = draft.constant(np.array(node.given.get("alpha", 1.0), np.float32))
+    made = draft.add("Elu", draft.add("Div", node.input(0), alpha))
+    draft.add("Mul", made, alpha, output=node.output(0))
+    return True
+
+
+def parametric_relu(node: Node) -> bool:
+    """PRelu of a number without axes as a choice: TVM asks for an axis of slopes."""
+    if node.shape() != ():
+        return False
+    draft = node.draft
+    below = draft.constant(np.array(0, np.dtype(node.dtype())))
+    below = draft.add("Less", node.input(0), below)
+    sloped = draft.add("Mul", node.input(0), node.input(1))
+    draft.add("Where", below, sloped, node.input(0), output=node.output(0))
+    return True
+
+
 def trained(node: Node) -> bool:
     """BatchNormalization in training mode: by this batch's own mean and variance.
 

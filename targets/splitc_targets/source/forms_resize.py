@@ -150,7 +150,15 @@ def _plain(node: Node, found: list[Axis]) -> bool:
         return False
     if any(a.extent != a.result for a in found[:2]):
         return False
+    if corners_meet(node):
+        return False
     return all(math.isclose(a.scale, a.result / a.extent, rel_tol=1e-6) for a in found)
+
+
+def corners_meet(node: Node) -> bool:
+    """Whether an axis has one place from corner to corner, where TVM divides by nought."""
+    corners = node.given.get("coordinate_transformation_mode") == "align_corners"
+    return corners and 1 in (node.result_shape() or ())[2:]
 
 
 def _moves(axis: Axis, coordinates: str) -> bool:

@@ -44,16 +44,21 @@ def _layer_norm(node: Node) -> bool:
     return not plain or node.reads(1) or node.reads(2)
 
 
+def _has_axes(node: Node) -> bool:
+    return node.shape() != ()
+
+
 def _always(_: Node) -> bool:
     return True
 
 
 FUNCTIONS: dict[str, Callable[[Node], bool]] = {
+    "Celu": _has_axes,
     "LayerNormalization": _layer_norm,
     **dict.fromkeys(
         (
-            "Attention", "BlackmanWindow", "CausalConvWithState", "Celu",
-            "CenterCropPad", "HammingWindow", "HannWindow", "LinearAttention",
+            "Attention", "BlackmanWindow", "CausalConvWithState", "CenterCropPad",
+            "HammingWindow", "HannWindow", "LinearAttention",
             "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss", "SwiGLU",
             "Swish",
         ),
@@ -68,6 +73,7 @@ SINGLE = frozenset(("Elu", "GroupNormalization", "LRN", "MeanVarianceNormalizati
 REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "AveragePool": (windows.explicit_pads,),
     "BatchNormalization": (numbers.trained,),
+    "Celu": (numbers.celu,),
     "Clip": (numbers.clip,),
     "Conv": (windows.explicit_pads,),
     "ConvTranspose": (windows.transposed_conv,),
@@ -81,6 +87,7 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "MaxUnpool": (windows.unpool,),
     "MeanVarianceNormalization": (numbers.mean_and_variance,),
     "OneHot": (numbers.one_hot,),
+    "PRelu": (numbers.parametric_relu,),
     "Pad": (windows.pads_within,),
     "Pow": (numbers.power,),
     "RMSNormalization": (numbers.root_mean_square,),

@@ -14,7 +14,7 @@ for results. The schedules hold them as bytes where that serves (transforms/elem
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,11 @@ def in_floats(proto: ModelProto) -> ModelProto:
     made.graph.initializer.extend(t for t in proto.graph.initializer if t.name in kept)
     made.graph.initializer.extend(writer.stored)
     return made
+
+
+def can_write(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
+    """Whether an operator of `REWRITTEN` becomes arithmetic, given what is stored."""
+    return REWRITTEN[node.domain, node.op_type](Writer(dict(known)), node)
 
 
 def _zero(dtype: Any = np.uint8) -> Array:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from splitc_targets.source.draft import Node
+from splitc_targets.source.forms_resize import corners_meet
 from splitc_targets.source.forms_windows import dilated_pool
 from splitc_targets.source.rules import (
     FLOATS,
@@ -91,6 +92,8 @@ def _resized(node: Node) -> str:
         return "its scales, sizes or region are computed"
     if shape[:2] != result[:2]:
         return "it resizes batch or channels of other than floats"
+    if corners_meet(node):
+        return "one place from corner to corner, of other than floats"
     if given.get("mode") == "cubic" and node.dtype() not in FLOATS:
         return "cubic on integers is rounded otherwise"
     mode = given.get("coordinate_transformation_mode", "half_pixel")

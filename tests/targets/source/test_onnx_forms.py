@@ -214,6 +214,23 @@ def test_one_hot_finds_nothing_between_two_places() -> None:
     assert_right("OneHot", [places, np.array([3], F32), np.array([5, 2], F32)])
 
 
+@pytest.mark.parametrize("value", [-1.5, 0.0, 2.0])
+def test_rectifiers_of_a_number_without_axes(value: float) -> None:
+    x = np.array(value, F32)
+    assert_right("Celu", [x], alpha=0.5)
+    assert_right("PRelu", [x, np.array(0.25, F32)])
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (1, 2, 5, 3), (1, 2, 5, 3, 4)])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_one_place_from_corner_to_corner_is_the_first(shape: tuple[int, ...], mode: str) -> None:
+    sizes = np.array([*shape[:2], 1, *shape[3:]], np.int64)
+    assert_right(
+        "Resize", [draw(*shape), None, None, sizes], mode=mode,
+        coordinate_transformation_mode="align_corners",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
 def test_blocks_become_channels(mode: str) -> None:
     proto, feed = network("SpaceToDepth", [draw(1, 2, 4, 6)], opset=28, blocksize=2, mode=mode)

@@ -30,6 +30,7 @@ import splitc
 from splitc.build.compiler import plan
 from splitc.bundle.bundle import require
 from splitc.cost.board import load_board
+from splitc_targets.backend import TvmBackend
 from splitc_targets.machine.machine import machine_of
 from splitc_targets.source.for_tvm import modern
 from splitc_targets.source.quantised import REWRITTEN, in_floats
@@ -396,3 +397,32 @@ def test_a_published_quantised_network_gives_what_onnxruntime_gives(tmp_path: Pa
     (want,) = run(onnx.load(path), {"input": x})
     np.testing.assert_allclose(got, want, atol=np.ptp(want) * 0.02)
     assert got.argmax() == want.argmax()
+
+
+STORED = {"w": W, "zero": np.array(3, np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "refused"),
+    [
+        (STORED, False),
+        ({"zero": STORED["zero"]}, True),
+        ({"w": W}, True),
+        ({**STORED, "w": np.full((1, 6, 30, 30), -128, np.int8)}, True),
+    ],
+    ids=["stored", "computed weights", "a computed zero point", "sums beyond float32"],
+)
+def test_a_product_of_integers_that_is_not_written_is_refused_before_lowering(
+    stored: dict[str, Array], refused: bool
+) -> None:
+    declared = {"x": (U8, [1, 6, 40, 40]), "w": (I8, [4, 6, 3, 3]), "zero": (U8, [])}
+    graph = helper.make_graph(
+        [helper.make_node("ConvInteger", [*declared], ["y"], "product")], "products",
+        [helper.make_tensor_value_info(n, *d) for n, d in declared.items() if n not in stored],
+        [helper.make_tensor_value_info("y", I32, None)],
+        [numpy_helper.from_array(array, name) for name, array in stored.items()],
+    )  # fmt: skip
+    model = splitc.load(helper.make_model(graph, opset_imports=OPSETS, ir_version=8))
+    found = TvmBackend().unsupported(model)
+    assert [(each.layer, each.op) for each in found] == [("product", "ConvInteger")] * refused
+    assert all("have to be stored" in each.why for each in found)
