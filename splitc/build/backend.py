@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from splitc.cost.board import Board
+from splitc.errors import UsageError
+from splitc.ir.graph import LayerGraph, Tensor
+from splitc.ir.layout import Layout
 from splitc.ir.model import Network
+from splitc.plugins import find
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Built:
 
     Args:
         model: File name of the compiled or converted model.
+        format: What loads it: "native" for compiled code, "onnx" for a file of that kind.
         libraries: File names of the libraries it needs, in load order.
         runner: File name of the program that runs it; empty where there is none.
         tools: Tool versions that shaped the bytes.
@@ -71,6 +76,7 @@ class Built:
     """
 
     model: str
+    format: str
     libraries: tuple[str, ...] = ()
     runner: str = ""
     tools: dict[str, str] = field(default_factory=dict[str, str])
@@ -118,13 +124,28 @@ class Tuner(Protocol):
 
 
 class Backend(Protocol):
-    """Writes the code of head or tail for a board.
+    """Writes the code of parts for boards; each part has one of its own.
 
-    `channels_last` says whether its code lays maps so: then they cross the link so, and
-    neither side transposes them.
+    `name` is what `--emit` calls it. `compiles` says whether it makes code that a processor
+    runs, so that a part for another machine has to be built for this one to be checked here;
+    otherwise a part is a file that some runtime reads on any machine.
     """
 
-    channels_last: ClassVar[bool]
+    name: ClassVar[str]
+    compiles: ClassVar[bool]
+
+    def refuses(self, board: Board) -> str | None:
+        """Why it writes nothing for a board, in a clause; None where it does."""
+        ...
+
+    def layout(self, tensor: Tensor, graph: LayerGraph) -> Layout:
+        """How its code has a tensor that crosses between parts: so it crosses if both ends agree.
+
+        Args:
+            tensor: What crosses, as the model has it.
+            graph: The network's layers.
+        """
+        ...
 
     def unsupported(self, model: Network) -> list[Unsupported]:
         """The layers it cannot compile; asked before any compilation starts."""
@@ -152,3 +173,16 @@ class Backend(Protocol):
         Runs in a thread of its own, while another part is compiled.
         """
         ...
+
+
+def backend_for(board: Board, name: str) -> Backend:
+    """The backend of that name, which has to write code for the board.
+
+    Raises:
+        UsageError: No pack brings it, or it writes nothing for the board.
+    """
+    backend: Backend = find("backends", name)()
+    why = backend.refuses(board)
+    if why is not None:
+        raise UsageError(f"--emit {name} writes nothing for {board.name}", why=why)
+    return backend

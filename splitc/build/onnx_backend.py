@@ -11,6 +11,8 @@ from splitc.build.backend import Built, Unsupported
 from splitc.cost.board import Board
 from splitc.errors import UsageError
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.graph import LayerGraph, Tensor
+from splitc.ir.layout import Layout
 from splitc.ir.model import Network
 
 
@@ -18,7 +20,16 @@ from splitc.ir.model import Network
 class OnnxBackend:
     """Writes parts as ONNX files, for users of other runtimes."""
 
-    channels_last: ClassVar[bool] = False
+    name: ClassVar[str] = "onnx"
+    compiles: ClassVar[bool] = False
+
+    def refuses(self, board: Board) -> str | None:
+        """Files are written for any board."""
+        return None
+
+    def layout(self, tensor: Tensor, graph: LayerGraph) -> Layout:
+        """The model's own order."""
+        return ""
 
     def unsupported(self, model: Network) -> list[Unsupported]:
         """Every layer can be written as ONNX."""
@@ -47,4 +58,4 @@ class OnnxBackend:
 
         name = f"{folder.name}.onnx"
         code.save(folder / name)
-        return Built(name, tools={"onnx": onnx.__version__}, schedule="none")
+        return Built(name, "onnx", tools={"onnx": onnx.__version__}, schedule="none")

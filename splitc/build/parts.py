@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from splitc.build.backend import Backend, Built
-from splitc.build.onnx_backend import OnnxBackend
-from splitc.bundle.verify import PARTS, twin_folder
+from splitc.build.backend import Built
+from splitc.build.job import PartJob
+from splitc.bundle.verify import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
+from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
 from splitc.ir.layout import Layouts
 from splitc.ir.model import Network
@@ -28,13 +29,13 @@ class Place:
     """One compilation of a part and where its code goes.
 
     Args:
-        part: "head" or "tail".
+        part: The part.
         board: What it is compiled for.
         own: Whether it is the part's own board, not this machine in its place.
         folders: Where it is written, and whether with the runtime.
     """
 
-    part: str
+    part: PartJob
     board: Board
     own: bool
     folders: tuple[tuple[Path, bool], ...]
@@ -45,67 +46,73 @@ class Parts:
     """What was built.
 
     Args:
+        split: The digest that the parts carry.
+        formats: What loads each part, by its name.
         tools: Versions that shaped the bytes.
         caveats: What to know of the code.
     """
 
+    split: str
+    formats: dict[str, str]
     tools: dict[str, str]
     caveats: tuple[str, ...]
 
 
 def places_of(
-    backend: Backend, boards: Mapping[str, Board], folder: Path, scratch: Path | None, runtime: bool
+    parts: Sequence[PartJob], folder: Path, scratch: Path | None, runtime: bool
 ) -> list[Place]:
-    """What has to be compiled: both parts, and a twin of each that this machine cannot run.
+    """What has to be compiled: every part, and a twin of each that this machine cannot run.
 
     Args:
-        backend: What compiles.
-        boards: Those of "head" and "tail".
+        parts: What the bundle has.
         folder: The bundle's.
         scratch: Where parts that lack a runtime are built with one, to be checked; None to
             leave that out.
         runtime: Whether the bundle's parts have the runtime.
     """
     places: list[Place] = []
-    for name, board in boards.items():
-        own = ((folder / name, runtime),)
-        why = why_not_here(board.isa, board.cpu, board.features)
-        compiled = not isinstance(backend, OnnxBackend)
-        if compiled and not why and not runtime and scratch:
-            own = (*own, (scratch / name, True))
-        places.append(Place(name, board, True, own))
-        here = _twin_board(boards) if compiled and why else None
+    for part in parts:
+        own = ((folder / part.name, runtime),)
+        foreign = part.backend.compiles and not _runs_here(part.board)
+        if part.backend.compiles and not foreign and not runtime and scratch:
+            own = (*own, (scratch / part.name, True))
+        places.append(Place(part, part.board, True, own))
+        here = _twin_board(part, parts) if foreign else None
         if here is not None and (runtime or scratch):
-            where = twin_folder(folder, name) if runtime or not scratch else scratch / name
-            places.append(Place(name, here, False, ((where, True),)))
+            beside = twin_folder(folder, part.name)
+            where = beside if runtime or not scratch else scratch / part.name
+            places.append(Place(part, here, False, ((where, True),)))
     return places
 
 
-def unrunnable(backend: Backend, places: list[Place]) -> str:
+def _runs_here(board: Board) -> bool:
+    """Whether this machine runs a board's code."""
+    return not why_not_here(board.isa, board.cpu, board.features)
+
+
+def unrunnable(parts: Sequence[PartJob], places: list[Place]) -> str:
     """Why this machine cannot check the parts, in words; "" where it can."""
-    if isinstance(backend, OnnxBackend):
-        return ""
-    runs = {p.part for p in places if not why_not_here(p.board.isa, p.board.cpu, p.board.features)}
-    missing = [name for name in PARTS if name not in runs]
+    runs = {p.part.name for p in places if not p.part.backend.compiles or _runs_here(p.board)}
+    missing = [part.name for part in parts if part.name not in runs]
     which = " and ".join(missing)
     return f"not checked: this machine runs no code for the {which}" if missing else ""
 
 
-def _twin_board(boards: Mapping[str, Board]) -> Board | None:
+def _twin_board(part: PartJob, parts: Sequence[PartJob]) -> Board | None:
     """The board that stands in for one that this machine does not run; None where none can."""
-    for board in (boards["tail"], boards["head"]):
-        if not why_not_here(board.isa, board.cpu, board.features):
-            return board
+    for other in reversed(parts):
+        if part.backend.refuses(other.board) is None and _runs_here(other.board):
+            return other.board
     try:
-        return load_board("host")
+        host = load_board("host")
     except UsageError:
         return None
+    return host if part.backend.refuses(host) is None else None
 
 
 def build_parts(
-    backend: Backend,
     places: list[Place],
-    parts: Mapping[str, Network],
+    models: Mapping[str, Network],
     lowered: Mapping[str, Mapping[bool, Any]],
     limit: int | None,
     split: str,
@@ -116,11 +123,10 @@ def build_parts(
     """Compile and link every part.
 
     Args:
-        backend: What compiles.
-        places: What for, and where to.
-        parts: Head and tail.
+        places: What, what for, and where to.
+        models: The parts' networks by name.
         lowered: Each in the backend's form, as its own board takes it (True) and as others do.
-        limit: Bytes that the head may take.
+        limit: Bytes that a part on the device may take.
         split: The digest that the parts carry.
         layouts: How the tensors that cross lie.
         progress: Called with each step's name.
@@ -131,20 +137,22 @@ def build_parts(
         built: list[Built] = []
         for folder, runtime in place.folders:
             folder.mkdir(parents=True)
-            built.append(backend.write(code, place.board, folder, runtime=runtime))
-            _describe(built[-1], parts[place.part], place, folder, split, layouts)
+            built.append(place.part.backend.write(code, place.board, folder, runtime=runtime))
+            _describe(built[-1], models[place.part.name], place, folder, split, layouts)
         return built[0]
 
     tools = {"splitc": __version__, "numpy": np.__version__}
     caveats: dict[str, None] = {}
+    formats: dict[str, str] = {}
     # A linker is a process of its own: the next part is compiled beside it.
     writer = ThreadPoolExecutor(1, thread_name_prefix="link")
     try:
         linked: list[tuple[Place, Future[Built]]] = []
         for place in places:
-            progress(f"compiling {place.part} for {place.board.name}")
-            most = limit if place.part == "head" else None
-            code = backend.compile(lowered[place.part][place.own], place.board, most)
+            name = place.part.name
+            progress(f"compiling {name} for {place.board.name}")
+            most = limit if place.part.site == DEVICE else None
+            code = place.part.backend.compile(lowered[name][place.own], place.board, most)
             linked.append((place, writer.submit(written, code, place)))
             del code
         progress("linking")
@@ -152,20 +160,24 @@ def build_parts(
             built = done.result()
             tools |= built.tools
             if place.own:
-                told(place.part, built)
-                caveats[f"{place.part}: {built.caveat}" if built.caveat else ""] = None
+                told(place.part.name, built)
+                formats[place.part.name] = built.format
+                caveats[f"{place.part.name}: {built.caveat}" if built.caveat else ""] = None
                 caveats[_over_limit(place.part, built, limit)] = None
     finally:
         writer.shutdown(cancel_futures=True)
-    return Parts(tools, tuple(text for text in caveats if text))
+    return Parts(split, formats, tools, tuple(text for text in caveats if text))
 
 
-def _over_limit(name: str, built: Built, limit: int | None) -> str:
-    """What to say of a head that takes more memory than it may; packing adds to its weights."""
+def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:
+    """What to say of a part that takes more memory than it may; packing adds to its weights."""
     taken = built.weight_bytes + built.activation_bytes
-    if name != "head" or limit is None or taken <= limit:
+    if part.site != DEVICE or limit is None or taken <= limit:
         return ""
-    return f"head: its code takes {taken:,} bytes of weights and tensors, the limit is {limit:,}"
+    return (
+        f"{part.name}: its code takes {taken:,} bytes of weights and tensors, "
+        f"the limit is {limit:,}"
+    )
 
 
 def _describe(
@@ -174,7 +186,7 @@ def _describe(
     board = place.board
     part = PartManifest(
         schema=SCHEMA,
-        part="head" if place.part == "head" else "tail",
+        part=place.part.name,
         split=split,
         target=board.name,
         isa=board.isa,

@@ -5,38 +5,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from splitc.build.backend import Backend, Tuner, Tuning
+from splitc.build.backend import Tuner, Tuning
+from splitc.build.job import Job
+from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
 from splitc.ir.model import Network
 
-if TYPE_CHECKING:
-    from splitc.build.compiler import Job
 
-
-def refuse_tuning(backend: Backend, job: Job, tuning: Tuning, emit: str) -> None:
+def refuse_tuning(job: Job, tuning: Tuning) -> None:
     """Raise where a part cannot be tuned.
 
     Raises:
-        UsageError: The backend measures nothing, or not so long, or not these parts.
+        UsageError: A backend measures nothing, or not so long, or not these parts.
         DeviceError: Nothing answers at the address.
     """
-    if not isinstance(backend, Tuner):
-        raise UsageError(f"--emit {emit} has no kernels to tune", hint="leave --tune out")
+    parts = {part.name: part for part in job.parts}
     if not 0 <= tuning.seconds < 1e7:
         raise UsageError(f"cannot tune for {tuning.seconds:g} seconds")
-    if not tuning.parts or not set(tuning.parts) <= {"head", "tail"}:
-        raise UsageError(f"no parts '{','.join(tuning.parts)}'", hint="head, tail or head,tail")
-    if tuning.rpc and "head" not in tuning.parts:
+    if not tuning.parts or not set(tuning.parts) <= parts.keys():
+        names = [*parts]
+        hint = " or ".join([*names, ",".join(names)])
+        raise UsageError(f"no parts '{','.join(tuning.parts)}'", hint=hint)
+    on_device = [name for name in tuning.parts if parts[name].site == DEVICE]
+    if tuning.rpc and not on_device:
         raise UsageError("--tune-rpc measures the head's kernels, and the head is not tuned")
     for name in tuning.parts:
-        board = job.head if name == "head" else job.tail
-        backend.refuse_tuning(board, tuning.rpc if name == "head" else "")
+        backend = parts[name].backend
+        if not isinstance(backend, Tuner):
+            what = f"--emit {backend.name} has no kernels to tune"
+            raise UsageError(what, hint="leave --tune out")
+        backend.refuse_tuning(parts[name].board, tuning.rpc if name in on_device else "")
 
 
 def tune_parts(
-    backend: Tuner, job: Job, tuning: Tuning, parts: Mapping[str, Network],
+    job: Job, tuning: Tuning, models: Mapping[str, Network],
     lowered: Mapping[str, Any], progress: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
     """The parts with what was measured for them.
@@ -45,13 +49,15 @@ def tune_parts(
     """
     end = time.monotonic() + tuning.seconds
     tuned: dict[str, Any] = {}
-    work = {name: 1 + sum(each.flops for each in parts[name].graph.layers) for name in parts}
+    parts = {part.name: part for part in job.parts}
+    work = {name: 1 + sum(each.flops for each in models[name].graph.layers) for name in models}
     for name in dict.fromkeys(tuning.parts):
-        board = job.head if name == "head" else job.tail
+        part = parts[name]
         share = work[name] / sum(work[n] for n in tuning.parts if n not in tuned)
         seconds = share * max(0.0, end - time.monotonic())
-        tuned[name] = backend.tune(
-            lowered[name], board, seconds, tuning.rpc if name == "head" else "",
+        assert isinstance(part.backend, Tuner)
+        tuned[name] = part.backend.tune(
+            lowered[name], part.board, seconds, tuning.rpc if part.site == DEVICE else "",
             lambda step, name=name: progress(f"tuning {name}: {step}"),
         )  # fmt: skip
     return tuned

@@ -11,10 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.bundle.verify import PARTS, Verification, pair_of, require, twin_folder, verify
+from splitc.bundle.verify import Verification, require, runnable_parts, twin_folder, verify
 from splitc.errors import BadBundleError, OutputError, UsageError, nearest
 from splitc.runtime.integrity import check_part, compare_files
-from splitc.runtime.manifest import MANIFEST, Manifest, PartManifest, list_files, read_manifest
+from splitc.runtime.manifest import (
+    MANIFEST,
+    Manifest,
+    PartManifest,
+    Route,
+    list_files,
+    read_manifest,
+)
 
 SUFFIX = ".splitc"
 
@@ -47,18 +54,28 @@ class Bundle:
         return Bundle(folder, read_manifest(folder, Manifest))
 
     def part(self, name: str) -> PartManifest:
-        """The manifest of `head` or `tail`."""
-        return read_manifest(self.path / name, PartManifest)
+        """The manifest of a part: `head`, say, or `tail`.
+
+        Raises:
+            UsageError: The bundle has no such part.
+        """
+        return read_manifest(self._folder(name), PartManifest)
+
+    def _folder(self, name: str) -> Path:
+        known = self.manifest.parts
+        if name not in known:
+            raise UsageError(f"the bundle has no part '{name}'", hint=nearest(name, known))
+        return self.path / known[name].folder
 
     def check(self) -> None:
-        """Check every file, and that head and tail belong together.
+        """Check every file, and that the parts belong together.
 
         Raises:
             BadBundleError: Names the file that is missing, altered or extra, or
                 the part that is another model's.
         """
         compare_files(self.manifest.files, list_files(self.path, but=(MANIFEST,)), self.path.name)
-        parts = {name: check_part(self.path / name, name) for name in PARTS}
+        parts = {name: check_part(self._folder(name), name) for name in self.manifest.parts}
         for name, part in parts.items():
             if part.split != self.manifest.split or part.part != name:
                 raise BadBundleError(
@@ -67,7 +84,8 @@ class Bundle:
                     f"{self.manifest.split[:12]}…",
                     hint="compile the bundle again",
                 )
-        self._check_contract(parts["head"], parts["tail"])
+        for route in self.manifest.routes:
+            self._check_contract(route, parts)
         for name, part in parts.items():
             if not twin_folder(self.path, name).is_dir():
                 continue
@@ -76,28 +94,27 @@ class Bundle:
                 if getattr(twin, field) != getattr(part, field):
                     raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
 
-    def _check_contract(self, head: PartManifest, tail: PartManifest) -> None:
+    def _check_contract(self, route: Route, parts: Mapping[str, PartManifest]) -> None:
         """Every tensor that is read is made before it, with the same shape and dtype."""
-        manifest = self.manifest
-        known = {spec.name: spec for spec in manifest.source.inputs}
-        steps = (
-            ("head", head.inputs, head.outputs),
-            ("tail", tail.inputs, tail.outputs),
-            ("result", manifest.source.outputs, ()),
-            ("boundary", manifest.cut.boundary, ()),
-        )
-        for what, reads, makes in steps:
+        source = self.manifest.source
+        known = {spec.name: spec for spec in source.inputs}
+        running = ((name, parts[name].inputs, parts[name].outputs) for name in route.parts)
+        for what, reads, makes in (
+            *running,
+            ("result", source.outputs, ()),
+            ("boundary", route.crosses, ()),
+        ):
             for spec in reads:
                 if known.get(spec.name) != spec:
                     raise BadBundleError(f"{what} and what makes it disagree about '{spec.name}'")
             known |= {spec.name: spec for spec in makes}
-        if not manifest.source.outputs:
+        if not source.outputs:
             raise BadBundleError("the bundle has no results")
 
     def run(
         self, inputs: Mapping[str, Array] | Array, *, emulate: bool = False
     ) -> dict[str, Array]:
-        """Run head and tail one after the other.
+        """Run the parts of the default route one after the other.
 
         Args:
             inputs: Arrays by input name, or the one array of a one-input network,
@@ -113,15 +130,14 @@ class Bundle:
             BadBundleError: A file is not the one the manifest lists.
         """
         self.check()
-        feed = self._feed(inputs)
-        pair = pair_of(self.path, emulate=emulate)
-        boundary, _ = pair.head.run(feed)
-        results, _ = pair.tail.run({**feed, **boundary})
-        made = {**feed, **boundary, **results}
+        made = self._feed(inputs)
+        for part in runnable_parts(self.path, self.manifest, emulate=emulate).values():
+            results, _ = part.run(made)
+            made |= results
         return {spec.name: made[spec.name] for spec in self.manifest.source.outputs}
 
     def verify(self, *, emulate: bool = False) -> Verification:
-        """Check the files, run head and tail on the golden inputs, compare.
+        """Check the files, run the parts on the golden inputs, compare.
 
         Args:
             emulate: Run the real parts of another ISA under qemu.
@@ -134,7 +150,8 @@ class Bundle:
             ToolchainError: A part cannot run on this machine.
         """
         self.check()
-        return verify(self.path, self.manifest, pair_of(self.path, emulate=emulate))
+        parts = runnable_parts(self.path, self.manifest, emulate=emulate)
+        return verify(self.path, self.manifest, parts)
 
     def pack(self, target: Path) -> Path:
         """Write the bundle as one zip, the same bytes for the same bundle.

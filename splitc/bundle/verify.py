@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Head and tail as this machine runs them, and whether they compute what the network does."""
+"""Parts as this machine runs them, and whether they compute what the network does."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,9 @@ from splitc.arrays import Array
 from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, worst_of
 from splitc.cost.board import host_isa, why_not_here
 from splitc.errors import BadBundleError, ToolchainError, UsageError, VerificationError
-from splitc.runtime.manifest import Manifest, PartManifest, TensorSpec, read_manifest
+from splitc.runtime.manifest import Manifest, PartManifest, Route, TensorSpec, read_manifest
 from splitc.runtime.part import Emulator, Timing, find_emulator, run_part
 
-PARTS = ("head", "tail")
 _MOST_SAMPLES = 64
 
 
@@ -51,26 +50,23 @@ class Runnable:
         return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Head and tail of one bundle as this machine runs them."""
-
-    head: Runnable
-    tail: Runnable
-
-
 def twin_folder(bundle: Path, name: str) -> Path:
     """Where a bundle has a part's build for the machine that compiled it."""
     return bundle / "golden" / name
 
 
-def pair_of(
-    bundle: Path, *, emulate: bool = False, elsewhere: Mapping[str, Path] | None = None
-) -> Pair:
-    """What to run of a bundle.
+def runnable_parts(
+    bundle: Path,
+    manifest: Manifest,
+    *,
+    emulate: bool = False,
+    elsewhere: Mapping[str, Path] | None = None,
+) -> dict[str, Runnable]:
+    """What to run of a bundle's default route, by the parts' names, in order.
 
     Args:
         bundle: Its folder.
+        manifest: Its manifest.
         emulate: Run a part for another ISA under qemu, not its build for this machine.
         elsewhere: Folders to run in the place of parts, by their names.
 
@@ -78,23 +74,29 @@ def pair_of(
         UsageError: There is nothing to emulate.
         ToolchainError: A part cannot run here.
     """
-    found = {name: _runnable(bundle, name, emulate, elsewhere or {}) for name in PARTS}
-    return Pair(found["head"], found["tail"])
+    return {
+        name: _runnable(
+            bundle, name, bundle / manifest.parts[name].folder, emulate, elsewhere or {}
+        )
+        for name in manifest.route.parts
+    }
 
 
-def _runnable(bundle: Path, name: str, emulate: bool, elsewhere: Mapping[str, Path]) -> Runnable:
-    part = read_manifest(bundle / name, PartManifest)
+def _runnable(
+    bundle: Path, name: str, folder: Path, emulate: bool, elsewhere: Mapping[str, Path]
+) -> Runnable:
+    part = read_manifest(folder, PartManifest)
     if part.model.endswith(".onnx"):
         if emulate:
             raise UsageError(f"an ONNX {name} has no code to emulate")
-        return Runnable(bundle / name, "onnxruntime on this machine")
+        return Runnable(folder, "onnxruntime on this machine")
     twin = elsewhere.get(name, twin_folder(bundle, name))
     why = why_not_here(part.isa, part.cpu, part.features)
     if not why:
-        return Runnable(elsewhere.get(name, bundle / name), part.target)
+        return Runnable(elsewhere.get(name, folder), part.target)
     foreign = part.isa != host_isa()
     if emulate and foreign:
-        return Runnable(bundle / name, f"{part.target} under qemu", find_emulator(part.isa))
+        return Runnable(folder, f"{part.target} under qemu", find_emulator(part.isa))
     if twin.is_dir():
         built = read_manifest(twin, PartManifest)
         if not why_not_here(built.isa, built.cpu, built.features):
@@ -108,6 +110,19 @@ def _runnable(bundle: Path, name: str, emulate: bool, elsewhere: Mapping[str, Pa
 
 
 @dataclass(frozen=True)
+class Ran:
+    """What ran of a part.
+
+    Args:
+        how: On this machine, its host build, or emulated, in words.
+        timing: Its timing.
+    """
+
+    how: str
+    timing: Timing
+
+
+@dataclass(frozen=True)
 class Verification:
     """What was found on the golden vectors.
 
@@ -116,20 +131,14 @@ class Verification:
         outputs: Difference of each result from the unsplit model's.
         received: Difference of each of the tail's results, on what the seeded channel leaves
             of what crosses, from the trained tail's; empty where there is no channel.
-        head: Timing of the head that ran.
-        tail: Timing of the tail.
-        head_ran: Which head ran: on this machine, its host build, or emulated.
-        tail_ran: Which tail ran.
+        ran: What ran of each part, by its name.
         samples: How many golden inputs there are.
         tolerance: What was allowed.
     """
 
     boundary: tuple[Difference, ...]
     outputs: tuple[Difference, ...]
-    head: Timing
-    tail: Timing
-    head_ran: str
-    tail_ran: str
+    ran: dict[str, Ran]
     samples: int
     tolerance: float
     received: tuple[Difference, ...] = ()
@@ -153,36 +162,37 @@ class Verification:
         return crossing and all(d.within(self.tolerance) for d in results)
 
 
-def verify(folder: Path, manifest: Manifest, pair: Pair) -> Verification:
-    """Run head and tail on a bundle's golden inputs, and compare.
+def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> Verification:
+    """Run a bundle's default route on its golden inputs, and compare.
 
-    Where integers of a quantiser cross, the tail runs on the golden ones: a number that the
-    head rounds the other way than the reference did is no error of either.
+    Where integers of a quantiser cross, what comes behind runs on the golden ones: a number
+    that the head rounds the other way than the reference did is no error of either.
 
     Args:
         folder: The bundle's.
         manifest: Its manifest.
-        pair: What runs.
+        parts: What runs, by the names of the route's parts.
 
     Raises:
         BadBundleError: Golden vectors do not fit their contract.
         ToolchainError: A part does not run.
     """
-    golden, source = folder / "golden", manifest.source
+    golden, source, route = folder / "golden", manifest.source, manifest.route
     # A bundle may ask for less error, never for more than any may have.
     tolerance = min(manifest.tolerance, LOOSEST_TOLERANCE)
     feed = _load(golden / "inputs", source.inputs)
-    crossing = _load(golden / "boundary", manifest.cut.boundary)
+    crossing = _load(golden / "boundary", route.crosses)
     expected = _load(golden / "outputs", source.outputs)
     samples = _samples({**feed, **crossing, **expected})
-    boundary, head_time = pair.head.run(feed)
+    first, behind = _before_and_behind(route)
+    boundary, ran = _run(parts, first, feed)
     # Bytes that cross are a quantiser's, whether or not the manifest knows of one.
-    coded = manifest.codec is not None
+    coded = route.codec is not None
     whole = {
         n: a for n, a in crossing.items()
         if a.dtype.kind in "iu" and (coded or a.dtype.itemsize == 1)
     }  # fmt: skip
-    results, tail_time = pair.tail.run({**feed, **boundary, **whole})
+    results, more = _run(parts, behind, {**feed, **boundary, **whole})
     made = {**feed, **boundary, **results}
     rounds = coded or tolerance > TOLERANCE
     quantised = {n: a for n, a in expected.items() if rounds and a.dtype.name in ("int8", "uint8")}
@@ -194,28 +204,49 @@ def verify(folder: Path, manifest: Manifest, pair: Pair) -> Verification:
     return Verification(
         boundary=tuple(compared(n, a, made, n in whole) for n, a in crossing.items()),
         outputs=tuple(compared(n, a, made, n in quantised) for n, a in expected.items()),
-        head=head_time,
-        tail=tail_time,
-        head_ran=pair.head.ran,
-        tail_ran=pair.tail.ran,
+        ran=ran | more,
         samples=samples,
         tolerance=tolerance,
-        received=_received(folder, manifest, pair, feed, tolerance),
+        received=_received(golden, route, parts, feed, tolerance),
     )
 
 
+def _before_and_behind(route: Route) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The parts of a route's first site, and those behind the link."""
+    first, *others = route.runs.values()
+    return first, tuple(name for names in others for name in names)
+
+
+def _run(
+    parts: Mapping[str, Runnable], names: Sequence[str], known: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, Ran]]:
+    """What parts make, one after the other, and how each ran."""
+    made: dict[str, Array] = {}
+    ran: dict[str, Ran] = {}
+    for name in names:
+        results, timing = parts[name].run({**known, **made})
+        made |= results
+        ran[name] = Ran(parts[name].ran, timing)
+    return made, ran
+
+
 def _received(
-    folder: Path, manifest: Manifest, pair: Pair, feed: Mapping[str, Array], tolerance: float
+    golden: Path,
+    route: Route,
+    parts: Mapping[str, Runnable],
+    feed: Mapping[str, Array],
+    tolerance: float,
 ) -> tuple[Difference, ...]:
-    """The tail on what the golden channel left of what crosses."""
-    if manifest.codec is None or not manifest.codec.received:
+    """What is behind the link on what the golden channel left of what crosses."""
+    if route.codec is None or not route.codec.received:
         return ()
-    golden = folder / "golden"
-    left = _load(golden / "received", manifest.cut.boundary)
-    tail = read_manifest(folder / "tail", PartManifest)
-    expected = _load(golden / "received_outputs", tail.outputs)
+    _, behind = _before_and_behind(route)
+    left = _load(golden / "received", route.crosses)
+    made = (read_manifest(parts[name].folder, PartManifest).outputs for name in behind)
+    outputs = tuple(spec for specs in made for spec in specs)
+    expected = _load(golden / "received_outputs", outputs)
     _samples({**feed, **left, **expected})
-    results, _ = pair.tail.run({**feed, **left})
+    results, _ = _run(parts, behind, {**feed, **left})
     return tuple(worst_of(n, results[n], a, tolerance) for n, a in expected.items())
 
 
@@ -261,9 +292,9 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
         ToolchainError: They do not run.
     """
     hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
-    elsewhere = {name: scratch / name for name in PARTS} if scratch is not None else {}
+    elsewhere = {} if scratch is None else {name: scratch / name for name in manifest.parts}
     try:
-        found = verify(folder, manifest, pair_of(folder, elsewhere=elsewhere))
+        found = verify(folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere))
         require(found)
     except VerificationError as error:
         raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error

@@ -42,7 +42,10 @@ def compile_(
     ] = None,
     calibrate: o.Calibrate = None,
     emit: Annotated[
-        str, typer.Option("--emit", metavar="tvm|onnx", help="Compiled code, or two ONNX files.")
+        str,
+        typer.Option("--emit", metavar="BACKEND[,BACKEND]",
+                     help="Compiled code ([b]tvm[/]), ONNX files ([b]onnx[/]), or another "
+                     "backend's; two with a comma between for head and tail."),
     ] = "tvm",
     runtime: Annotated[
         str,
@@ -68,8 +71,6 @@ def compile_(
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Cut MODEL in two, compile head and tail, write a bundle."""
-    if emit not in ("tvm", "onnx"):
-        raise UsageError(f"--emit {emit}", hint="one of: tvm, onnx")
     if runtime not in ("bundle", "none"):
         raise UsageError(f"--runtime {runtime}", hint="one of: bundle, none")
     if tune_rpc and not tune:
@@ -100,7 +101,7 @@ def compile_(
         parts: dict[str, Built] = {}
         found: list[Verification] = []
         bundle = build(
-            job, output=output, emit=emit, runtime=runtime, seed=seed, tuning=tuning,
+            job, output=output, runtime=runtime, seed=seed, tuning=tuning,
             check=check, progress=step, note=notes.append, told=parts.__setitem__,
             checked=found.append,
         )  # fmt: skip
@@ -112,12 +113,12 @@ def compile_(
                 "packed": str(packed) if packed else None,
                 "chosen": show.row_object(job.row, job.table.value(job.row)),
                 "table": show.table_object(job.table),
-                "bytes": {name: _size(bundle.path / name) for name in ("head", "tail")},
+                "bytes": {part.name: _size(bundle.path / part.name) for part in job.parts},
                 "activation_bytes": {name: b.activation_bytes for name, b in parts.items()},
                 "weight_bytes": {name: b.weight_bytes for name, b in parts.items()},
                 "kernels": {name: [asdict(k) for k in b.kernels] for name, b in parts.items()},
                 "check": show.verification_object(found[0]) if found else None,
-                "codec_cost": show.cost_object(bundle.manifest.codec),
+                "codec_cost": show.cost_object(bundle.manifest.route.codec),
                 "notes": notes,
             }
         )
@@ -139,12 +140,13 @@ def _print_parts(
     from splitc.cli import show
 
     console = show.out()
-    for name, what in (("head", job.head.title), ("tail", job.tail.title)):
-        size = show.short_bytes(_size(bundle.path / name))
-        console.print(f"wrote {bundle.path / name}/  {size} for {what}")
-        if name in parts:
-            console.print(show.kernel_table(parts[name]))
-    for line in show.cost_lines(bundle.manifest.codec):
+    for part in job.parts:
+        folder = bundle.path / part.name
+        size = show.short_bytes(_size(folder))
+        console.print(f"wrote {folder}/  {size} for {part.board.title}")
+        if part.name in parts:
+            console.print(show.kernel_table(parts[part.name]))
+    for line in show.cost_lines(bundle.manifest.route.codec):
         console.print(line, markup=False)
     for one in found:
         console.print(show.checked(one), style="green")

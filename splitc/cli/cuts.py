@@ -41,6 +41,7 @@ def cuts(
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Rank the legal cuts of MODEL for a device, a server and a link."""
+    from splitc.build.job import EMIT
     from splitc.cli import show
     from splitc.plugins import find
     from splitc.search.find import find_cuts
@@ -51,7 +52,7 @@ def cuts(
     if why is not None:
         _explain(table, why, json=json)
         return
-    missing = find("backends", "tvm")().unsupported(loaded)
+    missing = find("backends", EMIT)().unsupported(loaded)
     if json:
         show.print_json({**show.table_object(table), "unsupported": show.missing_object(missing)})
         if not table.usable:

@@ -127,32 +127,34 @@ def _bundle(path: str, *, json: bool) -> None:
     from splitc.cli import show
 
     bundle = Bundle.open(path)
-    parts = {name: bundle.part(name) for name in ("head", "tail")}
+    parts = {name: bundle.part(name) for name in bundle.manifest.parts}
     if json:
         show.print_json(
             {
                 "manifest": msgspec.to_builtins(bundle.manifest),
-                **{name: msgspec.to_builtins(part) for name, part in parts.items()},
+                "parts": {name: msgspec.to_builtins(part) for name, part in parts.items()},
             }
         )
         return
     console = show.out()
     manifest = bundle.manifest
+    route = manifest.route
+    took = [f"{site} {ms} ms" for site, ms in route.predicted.site_ms.items()]
     lines = [
-        f"{manifest.name}, cut after {','.join(manifest.cut.layers)}",
+        f"{manifest.name}, cut after {','.join(route.cut)}",
         f"  source   sha256 {manifest.source.sha256}",
         f"  split    {manifest.split}",
-        f"  predicted head {manifest.cut.head_ms} ms, link {manifest.cut.link_ms} ms, "
-        f"tail {manifest.cut.tail_ms} ms",
+        f"  predicted {', '.join(took)}, link {route.predicted.link_ms} ms",
+        f"  found by {show.proved(route.proof)}",
     ]
-    for spec in manifest.cut.boundary:
+    for spec in route.crosses:
         shape = "x".join("?" if n is None else str(n) for n in spec.shape) or "scalar"
         size = show.short_bytes(spec.bytes)
         lines.append(f"  crosses  {spec.name}  {shape} {spec.dtype}  {size}")
-    if manifest.codec is not None:
-        over = ", ".join(f"{one.op}({one.settings})" for one in manifest.codec.channels)
+    if route.codec is not None:
+        over = ", ".join(f"{one.op}({one.settings})" for one in route.codec.channels)
         trained = f", trained over {over}" if over else ""
-        lines.append(f"  codec    {manifest.codec.pipeline or 'its own'}{trained}")
+        lines.append(f"  codec    {route.codec.pipeline or 'its own'}{trained}")
     for name, part in parts.items():
         size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
         cpu = "".join([part.cpu, *part.features])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ def ops(
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
     max_bytes: o.MaxBytes = "8GiB",
+    emit: Annotated[
+        str, typer.Option("--emit", metavar="BACKEND", help="Who would compile it: tvm, or onnx.")
+    ] = "tvm",
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -29,7 +32,7 @@ def ops(
 
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
     count = _count(loaded)
-    missing = find("backends", "tvm")().unsupported(loaded)
+    missing = find("backends", emit)().unsupported(loaded)
     if json:
         show.print_json(
             {

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitc.cli import was_interrupted
+from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -208,6 +209,17 @@ def table_object(table: CutTable) -> dict[str, Any]:
     }
 
 
+def proved(proof: Proof) -> str:
+    """Why a cut is the best, or how far it may be off, in a clause."""
+    if isinstance(proof, FlowProof):
+        return f"{proof.cutter}: no cut costs less, by a maximum flow"
+    if isinstance(proof, Enumerated):
+        return f"{proof.cutter}: the best of all {proof.count:,} {proof.kind}"
+    if isinstance(proof, Heuristic):
+        return f"{proof.cutter or 'trying some'}: {proof.why}"
+    return "no search: the cut was given"
+
+
 def missing_object(missing: Sequence[Unsupported]) -> list[dict[str, str]]:
     """Layers that cannot be compiled, as JSON."""
     return [{"layer": one.layer, "op": one.op, "why": one.why} for one in missing]
@@ -246,13 +258,12 @@ def verification_object(found: Verification) -> dict[str, Any]:
         "passed": found.passed,
         "tolerance": found.tolerance,
         "samples": found.samples,
-        "head_ran": found.head_ran,
-        "tail_ran": found.tail_ran,
         "boundary": [_difference(one) for one in found.boundary],
         "outputs": [_difference(one) for one in found.outputs],
         "received": [_difference(one) for one in found.received],
-        "head_ms": found.head.first_ms,
-        "tail_ms": found.tail.first_ms,
+        "parts": {
+            name: {"ran": one.how, "ms": one.timing.first_ms} for name, one in found.ran.items()
+        },
     }
 
 

@@ -25,6 +25,7 @@ def verify(
     from splitc.bundle.bundle import Bundle, require
     from splitc.cli import show
     from splitc.cost.board import host_isa
+    from splitc.cost.topology import DEVICE
 
     opened = Bundle.open(bundle)
     with show.progress(quiet or json) as step:
@@ -32,14 +33,14 @@ def verify(
         found = opened.verify(emulate=emulate)
     if json:
         told = show.verification_object(found)
-        show.print_json(told | {"codec_cost": show.cost_object(opened.manifest.codec)})
+        show.print_json(told | {"codec_cost": show.cost_object(opened.manifest.route.codec)})
         if not found.passed:
             raise typer.Exit(7)
         return
     require(found)
     console = show.out()
-    over = _over(opened.manifest.codec)
-    inside = " with the codec" if opened.manifest.codec else ""
+    over = _over(opened.manifest.route.codec)
+    inside = " with the codec" if opened.manifest.route.codec else ""
     judged = (("boundary", "", found.boundary), ("result", inside, found.outputs),
               ("result", over, found.received))  # fmt: skip
     for what, where, differences in judged:
@@ -48,21 +49,23 @@ def verify(
             console.print(
                 f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}", markup=False
             )
-    for line in show.cost_lines(opened.manifest.codec):
+    for line in show.cost_lines(opened.manifest.route.codec):
         console.print(line, markup=False)
-    console.print(f"head ran as {found.head_ran}, tail as {found.tail_ran}")
+    console.print(", ".join(f"{name} ran as {one.how}" for name, one in found.ran.items()))
     worst = f"worst {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}"
     console.print(f"verified: {worst}, {show.samples(found)}", style="bold green")
     if quiet:
         return
-    parts = {name: opened.part(name).isa for name in ("head", "tail")}
-    ran = {"head": found.head_ran, "tail": found.tail_ran}
-    twins = [n for n, isa in parts.items() if ran[n].startswith("host build") and isa != host_isa()]
+    twins = [
+        name for name, one in found.ran.items()
+        if one.how.startswith("host build") and opened.part(name).isa != host_isa()
+    ]  # fmt: skip
     if twins:
         which = " and ".join(twins)
         console.print(f"\nNext: splitc verify {bundle} --emulate   (the real {which}, under qemu)")
-    if "head" in twins:
-        console.print(f"  or: scp -r {bundle}/head pi@raspberrypi:")
+    parts = opened.manifest.parts
+    for name in (name for name in twins if parts[name].site == DEVICE):
+        console.print(f"  or: scp -r {bundle}/{parts[name].folder} pi@raspberrypi:")
 
 
 def _over(codec: CodecEntry | None) -> str:

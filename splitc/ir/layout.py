@@ -27,24 +27,27 @@ _KEEPING = ("concat", "batchnormalization", "resize", "cast")
 """Operators of other kinds that do."""
 
 
+def layout_of_maps(tensor: Tensor, graph: LayerGraph) -> Layout:
+    """How code that lays maps channels-last has a tensor of a network.
+
+    A map [N, C, H, W] that a layer made which works on such maps lies channels-last.
+    """
+    is_made = graph.producer[tensor.name] >= graph.input_count
+    fits = is_made and tensor.dtype in ("float32", "uint8") and _is_map(tensor)
+    return "channels-last" if fits and _from_map(graph, tensor.name) else ""
+
+
 def maps_of(cut: Cut) -> dict[str, Layout]:
-    """Channels-last for what crosses and is a map [N, C, H, W] made by layers that work on maps.
+    """Channels-last for what crosses a cut and lies so in code that lays maps so, at both ends.
 
     Network inputs and results keep the layout that the model's user knows.
     """
     graph = cut.graph
-    return dict.fromkeys(
-        (
-            tensor.name
-            for tensor in cut.boundary
-            if graph.producer[tensor.name] >= graph.input_count
-            and tensor.name not in graph.outputs
-            and tensor.dtype in ("float32", "uint8")
-            and _is_map(tensor)
-            and _from_map(graph, tensor.name)
-        ),
-        "channels-last",
-    )
+    return {
+        tensor.name: "channels-last"
+        for tensor in cut.boundary
+        if tensor.name not in graph.outputs and layout_of_maps(tensor, graph)
+    }
 
 
 def _is_map(tensor: Tensor) -> bool:

@@ -14,8 +14,9 @@ import msgspec
 from splitc.errors import BadBundleError
 from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
+from splitc.ir.proof import Proof
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 * 2**20
 
@@ -76,7 +77,7 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     """
 
     schema: int
-    part: Literal["head", "tail"]
+    part: str
     split: str
     target: str
     isa: str
@@ -93,20 +94,6 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     files: dict[str, FileEntry]
     tuned: dict[str, str] = {}
     features: tuple[str, ...] = ()
-
-
-class CutEntry(_Strict, frozen=True):
-    """The cut: the head's last layers, what crosses, and what it was predicted to cost."""
-
-    layers: tuple[str, ...]
-    boundary: tuple[TensorSpec, ...]
-    boundary_bytes: int
-    head_layers: int
-    tail_layers: int
-    figures: str
-    head_ms: float
-    link_ms: float
-    tail_ms: float
 
 
 class ChannelEntry(_Strict, frozen=True):
@@ -172,21 +159,75 @@ class Source(_Strict, frozen=True):
     outputs: tuple[TensorSpec, ...]
 
 
+class PartEntry(_Strict, frozen=True):
+    """One part of a bundle: a segment of the network, compiled for a site.
+
+    `layers` is how many it holds; `folder` lies in the bundle's; `format` says what loads it,
+    as in its own manifest.
+    """
+
+    segment: str
+    site: str
+    target: str
+    folder: str
+    format: str
+    layers: int
+
+
+class Predicted(_Strict, frozen=True):
+    """What a route was predicted to take, in milliseconds; `figures` says where they are from."""
+
+    figures: str
+    site_ms: dict[str, float]
+    link_ms: float
+
+
+class Route(_Strict, frozen=True):
+    """One way through a bundle: which parts run where, and what crosses between them.
+
+    `cut` is the head's last layers; `runs` the parts of each site, in their order; `crosses`
+    what goes over the link, as it lies there, and `boundary_bytes` its size; `proof` why the
+    cut is the best for what was asked; `codec` what is inside around what crosses.
+    """
+
+    name: str
+    cut: tuple[str, ...]
+    runs: dict[str, tuple[str, ...]]
+    crosses: tuple[TensorSpec, ...]
+    boundary_bytes: int
+    predicted: Predicted
+    proof: Proof
+    codec: CodecEntry | None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts, in the order in which they run."""
+        return tuple(name for names in self.runs.values() for name in names)
+
+
 class Manifest(_Strict, frozen=True):
-    """What a bundle is: `manifest.json` in its folder."""
+    """What a bundle is: `manifest.json` in its folder.
+
+    `default` names the route that runs where none is asked for.
+    """
 
     schema: int
     name: str
     split: str
     source: Source
-    cut: CutEntry
-    codec: CodecEntry | None
+    parts: dict[str, PartEntry]
+    routes: tuple[Route, ...]
+    default: str
     config: dict[str, str]
-    parts: dict[str, str]
     seed: int
     tolerance: float
     tools: dict[str, str]
     files: dict[str, FileEntry]
+
+    @property
+    def route(self) -> Route:
+        """The route that runs where none is asked for."""
+        return next(route for route in self.routes if route.name == self.default)
 
 
 S = TypeVar("S", Manifest, PartManifest)
@@ -211,16 +252,18 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
         version = msgspec.json.decode(data, type=dict[str, Any]).get("schema")
         if version != SCHEMA:
             raise BadBundleError(
-                "manifest of another schema",
+                "bundle of another schema",
                 at=at,
                 why=f"its schema is {version}, this splitc reads {SCHEMA}",
-                hint="compile the bundle again, or install the splitc that wrote it",
+                hint="compile it again, or install the splitc that wrote it",
             )
         manifest = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBundleError("manifest is malformed", at=at, why=str(error)) from error
     if isinstance(manifest, PartManifest):
         _check_names(manifest, at)
+    else:
+        _check_routes(manifest, at)
     return manifest
 
 
@@ -244,6 +287,21 @@ def _check_names(part: PartManifest, at: str) -> None:
         if "/" in name or name.startswith(".") or name not in part.files:
             why = "it is no file of the part"
             raise BadBundleError(f"the part names '{name}'", at=at, why=why)
+
+
+def _check_routes(manifest: Manifest, at: str) -> None:
+    """The default is a route, routes run parts that there are, and those lie in the bundle."""
+    names = [route.name for route in manifest.routes]
+    if manifest.default not in names or len({*names}) < len(names):
+        why = "it names no route, or there are two of one name"
+        raise BadBundleError(f"there is no one route '{manifest.default}'", at=at, why=why)
+    for name in (name for route in manifest.routes for name in route.parts):
+        if name not in manifest.parts:
+            raise BadBundleError(f"a route runs '{name}'", at=at, why="there is no such part")
+    for name, part in manifest.parts.items():
+        if "/" in part.folder or part.folder.startswith(".") or part.folder in ("", "golden"):
+            why = f"its folder is '{part.folder}', which is none of a part"
+            raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -19,6 +19,8 @@ from splitc.build.refusals import elsewhere
 from splitc.cost.board import Board
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.graph import LayerGraph, Tensor
+from splitc.ir.layout import Layout, layout_of_maps
 from splitc.ir.model import Network
 from splitc_targets.link.runtime_libs import FFI, runtime_libs
 from splitc_targets.link.toolchain import RUNNER, link_shared, runner, zig_version
@@ -36,7 +38,16 @@ if TYPE_CHECKING:
 class TvmBackend:
     """Lower to Relax, schedule, build, link with zig."""
 
-    channels_last: ClassVar[bool] = True
+    name: ClassVar[str] = "tvm"
+    compiles: ClassVar[bool] = True
+
+    def refuses(self, board: Board) -> str | None:
+        """Code is made for every board's processor."""
+        return None
+
+    def layout(self, tensor: Tensor, graph: LayerGraph) -> Layout:
+        """Maps lie channels-last in its code."""
+        return layout_of_maps(tensor, graph)
 
     def unsupported(self, model: Network) -> list[Unsupported]:
         """Layers whose operator TVM's front end does not know, or knows in part."""
@@ -123,7 +134,7 @@ class TvmBackend:
         )
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         built = Built(
-            "model.so", tools=tools, schedule=pipeline.NAME, caveat=_caveat(code),
+            "model.so", "native", tools=tools, schedule=pipeline.NAME, caveat=_caveat(code),
             kernels=code.kernels, activation_bytes=code.activation_bytes,
             weight_bytes=code.constant_bytes,
         )  # fmt: skip

@@ -64,7 +64,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, list[str]]
 
 def test_head_holds_the_encoder_and_tail_the_decoder(erased: tuple[Bundle, list[str]]) -> None:
     bundle, _ = erased
-    (crosses,) = bundle.manifest.cut.boundary
+    (crosses,) = bundle.manifest.route.crosses
     assert (crosses.name, crosses.dtype, crosses.bytes) == ("4.code.levels", "uint8", 6 * 5 * 5)
     # What leaves the head and what enters the tail are one contract, map order included.
     assert bundle.part("head").outputs == bundle.part("tail").inputs == (crosses,)
@@ -78,9 +78,10 @@ def test_head_holds_the_encoder_and_tail_the_decoder(erased: tuple[Bundle, list[
 
 def test_the_manifest_names_codec_and_channel(erased: tuple[Bundle, list[str]]) -> None:
     manifest = erased[0].manifest
-    assert manifest.codec is not None
-    assert (manifest.codec.pipeline, manifest.codec.cut) == (ERASURE, "4")
-    assert manifest.codec.channels == (ChannelEntry(op="bit_erasure", settings="rate=0.1, bits=8"),)
+    codec = manifest.route.codec
+    assert codec is not None
+    assert (codec.pipeline, codec.cut) == (ERASURE, "4")
+    assert codec.channels == (ChannelEntry(op="bit_erasure", settings="rate=0.1, bits=8"),)
     assert manifest.config["codec"] == ERASURE
 
 
@@ -157,7 +158,7 @@ def test_a_real_arm_head_makes_the_levels(tmp_path: Path, qemu: None) -> None:
     )
     found = bundle.verify(emulate=True)
     require(found)
-    assert found.head_ran == "rpi4 under qemu"
+    assert found.ran["head"].how == "rpi4 under qemu"
     assert found.received[0].relative < 1e-4
 
 
@@ -178,8 +179,8 @@ def test_a_channel_that_stands_elsewhere_is_left_out_and_said(tmp_path: Path) ->
     notes: list[str] = []
     bundle = build(job, output=tmp_path / "d.splitc", note=notes.append)
     assert any("does not stand at the cut" in note for note in notes)
-    assert bundle.manifest.codec is not None
-    assert not bundle.manifest.codec.received
+    assert bundle.manifest.route.codec is not None
+    assert not bundle.manifest.route.codec.received
     assert bundle.verify().received == ()
 
 
@@ -217,8 +218,8 @@ def test_a_codec_is_held_against_the_network_that_was_given(tmp_path: Path) -> N
     )  # fmt: skip
     coded = np.stack([bundle.run(one[None])["7"][0] for one in x])
     given = np.stack([model.run({"input": one[None]})["7"][0] for one in x])
-    assert bundle.manifest.codec is not None
-    cost = bundle.manifest.codec.cost
+    assert bundle.manifest.route.codec is not None
+    cost = bundle.manifest.route.codec.cost
     assert cost is not None
     assert (cost.samples, cost.on) == (40, "calibration")
     (one,) = cost.results
@@ -254,7 +255,7 @@ def test_what_a_codec_costs_is_printed_and_so_by_verify(
 def test_without_samples_the_golden_ones_say_what_a_codec_costs(
     erased: tuple[Bundle, list[str]],
 ) -> None:
-    codec = erased[0].manifest.codec
+    codec = erased[0].manifest.route.codec
     assert codec is not None
     assert codec.cost is not None
     assert (codec.cost.on, codec.cost.accuracy) == ("golden", None)

@@ -71,8 +71,8 @@ def test_a_tuned_folder_is_compiled_at_its_cut_and_verified_over_its_channel(
     bundle = Bundle.open(out)
     manifest = bundle.manifest
     assert manifest.name == "small"
-    assert manifest.codec is not None
-    assert (manifest.codec.pipeline, manifest.codec.received) == (PIPELINE, True)
+    assert manifest.route.codec is not None
+    assert (manifest.route.codec.pipeline, manifest.route.codec.received) == (PIPELINE, True)
     found = bundle.verify()
     require(found)
     assert found.received[0].relative < 1e-4

@@ -29,7 +29,7 @@ def test_a_resnet_is_compiled_and_verified(
     bundle = splitc.compile(model, cut="layer1.1.relu.2", head=head, output=tmp_path / "r.splitc")
     assert bundle.manifest.name == "ResNet"
     assert bundle.manifest.source.sha256 == model.digest
-    assert bundle.manifest.cut.boundary[0].layout == "channels-last"
+    assert bundle.manifest.route.crosses[0].layout == "channels-last"
     checked = bundle.verify(emulate=head != "host")
     assert checked.worst.relative < 1e-4
 

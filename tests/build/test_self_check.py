@@ -16,7 +16,7 @@ from onnx import helper
 import splitc
 from splitc.build.compiler import build, plan
 from splitc.bundle.bundle import Bundle, require
-from splitc.bundle.verify import Verification, pair_of, verify
+from splitc.bundle.verify import Verification, runnable_parts, verify
 from splitc.cli.app import run
 from splitc.cost.board import host_isa, why_not_here
 from splitc.errors import ToolchainError, VerificationError
@@ -147,11 +147,11 @@ def test_head_and_tail_of_another_isa_have_a_twin_each_and_run_emulated(
     job = plan(small_onnx, cut="block_add", head="rpi4", tail="rpi5")
     bundle, found = found_of(job, tmp_path / "o.splitc")
     ran = ("host build of the rpi4 head", "host build of the rpi5 tail")
-    assert (found.head_ran, found.tail_ran) == ran
+    assert [one.how for one in found.ran.values()] == [*ran]
     assert bundle.verify().passed
     emulated = bundle.verify(emulate=True)
     require(emulated)
-    assert (emulated.head_ran, emulated.tail_ran) == ("rpi4 under qemu", "rpi5 under qemu")
+    assert [one.how for one in emulated.ran.values()] == ["rpi4 under qemu", "rpi5 under qemu"]
     x = np.ones((1, 3, 12, 12), np.float32)
     np.testing.assert_allclose(bundle.run(x)["y"], bundle.run(x, emulate=True)["y"], rtol=1e-5)
 
@@ -164,8 +164,8 @@ def test_a_part_above_this_machines_level_has_a_twin(
     job = plan(small_onnx, cut="pool", head="x86-64-v3", tail="x86-64-v2")
     bundle, found = found_of(job, tmp_path / "o.splitc")
     require(found)
-    assert found.head_ran == "host build of the x86-64-v3 head"
-    assert found.tail_ran == "x86-64-v2"
+    assert found.ran["head"].how == "host build of the x86-64-v3 head"
+    assert found.ran["tail"].how == "x86-64-v2"
     assert json.loads((bundle.path / "golden" / "head" / "manifest.json").read_text())["cpu"] == (
         "x86-64-v2"
     )
@@ -178,7 +178,7 @@ def test_a_part_that_runs_nowhere_here_says_why(bundle: Bundle) -> None:
         path.unlink() if path.is_file() else path.rmdir()
     (bundle.path / "golden" / "head").rmdir()
     with pytest.raises(ToolchainError, match="cannot start the head") as caught:
-        verify(bundle.path, bundle.manifest, pair_of(bundle.path))
+        verify(bundle.path, bundle.manifest, runnable_parts(bundle.path, bundle.manifest))
     assert "aarch64" in caught.value.why
     assert "--emulate" in caught.value.hint
 
@@ -197,7 +197,7 @@ def test_what_a_processor_lacks_is_known_as_the_runner_knows_it(monkeypatch: Pat
 def test_bundles_with_one_sample_of_no_axis_still_verify(bundle: Bundle) -> None:
     for path in (bundle.path / "golden").glob("*/*.npy"):
         np.save(path, np.load(path)[0])
-    found = verify(bundle.path, bundle.manifest, pair_of(bundle.path))
+    found = verify(bundle.path, bundle.manifest, runnable_parts(bundle.path, bundle.manifest))
     require(found)
     assert found.samples == 1
 
@@ -210,7 +210,7 @@ def test_a_sample_on_which_the_network_is_not_finite_is_left_out(tmp_path: Path)
     ]
     path = save(model_of(nodes, {"x": [2, 5]}, ["y"]), tmp_path / "log.onnx")
     notes: list[str] = []
-    bundle = build(plan(path, cut="abs"), emit="onnx", output=tmp_path / "o", note=notes.append)
+    bundle = build(plan(path, cut="abs", emit="onnx"), output=tmp_path / "o", note=notes.append)
     assert bundle.verify().samples < 3
     assert any("normal" in note and "'y' has NaN" in note for note in notes)
 

@@ -66,7 +66,7 @@ def test_head_and_tail_together_equal_the_unsplit_model(compiled: Bundle) -> Non
     assert found.passed
     assert found.worst.relative < 1e-3
     assert all(one.same_argmax for one in found.outputs)
-    assert found.head_ran == "host build of the rpi4 head"
+    assert found.ran["head"].how == "host build of the rpi4 head"
     require(found)
 
 
@@ -75,7 +75,7 @@ def test_the_real_arm_head_under_emulation_equals_the_unsplit_model(
 ) -> None:
     found = compiled.verify(emulate=True)
     assert found.passed
-    assert found.head_ran == "rpi4 under qemu"
+    assert found.ran["head"].how == "rpi4 under qemu"
 
 
 def test_new_inputs_give_what_onnxruntime_gives(compiled: Bundle, small_onnx: Path) -> None:
@@ -94,7 +94,7 @@ def test_several_inputs_results_and_crossing_tensors(two_headed: Bundle, tmp_pat
     assert list(got) == ["early", "late"]
     for name, expected in whole(source, feed).items():
         np.testing.assert_allclose(got[name], expected, rtol=1e-5, atol=1e-6)
-    assert {spec.name for spec in two_headed.manifest.cut.boundary} == {"s", "t"}
+    assert {spec.name for spec in two_headed.manifest.route.crosses} == {"s", "t"}
     assert two_headed.verify().passed
 
 
@@ -103,7 +103,7 @@ def test_an_input_that_crosses_untouched_is_an_input_of_the_tail(tmp_path: Path)
 
     path = save(two_headed_network(), tmp_path / "two.onnx")
     bundle = splitc.compile(path, cut="early", emit="onnx", output=tmp_path / "out.splitc")
-    assert [spec.name for spec in bundle.manifest.cut.boundary] == ["b", "early"]
+    assert [spec.name for spec in bundle.manifest.route.crosses] == ["b", "early"]
     assert [spec.name for spec in bundle.part("head").outputs] == ["early"]
     assert bundle.verify().passed
 
@@ -144,7 +144,7 @@ def test_manifests_follow_the_published_schema(compiled: Bundle) -> None:
     for folder in (compiled.path, compiled.path / "head", compiled.path / "tail"):
         text = (folder / MANIFEST).read_text("utf-8")
         jsonschema.validate(json.loads(text), published)
-        assert text.startswith('{\n  "schema": 1,')
+        assert text.startswith('{\n  "schema": 2,')
     assert str(compiled.path.parent) not in (compiled.path / MANIFEST).read_text("utf-8")
 
 
@@ -178,7 +178,7 @@ def link(bundle: Bundle) -> None:
 
 
 def new_schema(bundle: Bundle) -> None:
-    edit(bundle.path, lambda m: m.update(schema=2))
+    edit(bundle.path, lambda m: m.update(schema=3))
 
 
 def unknown_field(bundle: Bundle) -> None:
@@ -230,6 +230,23 @@ def renamed_result(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["source"]["outputs"][0].update(name="z"))
 
 
+def older(bundle: Bundle) -> None:
+    """What version 0.1 wrote: a cut, and the boards of head and tail."""
+    edit(bundle.path, lambda m: m.update(schema=1, cut=m.pop("routes"), parts={"head": "rpi4"}))
+
+
+def no_route(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m.update(default="another"))
+
+
+def unknown_part(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0]["runs"].update(device=["body"]))
+
+
+def outside_part(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["parts"]["head"].update(folder="../head"))
+
+
 def junk_golden(bundle: Bundle) -> None:
     (bundle.path / "golden" / "inputs" / "0.npy").write_bytes(b"junk")
     rehash(bundle)
@@ -255,6 +272,10 @@ def deep_manifest(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
+        (older, "bundle of another schema"),
+        (no_route, "there is no one route 'another'"),
+        (unknown_part, "a route runs 'body'"),
+        (outside_part, "part 'head' is not in the bundle"),
         (outside_runner, "the part names '../../evil.sh'"),
         (unlisted_model, "the part names 'manifest.json'"),
         (other_twin, "disagree about their schedule"),
@@ -371,7 +392,7 @@ def test_the_onnx_parts_are_named_head_and_tail(small_onnx: Path, tmp_path: Path
     bundle = splitc.compile(small_onnx, cut="pool", emit="onnx", output=tmp_path / "o.splitc")
     assert (bundle.path / "head" / "head.onnx").is_file()
     assert (bundle.path / "tail" / "tail.onnx").is_file()
-    assert bundle.verify().head_ran == "onnxruntime on this machine"
+    assert bundle.verify().ran["head"].how == "onnxruntime on this machine"
     with pytest.raises(UsageError, match="no code to emulate"):
         bundle.verify(emulate=True)
 
@@ -456,7 +477,7 @@ def test_a_bundle_is_replaced_whole(small_onnx: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.splitc"
     splitc.compile(small_onnx, cut="stem", emit="onnx", output=target)
     again = splitc.compile(small_onnx, cut="pool", emit="onnx", output=target)
-    assert again.manifest.cut.layers == ("pool",)
+    assert again.manifest.route.cut == ("pool",)
     again.check()
     assert [path.name for path in tmp_path.iterdir()] == ["out.splitc"]
 

@@ -184,11 +184,12 @@ def test_neither_part_moves_a_map_at_the_cut(small_onnx: Path, tmp_path: Path) -
     job = plan(model, cut="block_add", head="rpi4", tail="host", link=Link("20Mbit"), name="m")
     built: dict[str, Built] = {}
     bundle = build(job, output=tmp_path / "m.splitc", runtime="none", told=built.__setitem__)
-    (crossing,) = bundle.manifest.cut.boundary
+    (crossing,) = bundle.manifest.route.crosses
     assert crossing.layout == "channels-last"
     n, c, height, width = model.graph.tensors[crossing.name].static_shape
     assert crossing.shape == (n, height, width, c)
     moves = [k for part in built.values() for k in part.kernels if k.op == "layout"]
     assert moves == []
-    onnx_parts = build(job, output=tmp_path / "o.splitc", emit="onnx")
-    assert onnx_parts.manifest.cut.boundary[0].layout == ""
+    for emit in ("onnx", "tvm,onnx"):
+        job = plan(model, cut="block_add", head="rpi4", link=Link("20Mbit"), name="m", emit=emit)
+        assert job.layouts.get(crossing.name, "") == ""

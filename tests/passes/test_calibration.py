@@ -119,12 +119,12 @@ def test_an_onnx_network_is_quantised_at_the_best_cut_from_the_command_line(
     assert made["chosen"]["cut"] == priced["best"]
     assert made["chosen"]["latency_ms"] == priced["cuts"][0]["latency_ms"]
     bundle = Bundle.open(out)
-    (crosses,) = bundle.manifest.cut.boundary
+    (crosses,) = bundle.manifest.route.crosses
     assert crosses.dtype == "uint8"
     plain = {row["cut"]: row for row in made["table"]["cuts"]}[priced["best"]]
     assert crosses.bytes == plain["boundary_bytes"]
-    assert bundle.manifest.codec is not None
-    assert "bits=4, low=" in bundle.manifest.codec.pipeline
+    assert bundle.manifest.route.codec is not None
+    assert "bits=4, low=" in bundle.manifest.route.codec.pipeline
     assert bundle.verify().passed
     ort: Any = onnxruntime
     session = ort.InferenceSession(str(small_onnx), providers=["CPUExecutionProvider"])

@@ -19,7 +19,7 @@ namespace splitc {
 
 inline constexpr char kManifestName[] = "manifest.json";
 inline constexpr uint64_t kMaxManifestBytes = 1 << 20;
-inline constexpr int64_t kManifestSchema = 1;
+inline constexpr int64_t kManifestSchema = 2;
 // The library that holds the C functions in tvm_abi.h.
 inline constexpr char kFfiLibrary[] = "libtvm_ffi.so";
 

@@ -63,6 +63,6 @@ def test_head_and_tail_with_the_codec_give_what_the_module_gives(case: str, tmp_
     made = one(model_of(case))
     assert made.cut is not None
     bundle = splitc.compile(made, cut=made.cut.name, head="host", output=tmp_path / "b.splitc")
-    (crosses,) = bundle.manifest.cut.boundary
+    (crosses,) = bundle.manifest.route.crosses
     assert crosses.bytes == sent
     assert bundle.verify().worst.relative < 1e-4

@@ -77,7 +77,7 @@ def test_a_bundle_sends_exactly_the_bytes_and_verifies(
         request.getfixturevalue("qemu")
     made = quantised(door, bits)
     bundle = splitc.compile(made, cut="auto", head=head, output=tmp_path / "q.splitc")
-    (crossing,) = bundle.manifest.cut.boundary
+    (crossing,) = bundle.manifest.route.crosses
     assert crossing.dtype == "uint8"
-    assert crossing.bytes == bundle.manifest.cut.boundary_bytes == -(-bits * 5 * 7 * 9 // 8)
+    assert crossing.bytes == bundle.manifest.route.boundary_bytes == -(-bits * 5 * 7 * 9 // 8)
     assert bundle.verify(emulate=head != "host").passed

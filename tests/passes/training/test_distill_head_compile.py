@@ -27,6 +27,6 @@ def test_head_and_tail_give_what_the_module_gives(tmp_path: Path) -> None:
     made = pipeline(model)
     assert made.cut is not None
     bundle = splitc.compile(made, cut=made.cut.name, head="host", output=tmp_path / "b.splitc")
-    (boundary,) = bundle.manifest.cut.boundary
+    (boundary,) = bundle.manifest.route.crosses
     assert tuple(boundary.shape) == (1, 5, 4, 3)  # channels last
     assert bundle.verify().worst.relative < 1e-3

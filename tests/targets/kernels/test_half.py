@@ -111,7 +111,7 @@ def test_a_network_in_float16_is_split_and_verified(tmp_path: Path, qemu: None) 
     net.outputs = net.outputs[:1]
     path = save(convert_float_to_float16(net.proto()), tmp_path / "half.onnx")
     bundle = splitc.compile(path, cut="auto", head="rpi5", tail="host", output=tmp_path / "h")
-    assert {tensor.dtype for tensor in bundle.manifest.cut.boundary} == {"float16"}
+    assert {tensor.dtype for tensor in bundle.manifest.route.crosses} == {"float16"}
     require(bundle.verify())
 
 

@@ -23,6 +23,7 @@ from onnx import ModelProto, helper
 
 from splitc.build import compiler
 from splitc.build.backend import Tuning
+from splitc.build.job import backends_of
 from splitc.cli.app import run
 from splitc.cost.board import load_board
 from splitc.cost.prices import BoardCost
@@ -288,13 +289,14 @@ def test_kernels_are_measured_on_a_board_over_rpc(
     ],
 )
 def test_what_cannot_be_tuned_is_refused(
-    board: str, tuning: Tuning, emit: Any, says: str, job: compiler.Job, tmp_path: Path
+    board: str, tuning: Tuning, emit: str, says: str, job: compiler.Job, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.splitc"
     head = BoardCost(load_board(board))
-    job = replace(job, scenario=replace(job.scenario, head=head))
+    scenario = replace(job.scenario, head=head)
+    job = replace(job, scenario=scenario, backends=backends_of(emit, scenario))
     with pytest.raises(UsageError, match=re.escape(says)):
-        compiler.build(job, output=out, emit=emit, tuning=tuning)
+        compiler.build(job, output=out, tuning=tuning)
     assert not out.exists()
 
 
