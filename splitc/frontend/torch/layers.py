@@ -25,7 +25,7 @@ TENSOR = "splitc_tensor"
 """Key of the name of a node's tensor in its `meta`, where it is not its layer's."""
 
 _RANDOM = ("rand", "normal", "bernoulli", "multinomial")
-"""Functions that give other values at each run, even of nothing or of constants."""
+"""What the names begin with of functions that draw, and are no operators."""
 
 INSERTED = "splitc_inserted"
 """Key of the name of the inserted layer that a node belongs to in its `meta`."""
@@ -140,9 +140,7 @@ class _Reader:
             self.stored[node] = [attribute(self.module, str(node.target))]
         elif function_name(node) == "getitem" and node.args[0] in self.made and self._part(node):
             pass
-        elif not function_name(node).startswith(_RANDOM) and all(
-            n in self.stored for n in node.all_input_nodes
-        ):
+        elif not _is_random(node) and all(n in self.stored for n in node.all_input_nodes):
             self.stored[node] = self._own(node)
         else:
             self._compute(node)
@@ -305,6 +303,12 @@ class _Reader:
         for keys, name in names.items():
             self.nodes[name] = [node] if keys == () else []
             self.element[name] = (node, keys)
+
+
+def _is_random(node: fx.Node) -> bool:
+    """Whether it gives other values at each run, even of nothing or of constants."""
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded in tags or function_name(node).startswith(_RANDOM)
 
 
 def _counted(node: fx.Node, module: nn.Module) -> int:

@@ -22,6 +22,7 @@ from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.node import map_arg
 from torch.fx.proxy import TraceError
+from torch.utils._python_dispatch import TorchDispatchMode
 
 VALUE = "splitc_value"
 """Key of a node's value in its `meta`: what it gives, as tensors without storage."""
@@ -99,7 +100,7 @@ class ShapeTracer(fx.Tracer):
         super().__init__()
         self._inputs = inputs
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._evaluating = False
+        self.evaluating = False
         self._autocast = any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -152,21 +153,21 @@ class ShapeTracer(fx.Tracer):
         return proxy
 
     def _evaluate(self, node: fx.Node) -> Any:
-        self._evaluating = True
+        self.evaluating = True
         try:
             return evaluate(node, self.root, self._mode)
         finally:
-            self._evaluating = False
+            self.evaluating = False
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Leaf modules become a node, except inside the evaluation of one."""
-        if self._evaluating:
+        if self.evaluating:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Parameters and buffers become nodes, except inside the evaluation of one."""
-        if self._evaluating:
+        if self.evaluating:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
@@ -275,6 +276,21 @@ def as_at_inference(module: nn.Module) -> Generator[None]:
             each.training = mode
 
 
+class _NoDraws(TorchDispatchMode):
+    """Fails where forward draws random numbers of no traced value: one draw would be stored."""
+
+    def __init__(self, tracer: ShapeTracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:  # fmt: skip
+        if torch.Tag.nondeterministic_seeded in func.tags and not self._tracer.evaluating:
+            raise TraceError(f"forward draws random numbers: {func}")
+        return func(*args, **(kwargs or {}))
+
+
 def trace(module: nn.Module, inputs: Examples) -> fx.GraphModule:
     """A module as a graph of its own leaf modules, with values in the nodes' `meta`.
 
@@ -283,7 +299,7 @@ def trace(module: nn.Module, inputs: Examples) -> fx.GraphModule:
     """
     tracer = ShapeTracer(inputs)
     with kept(module) as changed:
-        with as_at_inference(module):
+        with as_at_inference(module), _NoDraws(tracer):
             graph = tracer.trace(module)
         made = graph_module(module, graph, type(module).__name__)
     if changed:

@@ -119,3 +119,28 @@ def test_of_equal_elements_topk_gives_the_first() -> None:
     assert list(want.values())[3].tolist() == [[1, 1, 1, 1, 1, 0], [0, 2, 2, 0, 2, 1]]
     for name, right in want.items():
         np.testing.assert_array_equal(got[name], right)
+
+
+DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rand": lambda x: x + torch.rand(4),
+    "randint": lambda x: x + torch.randint(0, 5, (4,)),
+    "randperm": lambda x: x + torch.randperm(4),
+    "normal": lambda x: x + torch.normal(0.0, 1.0, (4,)),
+    "uniform": lambda x: x + torch.empty(4).uniform_(),
+    "bernoulli": lambda x: x * torch.empty(4).bernoulli_(0.5),
+    "poisson": lambda x: x + torch.poisson(torch.ones(4)),
+    "rand_like": lambda x: x + torch.rand_like(x),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_numbers_that_are_drawn_are_no_constants(name: str) -> None:
+    class Drawing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return DRAWS[name](x)
+
+    model = load_torch(Drawing().eval(), (torch.ones(4),))
+    found = TvmBackend().unsupported(model)
+    assert [(each.layer, each.why) for each in found] == [
+        (name, "it gives other values at each run")
+    ]
