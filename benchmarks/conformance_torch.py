@@ -31,7 +31,6 @@ from splitc.build.refusals import refuse_contract
 from splitc.cost.board import load_board
 from splitc.errors import SplitcError
 from splitc_targets.backend import TvmBackend
-from splitc_targets.tvm import adapter
 
 LATE = "refused late"
 OUTCOMES = (PASSED, REFUSED, WRONG, CRASHED, LATE)
@@ -101,7 +100,7 @@ def outcome(module: Call, tensors: list[torch.Tensor]) -> tuple[str, str]:
             return REFUSED, missing[0].why
         asked = True
         code = backend.compile(backend.lower(model), load_board("host"))
-        got = adapter.machine(code.executable)(*(each.numpy() for each in tensors))
+        got = code.here()(*(each.numpy() for each in tensors))
     except SplitcError as error:
         return LATE if asked else REFUSED, f"{error.what}: {error.why}"
     except Exception as error:  # noqa: BLE001  (what is counted here)

@@ -73,6 +73,9 @@ class Built:
         kernels: The functions that one inference calls.
         activation_bytes: Memory planned for tensors between them.
         weight_bytes: Weights as the functions read them; 0 where that is not known.
+        weights: File name of the constants; empty where they are in the model's file.
+        file_bytes: Their bytes there.
+        packed_bytes: Memory for what is made of them once, when the part is loaded.
     """
 
     model: str
@@ -85,6 +88,9 @@ class Built:
     kernels: tuple[Kernel, ...] = ()
     activation_bytes: int = 0
     weight_bytes: int = 0
+    weights: str = ""
+    file_bytes: int = 0
+    packed_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     """What one part needs to run: the runner reads this file and nothing else.
 
     `activation_bytes` is the memory planned for tensors between its kernels, in addition to
-    weights, inputs and outputs; 0 where the backend does not plan it. `tuned` tells how each
+    weights, inputs and outputs; 0 where the backend does not plan it. `weights` names the file of
+    constants, which has `weight_bytes` and is mapped; `packed_bytes` is the memory for what is
+    made of them once, when the part is loaded. `tuned` tells how each
     kernel computes that measurements decided on; it is left out where there is none.
     `features` are instructions that code may use beside those of `cpu`, as the compiler names
     them; left out where there are none.
@@ -94,6 +96,9 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     files: dict[str, FileEntry]
     tuned: dict[str, str] = {}
     features: tuple[str, ...] = ()
+    weights: str = ""
+    weight_bytes: int = 0
+    packed_bytes: int = 0
 
 
 class ChannelEntry(_Strict, frozen=True):

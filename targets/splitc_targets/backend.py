@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +22,7 @@ from splitc.frontend.onnx.model import OnnxModel
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout, layout_of_maps
 from splitc.ir.model import Network
+from splitc.scratch import require_room
 from splitc_targets.link.runtime_libs import FFI, runtime_libs
 from splitc_targets.link.toolchain import RUNNER, link_shared, runner, zig_version
 from splitc_targets.source import check
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from splitc_targets import pipeline
     from splitc_targets.tuning.database import Tuned
     from splitc_targets.tvm import adapter
+
+
+WEIGHTS = "weights.bin"
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class TvmBackend:
         from splitc_targets import pipeline
         from splitc_targets.tuning.database import Tuned
         from splitc_targets.tvm import adapter
+        from splitc_targets.tvm.reader import NotReadable
 
         choices = pipeline.ANALYTIC
         if isinstance(lowered, Tuned):
@@ -119,24 +124,30 @@ class TvmBackend:
         try:
             return pipeline.compile_module(lowered, board, choices, min(limits))
         except adapter.CannotRun as error:
-            raise _cannot_run(error.functions, adapter.layers_of(lowered)) from error
+            names = ", ".join(name.rpartition(".")[2] for name in error.functions)
+            what, why = f"TVM has no loops for {names}", "its code would call what nothing has"
+            raise _no_code(what, error.functions, why, lowered) from error
+        except NotReadable as error:
+            what = "a part cannot be compiled"
+            raise _no_code(what, [error.op], str(error), lowered) from error
 
     def write(self, code: pipeline.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Write model.so, the runner, and with `runtime` the libraries and licences."""
         from splitc_targets import pipeline
         from splitc_targets.tvm import adapter
 
+        require_room(folder, code.weights.bytes)
         adapter.export(
-            code.executable,
-            folder / "model.so",
-            lambda out, objects: link_shared(board, out, objects),
-            code.constant_bytes,
+            code.library, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
         )
+        if code.weights.bytes:
+            code.weights.write(folder / WEIGHTS)
         tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
         built = Built(
             "model.so", "native", tools=tools, schedule=pipeline.NAME, caveat=_caveat(code),
             kernels=code.kernels, activation_bytes=code.activation_bytes,
-            weight_bytes=code.constant_bytes,
+            weight_bytes=code.constant_bytes, weights=WEIGHTS if code.weights.bytes else "",
+            file_bytes=code.weights.bytes, packed_bytes=code.packed_bytes,
         )  # fmt: skip
         if not runtime:
             return built
@@ -181,18 +192,20 @@ def _checked(
     return lowered
 
 
-def _cannot_run(functions: Sequence[str], layers: Mapping[str, str]) -> UnsupportedOpError:
-    """The refusal of code that would die at a call, with the layers that may have made it."""
-    words = [name.rpartition(".")[2] for name in functions]
+def _no_code(what: str, names: Sequence[str], why: str, lowered: Any) -> UnsupportedOpError:
+    """A refusal that names the layers whose operators may be meant."""
+    from splitc_targets.tvm import adapter
+
+    words = [name.rpartition(".")[2] for name in names if name]
     at = [
         f"'{layer}' ({op})"
-        for layer, op in layers.items()
+        for layer, op in adapter.layers_of(lowered).items()
         if any(word in op or op in word for word in words)
     ]
     return UnsupportedOpError(
-        f"TVM has no loops for {', '.join(words)}",
-        at=f"layer {', '.join(at[:3])}" if at else f"operator {words[0]}",
-        why=f"its code would call {functions[0]}, which the runtime that ships does not have",
+        what,
+        at=f"layer {', '.join(at[:3])}" if at else " ".join(f"operator {w}" for w in words[:1]),
+        why=why,
         hint="--emit onnx writes the parts for another runtime",
     )
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from splitc.build.backend import Kernel
 from splitc.cost.board import Board
@@ -18,6 +21,7 @@ from splitc_targets.plan.choices import ANALYTIC, Choices, chosen
 from splitc_targets.plan.concat_homes import find_homes
 from splitc_targets.plan.memory_limit import constant_bytes, smaller
 from splitc_targets.plan.planner import Plan, Planner, Step
+from splitc_targets.plan.weights import Weights, aligned, lay_out
 from splitc_targets.rules.table import RULES
 from splitc_targets.transforms.element_types import narrow
 from splitc_targets.transforms.fuse import fuse
@@ -25,10 +29,14 @@ from splitc_targets.transforms.simplify import simplify
 from splitc_targets.transforms.widen import widen
 from splitc_targets.tvm import adapter, writer
 from splitc_targets.tvm.fallback import fall_back
-from splitc_targets.tvm.reader import NotReadable, read
+from splitc_targets.tvm.reader import read
 
 NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
+
+
+Array = np.ndarray[Any, Any]
+Signature = tuple[tuple[int, ...], str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,11 @@ class Code:
     """A module compiled for a board: what is exported, and what it is made of.
 
     Args:
-        executable: What TVM exports as a library.
+        library: What TVM exports as a library.
+        weights: The constants that it reads.
+        packed_bytes: Memory for what it makes of constants when it is loaded.
+        inputs: Shape and element type of each.
+        outputs: The same of the results.
         kernels: Its functions.
         activation_bytes: Memory planned for tensors between kernels.
         live_bytes: Least that any plan would need: the largest set alive at one time.
@@ -44,12 +56,40 @@ class Code:
         fallbacks: Operations that no rule fitted.
     """
 
-    executable: Any
-    kernels: tuple[Kernel, ...] = ()
-    activation_bytes: int = 0
-    live_bytes: int = 0
-    constant_bytes: int = 0
-    fallbacks: tuple[str, ...] = ()
+    library: Any
+    weights: Weights
+    packed_bytes: int
+    inputs: tuple[Signature, ...]
+    outputs: tuple[Signature, ...]
+    kernels: tuple[Kernel, ...]
+    activation_bytes: int
+    live_bytes: int
+    constant_bytes: int
+    fallbacks: tuple[str, ...]
+
+    def here(self) -> Callable[..., list[Array]]:
+        """The code on this machine: a function from the inputs to the results."""
+        main = adapter.function(self.library, writer.ENTRY)
+        weights, packed = self.weights.array(), aligned(max(1, self.packed_bytes))
+        if self.packed_bytes:
+            adapter.function(self.library, writer.PREPARE)(weights, packed)
+        room = aligned(max(1, self.activation_bytes))
+
+        def call(*arrays: Any) -> list[Array]:
+            given = [_held(kind) for kind in (*self.inputs, *self.outputs)]
+            for held, array in zip(given, arrays, strict=False):
+                held[...] = array
+            main(*given, weights, packed, room)
+            return [held.copy() for held in given[len(self.inputs) :]]
+
+        return call
+
+
+def _held(kind: Signature) -> Array:
+    """Aligned memory for a tensor."""
+    shape, dtype = kind
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return aligned(size).view(dtype).reshape(shape)
 
 
 def prepared(lowered: Any, machine: Machine) -> Graph:
@@ -89,7 +129,10 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
 def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
     step = steps[0]
     tuned = chosen(choices, step.key)
-    sizes = [(v.buffer.kind == "constant", v.span * arena.dtype_bytes(v.buffer)) for v in step.args]
+    sizes = [
+        (v.buffer.kind in ("constant", "packed"), v.span * arena.dtype_bytes(v.buffer))
+        for v in step.args
+    ]
     return Kernel(
         name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned,
         weight_bytes=sum(size for constant, size in sizes if constant),
@@ -108,14 +151,14 @@ def compile_module(
         choices: Who decides what can be computed in more than one way.
         limit_bytes: What constants and tensors may take together. Quicker algorithms that
             need more are left out; what cannot be kept even so is not.
+
+    Raises:
+        NotReadable: It is of a form that the rules do not read.
+        CannotRun: There are no loops for an operation.
+        ToolchainError: TVM fails.
     """
     target = adapter.target_of(board)
-    try:
-        plan = plan_module(lowered, board, choices)
-    except NotReadable as reason:
-        whole = adapter.in_simple_operators(lowered)
-        executable = adapter.build(whole, target, adapter.default_pipeline(target))
-        return Code(executable, fallbacks=(f"the whole part: {reason}",))
+    plan = plan_module(lowered, board, choices)
     memory = arena.arrange(plan)
     if limit_bytes is not None:
         excess = constant_bytes(plan) + memory.bytes - limit_bytes
@@ -123,9 +166,13 @@ def compile_module(
         if fewer is not None:
             plan = plan_module(lowered, board, fewer)
             memory = arena.arrange(plan)
+    weights = lay_out(plan)
     with target:
-        written = writer.write(plan, memory)
-    executable = adapter.build(written.module, target, writer.finishing_passes(), tir_pipeline.NAME)
+        written = writer.write(plan, memory, weights)
+    library = adapter.build(written.module, target, tir_pipeline.NAME)
     kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
-    return Code(executable, kernels, memory.bytes, memory.live_bytes, constant_bytes(plan),
+    inputs = tuple((buffer.shape, buffer.dtype) for buffer in plan.inputs)
+    outputs = tuple((view.shape, view.buffer.dtype) for view in plan.outputs)
+    return Code(library, weights, written.packed_bytes, inputs, outputs, kernels,
+                memory.bytes, memory.live_bytes, constant_bytes(plan),
                 tuple(plan.fallbacks))  # fmt: skip

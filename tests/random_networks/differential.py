@@ -22,7 +22,6 @@ from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.layout import maps_of
 from splitc_targets.backend import TvmBackend
-from splitc_targets.tvm import adapter
 from tests.random_networks.network import Array, Network, run
 
 RELATIVE = {"float16": 4e-3, "float32": 1e-4, "float64": 1e-6}
@@ -131,7 +130,7 @@ def in_process(model: Any, board: Board) -> Part:
     refuse_contract(model)
     refuse_unsupported(backend, model, "part")
     code = backend.compile(backend.lower(model), board)
-    call = adapter.machine(code.executable)
+    call = code.here()
     inputs = [tensor.name for tensor in model.graph.inputs]
     outputs = [tensor.name for tensor in model.graph.output_tensors]
 

@@ -140,7 +140,7 @@ def compiled(proto: ModelProto, board: str = "host") -> Code:
 def computed(code: Code, proto: ModelProto, inputs: dict[str, Array]) -> list[Array]:
     """A compiled model's results."""
     order = [inputs[value.name] for value in proto.graph.input]
-    return adapter.machine(code.executable)(*order)
+    return code.here()(*order)
 
 
 def assert_same(got: list[Array], want: list[Array], rtol: float = 2e-5) -> None:

@@ -21,7 +21,8 @@ class Buffer:
     Args:
         size: Elements.
         dtype: Their type.
-        kind: "arena" (planned), "input", "output", "constant", or "own" (allocated by itself).
+        kind: "arena" (planned), "input", "output", "constant", or "packed" (made of constants
+            once, when a part is loaded).
         shape: What the caller sees, for inputs and outputs.
         data: A constant's numbers.
     """

@@ -44,13 +44,19 @@ class Step:
 
 @dataclass(eq=False, repr=False)
 class Plan:
-    """Kernel calls in order, and the buffers that hold inputs and outputs."""
+    """Kernel calls in order, and the buffers that hold inputs and outputs.
+
+    Args:
+        steps: Calls of every run.
+        preparations: Calls that come once before, when a part is loaded.
+    """
 
     steps: list[Step]
     inputs: list[Buffer]
     outputs: list[View]
     single: bool
     fallbacks: list[str] = field(default_factory=list[str])
+    preparations: list[Step] = field(default_factory=list[Step])
 
 
 Rule = Callable[["Planner", Node], bool]
@@ -64,6 +70,7 @@ class Planner:
         self.graph, self.machine, self.choices = graph, machine, choices
         self._readers = graph.consumers()
         self.steps: list[Step] = []
+        self.preparations: list[Step] = []
         self.fallbacks: list[str] = []
         self.homes: dict[Value, View] = {}
         self._places: dict[Value, View] = {}
@@ -157,6 +164,23 @@ class Planner:
         placed = [self._whole(view) for view in args]
         self.steps.append(Step(key, build, placed, rule, op, shapes, flops))
 
+    def prepared(
+        self, key: Hashable, build: Callable[[str], Any], source: View, size: int, op: str
+    ) -> View:
+        """What a kernel makes of a constant once, when the part is loaded.
+
+        Args:
+            key: Calls with equal keys share one compiled function.
+            build: Makes the function (constant, result), given its name.
+            source: The constant.
+            size: Elements of the result, float32.
+            op: What it makes, in words.
+        """
+        target = View(Buffer(size, "float32", "packed"), 0, (size,), (1,))
+        words = f"{source.span} -> {size}"
+        self.preparations.append(Step(key, build, [source, target], "prepare", op, words))
+        return target
+
     def _whole(self, view: View) -> View:
         """The view; for a part of an input, which has no address of its own, one in a copy."""
         buffer = view.buffer
@@ -203,7 +227,9 @@ class Planner:
                 continue
             fallback(self, node)
         outputs = [self._output(value) for value in self.graph.outputs]
-        return Plan(self.steps, self.inputs, outputs, self.graph.single, self.fallbacks)
+        return Plan(
+            self.steps, self.inputs, outputs, self.graph.single, self.fallbacks, self.preparations
+        )
 
     def _output(self, value: Value) -> View:
         """A value in a buffer of its own, dense, as the caller is given it."""

@@ -22,6 +22,7 @@ from splitc_targets.graph.graph import (
 )
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.product import direct, dot, geometry, half
+from splitc_targets.kernels.winograd import filters
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.loops import epilogue
 from splitc_targets.loops.epilogue import beside_types
@@ -240,14 +241,14 @@ def plan_direct(
     spec = direct_for(planner.choices, spec)
     packed = direct.pack(np.ascontiguousarray(weights), spec, machine)
     return append(
-        planner, node, ("conv", spec), packed, args,
+        planner, node, ("conv", spec), planner.constant(packed), args,
         lambda name: direct.kernel(name, spec, machine, packed.size), spec.flops, rule,
         types=("float32", "float32", *beside_types(spec)),
     )  # fmt: skip
 
 
 def append(
-    planner: Planner, node: Node, key: tuple[Any, ...], packed: Any, args: list[View],
+    planner: Planner, node: Node, key: tuple[Any, ...], packed: View, args: list[View],
     build: Callable[[str], Any], flops: int, rule: str = "", *, types: Sequence[str],
 ) -> bool:  # fmt: skip
     """Append a kernel that reads packed weights behind its input.
@@ -265,7 +266,7 @@ def append(
     """
     view, *rest = args
     planner.step(
-        key, build, [view, planner.constant(packed), *rest], rule or key[0], describe(node),
+        key, build, [view, packed, *rest], rule or key[0], describe(node),
         shapes_of(node.args[0], node.args[1], node.output), flops, types,
     )  # fmt: skip
     return True
@@ -284,7 +285,7 @@ def plan_narrow(
     spec = half.tiled(spec, machine)
     packed = half.pack(np.ascontiguousarray(weights), spec, machine)
     return append(
-        planner, node, ("half", spec), packed, args,
+        planner, node, ("half", spec), planner.constant(packed), args,
         lambda name: half.kernel(name, spec, machine, row, packed.size), spec.flops,
         types=(HALF, HALF, *beside_types(spec)),
     )  # fmt: skip
@@ -325,7 +326,8 @@ def _plan_dot(
     )  # fmt: skip
     packed = dot.pack(weights, start, offset, spec, machine)
     return append(
-        planner, node, ("dot", spec, offset, packed.size), packed, [view, *extras, target],
+        planner, node, ("dot", spec, offset, packed.size), planner.constant(packed),
+        [view, *extras, target],
         lambda name: dot.kernel(name, spec, machine, row, packed.size, offset),
         spec.flops * dot.FOUR,
         types=(row.reads, "int32", *beside_types(spec)),
@@ -337,13 +339,19 @@ def _plan_winograd(
 ) -> bool:
     """Append a convolution by Winograd's algorithm, with the scratch memory it works in."""
     machine = planner.machine
-    packed = winograd.pack(np.asarray(weights), spec, machine, tile)
+    plain = planner.constant(filters.plain(np.asarray(weights), spec, machine, tile))
+    size = filters.size(spec, machine, tile)
+    packed = planner.prepared(
+        filters.key(spec, machine, tile),
+        lambda name: filters.kernel(name, spec, machine, tile),
+        plain, size, f"winograd{tile} filters",
+    )  # fmt: skip
     room = winograd.workspace(spec, machine, tile)
     *read, target = args
     return append(
         planner, node, ("winograd", spec, tile), packed,
         [*read, planner.fresh((room,), "float32", (1,)), target],
-        lambda name: winograd.kernel(name, spec, machine, tile, packed.size), spec.flops,
+        lambda name: winograd.kernel(name, spec, machine, tile, size), spec.flops,
         f"winograd{tile}", types=("float32",) * (len(args) + 2),
     )  # fmt: skip
 

@@ -9,8 +9,9 @@ from typing import Any
 from splitc_targets.kernels.product import direct, geometry
 from splitc_targets.kernels.product import matmul as products
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd import filters
 from splitc_targets.kernels.winograd import kernel as winograd
-from splitc_targets.kernels.winograd.plan import plan, supported
+from splitc_targets.kernels.winograd.plan import supported
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.choices import (
@@ -71,8 +72,7 @@ def kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any
     conv = conv_of(product)
     taps = conv.kernel[0] * conv.kernel[1] * conv.channels
     if choice.winograd:
-        made = plan(conv, machine, choice.winograd)
-        size = made.positions * conv.channels * sum(made.vectors) * machine.lanes
+        size = filters.size(conv, machine, choice.winograd)
         return winograd.kernel(name, conv, machine, choice.winograd, size)
     if isinstance(product, products.Matmul):
         sized = products.sized(matmul_for(Fixed(choice), product), machine)

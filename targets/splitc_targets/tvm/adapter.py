@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import relax
 from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
@@ -77,7 +78,8 @@ def lower(proto: Any, tensors: Any = None) -> Module:
     """
     with _silenced() as said:
         try:
-            made = from_onnx(for_tvm(proto, tensors), keep_params_in_input=False)
+            model = for_tvm(proto, tensors)
+            made = from_onnx(model, shape_dict=_empty(model), keep_params_in_input=False)
             return made_total(kept_within(made))
         except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
@@ -90,6 +92,15 @@ def lower(proto: Any, tensors: Any = None) -> Module:
                 why=_last_words(error),
                 hint="--emit onnx writes the parts for another runtime",
             ) from error
+
+
+def _empty(proto: Any) -> dict[str, list[int]]:
+    """Shapes of inputs without elements: TVM takes an extent of 0 for one that is not known."""
+    shapes = {
+        each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim]
+        for each in proto.graph.input
+    }
+    return {name: shape for name, shape in shapes.items() if 0 in shape}
 
 
 _LAYERS = "splitc.layers"
@@ -223,56 +234,40 @@ def _last_words(error: BaseException) -> str:
     return " ".join(str(error).split())[-300:]
 
 
-def build(module: Module, target: Any, pipeline: Any, loops: str = "default") -> Any:
-    """Compile a scheduled module to a virtual-machine executable.
+def build(module: Module, target: Any, loops: str) -> Any:
+    """Compile a module of tensor functions to a library.
 
-    `loops` names the registered pipeline that lowers tensor functions.
+    `loops` names the registered pipeline that lowers them.
 
     Raises:
-        CannotRun: It would call what the shipped runtime does not have.
+        CannotRun: It would call what it does not have.
         ToolchainError: TVM fails.
     """
+    lacking = runtime_calls.missing(module)
+    if lacking:
+        raise CannotRun(lacking)
     with _silenced():
         try:
             with target:
-                lowered = pipeline(module)
-            lacking = runtime_calls.missing(lowered)
-            if lacking:
-                raise CannotRun(lacking)
-            return relax.build(lowered, target, relax_pipeline=None, tir_pipeline=loops)
+                return tvm.tirx.build(module, target=target, pipeline=loops)
         except FAILURES as error:
             raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
 
 
 class CannotRun(Exception):
-    """Compiled code would call functions that the runtime that ships with it does not have."""
+    """There are no loops for some operations: compiled code would call functions it lacks."""
 
     def __init__(self, functions: Iterable[str]) -> None:
         self.functions = tuple(functions)
         super().__init__(", ".join(self.functions))
 
 
-def in_simple_operators(module: Module) -> Module:
-    """The module with norms over a batch written out.
-
-    TVM's own loops for them give float32 where they read float16.
-    """
-    return relax.transform.DecomposeOpsForInference()(module)
-
-
-def default_pipeline(target: Any) -> Any:
-    """TVM's own pipeline for a CPU: legalise, fuse, plan memory; loops as they come."""
-    return relax.get_default_pipeline(target)
-
-
 _CODE_BYTES = 16 * 2**20
 """More than the code of any part seen."""
 
 
-def export(
-    executable: Any, path: Path, link: Callable[[Path, list[Path]], None], constant_bytes: int = 0
-) -> None:
-    """Write an executable as a shared library; `link` joins the object files.
+def export(library: Any, path: Path, link: Callable[[Path, list[Path]], None]) -> None:
+    """Write compiled functions as a shared library; `link` joins the object files.
 
     They lie beside it: on a disk that runs full LLVM ends this process without a word, so
     there is to be room for both before it begins.
@@ -284,17 +279,19 @@ def export(
     def fcompile(output: str, objects: list[str], *_: Any, **__: Any) -> None:
         link(Path(output), [Path(name) for name in objects])
 
-    require_room(path.parent, 2 * constant_bytes + _CODE_BYTES)
+    require_room(path.parent, _CODE_BYTES)
     with owned(path.parent) as work:
-        executable.export_library(str(path), fcompile=fcompile, workspace_dir=str(work))
+        library.export_library(str(path), fcompile=fcompile, workspace_dir=str(work))
 
 
-def machine(executable: Any) -> Callable[..., list[Any]]:
-    """The executable on this machine's CPU: a function from numpy arrays to numpy arrays."""
-    vm = relax.VirtualMachine(executable, tvm.cpu())
+def function(library: Any, name: str) -> Callable[..., None]:
+    """A compiled function on this machine's CPU, called with numpy arrays that it keeps nothing of.
 
-    def call(*arrays: Any) -> list[Any]:
-        found = vm["main"](*[tvm.runtime.tensor(array) for array in arrays])
-        return [found.numpy()] if hasattr(found, "numpy") else [one.numpy() for one in found]
+    Arrays begin on a line's boundary; results are written into them.
+    """
+    found = library[name]
+
+    def call(*arrays: Any) -> None:
+        found(*map(tvm_ffi.from_dlpack, arrays))
 
     return call

@@ -10,10 +10,9 @@ import tvm
 from tvm import relax
 
 from splitc_targets.graph.graph import Node, Value
-from splitc_targets.graph.views import Buffer, View, packed
+from splitc_targets.graph.views import View, packed
 from splitc_targets.plan.planner import Planner
 from splitc_targets.tvm import adapter
-from splitc_targets.tvm.reader import NotReadable
 
 SCANS = ("cumsum", "cumprod")
 """Operations whose loops TVM gives for a target only."""
@@ -23,10 +22,10 @@ def fall_back(planner: Planner, node: Node) -> bool:
     """Plan a node with the loops that TVM's legalisation gives.
 
     Raises:
-        NotReadable: TVM gives no loops for it, or shapes known only at run time.
+        CannotRun: TVM gives no loops for it, or shapes known only at run time.
     """
     if node.call is None:
-        raise NotReadable(f"no rule writes {node.op}")
+        raise adapter.CannotRun([node.op])
     if "function" in node.attrs:
         return _as_written(planner, node)
     values = list(dict.fromkeys(v for v in _core(node) if v.data is None))
@@ -36,7 +35,7 @@ def fall_back(planner: Planner, node: Node) -> bool:
     try:
         module = _legalised(node, params)
     except adapter.FAILURES as error:
-        raise NotReadable(f"TVM has no loops for {node.op}") from error
+        raise adapter.CannotRun([node.op]) from error
     places: dict[Any, View] = {}
     for var, value in zip(module["main"].params, values, strict=True):
         places[var] = _own(planner, planner.dense(value))
@@ -145,7 +144,7 @@ def _plan_call(
     if isinstance(call, tvm.ir.TupleGetItem):
         return places[call.tuple_value][call.index]
     if not isinstance(call, tvm.ir.Call) or call.op != tvm.ir.Op.get("relax.call_tir"):
-        raise NotReadable(f"TVM has no loops for {node.op}")
+        raise adapter.CannotRun([node.op])
     function = module[call.args[0]]
     sources = [_argument(planner, arg, places) for arg in call.args[1].fields]
     kinds = (
@@ -171,15 +170,10 @@ def _own(planner: Planner, view: View) -> View:
     buffer = view.buffer
     if buffer.kind == "input" and buffer.shape == view.shape:
         return view
-    if (
-        view.offset == 0
-        and buffer.size == view.size_of_shape
-        and buffer.kind in ("arena", "own", "constant")
-    ):
-        if buffer.kind == "arena":
-            buffer.kind = "own"
+    whole = view.offset == 0 and buffer.size == view.size_of_shape
+    if whole and buffer.kind in ("arena", "constant"):
         return view
-    own = View(Buffer(view.size_of_shape, buffer.dtype, "own"), 0, view.shape, packed(view.shape))
+    own = planner.fresh(view.shape, buffer.dtype, packed(view.shape))
     planner.copy(view, own, "layout")
     return own
 

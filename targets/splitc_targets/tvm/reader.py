@@ -15,29 +15,30 @@ from splitc_targets.graph.graph import Graph, Node, Value
 
 
 class NotReadable(Exception):
-    """The function has what the rules' graph has no word for; TVM's own pipeline takes it."""
+    """The module is of a form that rules do not read.
+
+    Args:
+        why: The reason.
+        op: The operation that it is about, where it is about one.
+    """
+
+    def __init__(self, why: str, op: str = "") -> None:
+        super().__init__(why)
+        self.op = op
 
 
 def read(module: Any) -> Graph:
     """The operations of a module's `main`.
 
     Raises:
-        NotReadable: Control flow, shapes known only at run time, or calls of other functions.
+        NotReadable: Shapes known only at run time, or calls of other functions.
     """
     function = module["main"]
     values: dict[Any, Any] = {}
     for var in function.params:
         values[var] = _value_of_type(var.ty)
     graph = Graph([values[var] for var in function.params], [], [])
-    body = function.body
-    if not isinstance(body, relax.SeqExpr):
-        raise NotReadable(type(body).__name__)
-    for block in body.blocks:
-        for binding in block.bindings:
-            if not isinstance(binding, relax.VarBinding):
-                raise NotReadable(type(binding).__name__)
-            values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
-    result = _argument(body.body, values)
+    result = _body(function.body, values, graph, module)
     graph.single = not isinstance(result, list)
     graph.outputs = [result] if graph.single else result
     if not all(isinstance(value, Value) for value in graph.outputs):
@@ -45,13 +46,49 @@ def read(module: Any) -> Graph:
     return graph
 
 
+def _body(body: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
+    """Read a sequence of bindings; what it gives."""
+    if not isinstance(body, relax.SeqExpr):
+        return _argument(body, values)
+    for block in body.blocks:
+        for binding in block.bindings:
+            if not isinstance(binding, relax.VarBinding):
+                raise NotReadable(type(binding).__name__)
+            values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
+    return _argument(body.body, values)
+
+
+def _choice(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
+    """Both branches, and a choice between what they give: neither does more than compute."""
+    chosen = _argument(expr.cond, values)
+    branches = [
+        _body(branch, values, graph, module) for branch in (expr.true_branch, expr.false_branch)
+    ]
+    if not isinstance(var.ty, relax.TupleType):
+        return _selected(chosen, *branches, var.ty, graph)
+    return [
+        _selected(chosen, one, other, kind, graph)
+        for one, other, kind in zip(*branches, var.ty.fields, strict=True)
+    ]
+
+
+def _selected(chosen: Any, one: Any, other: Any, kind: Any, graph: Graph) -> Value:
+    kinds = (relax.TensorType(chosen.shape, "bool"), kind, kind)
+    names = (relax.Var(f"x{k}", each) for k, each in enumerate(kinds))
+    node = Node("where", [chosen, one, other], {}, call=relax.op.where(*names))
+    node.outputs = [_value_of_type(kind, node)]
+    graph.nodes.append(node)
+    return node.output
+
+
 def _value_of_type(kind: Any, producer: Node | None = None) -> Value:
+    op = producer.op if producer is not None else ""
     if not isinstance(kind, relax.TensorType) or not isinstance(kind.shape, relax.ShapeExpr):
-        raise NotReadable(f"a value of type {kind}")
+        raise NotReadable(f"a value of type {kind}", op)
     sizes = []
     for size in kind.shape.values:
         if not isinstance(size, tvm.tirx.IntImm):
-            raise NotReadable("a shape known only at run time")
+            raise NotReadable("a shape known only at run time", op)
         sizes.append(int(size.value))
     return Value(tuple(sizes), str(kind.dtype), producer)
 
@@ -61,6 +98,8 @@ def _expression(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, modul
         return _static(var.ty)
     if isinstance(expr, tvm.ir.TupleGetItem):
         return _argument(expr.tuple_value, values)[expr.index]
+    if isinstance(expr, relax.If):
+        return _choice(expr, var, values, graph, module)
     if not isinstance(expr, tvm.ir.Call):
         return _argument(expr, values)
     if not isinstance(expr.op, tvm.ir.Op):

@@ -1,122 +1,140 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
-"""From a plan to a Relax module: memory allocated once, then one call after another."""
+"""From a plan to a module of TVM's tensor IR: kernels, and functions that call them in turn.
+
+`main(inputs…, outputs…, weights, packed, arena)` and, where weights are repacked once after
+loading, `prepare(weights, packed)`. Memory is the caller's: addresses in it are compiled into
+the calls, so a call allocates nothing, and calls with arenas of their own may run at one time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax
+from tvm import tirx
 
 from splitc_targets.graph.views import Buffer, View
+from splitc_targets.loops.tir_pipeline import WRITTEN
 from splitc_targets.plan.arena import Arena, bytes_of
 from splitc_targets.plan.planner import Plan, Step
+from splitc_targets.plan.weights import Weights
+
+ENTRY, PREPARE = "main", "prepare"
 
 
 @dataclass
 class Written:
-    """A module ready to be built, and each function's name with the steps that call it."""
+    """A module ready to be built, and each kernel's name with the steps that call it.
+
+    Args:
+        module: Kernels and callers.
+        functions: The kernels.
+        packed_bytes: Size of the memory that `prepare` fills.
+    """
 
     module: Any
     functions: dict[str, list[Step]]
+    packed_bytes: int
 
 
-def write(plan: Plan, arena: Arena) -> Written:
-    """The plan as a Relax module of one function and its kernels."""
-    return _Writer(plan, arena).module()
-
-
-def finishing_passes() -> Any:
-    """What a written module still needs before TVM generates code."""
-    return tvm.transform.Sequential(
-        [
-            relax.transform.LowerRuntimeBuiltin(),
-            relax.transform.ComputePrimValue(),
-            relax.transform.VMShapeLower(),
-            relax.transform.AttachGlobalSymbol(),
-        ]
-    )
+def write(plan: Plan, arena: Arena, weights: Weights) -> Written:
+    """The plan as a module of tensor functions."""
+    return _Writer(plan, arena, weights).module()
 
 
 class _Writer:
-    def __init__(self, plan: Plan, arena: Arena) -> None:
-        self.plan, self.arena = plan, arena
-        self.builder = relax.BlockBuilder()
+    def __init__(self, plan: Plan, arena: Arena, weights: Weights) -> None:
+        self.plan = plan
+        self.kernels: dict[Any, str] = {}
+        self.made: dict[Any, Any] = {}
         self.functions: dict[str, list[Step]] = {}
-        self.names: dict[Any, Any] = {}
-        self.storages: dict[Buffer, Any] = {}
-        self.params: dict[Buffer, Any] = {}
-        self.vars: dict[Any, Any] = {}
-        self.storage: Any = None
+        self.packed, self.packed_bytes = _packed(plan)
+        self.at = {**weights.at, **arena.at, **self.packed}
+        self.weights = _memory("weights", weights.bytes)
+        self.room = _memory("packed", self.packed_bytes)
+        self.arena = _memory("arena", arena.bytes)
+        self.outside: dict[Buffer, Any] = {}
 
     def module(self) -> Written:
-        for step in self.plan.steps:
-            self._function(step)
-        params = []
-        for number, buffer in enumerate(self.plan.inputs):
-            var = relax.Var(f"input_{number}", relax.TensorType(buffer.shape, buffer.dtype))
-            self.params[buffer] = var
-            params.append(var)
-        builder = self.builder
-        with builder.function("main", params):
-            if self.arena.bytes:
-                self.storage = self._storage(self.arena.bytes)
-            for step in self.plan.steps:
-                args = [self._tensor(view, step.shaped) for view in step.args]
-                builder.emit(relax.Call(self.names[step.key], args))
-            outputs = [self._tensor(view, True) for view in self.plan.outputs]
-            builder.emit_func_output(outputs[0] if self.plan.single else relax.Tuple(outputs))
-        return Written(builder.get(), self.functions)
+        plan = self.plan
+        for step in (*plan.preparations, *plan.steps):
+            self._kernel(step)
+        given = [*plan.inputs, *(view.buffer for view in plan.outputs)]
+        names = [f"input_{k}" for k in range(len(plan.inputs))]
+        names += [f"output_{k}" for k in range(len(plan.outputs))]
+        for name, buffer in zip(names, given, strict=True):
+            self.outside[buffer] = tirx.decl_buffer(buffer.shape, buffer.dtype, name=name)
+        own = [self.weights, self.room]
+        self._caller(ENTRY, [*(self.outside[b] for b in given), *own, self.arena], plan.steps)
+        if plan.preparations:
+            self._caller(PREPARE, own, plan.preparations)
+        return Written(tvm.IRModule(self.made), self.functions, self.packed_bytes)
 
-    def _function(self, step: Step) -> None:
-        if step.key not in self.names:
-            name = f"{step.rule}_{len(self.names)}"
-            made = step.build(name)
-            variable = self.builder.add_func(made, name)
-            self.names[step.key] = variable
-            self.functions[variable.name_hint] = []
-        self.functions[self.names[step.key].name_hint].append(step)
+    def _kernel(self, step: Step) -> None:
+        if step.key not in self.kernels:
+            name = f"{step.rule}_{len(self.kernels)}"
+            self.kernels[step.key] = name
+            self.functions[name] = []
+            self.made[tvm.ir.GlobalVar(name)] = step.build(name)
+        self.functions[self.kernels[step.key]].append(step)
 
-    def _storage(self, size: int) -> Any:
-        call = relax.op.memory.alloc_storage(relax.ShapeExpr([size]), 0, "global", "uint8")
-        return self.builder.emit(call)
+    def _caller(self, name: str, params: list[Any], steps: Sequence[Step]) -> None:
+        calls = [self._call(step) for step in steps]
+        body = tirx.SeqStmt(calls) if len(calls) > 1 else [*calls, tirx.Evaluate(0)][0]
+        made = tirx.PrimFunc(params, body)
+        attributes = {"global_symbol": name, WRITTEN: True}
+        self.made[tvm.ir.GlobalVar(name)] = made.with_attr(attributes)
+
+    def _call(self, step: Step) -> Any:
+        tensors = [self._tensor(view, step.shaped) for view in step.args]
+        name = tvm.ir.StringImm(self.kernels[step.key])
+        # By its C symbol, without the resource handle that TVM's own rewriting of calls within a
+        # module appends: the callee counts it as an argument too many.
+        operator = tvm.ir.Op.get("tirx.tvm_call_cpacked")
+        return tirx.Evaluate(tvm.ir.Call(operator, [name, *tensors], ret_ty="int32"))
 
     def _tensor(self, view: View, shaped: bool) -> Any:
-        """A variable for a view: flat, or in its shape where `shaped`."""
+        """A view as a kernel takes it: flat, or in its shape and from its memory's start on."""
         buffer = view.buffer
-        shape = tuple(view.shape) if shaped else (view.span,)
-        key = (buffer, view.offset, shape)
-        if key not in self.vars:
-            self.vars[key] = self._new_tensor(view, shape)
-        return self.vars[key]
-
-    def _new_tensor(self, view: View, shape: tuple[int, ...]) -> Any:
-        buffer = view.buffer
-        if buffer.kind == "input":
-            return self._reshaped(self.params[buffer], buffer, shape)
-        if buffer.kind == "constant":
-            data = np.asarray(buffer.data).reshape(-1)[
-                view.offset : view.offset + int(np.prod(shape))
-            ]
-            return relax.const(data.reshape(shape), buffer.dtype)
-        if buffer.kind == "arena":
-            storage, start = self.storage, self.arena.at[buffer]
-        else:
-            if buffer not in self.storages:
-                self.storages[buffer] = self._storage(max(1, bytes_of(buffer)))
-            storage, start = self.storages[buffer], 0
+        memory, start = self._place(buffer)
         start += view.offset * np.dtype(buffer.dtype).itemsize
-        call = relax.op.memory.alloc_tensor(storage, start, relax.ShapeExpr(shape), buffer.dtype)
-        return self.builder.emit(call)
-
-    def _reshaped(self, var: Any, buffer: Buffer, shape: tuple[int, ...]) -> Any:
-        if shape == buffer.shape:
-            return var
-        kind = relax.TensorType(shape, buffer.dtype)
-        call = relax.Call(
-            relax.ExternFunc("vm.builtin.reshape"), [var, relax.ShapeExpr(shape)], ty_args=[kind]
+        shape = tuple(view.shape) if shaped else (view.span,)
+        data, elements = memory.data, start // np.dtype(buffer.dtype).itemsize
+        if shaped and start:
+            data, elements = tirx.handle_add_byte_offset(data, _number(start)), 0
+        extents = tirx.tvm_stack_make_shape(*map(_number, shape))
+        kind = tirx.const(0, buffer.dtype)
+        return tirx.tvm_stack_make_array(
+            data, extents, tirx.const(0, "int32"), len(shape), kind, _number(elements)
         )
-        return self.builder.emit(call)
+
+    def _place(self, buffer: Buffer) -> tuple[Any, int]:
+        """The argument of the caller that holds a buffer, and the byte that it begins at."""
+        if buffer in self.outside:
+            return self.outside[buffer], 0
+        memory = {"constant": self.weights, "packed": self.room}.get(buffer.kind, self.arena)
+        return memory, self.at[buffer]
+
+
+def _packed(plan: Plan) -> tuple[dict[Buffer, int], int]:
+    """Where what is made at load lies, and the size of the whole."""
+    at: dict[Buffer, int] = {}
+    end = 0
+    for step in plan.preparations:
+        for view in step.args:
+            if view.buffer.kind == "packed" and view.buffer not in at:
+                at[view.buffer] = end
+                end += bytes_of(view.buffer)
+    return at, end
+
+
+def _memory(name: str, size: int) -> Any:
+    return tirx.decl_buffer((max(1, size),), "uint8", name=name)
+
+
+def _number(value: int) -> Any:
+    return tirx.IntImm("int64", value)

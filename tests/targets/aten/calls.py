@@ -17,7 +17,6 @@ import splitc
 from splitc.build.backend import Unsupported
 from splitc.cost.board import load_board
 from splitc_targets.backend import TvmBackend
-from splitc_targets.tvm import adapter
 
 Call = Callable[..., Any]
 Calls = Mapping[str, tuple[Call, Sequence[Tensor]]]
@@ -50,7 +49,7 @@ def compiled(module: nn.Module, tensors: Sequence[Tensor]) -> list[np.ndarray[An
     missing = backend.unsupported(model)
     assert not missing, missing
     code = backend.compile(backend.lower(model), load_board("host"))
-    return adapter.machine(code.executable)(*(each.numpy() for each in tensors))
+    return code.here()(*(each.numpy() for each in tensors))
 
 
 def assert_right(calls: Calls, tolerance: float = 2e-5) -> None:

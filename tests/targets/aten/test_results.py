@@ -19,7 +19,6 @@ from splitc.frontend.torch.model import TorchModel, load_torch  # noqa: E402
 from splitc.ir.cut import Cut  # noqa: E402
 from splitc.search.enumerate import all_cuts  # noqa: E402
 from splitc_targets.backend import TvmBackend  # noqa: E402
-from splitc_targets.tvm import adapter  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 Given = Callable[["Net", Tensor], tuple[Tensor, ...]]
@@ -64,7 +63,7 @@ def by_code(part: TorchModel, feed: dict[str, Array]) -> dict[str, Array]:
     backend = TvmBackend()
     assert backend.unsupported(part) == []
     code = backend.compile(backend.lower(part), load_board("host"))
-    got = adapter.machine(code.executable)(*feed.values())
+    got = code.here()(*feed.values())
     return dict(zip(part.graph.outputs, got, strict=True))
 
 

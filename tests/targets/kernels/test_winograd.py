@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from splitc.cost.board import load_board
 from splitc_targets.graph.expression import Arg, Do, Expression, relu
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd import filters as winograd_filters
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.loops import emit
 from splitc_targets.loops.epilogue import Operand
@@ -64,15 +65,21 @@ def computed(
 ) -> Array:
     """The kernel's result; the scratch holds not-a-number, so that reading it unset shows."""
     machine = machine_of(load_board(board))
-    packed = winograd.pack(weights, conv, machine, m)
-    made = winograd.kernel("k", conv, machine, m, packed.size)
-    library = emit.compile_alone(made, adapter.target_of(load_board(board)))
+    target = adapter.target_of(load_board(board))
+    filters = emit.compile_alone(winograd_filters.kernel("k", conv, machine, m), target)
+    size = winograd_filters.size(conv, machine, m)
+    packed = tvm.runtime.tensor(np.full(size, np.nan, np.float32))
+    plain = winograd_filters.plain(weights, conv, machine, m)
+    filters["main"](tvm.runtime.tensor(plain.ravel()), packed)
+    library = emit.compile_alone(winograd.kernel("k", conv, machine, m, size), target)
     scratch = np.full(winograd.workspace(conv, machine, m), np.nan, np.float32)
     y = tvm.runtime.tensor(
         np.full(conv.batch * conv.out_height * conv.out_width * conv.out_channels, np.nan, "f")
     )
-    flat = [np.ascontiguousarray(a).ravel() for a in (x, packed, *operands, scratch)]
-    library["main"](*map(tvm.runtime.tensor, flat), y)
+    first, *rest = [
+        tvm.runtime.tensor(np.ascontiguousarray(a).ravel()) for a in (x, *operands, scratch)
+    ]
+    library["main"](first, packed, *rest, y)
     return y.numpy().reshape(conv.batch, conv.out_height, conv.out_width, conv.out_channels)
 
 
@@ -181,7 +188,6 @@ def test_code_for_arm_multiplies_by_lanes() -> None:
     board = load_board("rpi4")
     conv = conv_of(1, (14, 14), (32, 32), (1, 1, 1, 1), "bias")
     machine = machine_of(board)
-    packed = winograd.pack(np.zeros((32, 32, 3, 3), np.float32), conv, machine, 4)
-    made = winograd.kernel("k", conv, machine, 4, packed.size)
+    made = winograd.kernel("k", conv, machine, 4, winograd_filters.size(conv, machine, 4))
     library = emit.compile_alone(made, adapter.target_of(board))
     assert ".s[3]" in library.inspect_source("asm")

@@ -111,7 +111,7 @@ def claim(database: Database, lowered: Any, number: int) -> None:
 
 def output(lowered: Any, choices: Any, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     code = pipeline.compile_module(lowered, HOST, choices)
-    return adapter.machine(code.executable)(x)[0]
+    return code.here()(x)[0]
 
 
 def records(cache: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ import torch
 import splitc
 from splitc.cost.board import load_board
 from splitc_targets.backend import TvmBackend
-from splitc_targets.tvm import adapter
 from tests.targets.nets import Net, compiled, computed
 
 FAR = 10**9
@@ -70,7 +69,7 @@ def test_torchs_places_count_from_either_end_and_stay_within(
     backend = TvmBackend()
     assert not backend.unsupported(model)
     code = backend.compile(backend.lower(model), load_board("host"))
-    (got,) = adapter.machine(code.executable)(*(each.numpy() for each in (x, *places)))
+    (got,) = code.here()(*(each.numpy() for each in (x, *places)))
     if FAR in rows:
         assert set(got.tolist()) <= {*TABLE.ravel().tolist(), 7.0}
     else:

@@ -8,7 +8,8 @@ Three stages over chunks of T tiles, n = m + 2 rows and columns each::
     p[n n][T][block]         = v x u               n n matrix products, registers as in conv
     y                        = f(A^T p A)          vectors of output channels, expression fused
 
-u, packed at compile time, is [block][n n][register block][channels][its out channels]. Where
+u, made at load by `filters`, is
+[block][n n][register block][channels][its out channels]. Where
 one core's caches hold what a chunk needs, a core takes its chunks through all stages
 ("fused"); else v of the whole map is made first and cores share blocks of output channels,
 so that u is streamed once ("phased"). `plan` weighs both.
@@ -25,39 +26,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from splitc_targets.kernels.product.geometry import Conv, operand_arguments, result_size
 from splitc_targets.kernels.winograd.plan import fits, plan
 from splitc_targets.kernels.winograd.stages import Stages
-from splitc_targets.kernels.winograd.transforms import filter_matrix
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Index
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 
-__all__ = ["fits", "kernel", "pack", "workspace"]
-
-
-def pack(
-    weights: np.ndarray[Any, Any], conv: Conv, machine: Machine, m: int
-) -> np.ndarray[Any, Any]:
-    """G g G^T of weights [out channels][channels][3][3], in the order the products read them."""
-    made, g = plan(conv, machine, m), filter_matrix(m)
-    u = (g @ weights.astype(np.float64) @ g.T).astype(np.float32)
-    u = u.reshape(conv.out_channels, conv.channels, made.positions).transpose(2, 1, 0)
-    missing = sum(made.vectors) * machine.lanes - conv.out_channels
-    u = np.pad(u, ((0, 0), (0, 0), (0, missing)))
-    ends = np.cumsum(made.vectors) * machine.lanes
-    parts = np.split(u, ends[:-1], axis=2)
-    return np.concatenate(
-        [
-            part[position].ravel()
-            for first in range(0, len(parts), made.group)
-            for position in range(made.positions)
-            for part in parts[first : first + made.group]
-        ]
-    )
+__all__ = ["fits", "kernel", "workspace"]
 
 
 def workspace(conv: Conv, machine: Machine, m: int) -> int:

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""Winograd's filters, u = G g G^T, made of plain weights once, when a part is loaded.
+
+They are 16/9 or four times the weights: reading so many more bytes from a board's disk takes
+longer than to compute them. Plain weights lie as [channels][9][out channels, up to whole
+vectors]; u lies as `kernel` reads it, [block][n n][register block][channels][its channels].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.winograd.plan import Plan, plan
+from splitc_targets.kernels.winograd.transforms import Arithmetic, filter_matrix
+from splitc_targets.loops import emit
+from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.machine.machine import Machine
+
+_TAPS = 9
+
+
+def plain(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine, m: int) -> Any:
+    """Weights [out channels][channels][3][3] as the kernel here reads them."""
+    missing = sum(plan(conv, machine, m).vectors) * machine.lanes - conv.out_channels
+    laid = weights.reshape(conv.out_channels, conv.channels, _TAPS).transpose(1, 2, 0)
+    return np.pad(laid.astype(np.float32), ((0, 0), (0, 0), (0, missing)))
+
+
+def size(conv: Conv, machine: Machine, m: int) -> int:
+    """Elements of u."""
+    made = plan(conv, machine, m)
+    return made.positions * conv.channels * sum(made.vectors) * machine.lanes
+
+
+def key(conv: Conv, machine: Machine, m: int) -> tuple[Any, ...]:
+    """What the kernel depends on."""
+    made = plan(conv, machine, m)
+    return ("filters", m, conv.channels, made.vectors, made.group)
+
+
+def kernel(name: str, conv: Conv, machine: Machine, m: int) -> Any:
+    """The kernel (plain weights, u) in TVM's tensor IR."""
+    made = plan(conv, machine, m)
+    count = _TAPS * conv.channels * sum(made.vectors) * machine.lanes
+    arguments = [Argument("g", (count,)), Argument("u", (size(conv, machine, m),))]
+    return emit.function(
+        name, arguments, lambda code, g, u: _Writer(code, conv, machine, made, g, u).write()
+    )
+
+
+class _Writer:
+    def __init__(
+        self, code: Code, conv: Conv, machine: Machine, made: Plan, g: Array, u: Array
+    ) -> None:
+        self.code, self.channels, self.lanes, self.plan = code, conv.channels, machine.lanes, made
+        self.do = Arithmetic(code, machine.lanes, machine.fma)
+        self.workers = min(machine.cores, conv.channels)
+        self.g, self.u = g, u
+
+    def write(self) -> None:
+        """Input channels shared among cores; each makes all their filters."""
+        code, plan = self.code, self.plan
+        same = plan.vectors.count(plan.vectors[0])
+        with code.loop("worker", self.workers, parallel=self.workers > 1) as worker:
+            first = code.bind(emit.div(worker * self.channels, self.workers))
+            after = code.bind(emit.div((worker + 1) * self.channels, self.workers))
+            with code.loop("c", after - first, start=first) as channel:
+                with code.loop("part", same) as part:
+                    self._part(channel, part, plan.vectors[0])
+                if same < len(plan.vectors):
+                    self._part(channel, same, plan.vectors[-1])
+
+    def _part(self, channel: Index, part: Index, vectors: int) -> None:
+        """One channel's filters for one register block of output channels."""
+        code, plan, lanes = self.code, self.plan, self.lanes
+        each, total = plan.vectors[0] * lanes, sum(plan.vectors) * lanes
+        block = code.bind(emit.div(part, plan.group))
+        before = code.bind(block * (plan.group * each))
+        # The last block may have fewer vectors.
+        width = code.bind(emit.least(plan.group * each, total - before))
+        start = before * (plan.positions * self.channels)
+        start += (part * each - before) * self.channels + channel * (vectors * lanes)
+        start, step = code.bind(start), code.bind(width * self.channels)
+        source = code.bind(channel * (_TAPS * total) + part * each)
+        for j in range(vectors):
+            with code.scope():
+                self._vector(source + j * lanes, total, start + j * lanes, step)
+
+    def _vector(self, source: Index, taps: int, target: Index, step: Index) -> None:
+        """G g G^T of one vector of output channels."""
+        code, lanes, n = self.code, self.lanes, self.plan.m + 2
+        matrix = filter_matrix(self.plan.m)
+        g = [code.bind(self.g.at(source + k * taps, lanes), "g") for k in range(_TAPS)]
+        for row in range(n):
+            half = [self._sum(matrix[row], g[column::3]) for column in range(3)]
+            for column in range(n):
+                value = self._sum(matrix[column], half)
+                code.store(self.u, target + (row * n + column) * step, value, lanes)
+
+    def _sum(self, factors: Sequence[float], values: Sequence[Value]) -> Value:
+        """The values times the factors, those that are not 0."""
+        terms = [(float(f), v) for f, v in zip(factors, values, strict=True) if f]
+        (factor, value), *rest = terms
+        total = value if factor == 1.0 else self.do.scale(value, factor)
+        for factor, value in rest:
+            total = self.do.mad(value, factor, total)
+        return total
