@@ -69,7 +69,7 @@ class Code:
 
     def here(self) -> Callable[..., list[Array]]:
         """The code on this machine: a function from the inputs to the results."""
-        main = adapter.function(self.library, writer.ENTRY)
+        main = adapter.function(self.library, writer.MAIN)
         weights, packed = self.weights.array(), aligned(max(1, self.packed_bytes))
         if self.packed_bytes:
             adapter.function(self.library, writer.PREPARE)(weights, packed)

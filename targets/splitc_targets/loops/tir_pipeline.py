@@ -20,6 +20,9 @@ NAME = "splitc"
 WRITTEN = "splitc.written"
 """Attribute of functions that rules wrote."""
 
+ENTRY = "splitc.entry"
+"""Attribute of functions that are called from outside, so that they check what they are given."""
+
 
 def _passes() -> Any:
     return tvm.transform.Sequential([
@@ -42,6 +45,8 @@ def _pipeline() -> Any:
         written = {v: f for v, f in module.functions.items() if WRITTEN in f.attrs}
         others = {v: f for v, f in module.functions.items() if WRITTEN not in f.attrs}
         lowered = _passes()(tvm.IRModule(written, attrs=module.attrs))
+        inner = {v: f for v, f in lowered.functions.items() if ENTRY not in f.attrs}
+        lowered.update(tirx.transform.SkipAssert()(tvm.IRModule(inner)))
         if others:
             lowered.update(usual(tvm.IRModule(others, attrs=module.attrs)))
         return lowered

@@ -18,12 +18,12 @@ import tvm
 from tvm import tirx
 
 from splitc_targets.graph.views import Buffer, View
-from splitc_targets.loops.tir_pipeline import WRITTEN
+from splitc_targets.loops.tir_pipeline import ENTRY, WRITTEN
 from splitc_targets.plan.arena import Arena, bytes_of
 from splitc_targets.plan.planner import Plan, Step
 from splitc_targets.plan.weights import Weights
 
-ENTRY, PREPARE = "main", "prepare"
+MAIN, PREPARE = "main", "prepare"
 
 
 @dataclass
@@ -69,7 +69,7 @@ class _Writer:
         for name, buffer in zip(names, given, strict=True):
             self.outside[buffer] = tirx.decl_buffer(buffer.shape, buffer.dtype, name=name)
         own = [self.weights, self.room]
-        self._caller(ENTRY, [*(self.outside[b] for b in given), *own, self.arena], plan.steps)
+        self._caller(MAIN, [*(self.outside[b] for b in given), *own, self.arena], plan.steps)
         if plan.preparations:
             self._caller(PREPARE, own, plan.preparations)
         return Written(tvm.IRModule(self.made), self.functions, self.packed_bytes)
@@ -86,7 +86,7 @@ class _Writer:
         calls = [self._call(step) for step in steps]
         body = tirx.SeqStmt(calls) if len(calls) > 1 else [*calls, tirx.Evaluate(0)][0]
         made = tirx.PrimFunc(params, body)
-        attributes = {"global_symbol": name, WRITTEN: True}
+        attributes = {"global_symbol": name, WRITTEN: True, ENTRY: True}
         self.made[tvm.ir.GlobalVar(name)] = made.with_attr(attributes)
 
     def _call(self, step: Step) -> Any:
