@@ -7,9 +7,12 @@ import functools
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,7 +23,9 @@ from splitc_targets.link.cache import cached
 from splitc_targets.link.elf import undefined_symbols
 
 RUNNER = "splitc-run"
+LIBRARY = "libsplitc.so"
 _SOURCES = Path(__file__).parents[1] / "runner"
+_LIBRARY_SOURCES = ("host.cc", "scratch.cc", "pool.cc", "cores.cc")
 
 
 def zig_target(board: Board) -> str:
@@ -82,41 +87,78 @@ def link_shared(board: Board, output: Path, objects: list[Path]) -> None:
         zig(*link, cwd=objects[0].parent)
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """What runs compiled parts on an ISA.
+
+    Args:
+        runner: The program that runs a part from the command line.
+        library: What loaders in other languages take of it: threads and scratch memory.
+        model_host: The object that is linked into every model.
+    """
+
+    runner: Path
+    library: Path
+    model_host: Path
+
+
+def link_model(board: Board, output: Path, objects: list[Path]) -> None:
+    """Link a part's object files into a model, which needs no library of TVM's."""
+    support = objects[0].with_name("model_host.o")
+    shutil.copyfile(runtime(board.isa, board.glibc).model_host, support)
+    link_shared(board, output, [*objects, support])
+
+
 @functools.cache
-def runner(isa: str, glibc: str) -> Path:
-    """The runner built for an ISA, from the cache or built now.
+def runtime(isa: str, glibc: str) -> Runtime:
+    """The runtime built for an ISA, from the cache or built now.
 
     Raises:
         ToolchainError: zig or the headers of apache-tvm-ffi are missing.
     """
-    sources = sorted(_SOURCES.glob("*.cc"))
     digest = hashlib.sha256(zig_version().encode() + glibc.encode())
     for path in sorted(_SOURCES.iterdir()):
-        if path.suffix in (".cc", ".h"):
+        if path.suffix in (".c", ".cc", ".h"):
             digest.update(path.name.encode() + path.read_bytes())
+    folder = cached(
+        f"runner/{isa}-{digest.hexdigest()[:16]}", lambda new: _build_runtime(new, isa, glibc)
+    )
+    return Runtime(folder / RUNNER, folder / LIBRARY, folder / "model_host.o")
+
+
+def _build_runtime(folder: Path, isa: str, glibc: str) -> None:
     spec = importlib.util.find_spec("tvm_ffi")
     if spec is None or spec.origin is None:
         raise ToolchainError("apache-tvm-ffi is missing", hint="pip install apache-tvm")
-    include = Path(spec.origin).parent / "include"
+    target = ("-target", f"{isa}-linux-gnu.{glibc}")
+    usual = (
+        *target, "-O2", "-fno-sanitize=undefined", "-ffunction-sections", "-fdata-sections",
+        f"-ffile-prefix-map={_SOURCES}=.", "-ffile-prefix-map=./=", f"-I{_SOURCES}",
+    )  # fmt: skip
+    cpp = (
+        "c++", "-c", "-std=c++17", *usual, "-fno-exceptions", "-fno-rtti",
+        "-fno-threadsafe-statics", f"-I{Path(spec.origin).parent / 'include'}",
+    )  # fmt: skip
+    end = ("-fstrip", "--gc-sections", "-lc", "-fno-compiler-rt", "-fno-ubsan-rt")
 
-    def make(folder: Path) -> None:
-        target = ("-target", f"{isa}-linux-gnu.{glibc}")
-        # As one unit: the library's headers are parsed once and not for every file.
-        unit = "".join(f'#include "{path.name}"\n' for path in sources)
-        (folder / "runner.cc").write_text(unit, "utf-8")
-        zig(
-            "c++", "-c", "-std=c++17", "-O2", *target, "-fPIE", "-fno-exceptions", "-fno-rtti",
-            "-fno-threadsafe-statics", "-fno-sanitize=undefined", "-ffunction-sections",
-            "-fdata-sections", f"-ffile-prefix-map={_SOURCES}=.", "-ffile-prefix-map=./=",
-            f"-I{_SOURCES}", f"-I{include}", "runner.cc", "-o", "runner.o",
-            cwd=folder,
-        )  # fmt: skip
-        zig(
-            "build-exe", *target, "-fPIE", "-fstrip", "--gc-sections", "-lc",
-            "-fno-compiler-rt", "-fno-ubsan-rt", f"-femit-bin={RUNNER}", "runner.o",
-            cwd=folder,
-        )  # fmt: skip
-        for name in ("runner.cc", "runner.o"):
-            (folder / name).unlink()
+    def unit(name: str, sources: Iterable[str]) -> str:
+        """Sources as one: the library's headers are parsed once and not for every file."""
+        lines = "".join(f'#include "{source}"\n' for source in sources)
+        (folder / f"{name}.cc").write_text(lines, "utf-8")
+        return f"{name}.cc"
 
-    return cached(f"runner/{isa}-{digest.hexdigest()[:16]}", make) / RUNNER
+    everything = unit("runner", sorted(path.name for path in _SOURCES.glob("*.cc")))
+    library = unit("library", _LIBRARY_SOURCES)
+    zig(*cpp, "-fPIE", everything, "-o", "runner.o", cwd=folder)
+    zig(
+        "build-exe", *target, "-fPIE", *end, f"-femit-bin={RUNNER}", "runner.o", cwd=folder
+    )  # fmt: skip
+    zig(*cpp, "-fPIC", "-fvisibility=hidden", library, "-o", "library.o", cwd=folder)
+    zig(
+        "build-lib", "-dynamic", *target, "-fPIC", *end, f"-femit-bin={LIBRARY}",
+        f"-fsoname={LIBRARY}", "library.o", cwd=folder,
+    )  # fmt: skip
+    model_host = str(_SOURCES / "model_host.c")
+    zig("cc", "-c", *usual, "-fPIC", model_host, "-o", "model_host.o", cwd=folder)
+    for name in (everything, library, "runner.o", "library.o"):
+        (folder / name).unlink()

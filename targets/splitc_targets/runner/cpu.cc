@@ -6,14 +6,9 @@
 
 #include "cpu.h"
 
-#include <sched.h>
-
-#include <cstdio>
-#include <set>
 #include <string>
 
 #include "error.h"
-#include "text.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -132,35 +127,6 @@ void CheckCpu(const std::string& isa, const std::string& cpu,
            "the part needs \"" + name + "\", which this CPU does not have");
     }
   }
-}
-
-namespace {
-
-// A short file's first line; empty where there is none.
-std::string FirstLine(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "re");
-  if (file == nullptr) return "";
-  char text[256] = "";
-  const bool read = std::fgets(text, sizeof text, file) != nullptr;
-  std::fclose(file);
-  const std::string line = read ? text : "";
-  return line.substr(0, line.find('\n'));
-}
-
-}  // namespace
-
-int64_t CoreCount() {
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &cpus)) continue;
-    const std::string folder = "/sys/devices/system/cpu/cpu" + Decimal(cpu);
-    // Where the system does not say which CPUs share a core, each counts as one.
-    const std::string siblings = FirstLine(folder + "/topology/thread_siblings_list");
-    cores.insert(siblings.empty() ? folder : siblings);
-  }
-  return cores.empty() ? 1 : static_cast<int64_t>(cores.size());
 }
 
 }  // namespace splitc

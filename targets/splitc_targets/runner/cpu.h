@@ -19,11 +19,6 @@ extern const char kIsa[];
 void CheckCpu(const std::string& isa, const std::string& cpu,
               const std::vector<std::string>& features);
 
-// Physical cores that this process may run on. TVM's own default halves the count
-// on x86-64, taking for granted that every core is listed twice; a virtual machine
-// often lists each once.
-int64_t CoreCount();
-
 }  // namespace splitc
 
 #endif  // SPLITC_RUNNER_CPU_H_

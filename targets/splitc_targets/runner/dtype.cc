@@ -34,13 +34,6 @@ const DType* FindNpyDType(char kind, unsigned size) {
   return nullptr;
 }
 
-const DType* FindDLPackDType(unsigned code, unsigned bits, unsigned lanes) {
-  for (const DType& t : kDTypes) {
-    if (code == t.dlpack_code && bits == t.size * 8u && lanes == 1) return &t;
-  }
-  return nullptr;
-}
-
 bool TensorBytes(const DType& dtype, const Shape& shape, uint64_t* bytes) {
   // Zero dimensions are multiplied in last, so that they cannot hide an
   // overflow of the others, which would surprise code that computes strides.

@@ -29,7 +29,6 @@ struct DType {
 // Both return null for what is not known. Types are compared by address.
 const DType* FindDType(std::string_view name);
 const DType* FindNpyDType(char kind, unsigned size);
-const DType* FindDLPackDType(unsigned code, unsigned bits, unsigned lanes);
 
 // Writes the tensor's size in bytes; false if it does not fit 63 bits or if a
 // dimension is negative.

@@ -19,6 +19,7 @@ using Kind = JsonValue::Kind;
 constexpr size_t kMaxTensors = 256;
 constexpr size_t kMaxFiles = 256;
 constexpr size_t kMaxNameBytes = 255;
+constexpr int64_t kMaxMemoryBytes = int64_t{1} << 46;
 
 [[noreturn]] void Bad(const std::string& why) { Fail(ExitCode::kBadInput, kManifestName, why); }
 
@@ -125,23 +126,6 @@ std::map<std::string, FileSpec> ParseFiles(const JsonValue& manifest) {
   return files;
 }
 
-std::vector<std::string> ParseLibraries(const JsonValue& manifest) {
-  const JsonValue& array = Member(manifest, "libraries", Kind::kArray);
-  std::vector<std::string> libraries;
-  for (const JsonValue& item : array.items) {
-    const std::string name = CheckedFileName(item, "libraries");
-    if (std::find(libraries.begin(), libraries.end(), name) != libraries.end()) {
-      Bad("\"libraries\" has " + Quoted(name) + " twice");
-    }
-    libraries.push_back(name);
-    if (libraries.size() > kMaxFiles) Bad("\"libraries\" has too many entries");
-  }
-  if (std::find(libraries.begin(), libraries.end(), kFfiLibrary) == libraries.end()) {
-    Bad("\"libraries\" lacks " + Quoted(kFfiLibrary));
-  }
-  return libraries;
-}
-
 void CheckListed(const Manifest& manifest, const std::string& name) {
   if (manifest.files.count(name) == 0) Bad(Quoted(name) + " is not listed in \"files\"");
 }
@@ -155,16 +139,24 @@ std::vector<std::string> ParseFeatures(const JsonValue& manifest) {
   return features;
 }
 
-// The TVM loader picks its reader by the extension; only shared libraries are
-// meant here, and only they are what the hash check is designed for.
-void CheckModelName(const Manifest& manifest) {
-  const std::string& name = manifest.model;
-  if (name.size() < 4 || name.compare(name.size() - 3, 3, ".so") != 0) {
-    Bad("\"model\" does not end in .so");
-  }
-  const auto& libraries = manifest.libraries;
-  if (std::find(libraries.begin(), libraries.end(), name) != libraries.end()) {
-    Bad("\"model\" is also in \"libraries\"");
+uint64_t BytesMember(const JsonValue& object, const std::string& key) {
+  const int64_t bytes = Member(object, key, Kind::kInteger).integer;
+  if (bytes < 0) Bad(Quoted(key) + " is negative");
+  if (bytes > kMaxMemoryBytes) Bad(Quoted(key) + " is too large");
+  return static_cast<uint64_t>(bytes);
+}
+
+// Weights are read at places that the code has compiled in: the file is as long as it says.
+void ParseWeights(const JsonValue& root, Manifest* manifest) {
+  const uint64_t bytes = BytesMember(root, "weight_bytes");
+  const std::string name = CheckedText(Member(root, "weights", Kind::kString), "weights");
+  if (name.empty() && bytes != 0) Bad("\"weights\" is empty, \"weight_bytes\" is not 0");
+  if (name.empty()) return;
+  manifest->weights = CheckedFileName(Member(root, "weights", Kind::kString), "weights");
+  CheckListed(*manifest, name);
+  if (name == manifest->model) Bad("\"weights\" is also \"model\"");
+  if (manifest->files.at(name).bytes != bytes) {
+    Bad("\"weight_bytes\" is not the size of " + Quoted(name));
   }
 }
 
@@ -178,6 +170,8 @@ Manifest ParseManifest(std::string_view text) {
     Bad("schema " + Decimal(schema) + " is not the supported " +
         Decimal(kManifestSchema));
   }
+  const std::string format = TextMember(root, "format");
+  if (format != kFormat) Bad("format " + Quoted(format) + " is not " + Quoted(kFormat));
   Manifest manifest;
   manifest.part = TextMember(root, "part");
   manifest.isa = TextMember(root, "isa");
@@ -185,13 +179,13 @@ Manifest ParseManifest(std::string_view text) {
   if (root.Find("cpu") != nullptr) manifest.cpu = TextMember(root, "cpu");
   if (root.Find("features") != nullptr) manifest.features = ParseFeatures(root);
   manifest.model = CheckedFileName(Member(root, "model", Kind::kString), "model");
-  manifest.libraries = ParseLibraries(root);
   manifest.inputs = ParseTensors(root, "inputs");
   manifest.outputs = ParseTensors(root, "outputs");
   manifest.files = ParseFiles(root);
-  CheckModelName(manifest);
   CheckListed(manifest, manifest.model);
-  for (const std::string& name : manifest.libraries) CheckListed(manifest, name);
+  ParseWeights(root, &manifest);
+  manifest.packed_bytes = BytesMember(root, "packed_bytes");
+  manifest.activation_bytes = BytesMember(root, "activation_bytes");
   return manifest;
 }
 

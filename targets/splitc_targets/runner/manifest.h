@@ -20,8 +20,8 @@ namespace splitc {
 inline constexpr char kManifestName[] = "manifest.json";
 inline constexpr uint64_t kMaxManifestBytes = 1 << 20;
 inline constexpr int64_t kManifestSchema = 2;
-// The library that holds the C functions in tvm_abi.h.
-inline constexpr char kFfiLibrary[] = "libtvm_ffi.so";
+// What code this program runs says of its form: compiled, and not ONNX.
+inline constexpr char kFormat[] = "native";
 
 struct TensorSpec {
   std::string name;
@@ -42,7 +42,9 @@ struct Manifest {
   std::vector<std::string> features;  // beside those of `cpu`, as the compiler names them
   std::string entry;
   std::string model;
-  std::vector<std::string> libraries;  // in the order to load them
+  std::string weights;  // the file that they are mapped from; empty if there are none
+  uint64_t packed_bytes = 0;      // weights in the form that the code reads, made at load
+  uint64_t activation_bytes = 0;  // memory for tensors between the layers
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::map<std::string, FileSpec> files;

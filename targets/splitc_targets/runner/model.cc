@@ -7,22 +7,17 @@
 #include <dlfcn.h>
 #include <time.h>
 
-#include <algorithm>
-#include <cstdlib>
+#include <cstring>
 #include <string>
-#include <utility>
 
 #include "error.h"
-#include "text.h"
+#include "host.h"
+
+extern "C" const SplitcHost* splitc_host_table();
+extern "C" const char* splitc_host_error();
 
 namespace splitc {
 namespace {
-
-// More than the 64 bytes that generated code relies on; DLPack suggests this.
-constexpr size_t kAlignment = 256;
-
-// AllocatorType::kPooled in TVM: memory is reused from run to run.
-constexpr int64_t kPooledAllocator = 2;
 
 double NowMilliseconds() {
   timespec now;
@@ -30,169 +25,125 @@ double NowMilliseconds() {
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
 }
 
-// The memory of one input, and the description of it that TVM is handed.
-struct InputMemory {
-  explicit InputMemory(const TensorSpec& spec) : shape(spec.shape), strides(spec.shape.size()) {
-    int64_t stride = 1;
-    for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) strides[i] = stride;
-    const size_t bytes = (spec.bytes + kAlignment - 1) / kAlignment * kAlignment;
-    data.reset(std::aligned_alloc(kAlignment, bytes));
-    if (!data) FailPlainly("splitc-run: memory: not enough\n");
-    DLTensor& tensor = managed.dl_tensor;
-    tensor.data = data.get();
-    tensor.device = DLDevice{kDLCPU, 0};
-    tensor.ndim = static_cast<int32_t>(shape.size());
-    tensor.dtype = DLDataType{spec.dtype->dlpack_code, static_cast<uint8_t>(spec.dtype->size * 8),
-                              /*lanes=*/1};
-    tensor.shape = shape.data();
-    tensor.strides = strides.data();
-    managed.manager_ctx = this;
-    managed.deleter = [](DLManagedTensor* self) {
-      delete static_cast<InputMemory*>(self->manager_ctx);
-    };
-  }
-
-  struct Freer {
-    void operator()(void* p) const { std::free(p); }
-  };
-
-  Shape shape;
-  Shape strides;
-  std::unique_ptr<void, Freer> data;
-  DLManagedTensor managed{};
-};
-
-bool IsContiguous(const DLTensor& tensor) {
-  if (tensor.strides == nullptr) return true;
-  int64_t expected = 1;
-  for (int32_t i = tensor.ndim; i-- > 0; expected *= tensor.shape[i]) {
-    if (tensor.shape[i] != 1 && tensor.strides[i] != expected) return false;
-  }
-  return true;
-}
-
-std::string Described(const DType* dtype, const Shape& shape) {
-  return (dtype != nullptr ? dtype->name : "an unknown dtype") + ShapeText(shape);
-}
+const DType& Bytes() { return *FindDType("uint8"); }
 
 }  // namespace
 
+Argument::Argument(const DType& dtype, const Shape& shape, void* data)
+    : shape_(shape), strides_(shape.size()) {
+  int64_t stride = 1;
+  for (size_t i = shape_.size(); i-- > 0; stride *= shape_[i]) strides_[i] = stride;
+  tensor_.data = data;
+  tensor_.device = DLDevice{kDLCPU, 0};
+  tensor_.ndim = static_cast<int32_t>(shape_.size());
+  tensor_.dtype =
+      DLDataType{dtype.dlpack_code, static_cast<uint8_t>(dtype.size * 8), /*lanes=*/1};
+  tensor_.shape = shape_.data();
+  tensor_.strides = strides_.data();
+}
+
+TVMFFIAny Argument::view() {
+  TVMFFIAny any{};
+  any.type_index = kTVMFFIDLTensorPtr;
+  any.v_ptr = &tensor_;
+  return any;
+}
+
 Model::Model(const Part& part) : part_(part) {
   const double start = NowMilliseconds();
-  LoadLibraries();
-  LoadModel();
+  LoadCode();
+  LoadWeights();
+  Prepare();
+  const Manifest& manifest = part_.manifest();
+  arena_ = Mapping::Anonymous(manifest.activation_bytes);
+  AddTensors(manifest.inputs, &inputs_);
+  AddTensors(manifest.outputs, &outputs_);
+  AddBytes(weights_);
+  AddBytes(packed_);
+  AddBytes(arena_);
   load_ms_ = NowMilliseconds() - start;
-  entry_ = ModuleFunction(machine_, part_.manifest().entry.c_str());
-  for (const TensorSpec& spec : part_.manifest().inputs) AddInput(spec);
 }
 
-// The libraries are never closed: they register functions with each other and
-// keep threads, so unloading them is not safe, and the process is about to end.
-void Model::LoadLibraries() {
-  for (const std::string& name : part_.manifest().libraries) {
-    part_.CheckUnchanged(name);
-    void* handle = dlopen(part_.PathOf(name).c_str(), RTLD_NOW | RTLD_GLOBAL);
-    if (handle == nullptr) {
-      const char* why = dlerror();
-      Fail(ExitCode::kCannotLoad, name, why != nullptr ? why : "dlopen failed");
-    }
-    part_.CheckUnchanged(name);
-    if (name == kFfiLibrary) abi_ = std::make_unique<TvmAbi>(handle);
-  }
-  get_function_ = abi_->GlobalFunction("ffi.ModuleGetFunction");
-  array_size_ = abi_->GlobalFunction("ffi.ArraySize");
-  array_item_ = abi_->GlobalFunction("ffi.ArrayGetItem");
-}
-
-void Model::LoadModel() {
+// The library is never closed: the pool's threads may still be on their way out of its code,
+// and the process is about to end.
+void Model::LoadCode() {
   const std::string& name = part_.manifest().model;
-  const TvmContext context{ExitCode::kCannotLoad, name.c_str()};
-  const std::string path = part_.PathOf(name);
+  // Code that calls the mathematical library does not name it: it takes what is here.
+  dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL);
   part_.CheckUnchanged(name);
-  executable_ = abi_->Call(abi_->GlobalFunction("ffi.ModuleLoadFromFile"),
-                           {TvmString(path.c_str())}, context);
+  library_ = dlopen(part_.PathOf(name).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library_ == nullptr) {
+    const char* why = dlerror();
+    Fail(ExitCode::kCannotLoad, name, why != nullptr ? why : "dlopen failed");
+  }
   part_.CheckUnchanged(name);
-  if (!executable_.is(kTVMFFIModule)) Fail(context.code, name, "is not a TVM module");
-  machine_ = abi_->Call(ModuleFunction(executable_, "vm_load_executable"), {}, context);
-  if (!machine_.is_object()) Fail(context.code, name, "is not a Relax executable");
-  // Device, index and allocator, twice: for the model, and for the shape
-  // computations, which the virtual machine wants on a CPU in any case.
-  abi_->Call(ModuleFunction(machine_, "vm_initialization"),
-             {TvmInt(kDLCPU), TvmInt(0), TvmInt(kPooledAllocator),  //
-              TvmInt(kDLCPU), TvmInt(0), TvmInt(kPooledAllocator)},
-             context);
+  void* table = dlsym(library_, "splitc_host");
+  if (table == nullptr) Fail(ExitCode::kCannotLoad, name, "is not a model of splitc's");
+  std::memcpy(table, splitc_host_table(), sizeof(SplitcHost));
+  entry_ = FindFunction(part_.manifest().entry);
 }
 
-TvmValue Model::ModuleFunction(const TvmValue& module, const char* name) const {
-  const std::string& model = part_.manifest().model;
-  const TvmContext context{ExitCode::kCannotLoad, model.c_str()};
-  TvmValue function =
-      abi_->Call(get_function_, {module.view(), TvmString(name), TvmBool(true)}, context);
-  if (!function.is(kTVMFFIFunction)) {
-    Fail(context.code, model, std::string("has no function \"") + name + "\"");
+void Model::LoadWeights() {
+  const std::string& name = part_.manifest().weights;
+  if (name.empty()) {
+    weights_ = Mapping::Anonymous(0);
+    return;
   }
+  part_.CheckUnchanged(name);
+  weights_ = Mapping::OfFile(part_.Opened(name), name);
+  part_.CheckUnchanged(name);
+}
+
+// Weights that only the preparing reads would stay in memory, beside the form they were
+// brought in. The others come back from the page cache, where hashing left them.
+void Model::Prepare() {
+  const Manifest& manifest = part_.manifest();
+  packed_ = Mapping::Anonymous(manifest.packed_bytes);
+  if (manifest.packed_bytes == 0) return;
+  Argument weights(Bytes(), {static_cast<int64_t>(weights_.bytes())}, weights_.data());
+  Argument packed(Bytes(), {static_cast<int64_t>(packed_.bytes())}, packed_.data());
+  const TVMFFIAny views[] = {weights.view(), packed.view()};
+  Call(FindFunction("prepare"), views, 2, ExitCode::kCannotLoad);
+  if (!manifest.weights.empty()) weights_.Drop();
+}
+
+Model::Function Model::FindFunction(const std::string& name) const {
+  void* symbol = dlsym(library_, ("__tvm_ffi_" + name).c_str());
+  if (symbol == nullptr) {
+    Fail(ExitCode::kCannotLoad, part_.manifest().model, "has no function \"" + name + "\"");
+  }
+  Function function = nullptr;
+  static_assert(sizeof symbol == sizeof function, "POSIX needs function pointers to fit void*");
+  std::memcpy(&function, &symbol, sizeof function);
   return function;
 }
 
-void Model::AddInput(const TensorSpec& spec) {
-  auto memory = std::make_unique<InputMemory>(spec);
-  void* data = memory->data.get();
-  inputs_.push_back(abi_->TensorFromDLPack(&memory->managed, kAlignment));
-  memory.release();  // the tensor's now
-  input_data_.push_back(data);
+void Model::AddTensors(const std::vector<TensorSpec>& specs, std::vector<Mapping>* memory) {
+  for (const TensorSpec& spec : specs) {
+    memory->push_back(Mapping::Anonymous(spec.bytes));
+    arguments_.push_back(
+        std::make_unique<Argument>(*spec.dtype, spec.shape, memory->back().data()));
+    views_.push_back(arguments_.back()->view());
+  }
+}
+
+void Model::AddBytes(const Mapping& memory) {
+  const Shape shape{static_cast<int64_t>(memory.bytes())};
+  arguments_.push_back(std::make_unique<Argument>(Bytes(), shape, memory.data()));
+  views_.push_back(arguments_.back()->view());
+}
+
+void Model::Call(Function function, const TVMFFIAny* args, size_t count, ExitCode code) const {
+  TVMFFIAny result{};
+  if (function(nullptr, args, static_cast<int32_t>(count), &result) != 0) {
+    Fail(code, part_.manifest().model, splitc_host_error());
+  }
 }
 
 double Model::Run() {
-  // Freed here, so that the model can reuse the memory, but not on its time.
-  outputs_.clear();
-  std::vector<TVMFFIAny> args;
-  for (const TvmValue& input : inputs_) args.push_back(input.view());
-  const TvmContext context{ExitCode::kOther, "inference"};
   const double start = NowMilliseconds();
-  TvmValue result = abi_->Call(entry_, std::move(args), context);
-  const double milliseconds = NowMilliseconds() - start;
-  TakeOutputs(std::move(result));
-  return milliseconds;
-}
-
-void Model::TakeOutputs(TvmValue result) {
-  const std::vector<TensorSpec>& specs = part_.manifest().outputs;
-  const TvmContext context{ExitCode::kOther, "outputs"};
-  if (result.is(kTVMFFIArray)) {
-    const int64_t count = abi_->Call(array_size_, {result.view()}, context).integer();
-    for (int64_t i = 0; i < count; ++i) {
-      outputs_.push_back(abi_->Call(array_item_, {result.view(), TvmInt(i)}, context));
-    }
-  } else {
-    outputs_.push_back(std::move(result));
-  }
-  if (outputs_.size() != specs.size()) {
-    Fail(ExitCode::kBadInput, context.what,
-         "the model gave " + Decimal(outputs_.size()) + " instead of the contract's " +
-             Decimal(specs.size()));
-  }
-  for (size_t i = 0; i < specs.size(); ++i) CheckOutput(outputs_[i], specs[i]);
-}
-
-void Model::CheckOutput(const TvmValue& value, const TensorSpec& spec) const {
-  const std::string what = "output \"" + spec.name + "\"";
-  if (!value.is(kTVMFFITensor)) Fail(ExitCode::kBadInput, what, "the model gave no tensor");
-  const DLTensor& tensor = *TVMFFITensorGetDLTensorPtr(value.object());
-  const DType* dtype = FindDLPackDType(tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes);
-  const Shape shape(tensor.shape, tensor.shape + tensor.ndim);
-  if (dtype != spec.dtype || shape != spec.shape) {
-    Fail(ExitCode::kBadInput, what,
-         "the model gave " + Described(dtype, shape) + " instead of the contract's " +
-             Described(spec.dtype, spec.shape));
-  }
-  if (tensor.device.device_type != kDLCPU || !IsContiguous(tensor)) {
-    Fail(ExitCode::kBadInput, what, "is not plain memory");
-  }
-}
-
-const void* Model::OutputData(size_t i) const {
-  const DLTensor& tensor = *TVMFFITensorGetDLTensorPtr(outputs_[i].object());
-  return static_cast<const char*>(tensor.data) + tensor.byte_offset;
+  Call(entry_, views_.data(), views_.size(), ExitCode::kOther);
+  return NowMilliseconds() - start;
 }
 
 }  // namespace splitc

@@ -1,56 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A loaded part: TVM's libraries, the compiled model, and tensors for its inputs
-// and outputs as the contract has them.
+// A loaded part: the compiled model, its weights, and memory for its inputs and outputs as
+// the contract has them.
 
 #ifndef SPLITC_RUNNER_MODEL_H_
 #define SPLITC_RUNNER_MODEL_H_
 
+#include <tvm/ffi/c_api.h>
+
 #include <memory>
 #include <vector>
 
+#include "memory.h"
 #include "part.h"
-#include "tvm_abi.h"
 
 namespace splitc {
 
+// One argument of a model's function: memory, and the description of it that code is handed.
+class Argument {
+ public:
+  Argument(const DType& dtype, const Shape& shape, void* data);
+
+  TVMFFIAny view();
+
+ private:
+  Shape shape_;
+  Shape strides_;
+  DLTensor tensor_{};
+};
+
 class Model {
  public:
-  // Loads the libraries and the model. `part` must outlive the model.
+  // Loads the model and prepares its weights. `part` must outlive the model.
   explicit Model(const Part& part);
 
   // Where to put the data of input `i`; as many bytes as the contract says.
-  void* InputData(size_t i) { return input_data_[i]; }
+  void* InputData(size_t i) { return inputs_[i].data(); }
 
   // Runs the model once. Returns the time of the call alone, in milliseconds.
-  // The outputs are checked against the contract, and valid until the next run.
   double Run();
 
-  const void* OutputData(size_t i) const;
+  // The data of output `i`, as many bytes as the contract says, until the next run.
+  const void* OutputData(size_t i) const { return outputs_[i].data(); }
 
-  // Time from the first library to the ready virtual machine, in milliseconds.
+  // Time from opening the model to prepared weights, in milliseconds.
   double load_ms() const { return load_ms_; }
 
  private:
-  void LoadLibraries();
-  void LoadModel();
-  TvmValue ModuleFunction(const TvmValue& module, const char* name) const;
-  void AddInput(const TensorSpec& spec);
-  void TakeOutputs(TvmValue result);
-  void CheckOutput(const TvmValue& value, const TensorSpec& spec) const;
+  // What compiled functions are called through: TVM's "safe call".
+  using Function = int (*)(void* self, const TVMFFIAny* args, int32_t count, TVMFFIAny* result);
 
-  // The order matters: what comes later refers to what comes earlier.
+  void LoadCode();
+  void LoadWeights();
+  void Prepare();
+  void AddTensors(const std::vector<TensorSpec>& specs, std::vector<Mapping>* memory);
+  void AddBytes(const Mapping& memory);
+  Function FindFunction(const std::string& name) const;
+  void Call(Function function, const TVMFFIAny* args, size_t count, ExitCode code) const;
+
   const Part& part_;
-  std::unique_ptr<TvmAbi> abi_;
-  TvmValue get_function_;
-  TvmValue array_size_;
-  TvmValue array_item_;
-  TvmValue executable_;
-  TvmValue machine_;
-  TvmValue entry_;
-  std::vector<TvmValue> inputs_;
-  std::vector<void*> input_data_;
-  std::vector<TvmValue> outputs_;
+  void* library_ = nullptr;
+  Function entry_ = nullptr;
+  Mapping weights_;
+  Mapping packed_;
+  Mapping arena_;
+  std::vector<Mapping> inputs_;
+  std::vector<Mapping> outputs_;
+  std::vector<std::unique_ptr<Argument>> arguments_;
+  std::vector<TVMFFIAny> views_;
   double load_ms_ = 0;
 };
 

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "manifest.h"
+#include "pool.h"
 #include "text.h"
 
 namespace splitc {
@@ -33,7 +34,6 @@ const char kUsage[] =
 namespace {
 
 constexpr int64_t kMaxRepeat = 1000000;
-constexpr int64_t kMaxThreads = 256;
 
 [[noreturn]] void BadOption(const std::string& why) { Fail(ExitCode::kUsage, "usage", why); }
 
@@ -99,7 +99,7 @@ class OptionParser {
     } else if (name == "--repeat") {
       options_.repeat = ParseNumber(name, Value(name), kMaxRepeat);
     } else if (name == "--threads") {
-      options_.threads = ParseNumber(name, Value(name), kMaxThreads);
+      options_.threads = ParseNumber(name, Value(name), kMostThreads);
     } else if (name == "--check") {
       options_.check = Flag(name);
     } else if (name == "--version") {

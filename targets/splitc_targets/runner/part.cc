@@ -74,8 +74,7 @@ void Part::ReadManifest() {
   manifest_ = ParseManifest(text);
 }
 
-// A stray library could be picked up by the dynamic loader instead of the
-// system's, because TVM's libraries search their own folder.
+// What is not listed was not checked, and may be mistaken for the part's.
 void Part::CheckNoStrangers() const {
   const std::unique_ptr<DIR, DirCloser> dir(opendir(folder_.c_str()));
   if (!dir) Fail(ExitCode::kBadInput, folder_, "cannot list the part: " + LastSystemError());
@@ -100,10 +99,7 @@ void Part::CheckFile(const std::string& name, const FileSpec& spec) {
   if (HashFile(file, name) != spec.sha256) {
     Fail(ExitCode::kBadInput, name, "sha256 differs from the manifest");
   }
-  const auto& libraries = manifest_.libraries;
-  const bool is_loaded = name == manifest_.model ||
-                         std::find(libraries.begin(), libraries.end(), name) != libraries.end();
-  if (!is_loaded) return;
+  if (name != manifest_.model && name != manifest_.weights) return;
   const auto it = opened_.emplace(name, std::move(file)).first;
   CheckUnchanged(it->first);
 }

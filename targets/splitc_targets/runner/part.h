@@ -16,11 +16,11 @@ namespace splitc {
 // Checks everything while it is built: the manifest, that the folder holds
 // nothing unexpected, and the size and hash of every listed file.
 //
-// The files stay open, and CheckUnchanged compares what a path names now with
-// what was hashed. The loaders only take paths, so calling it right before and
-// right after loading leaves this: someone who can write to the folder, and
-// who swaps a file within that moment, is noticed only once the loaded code's
-// initialisers ran. Such a person could as well rewrite the manifest, which is
+// The model and the weights stay open, and CheckUnchanged compares what a path names now
+// with what was hashed. Weights are mapped from what is open. The dynamic loader only takes
+// paths, so calling it right before and right after loading leaves this: someone who can
+// write to the folder, and who swaps a file within that moment, is noticed only once the
+// loaded code's initialisers ran. Such a person could as well rewrite the manifest, which is
 // not signed; the check is for folders that are updated while in use.
 class Part {
  public:
@@ -31,7 +31,10 @@ class Part {
   // Absolute, so that the dynamic loader does not search for it.
   std::string PathOf(const std::string& name) const { return folder_ + "/" + name; }
 
-  // Fails (kBadInput) if `name` (the model or a library) is no longer
+  // The file that was hashed, `name` being the model or the weights.
+  const OpenedFile& Opened(const std::string& name) const { return opened_.at(name); }
+
+  // Fails (kBadInput) if what is at the path of `name` (the model or the weights) is no longer
   // the very file that was hashed.
   void CheckUnchanged(const std::string& name) const;
 

@@ -4,12 +4,8 @@
 
 #include "run.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 #include "cpu.h"
@@ -17,6 +13,7 @@
 #include "json.h"
 #include "model.h"
 #include "npy.h"
+#include "pool.h"
 #include "text.h"
 
 namespace splitc {
@@ -96,19 +93,6 @@ void LoadSample(const Inputs& inputs, int64_t sample, const std::vector<TensorSp
   }
 }
 
-void SetThreads(int64_t threads) {
-  if (threads == 0) {
-    if (getenv("TVM_NUM_THREADS") != nullptr || getenv("OMP_NUM_THREADS") != nullptr) return;
-    threads = CoreCount();
-  }
-  setenv("TVM_NUM_THREADS", Decimal(threads).c_str(), 1);
-  // With more threads than CPUs, TVM cannot bind them one to one; it would say
-  // so on the standard error, which is kept for this program's own errors.
-  cpu_set_t cpus;
-  const bool known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
-  if (!known || threads > CPU_COUNT(&cpus)) setenv("TVM_BIND_THREADS", "0", 0);
-}
-
 double Median(std::vector<double> values) {
   // Any comparison but the default one, whose code is in the library and not in the headers.
   std::sort(values.begin(), values.end(), [](double a, double b) { return a < b; });
@@ -146,7 +130,7 @@ std::string Report(const Options& options, const Manifest& manifest, const Input
   json += NumberMember("min_ms", *std::min_element(times.begin(), times.end()));
   json += ",\"runs\":" + Decimal(times.size());
   json += ",\"samples\":" + Decimal(inputs.samples);
-  json += ",\"threads\":" + Decimal(options.threads);
+  json += ",\"threads\":" + Decimal(Threads());
   json += OutputsMember(manifest.outputs, inputs, !options.out.empty());
   return json + "}";
 }
@@ -158,7 +142,7 @@ std::string RunPart(const Options& options, const Part& part) {
   CheckCpu(manifest.isa, manifest.cpu, manifest.features);
   const Inputs inputs = OpenInputs(manifest.inputs, options.inputs);
   std::vector<NpyWriter> outputs = CreateOutputs(manifest.outputs, inputs, options.out);
-  SetThreads(options.threads);
+  SetThreads(static_cast<int>(options.threads));
   Model model(part);
 
   std::vector<double> times;
