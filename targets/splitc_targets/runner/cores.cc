@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Counts cores by what Linux says of each CPU's siblings.
+// Finds cores by what Linux says of each CPU's siblings.
 
 #include "cores.h"
-
-#include <sched.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -28,15 +26,27 @@ int FirstSibling(int cpu) {
 
 }  // namespace
 
-int CoreCount() {
+void FindCores(Cores* cores) {
   cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
-  cpu_set_t firsts;
-  CPU_ZERO(&firsts);
+  const bool known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
+  cores->count = 0;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &cpus)) CPU_SET(FirstSibling(cpu), &firsts);
+    const bool here = known ? CPU_ISSET(cpu, &cpus) : cpu == 0;
+    const int core = here ? FirstSibling(cpu) : -1;
+    cores->core_of[cpu] = core;
+    bool is_new = here;
+    for (int i = 0; i < cores->count; ++i) is_new = is_new && cores->core[i] != core;
+    if (is_new) cores->core[cores->count++] = core;
   }
-  return CPU_COUNT(&firsts);
+}
+
+cpu_set_t CpusOf(const Cores& cores, int core) {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (cores.core_of[cpu] == core) CPU_SET(cpu, &cpus);
+  }
+  return cpus;
 }
 
 }  // namespace splitc

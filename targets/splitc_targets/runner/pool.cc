@@ -3,6 +3,9 @@
 // A loop of a network takes microseconds, and the next follows at once: so workers watch for
 // it a while before they sleep, and whoever waits for them watches too. Each has a word of
 // memory of its own to watch; the kernel is asked only to put one to sleep or to wake it.
+//
+// Each also has a core of its own, where there are as many, and none has the caller's: left to
+// the kernel, a busy machine runs a worker where it was woken, in turns with whom it works for.
 
 #include "pool.h"
 
@@ -26,12 +29,14 @@ enum : uint32_t { kIdle, kAsleep, kWork };
 
 // Looks at memory between two offers of the CPU to others, and how many of these before a
 // worker sleeps: about a millisecond where nobody wants the CPU.
-constexpr int kLooks = 64;
-constexpr int kOffers = 1000;
+constexpr int kLooks = 10;
+constexpr int kOffers = 2000;
 
 struct alignas(64) Worker {
   std::atomic<uint32_t> word{kIdle};
   int number = 0;
+  int core = -1;
+  pthread_t thread{};
 };
 
 struct Loop {
@@ -43,6 +48,8 @@ struct Loop {
 Worker workers[kMostThreads - 1];
 int worker_count = -1;  // of running ones; before the first loop there are none
 int wanted_threads = 0;
+int caller_core = -1;
+Cores cores;
 Loop loop;
 alignas(64) std::atomic<int> pending{0};
 std::atomic<bool> failed{false};
@@ -95,6 +102,23 @@ int FromEnvironment(const char* name) {
   return value < 1 ? 0 : value > kMostThreads ? kMostThreads : static_cast<int>(value);
 }
 
+void Bind(Worker* worker, int core) {
+  const cpu_set_t cpus = CpusOf(cores, core);
+  worker->core = core;
+  pthread_setaffinity_np(worker->thread, sizeof cpus, &cpus);
+}
+
+// The worker on the core that the caller has come to goes where the caller was.
+void MakeWay() {
+  const int cpu = sched_getcpu();
+  const int core = cpu >= 0 && cpu < CPU_SETSIZE ? cores.core_of[cpu] : -1;
+  if (core < 0 || core == caller_core) return;
+  for (int i = 0; i < worker_count; ++i) {
+    if (workers[i].core == core) Bind(&workers[i], caller_core);
+  }
+  caller_core = core;
+}
+
 // A child has none of its parent's threads.
 void ForgetThreads() {
   worker_count = -1;
@@ -109,6 +133,8 @@ void Start() {
   static bool watches_forks = false;
   if (!watches_forks) pthread_atfork(nullptr, nullptr, ForgetThreads);
   watches_forks = true;
+  FindCores(&cores);
+  caller_core = -1;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -116,11 +142,13 @@ void Start() {
   for (worker_count = 0; worker_count < count; ++worker_count) {
     Worker& worker = workers[worker_count];
     worker.number = worker_count + 1;
-    pthread_t thread;
-    if (pthread_create(&thread, nullptr, Work, &worker) != 0) break;
-    pthread_detach(thread);
+    if (pthread_create(&worker.thread, nullptr, Work, &worker) != 0) break;
+    pthread_detach(worker.thread);
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (worker_count >= cores.count) return;
+  caller_core = cores.core[0];
+  for (int i = 0; i < worker_count; ++i) Bind(&workers[i], cores.core[i + 1]);
 }
 
 int Alone(SplitcTask task, void* data, int tasks) {
@@ -133,6 +161,7 @@ int Alone(SplitcTask task, void* data, int tasks) {
 }
 
 int Together(SplitcTask task, void* data, int tasks) {
+  if (caller_core >= 0) MakeWay();
   loop = Loop{task, data, {nullptr, tasks}};
   pending.store(tasks - 1, std::memory_order_relaxed);
   failed.store(false, std::memory_order_relaxed);
@@ -166,7 +195,10 @@ int Threads() {
   int threads = wanted_threads;
   if (threads < 1) threads = FromEnvironment("SPLITC_NUM_THREADS");
   if (threads < 1) threads = FromEnvironment("OMP_NUM_THREADS");
-  if (threads < 1) threads = CoreCount();
+  if (threads < 1) {
+    FindCores(&cores);
+    threads = cores.count;
+  }
   return threads < kMostThreads ? threads : kMostThreads;
 }
 
