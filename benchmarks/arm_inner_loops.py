@@ -29,7 +29,7 @@ from common import finish, parser, some_of
 from splitc.build.backend import Kernel
 from splitc.cost.board import Board, load_board
 from splitc.errors import ToolchainError
-from splitc.runtime.part import find_emulator
+from splitc.runtime.process import find_emulator
 from splitc_targets.machine.machine import WORTH_SHARING
 
 BAR, GOAL = 0.80, 0.92

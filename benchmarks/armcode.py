@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -27,10 +26,16 @@ from splitc.cost.board import Board
 from splitc.ir.graph import LayerGraph
 from splitc.runtime.integrity import part_files
 from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
-from splitc.runtime.part import find_emulator, run_part
+from splitc.runtime.process import find_emulator, run_part
 from splitc_targets import pipeline
-from splitc_targets.link.runtime_libs import runtime_libs
-from splitc_targets.link.toolchain import RUNNER, link_shared, runner, zig, zig_target
+from splitc_targets.link.toolchain import (
+    LIBRARY,
+    RUNNER,
+    install_runtime,
+    link_model,
+    zig,
+    zig_target,
+)
 from splitc_targets.pipeline import Kernel
 from splitc_targets.tvm import adapter
 
@@ -180,19 +185,15 @@ def _write_part(
         for source in ("lib0.s", "dump.c"):
             zig("cc", "-target", zig_target(board), cpu, "-fPIC", "-c", source, cwd=work)
         others = [path for path in objects if path.name != "lib0.o"]
-        link_shared(board, output, [work / "lib0.o", work / "dump.o", *others])
+        link_model(board, output, [work / "lib0.o", work / "dump.o", *others])
 
     adapter.export(executable, folder / "model.so", link)
-    libraries = runtime_libs(board.isa).libraries
-    for path in libraries:
-        shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
-    (folder / RUNNER).chmod(0o755)
+    install_runtime(board, folder)
     part = PartManifest(
         schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
         features=board.features,
         glibc=board.glibc, entry="main", model="model.so", activation_bytes=0,
-        libraries=tuple(path.name for path in libraries), runner=RUNNER, schedule=pipeline.NAME,
+        libraries=(LIBRARY,), runner=RUNNER, schedule=pipeline.NAME, format="native",
         inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
         outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
         files=part_files(folder),

@@ -32,6 +32,8 @@ class Plugin:
         recipes: Recipe classes by name, for `splitc finetune`.
         kinds: Which kind of work the layers are that its passes insert, by lower-case operator:
             one of `splitc.ir.kinds.KINDS`; what is not named is elementwise.
+        loaders: What loads parts, by the format that their manifests name: functions of a
+            folder and its `PartManifest` that give a `Part`.
         boards: Folders of board files.
     """
 
@@ -41,12 +43,17 @@ class Plugin:
     checks: Mapping[str, str] = field(default_factory=dict[str, str])
     recipes: Mapping[str, str] = field(default_factory=dict[str, str])
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])
+    loaders: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
 
 
 KERNEL = Plugin(
     cutters={"enumerate": "splitc.search.enumerate:Enumerate"},
     backends={"onnx": "splitc.build.onnx_backend:OnnxBackend"},
+    loaders={
+        "native": "splitc.runtime.native:NativePart",
+        "onnx": "splitc.runtime.onnx_part:OnnxPart",
+    },
 )
 """What needs no pack."""
 
@@ -58,7 +65,7 @@ def plugins() -> Plugin:
     Raises:
         SplitcError: Two packs bring the same name, or a pack does not load.
     """
-    fields = ("passes", "cutters", "backends", "checks", "recipes", "kinds")
+    fields = ("passes", "cutters", "backends", "checks", "recipes", "kinds", "loaders")
     tables: dict[str, dict[str, str]] = {each: {} for each in fields}
     boards: list[Path] = []
     for value, pack in _packs():

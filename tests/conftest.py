@@ -12,7 +12,7 @@ import pytest
 import splitc
 from splitc.bundle.bundle import Bundle
 from splitc.errors import ToolchainError
-from splitc.runtime.part import find_emulator
+from splitc.runtime.process import find_emulator
 from tests import skips
 from tests.helpers import save, small_network, two_headed_network
 

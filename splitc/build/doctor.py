@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from splitc.cost.board import host_isa, x86_level
 from splitc.errors import ToolchainError
 from splitc.plugins import find, plugins
-from splitc.runtime.part import find_emulator
+from splitc.runtime.process import find_emulator
 
 
 @dataclass(frozen=True)

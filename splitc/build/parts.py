@@ -194,6 +194,7 @@ def _describe(
         features=board.features,
         glibc=board.glibc,
         entry="main",
+        format=built.format,
         model=built.model,
         libraries=built.libraries,
         runner=built.runner,

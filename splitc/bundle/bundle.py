@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from splitc.arrays import Array
+from splitc.arrays import Array, Arrays
+from splitc.bundle.open_split import OpenSplit, read_feed
 from splitc.bundle.verify import Verification, require, runnable_parts, twin_folder, verify
 from splitc.errors import BadBundleError, OutputError, UsageError, nearest
-from splitc.runtime.integrity import check_part, compare_files
+from splitc.runtime.integrity import below, check_part, compare_files, unchanged
 from splitc.runtime.manifest import (
     MANIFEST,
     Manifest,
@@ -74,8 +72,12 @@ class Bundle:
             BadBundleError: Names the file that is missing, altered or extra, or
                 the part that is another model's.
         """
-        compare_files(self.manifest.files, list_files(self.path, but=(MANIFEST,)), self.path.name)
-        parts = {name: check_part(self._folder(name), name) for name in self.manifest.parts}
+        present = list_files(self.path, but=(MANIFEST,))
+        compare_files(self.manifest.files, present, self.path.name)
+        parts = {
+            name: check_part(self._folder(name), name, below(present, entry.folder))
+            for name, entry in self.manifest.parts.items()
+        }
         for name, part in parts.items():
             if part.split != self.manifest.split or part.part != name:
                 raise BadBundleError(
@@ -89,7 +91,8 @@ class Bundle:
         for name, part in parts.items():
             if not twin_folder(self.path, name).is_dir():
                 continue
-            twin = check_part(twin_folder(self.path, name), f"golden/{name}")
+            twin_files = below(present, f"golden/{name}")
+            twin = check_part(twin_folder(self.path, name), f"golden/{name}", twin_files)
             for field in ("split", "schedule", "inputs", "outputs"):
                 if getattr(twin, field) != getattr(part, field):
                     raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
@@ -111,10 +114,8 @@ class Bundle:
         if not source.outputs:
             raise BadBundleError("the bundle has no results")
 
-    def run(
-        self, inputs: Mapping[str, Array] | Array, *, emulate: bool = False
-    ) -> dict[str, Array]:
-        """Run the parts of the default route one after the other.
+    def run(self, inputs: Arrays | Array, *, emulate: bool = False) -> dict[str, Array]:
+        """Run the parts of the default route one after the other: `open_parts` keeps them loaded.
 
         Args:
             inputs: Arrays by input name, or the one array of a one-input network,
@@ -129,12 +130,29 @@ class Bundle:
             UsageError: An input is missing, unknown, or of the wrong shape.
             BadBundleError: A file is not the one the manifest lists.
         """
-        self.check()
-        made = self._feed(inputs)
-        for part in runnable_parts(self.path, self.manifest, emulate=emulate).values():
-            results, _ = part.run(made)
-            made |= results
-        return {spec.name: made[spec.name] for spec in self.manifest.source.outputs}
+        read_feed(self.manifest.source.inputs, inputs)
+        with self.open_parts(emulate=emulate) as split:
+            return split(inputs)
+
+    def open_parts(self, *, emulate: bool = False) -> OpenSplit:
+        """Load the parts of the default route, to be run many times.
+
+            with bundle.open_parts() as split:
+                results = split(inputs)
+
+        Args:
+            emulate: Run a part for another ISA under qemu, a process a call; by default its
+                build for this machine runs.
+
+        Raises:
+            BadBundleError: A file is not the one the manifest lists.
+            ToolchainError: A part cannot run on this machine.
+        """
+        found = runnable_parts(self.path, self.manifest, emulate=emulate).values()
+        with unchanged(self.path, *(part.folder for part in found)):
+            self.check()
+            parts = [part.open() for part in found]
+        return OpenSplit(self.manifest.source.inputs, self.manifest.source.outputs, *parts)
 
     def verify(self, *, emulate: bool = False) -> Verification:
         """Check the files, run the parts on the golden inputs, compare.
@@ -176,32 +194,6 @@ class Bundle:
         finally:
             beside.unlink(missing_ok=True)
         return target
-
-    def _feed(self, inputs: Mapping[str, Array] | Array) -> dict[str, Array]:
-        specs = self.manifest.source.inputs
-        if isinstance(inputs, np.ndarray):
-            if len(specs) != 1:
-                names = ", ".join(s.name for s in specs)
-                raise UsageError("give the inputs by name", why=f"the network has {names}")
-            inputs = {specs[0].name: inputs}
-        for spec in specs:
-            if spec.name not in inputs:
-                raise UsageError(f"no value for input '{spec.name}'")
-            array = inputs[spec.name]
-            if array.shape not in (spec.shape, (len(array), *spec.shape) if array.ndim else ()) or (
-                array.dtype.name != spec.dtype
-            ):
-                why = f"it is {array.dtype} {array.shape}, the contract {spec.dtype} {spec.shape}"
-                raise UsageError(f"input '{spec.name}' does not fit", why=why)
-        names = {spec.name for spec in specs}
-        for name in inputs.keys() - names:
-            raise UsageError(f"there is no input '{name}'", hint=nearest(name, names))
-        counts = {
-            len(inputs[s.name]) if inputs[s.name].ndim > len(s.shape) else None for s in specs
-        }
-        if len(counts) > 1 or 0 in counts:
-            raise UsageError("the inputs hold different numbers of samples, or none")
-        return {spec.name: inputs[spec.name] for spec in specs}
 
 
 __all__ = ["SUFFIX", "Bundle", "Verification", "require"]

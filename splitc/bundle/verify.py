@@ -16,7 +16,8 @@ from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, w
 from splitc.cost.board import host_isa, why_not_here
 from splitc.errors import BadBundleError, ToolchainError, UsageError, VerificationError
 from splitc.runtime.manifest import Manifest, PartManifest, Route, TensorSpec, read_manifest
-from splitc.runtime.part import Emulator, Timing, find_emulator, run_part
+from splitc.runtime.part import Part, load_checked
+from splitc.runtime.process import Emulator, ProcessPart, Timing, find_emulator, run_part
 
 _MOST_SAMPLES = 64
 
@@ -48,6 +49,18 @@ class Runnable:
         given = [known[spec.name] for spec in part.inputs]
         arrays, timing = run_part(self.folder, given, emulator=self.emulator)
         return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing
+
+    def open(self) -> Part:
+        """Load it: into this process, or to be emulated. Its files are held against nothing.
+
+        Raises:
+            BadBundleError: It came without its runtime.
+            ToolchainError: It cannot be loaded here.
+        """
+        part = read_manifest(self.folder, PartManifest)
+        if self.emulator is not None:
+            return ProcessPart(self.folder, part, self.emulator)
+        return load_checked(self.folder, part)
 
 
 def twin_folder(bundle: Path, name: str) -> Path:
@@ -86,10 +99,11 @@ def _runnable(
     bundle: Path, name: str, folder: Path, emulate: bool, elsewhere: Mapping[str, Path]
 ) -> Runnable:
     part = read_manifest(folder, PartManifest)
-    if part.model.endswith(".onnx"):
+    if part.format != "native":
         if emulate:
-            raise UsageError(f"an ONNX {name} has no code to emulate")
-        return Runnable(folder, "onnxruntime on this machine")
+            raise UsageError(f"the {name} is in {part.format.upper()}: no code to emulate")
+        what = "onnxruntime" if part.format == "onnx" else part.format
+        return Runnable(folder, f"{what} on this machine")
     twin = elsewhere.get(name, twin_folder(bundle, name))
     why = why_not_here(part.isa, part.cpu, part.features)
     if not why:

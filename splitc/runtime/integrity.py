@@ -3,21 +3,67 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from splitc.errors import BadBundleError
 from splitc.runtime.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
 
 
-def check_part(folder: Path, name: str) -> PartManifest:
+def check_part(
+    folder: Path, name: str, present: Mapping[str, FileEntry] | None = None
+) -> PartManifest:
     """Read a part's manifest and check every file against it.
+
+    Args:
+        folder: The part's.
+        name: What to call it.
+        present: Its files, where they were hashed already.
 
     Raises:
         BadBundleError: A file is missing, altered or not listed.
     """
     part = read_manifest(folder, PartManifest)
-    compare_files(part.files, part_files(folder), name)
+    compare_files(part.files, part_files(folder) if present is None else present, name)
     return part
+
+
+def below(known: Mapping[str, FileEntry], folder: str) -> dict[str, FileEntry]:
+    """The files of a part, as `part_files` gives them, among those of its bundle."""
+    paths = {
+        path.removeprefix(f"{folder}/"): path for path in known if path.startswith(f"{folder}/")
+    }
+    return {
+        name: known[path] for name, path in paths.items() if "/" not in name and name != MANIFEST
+    }
+
+
+@contextmanager
+def unchanged(*folders: Path) -> Iterator[None]:
+    """What is checked and then loaded within is the same: no file of the folders changes.
+
+    Raises:
+        BadBundleError: One was written to, replaced, added or removed.
+    """
+    before = [_state(folder) for folder in folders]
+    yield
+    for folder, then in zip(folders, before, strict=True):
+        for name in sorted(then.items() ^ _state(folder).items()):
+            why = "it changed while it was being checked and loaded"
+            raise BadBundleError(f"cannot load '{name[0]}'", at=str(folder), why=why)
+
+
+def _state(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What tells one state of each file from another, as far as the file system's times can."""
+    found: dict[str, tuple[int, ...]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            st = entry.stat(follow_symlinks=False)
+            state = (st.st_dev, st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+            found[entry.name] = state
+    return found
 
 
 def part_files(folder: Path) -> dict[str, FileEntry]:
@@ -26,7 +72,9 @@ def part_files(folder: Path) -> dict[str, FileEntry]:
     return {name: entry for name, entry in found.items() if "/" not in name}
 
 
-def compare_files(listed: dict[str, FileEntry], present: dict[str, FileEntry], where: str) -> None:
+def compare_files(
+    listed: Mapping[str, FileEntry], present: Mapping[str, FileEntry], where: str
+) -> None:
     """Hold the files present against those listed.
 
     Raises:

@@ -72,7 +72,8 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     `activation_bytes` is the memory planned for tensors between its kernels, in addition to
     weights, inputs and outputs; 0 where the backend does not plan it. `weights` names the file of
     constants, which has `weight_bytes` and is mapped; `packed_bytes` is the memory for what is
-    made of them once, when the part is loaded. `tuned` tells how each
+    made of them once, when the part is loaded. `format` says what loads the part: "native" is
+    compiled code, "onnx" a model for onnxruntime. `tuned` tells how each
     kernel computes that measurements decided on; it is left out where there is none.
     `features` are instructions that code may use beside those of `cpu`, as the compiler names
     them; left out where there are none.
@@ -91,6 +92,7 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     runner: str
     schedule: str
     activation_bytes: int
+    format: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]
@@ -288,7 +290,8 @@ def _read_plain(path: Path) -> bytes:
 
 def _check_names(part: PartManifest, at: str) -> None:
     """What a part loads and runs is a listed file in its own folder."""
-    for name in (part.model, *part.libraries, *([part.runner] if part.runner else [])):
+    optional = [name for name in (part.runner, part.weights) if name]
+    for name in (part.model, *part.libraries, *optional):
         if "/" in name or name.startswith(".") or name not in part.files:
             why = "it is no file of the part"
             raise BadBundleError(f"the part names '{name}'", at=at, why=why)

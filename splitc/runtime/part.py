@@ -1,154 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run one part of a bundle in a process of its own, on this machine or emulated."""
+"""A part that is loaded once and run many times, in this process.
+
+Nothing here imports a compiler: numpy and the part's own files are enough for compiled parts,
+onnxruntime for those in ONNX.
+"""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, Self
 
 import numpy as np
 
-from splitc.arrays import Array
-from splitc.cost.board import host_isa
-from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError, UsageError
-from splitc.runtime.manifest import PartManifest, read_manifest
-from splitc.scratch import scratch
+from splitc.arrays import Array, Arrays
+from splitc.errors import BadBundleError, UsageError
+from splitc.plugins import find, plugins
+from splitc.runtime.integrity import check_part, unchanged
+from splitc.runtime.manifest import PartManifest, TensorSpec
 
 
 @dataclass(frozen=True)
-class Timing:
-    """What the runner measured, in milliseconds."""
-
-    load_ms: float
-    first_ms: float
-    median_ms: float
-
-
-@dataclass(frozen=True)
-class Emulator:
-    """qemu's user mode for an ISA.
+class Contract:
+    """What a part reads and makes, in order.
 
     Args:
-        program: Path of `qemu-ISA-static` or `qemu-ISA`.
-        sysroot: Folder with that ISA's C library.
+        part: Its name, "head" or "tail".
+        inputs: What it reads.
+        outputs: What it makes.
     """
 
-    program: str
-    sysroot: str
+    part: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @staticmethod
+    def of(part: PartManifest) -> Contract:
+        """The contract in a part's manifest."""
+        return Contract(part.part, part.inputs, part.outputs)
+
+    def check(self, inputs: Sequence[Array]) -> None:
+        """Hold inputs against it.
+
+        Raises:
+            UsageError: Names the input of another shape or element type.
+        """
+        if len(inputs) != len(self.inputs):
+            why = f"{len(inputs)} given, it takes {len(self.inputs)}"
+            raise UsageError(f"the {self.part} takes other inputs", why=why)
+        for spec, array in zip(self.inputs, inputs, strict=True):
+            if not spec.fits(array.shape) or array.dtype.name != spec.dtype:
+                why = f"it is {array.dtype} {array.shape}, the contract {spec.dtype} {spec.shape}"
+                raise UsageError(f"input '{spec.name}' does not fit", why=why)
 
 
-def find_emulator(isa: str) -> Emulator:
-    """The emulator for an ISA.
+class Part(Protocol):
+    """A loaded part. `run` may be called from several threads at once."""
+
+    @property
+    def contract(self) -> Contract:
+        """What it reads and makes."""
+        ...
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run it once.
+
+        Args:
+            inputs: Arrays of the contract's shapes and element types, in its order.
+
+        Returns:
+            New arrays in the contract's order.
+
+        Raises:
+            UsageError: An input does not fit, or the part is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what it holds; calls that are running end first. A second time does nothing."""
+        ...
+
+    def __enter__(self) -> Self:
+        """The part itself."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        ...
+
+
+def stack_samples(runs: Sequence[Arrays]) -> dict[str, Array]:
+    """The results of several runs, by name, each along one more leading axis.
 
     Raises:
-        ToolchainError: qemu or the ISA's C library is not installed.
+        UsageError: A result has another shape for each.
     """
-    program = shutil.which(f"qemu-{isa}-static") or shutil.which(f"qemu-{isa}")
-    sysroot = Path(f"/usr/{isa.replace('_', '-')}-linux-gnu")
-    hint = "on Debian: apt install qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross"
-    if program is None:
-        raise ToolchainError(f"qemu-{isa} is not installed", hint=hint)
-    if not (sysroot / "lib").is_dir() or not list(sysroot.glob("lib/libstdc++.so.6")):
-        raise ToolchainError(f"no {isa} C library", at=str(sysroot), hint=hint)
-    return Emulator(program, str(sysroot))
-
-
-def run_part(
-    folder: Path,
-    inputs: Sequence[Array],
-    *,
-    emulator: Emulator | None = None,
-    repeat: int = 1,
-    threads: int | None = None,
-    timeout_s: float | None = None,
-) -> tuple[list[Array], Timing]:
-    """Run a part on inputs in contract order.
-
-    Args:
-        folder: The part's folder, with its manifest.
-        inputs: Arrays of the contract's shapes, or all stacked along one more
-            leading axis: then every sample is run, and results come stacked.
-        emulator: Run under it; by default directly.
-        repeat: Runs of the first sample for the timing.
-        threads: Worker threads; by default one a core.
-        timeout_s: Give up after so many seconds.
-
-    Returns:
-        The results in contract order, and the runner's timing.
-
-    Raises:
-        BadBundleError: The part has no runner, or refuses itself or the inputs.
-        ToolchainError: The part cannot be loaded here.
-        DeviceError: It took longer than `timeout_s`.
-    """
-    part = read_manifest(folder, PartManifest)
-    if part.model.endswith(".onnx"):
-        return _run_onnx(folder, part, inputs), Timing(0.0, 0.0, 0.0)
-    if not part.runner:
-        raise BadBundleError(
-            f"the {part.part} has no runtime", hint="compile without --runtime none to run it here"
-        )
-    with scratch() as work:
-        names: list[str] = []
-        for k, array in enumerate(inputs):
-            names.append(str(work / f"in{k}.npy"))
-            np.save(names[-1], np.ascontiguousarray(array).reshape(array.shape))
-        (work / "out").mkdir()
-        command = [str((folder / part.runner).resolve()), "--part", str(folder.resolve()),
-                   "--out", str(work / "out"), "--repeat", str(repeat)]  # fmt: skip
-        if threads is not None:
-            command += ["--threads", str(threads)]
-        if emulator is not None:
-            command = [emulator.program, "-L", emulator.sysroot, *command]
-        report = _call([*command, *names], part, timeout_s)
-        results = [np.load(work / "out" / f"{k}.npy") for k in range(len(part.outputs))]
-    return results, Timing(report["load_ms"], report["first_ms"], report["median_ms"])
-
-
-def _call(command: list[str], part: PartManifest, timeout_s: float | None) -> dict[str, Any]:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DeviceError(f"the {part.part} took over {timeout_s:g} s") from error
-    except PermissionError as error:
-        hint = f"chmod +x {command[0]}"
-        raise ToolchainError(f"may not start the {part.part}", hint=hint) from error
-    except OSError as error:
-        why = f"built for {part.isa}, this machine is {host_isa()}"
-        raise ToolchainError(f"cannot start the {part.part}", why=why) from error
-    if done.returncode == 0:
-        try:
-            return json.loads(done.stdout)
-        except ValueError as error:
-            raise ToolchainError(f"the {part.part}'s runner gave no report") from error
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    why = lines[-1].removeprefix("splitc-run: ")
-    kind: dict[int, type[SplitcError]] = {2: BadBundleError, 3: BadBundleError, 6: ToolchainError}
-    raise kind.get(done.returncode, ToolchainError)(f"the {part.part} did not run", why=why)
-
-
-def _run_onnx(folder: Path, part: PartManifest, inputs: Sequence[Array]) -> list[Array]:
-    from splitc.runtime.ort import Session
-
-    session = Session(folder / part.model)
-    names = [spec.name for spec in part.outputs]
-    stacked = bool(inputs) and inputs[0].ndim == len(part.inputs[0].shape) + 1
-    if not stacked:
-        feed = {s.name: a for s, a in zip(part.inputs, inputs, strict=True)}
-        return session.run(names, feed)
-    runs: list[list[Array]] = []
-    for sample in range(len(inputs[0])):
-        feed = {s.name: a[sample] for s, a in zip(part.inputs, inputs, strict=True)}
-        runs.append(session.run(names, feed))
-    for k, name in enumerate(names):
-        if len({run[k].shape for run in runs}) > 1:
+    for name in runs[0]:
+        if len({run[name].shape for run in runs}) > 1:
             why = f"'{name}' has another shape for each, as its extents hang on the data"
             raise UsageError("the samples do not go together", why=why, hint="run them one by one")
-    return [np.stack([run[k] for run in runs]) for k in range(len(names))]
+    return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+
+
+Loader = Callable[[Path, PartManifest], Part]
+"""Loads the part in a folder whose files were held against its manifest."""
+
+
+def load_part(folder: Path) -> Part:
+    """Load the part in a folder, every file held against its manifest once.
+
+    Raises:
+        BadBundleError: A file is missing, altered or not listed, changes while it is loaded, or
+            the part is of a format that nothing here loads.
+        ToolchainError: The part cannot run on this machine.
+    """
+    with unchanged(folder):
+        part = check_part(folder, folder.name)
+        return load_checked(folder, part)
+
+
+def load_checked(folder: Path, part: PartManifest) -> Part:
+    """Load a part whose files were held against its manifest. Raises as `load_part` does."""
+    known = plugins().loaders
+    if part.format not in known:
+        hint = f"there is {', '.join(sorted(known))}"
+        raise BadBundleError(f"nothing loads parts in '{part.format}'", hint=hint)
+    load: Loader = find("loaders", part.format)
+    return load(folder, part)

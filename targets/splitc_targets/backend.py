@@ -7,7 +7,6 @@ nothing too; so it is imported where code is made.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +22,13 @@ from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout, layout_of_maps
 from splitc.ir.model import Network
 from splitc.scratch import require_room
-from splitc_targets.link.runtime_libs import FFI, runtime_libs
-from splitc_targets.link.toolchain import RUNNER, link_shared, runner, zig_version
+from splitc_targets.link.toolchain import (
+    LIBRARY,
+    RUNNER,
+    install_runtime,
+    link_model,
+    zig_version,
+)
 from splitc_targets.source import check
 from splitc_targets.source.fixed_shapes import shapeless
 from splitc_targets.source.small_types import computed_small
@@ -132,13 +136,13 @@ class TvmBackend:
             raise _no_code(what, [error.op], str(error), lowered) from error
 
     def write(self, code: pipeline.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Write model.so, the runner, and with `runtime` the libraries and licences."""
+        """Write model.so, and with `runtime` what runs it."""
         from splitc_targets import pipeline
         from splitc_targets.tvm import adapter
 
         require_room(folder, code.weights.bytes)
         adapter.export(
-            code.library, folder / "model.so", lambda out, objects: link_shared(board, out, objects)
+            code.library, folder / "model.so", lambda out, objects: link_model(board, out, objects)
         )
         if code.weights.bytes:
             code.weights.write(folder / WEIGHTS)
@@ -151,20 +155,8 @@ class TvmBackend:
         )  # fmt: skip
         if not runtime:
             return built
-        libs = runtime_libs(board.isa)
-        for path in libs.libraries:
-            shutil.copyfile(path, folder / path.name)
-        (folder / "LICENSES").mkdir()
-        for name, path in libs.licenses.items():
-            shutil.copyfile(path, folder / "LICENSES" / name)
-        shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
-        (folder / RUNNER).chmod(0o755)
-        return replace(
-            built,
-            libraries=tuple(path.name for path in libs.libraries),
-            runner=RUNNER,
-            tools={**tools, "apache-tvm-ffi": FFI},
-        )
+        install_runtime(board, folder)
+        return replace(built, libraries=(LIBRARY,), runner=RUNNER)
 
 
 def _checked(

@@ -112,7 +112,7 @@ def test_parts_that_cannot_run_leave_no_bundle(
             return honest(command, **options)
         return subprocess.CompletedProcess(command, 6, "", "splitc-run: no function 'topk'\n")
 
-    monkeypatch.setattr("splitc.runtime.part.subprocess.run", dies)
+    monkeypatch.setattr("splitc.runtime.process.subprocess.run", dies)
     with pytest.raises(ToolchainError, match="do not run here") as caught:
         splitc.compile(small_onnx, cut="pool", head="host", output=tmp_path / "o.splitc")
     assert "no function 'topk'" in caught.value.why

@@ -53,7 +53,7 @@ def whole(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
 def test_the_head_holds_what_the_device_needs_and_nothing_else(compiled: Bundle) -> None:
     names = {path.name for path in (compiled.path / "head").iterdir()}
     assert names == {
-        "model.so", "libtvm_ffi.so", "libtvm_runtime.so", "splitc-run", "manifest.json", "LICENSES",
+        "model.so", "weights.bin", "libsplitc.so", "splitc-run", "manifest.json",
     }  # fmt: skip
     elf = (compiled.path / "head" / "model.so").read_bytes()[:20]
     assert elf[:4] == b"\x7fELF"

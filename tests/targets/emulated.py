@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from onnx import ModelProto
@@ -14,10 +13,9 @@ from splitc.cost.board import Board, load_board
 from splitc.ir.graph import LayerGraph
 from splitc.runtime.integrity import part_files
 from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
-from splitc.runtime.part import find_emulator, run_part
+from splitc.runtime.process import find_emulator, run_part
 from splitc_targets import pipeline
-from splitc_targets.link.runtime_libs import runtime_libs
-from splitc_targets.link.toolchain import RUNNER, link_shared, runner
+from splitc_targets.link.toolchain import LIBRARY, RUNNER, install_runtime, link_model
 from splitc_targets.tvm import adapter
 
 
@@ -36,23 +34,20 @@ def build(proto: ModelProto, board: Board, folder: Path) -> set[str]:
     code = pipeline.compile_module(adapter.lower(model.proto), board)
     assert not code.fallbacks
     adapter.export(
-        code.executable, folder / "model.so", lambda out, parts: link_shared(board, out, parts)
+        code.executable, folder / "model.so", lambda out, parts: link_model(board, out, parts)
     )
-    libraries = runtime_libs(board.isa).libraries
-    for path in libraries:
-        shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(runner(board.isa, board.glibc), folder / RUNNER)
-    (folder / RUNNER).chmod(0o755)
-    describe(model.graph, board, tuple(path.name for path in libraries), folder)
+    install_runtime(board, folder)
+    describe(model.graph, board, folder)
     return {kernel.rule for kernel in code.kernels}
 
 
-def describe(graph: LayerGraph, board: Board, libraries: tuple[str, ...], folder: Path) -> None:
+def describe(graph: LayerGraph, board: Board, folder: Path) -> None:
     """Write the part's manifest."""
     part = PartManifest(
         schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
         features=board.features,
-        glibc=board.glibc, entry="main", model="model.so", libraries=libraries, runner=RUNNER,
+        glibc=board.glibc, entry="main", model="model.so", libraries=(LIBRARY,), runner=RUNNER,
+        format="native",
         schedule=pipeline.NAME, activation_bytes=0,
         inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
         outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),

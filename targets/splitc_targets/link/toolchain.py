@@ -109,6 +109,18 @@ def link_model(board: Board, output: Path, objects: list[Path]) -> None:
     link_shared(board, output, [*objects, support])
 
 
+def install_runtime(board: Board, folder: Path) -> None:
+    """Put the runner and its library into a part's folder, as `RUNNER` and `LIBRARY`.
+
+    Raises:
+        ToolchainError: They cannot be built.
+    """
+    found = runtime(board.isa, board.glibc)
+    shutil.copyfile(found.library, folder / LIBRARY)
+    shutil.copyfile(found.runner, folder / RUNNER)
+    (folder / RUNNER).chmod(0o755)
+
+
 @functools.cache
 def runtime(isa: str, glibc: str) -> Runtime:
     """The runtime built for an ISA, from the cache or built now.

@@ -34,11 +34,6 @@ bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-bool IsRealDirectory(int dir_fd, const char* name) {
-  struct stat st;
-  return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-}
-
 Sha256Digest HashFile(const OpenedFile& file, const std::string& path) {
   std::vector<uint8_t> chunk(kReadChunk);
   Sha256 sha256;
@@ -82,7 +77,6 @@ void Part::CheckNoStrangers() const {
     const std::string name = entry->d_name;
     if (name == "." || name == ".." || name == kManifestName || EndsWith(name, ".npy")) continue;
     if (manifest_.files.count(name) != 0) continue;
-    if (name == "LICENSES" && IsRealDirectory(folder_fd_.get(), name.c_str())) continue;
     Fail(ExitCode::kBadInput, name, "is in the part's folder, but not in its manifest");
   }
   if (errno != 0) {

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runtime libraries, cache and zig: what is checked, and what an offline machine is told."""
+"""Cache and zig: what is checked, and what is linked in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from splitc.cost.board import load_board
 from splitc.errors import ToolchainError
-from splitc_targets.link import runtime_libs as libs
 from splitc_targets.link import toolchain
 from splitc_targets.link.cache import cache_dir, cached
 from splitc_targets.link.elf import undefined_symbols
@@ -18,43 +16,9 @@ from splitc_targets.link.toolchain import link_shared, zig, zig_target
 
 
 @pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SPLITC_CACHE_DIR", str(tmp_path / "cache"))
-    libs.runtime_libs.cache_clear()
-    yield tmp_path / "cache"
-    libs.runtime_libs.cache_clear()
-
-
-def test_libraries_come_with_their_licences(empty_cache: Path) -> None:
-    found = libs.runtime_libs("x86_64")
-    assert [path.name for path in found.libraries] == list(libs.LIBRARIES)
-    assert any("LICENSE" in name for name in found.licenses)
-    assert all("Apache" in path.read_text("utf-8") for path in found.licenses.values())
-
-
-def test_an_offline_machine_is_told_what_to_do(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(empty_cache))
-    with pytest.raises(ToolchainError, match="cannot fetch libtvm_ffi.so for aarch64") as caught:
-        libs.runtime_libs("aarch64")
-    assert "--runtime none" in caught.value.hint
-    assert caught.value.exit_code == 6
-    assert not any(empty_cache.rglob("*.so"))
-
-
-def test_a_library_that_was_altered_is_refused(empty_cache: Path) -> None:
-    path = libs.runtime_libs("x86_64").libraries[0]
-    path.write_bytes(path.read_bytes() + b"x")
-    libs.runtime_libs.cache_clear()
-    with pytest.raises(ToolchainError, match="is not the file this release knows"):
-        libs.runtime_libs("x86_64")
-
-
-def test_an_unknown_isa_is_refused(empty_cache: Path) -> None:
-    with pytest.raises(ToolchainError, match="no runtime libraries are known for riscv64"):
-        libs.runtime_libs("riscv64")
+    return tmp_path / "cache"
 
 
 def test_a_failed_fill_leaves_no_cache_folder(empty_cache: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from splitc.bundle.bundle import Bundle
 from splitc.runtime.manifest import file_entry
-from splitc.runtime.part import find_emulator
+from splitc.runtime.process import find_emulator
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def flip(part: Path) -> None:
 
 
 def no_library(part: Path) -> None:
-    (part / "libtvm_runtime.so").unlink()
+    (part / "libsplitc.so").unlink()
 
 
 def extra(part: Path) -> None:
@@ -114,7 +114,7 @@ def not_a_library(part: Path) -> None:
     ("damage", "code", "why"),
     [
         (flip, 3, "model.so"),
-        (no_library, 3, "libtvm_runtime.so"),
+        (no_library, 3, "libsplitc.so"),
         (extra, 3, "evil.so"),
         (escape, 3, "../model.so"),
         (other_isa, 6, "aarch64"),

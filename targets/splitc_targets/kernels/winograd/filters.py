@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.kernels.product.direct import Conv
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd.plan import Plan, plan
 from splitc_targets.kernels.winograd.transforms import Arithmetic, filter_matrix
 from splitc_targets.loops import emit

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that is mapped: weights from their file, and what is as large as they are."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import numpy as np
+
+from splitc.arrays import Array
+from splitc.errors import BadBundleError
+
+_LARGE_PAGE = 2**21
+
+
+def zeroed(size: int) -> Array:
+    """That many bytes, at least one; they take memory when they are first written."""
+    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # All of it is written and read from end to end: one fault for 512.
+    if size >= _LARGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
+
+
+class MappedFile:
+    """A file's bytes, read only and shared with every process that maps it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        BadBundleError: It cannot be mapped, or is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                self._memory = mmap.mmap(
+                    file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ
+                )
+        except (OSError, ValueError) as error:
+            raise BadBundleError("cannot map the weights", at=str(path), why=str(error)) from error
+        self.bytes: Array = np.frombuffer(self._memory, np.uint8)
+
+    def drop(self) -> None:
+        """Give the memory back that its pages take here; they come back when they are read."""
+        self._memory.madvise(mmap.MADV_DONTNEED)
