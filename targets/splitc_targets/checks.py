@@ -9,7 +9,7 @@ from splitc.build.doctor import Check, package
 def checks() -> list[Check]:
     """Compiler and linker."""
     return [
-        package("apache-tvm", needed=True, hint="pip install -c constraints.txt apache-tvm"),
+        package("apache-tvm", needed=True),
         package("apache-tvm-ffi", needed=True),
         package("ziglang", needed=True),
     ]
