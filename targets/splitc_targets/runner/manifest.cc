@@ -139,7 +139,9 @@ std::vector<std::string> ParseFeatures(const JsonValue& manifest) {
   return features;
 }
 
+// A size in bytes; 0 where the manifest leaves it out.
 uint64_t BytesMember(const JsonValue& object, const std::string& key) {
+  if (object.Find(key) == nullptr) return 0;
   const int64_t bytes = Member(object, key, Kind::kInteger).integer;
   if (bytes < 0) Bad(Quoted(key) + " is negative");
   if (bytes > kMaxMemoryBytes) Bad(Quoted(key) + " is too large");
@@ -149,10 +151,12 @@ uint64_t BytesMember(const JsonValue& object, const std::string& key) {
 // Weights are read at places that the code has compiled in: the file is as long as it says.
 void ParseWeights(const JsonValue& root, Manifest* manifest) {
   const uint64_t bytes = BytesMember(root, "weight_bytes");
-  const std::string name = CheckedText(Member(root, "weights", Kind::kString), "weights");
-  if (name.empty() && bytes != 0) Bad("\"weights\" is empty, \"weight_bytes\" is not 0");
-  if (name.empty()) return;
-  manifest->weights = CheckedFileName(Member(root, "weights", Kind::kString), "weights");
+  if (root.Find("weights") == nullptr) {
+    if (bytes != 0) Bad("\"weight_bytes\" is not 0, but there are no \"weights\"");
+    return;
+  }
+  const std::string name = CheckedFileName(*root.Find("weights"), "weights");
+  manifest->weights = name;
   CheckListed(*manifest, name);
   if (name == manifest->model) Bad("\"weights\" is also \"model\"");
   if (manifest->files.at(name).bytes != bytes) {

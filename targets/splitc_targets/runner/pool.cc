@@ -35,7 +35,7 @@ constexpr int kOffers = 2000;
 struct alignas(64) Worker {
   std::atomic<uint32_t> word{kIdle};
   int number = 0;
-  int core = -1;
+  int core = 0;
   pthread_t thread{};
 };
 
