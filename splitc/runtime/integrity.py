@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def below(known: Mapping[str, FileEntry], folder: str) -> dict[str, FileEntry]:
 
 
 @contextmanager
-def unchanged(*folders: Path) -> Iterator[None]:
+def unchanged(*folders: Path) -> Generator[None]:
     """What is checked and then loaded within is the same: no file of the folders changes.
 
     Raises:

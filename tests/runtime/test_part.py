@@ -106,8 +106,12 @@ def test_a_closed_part_does_not_run(part: Path) -> None:
 def test_many_threads_may_run_it_at_once(part: Path) -> None:
     inputs = [some(seed) for seed in range(40)]
     with load_part(part) as loaded, ThreadPoolExecutor(8) as pool:
-        expected = [loaded.run([x])[0] for x in inputs]
-        found = list(pool.map(lambda x: loaded.run([x])[0], inputs * 5))
+
+        def result(x: Array) -> Array:
+            return loaded.run([x])[0]
+
+        expected = [result(x) for x in inputs]
+        found = list(pool.map(result, inputs * 5))
     for one, right in zip(found, expected * 5, strict=True):
         np.testing.assert_array_equal(one, right)
 
@@ -127,9 +131,7 @@ def test_a_closed_part_leaves_no_code_and_no_weights_behind(part: Path) -> None:
     assert code_in_memory() == before
 
 
-def test_a_part_compiled_again_at_its_path_is_loaded_anew(
-    part: Path, tmp_path: Path
-) -> None:
+def test_a_part_compiled_again_at_its_path_is_loaded_anew(part: Path, tmp_path: Path) -> None:
     other = save(small_network(seed=1), tmp_path / "other.onnx")
     built = splitc.compile(other, cut="block_add", head="host", output=tmp_path / "o.splitc")
     with load_part(part) as old:
@@ -177,17 +179,40 @@ def other_arena(part: Path) -> None:
     edit(part, lambda m: m.update(activation_bytes=m["activation_bytes"] + 64))
 
 
+def altered(name: str) -> Callable[[Path], None]:
+    def damage(part: Path) -> None:
+        flip(part, name)
+
+    return damage
+
+
+def saying(**fields: Any) -> Callable[[Path], None]:
+    def damage(part: Path) -> None:
+        edit(part, lambda m: m.update(fields))
+
+    return damage
+
+
+def no_weights(part: Path) -> None:
+    (part / "weights.bin").unlink()
+
+
+def stranger(part: Path) -> None:
+    (part / "evil.so").write_bytes(b"x")
+
+
 @pytest.mark.parametrize(
     ("damage", "kind", "why"),
     [
-        (lambda p: flip(p, "model.so"), BadBundleError, "'model.so' was altered"),
-        (lambda p: flip(p, "weights.bin"), BadBundleError, "'weights.bin' was altered"),
-        (lambda p: flip(p, "libsplitc.so"), BadBundleError, "'libsplitc.so' was altered"),
-        (lambda p: (p / "weights.bin").unlink(), BadBundleError, "'weights.bin' is missing"),
-        (lambda p: (p / "evil.so").write_bytes(b"x"), BadBundleError, "not in the manifest"),
-        (lambda p: edit(p, lambda m: m.update(isa="riscv64")), ToolchainError, "on this machine"),
-        (lambda p: edit(p, lambda m: m.update(format="wasm")), BadBundleError, "in 'wasm'"),
-        (lambda p: edit(p, lambda m: m.update(libraries=[])), BadBundleError, "has no runtime"),
+        (altered("model.so"), BadBundleError, "'model.so' was altered"),
+        (altered("weights.bin"), BadBundleError, "'weights.bin' was altered"),
+        (altered("libsplitc.so"), BadBundleError, "'libsplitc.so' was altered"),
+        (no_weights, BadBundleError, "'weights.bin' is missing"),
+        (stranger, BadBundleError, "'evil.so' is not in the manifest"),
+        (saying(isa="riscv64"), ToolchainError, "on this machine"),
+        (saying(format="wasm"), BadBundleError, "nothing loads parts in 'wasm'"),
+        (saying(libraries=[]), BadBundleError, "has no runtime"),
+        (saying(weights="../weights.bin"), BadBundleError, "names '../weights.bin'"),
         (longer_weights, BadBundleError, "not as long as it says"),
         (no_model, ToolchainError, "cannot load 'model.so'"),
         (not_ours, ToolchainError, "cannot load the code"),
@@ -307,7 +332,9 @@ def test_tvm_may_be_in_the_same_process_before_or_after(
 
 
 def test_a_forked_child_runs_it_as_well(part: Path) -> None:
-    code = RUN + """
+    code = (
+        RUN
+        + """
 import os
 before = run()
 child = os.fork()
@@ -315,4 +342,5 @@ if child == 0:
     os._exit(0 if run() == before else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), run() == before)
 """
+    )
     assert script(code, part) == "0 True"
