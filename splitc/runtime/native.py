@@ -179,7 +179,7 @@ def _of(specs: Sequence[TensorSpec], *memory: Array) -> Arguments:
 def _function(library: ctypes.CDLL, name: str) -> Any:
     try:
         return function(library, name)
-    except AttributeError as error:
+    except ValueError as error:
         raise ToolchainError("cannot load the code", why=f"it has no '{name}'") from error
 
 

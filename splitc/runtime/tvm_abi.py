@@ -43,6 +43,11 @@ class _Any(ctypes.Structure):
     ]  # fmt: skip
 
 
+_Function = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p
+)
+
+
 class Arguments:
     """The arguments of one call, described once: only where their data lies changes.
 
@@ -83,16 +88,14 @@ def _described(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[_Tensor, A
 
 
 def function(library: ctypes.CDLL, name: str) -> Any:
-    """A compiled function of a library.
+    """A compiled function of a library, which is to outlive it.
 
     Raises:
-        AttributeError: It has none of that name.
+        ValueError: It has none of that name.
     """
-    # Not as an attribute: the library would keep it, and it the library.
-    found = library[f"__tvm_ffi_{name}"]
-    found.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
-    found.restype = ctypes.c_int32
-    return found
+    # A function that ctypes looks up is in a cycle with its library, which would outlive a part.
+    symbol = ctypes.c_char.in_dll(library, f"__tvm_ffi_{name}")
+    return _Function(ctypes.addressof(symbol))
 
 
 def address(array: Array) -> int:
