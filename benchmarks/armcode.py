@@ -22,20 +22,13 @@ import numpy as np
 
 import splitc
 from splitc.arrays import Array
+from splitc.build.parts import describe_part
 from splitc.cost.board import Board
 from splitc.ir.graph import LayerGraph
-from splitc.runtime.integrity import part_files
-from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
 from splitc.runtime.process import find_emulator, run_part
 from splitc_targets import pipeline
-from splitc_targets.link.toolchain import (
-    LIBRARY,
-    RUNNER,
-    install_runtime,
-    link_model,
-    zig,
-    zig_target,
-)
+from splitc_targets.backend import TvmBackend
+from splitc_targets.link.toolchain import link_model, zig, zig_target
 from splitc_targets.pipeline import Kernel
 from splitc_targets.tvm import adapter
 
@@ -90,10 +83,10 @@ def program(model: Path, inputs: Sequence[Array], board: Board) -> Program:
     """
     loaded = splitc.load(model)
     code = pipeline.compile_module(adapter.lower(loaded.proto), board)
-    blocks, counted = _with_counters(_assembly(code.executable).split("\n"))
+    blocks, counted = _with_counters(_assembly(code.library).split("\n"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _write_part(folder / "part", code.executable, counted, len(blocks), loaded.graph, board)
+        _write_part(folder / "part", code, counted, len(blocks), loaded.graph, board)
         counts = folder / "counts"
         os.environ["SPLITC_COUNTS"] = str(counts)
         run_part(folder / "part", inputs, emulator=find_emulator(board.isa), threads=1)
@@ -102,9 +95,9 @@ def program(model: Path, inputs: Sequence[Array], board: Board) -> Program:
     return Program(code.kernels, _by_kernel(blocks, code.kernels))
 
 
-def _assembly(executable: Any) -> str:
+def _assembly(library: Any) -> str:
     """The one LLVM module's assembly."""
-    modules = [executable.mod]
+    modules = [library.mod]
     while modules[0].kind != "llvm":
         modules += modules.pop(0).imports
     return modules[0].inspect_source("asm")
@@ -172,10 +165,11 @@ __attribute__((destructor)) static void dump(void) {{
 
 
 def _write_part(
-    folder: Path, executable: Any, code: list[str], count: int, graph: LayerGraph, board: Board
+    folder: Path, made: pipeline.Code, code: list[str], count: int, graph: LayerGraph, board: Board
 ) -> None:
-    """A part for the runner, from assembly in place of the executable's own object."""
+    """A part for the runner, from assembly in place of the library's own object."""
     folder.mkdir()
+    built = TvmBackend().write(made, board, folder, runtime=True)
 
     def link(output: Path, objects: list[Path]) -> None:
         work = objects[0].parent
@@ -187,18 +181,8 @@ def _write_part(
         others = [path for path in objects if path.name != "lib0.o"]
         link_model(board, output, [work / "lib0.o", work / "dump.o", *others])
 
-    adapter.export(executable, folder / "model.so", link)
-    install_runtime(board, folder)
-    part = PartManifest(
-        schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
-        features=board.features,
-        glibc=board.glibc, entry="main", model="model.so", activation_bytes=0,
-        libraries=(LIBRARY,), runner=RUNNER, schedule=pipeline.NAME, format="native",
-        inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
-        outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
-        files=part_files(folder),
-    )  # fmt: skip
-    write_manifest(folder, part)
+    adapter.export(made.library, folder / built.model, link)
+    describe_part(built, graph, board, folder)
 
 
 def _by_kernel(blocks: list[Block], kernels: Sequence[Kernel]) -> dict[str, list[Block]]:

@@ -17,6 +17,7 @@ from splitc.bundle.verify import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
 from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
+from splitc.ir.graph import LayerGraph
 from splitc.ir.layout import Layouts
 from splitc.ir.model import Network
 from splitc.runtime.integrity import part_files
@@ -138,7 +139,8 @@ def build_parts(
         for folder, runtime in place.folders:
             folder.mkdir(parents=True)
             built.append(place.part.backend.write(code, place.board, folder, runtime=runtime))
-            _describe(built[-1], models[place.part.name], place, folder, split, layouts)
+            part, graph = place.part.name, models[place.part.name].graph
+            describe_part(built[-1], graph, place.board, folder, part, split, layouts)
         return built[0]
 
     tools = {"splitc": __version__, "numpy": np.__version__}
@@ -180,13 +182,25 @@ def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:
     )
 
 
-def _describe(
-    built: Built, model: Network, place: Place, folder: Path, split: str, layouts: Layouts
-) -> None:
-    board = place.board
+def describe_part(
+    built: Built, graph: LayerGraph, board: Board, folder: Path,
+    name: str = "head", split: str = "", layouts: Layouts | None = None,
+) -> None:  # fmt: skip
+    """Write the manifest of a part, over what else lies in its folder.
+
+    Args:
+        built: What was written there.
+        graph: Its layers.
+        board: What it was compiled for.
+        folder: The part's.
+        name: What it is called in its bundle.
+        split: The digest of the split that it belongs to.
+        layouts: Of the tensors of its contract that do not lie in the model's own order.
+    """
+    layouts = layouts or {}
     part = PartManifest(
         schema=SCHEMA,
-        part=place.part.name,
+        part=name,
         split=split,
         target=board.name,
         isa=board.isa,
@@ -204,8 +218,8 @@ def _describe(
         weight_bytes=built.file_bytes,
         packed_bytes=built.packed_bytes,
         tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
-        inputs=tuple(TensorSpec.of(t, layouts) for t in model.graph.inputs),
-        outputs=tuple(TensorSpec.of(t, layouts) for t in model.graph.output_tensors),
+        inputs=tuple(TensorSpec.of(t, layouts) for t in graph.inputs),
+        outputs=tuple(TensorSpec.of(t, layouts) for t in graph.output_tensors),
         files=part_files(folder),
     )
     write_manifest(folder, part)

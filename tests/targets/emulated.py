@@ -9,13 +9,11 @@ from onnx import ModelProto
 
 import splitc
 from splitc.arrays import Array
+from splitc.build.parts import describe_part
 from splitc.cost.board import Board, load_board
-from splitc.ir.graph import LayerGraph
-from splitc.runtime.integrity import part_files
-from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
 from splitc.runtime.process import find_emulator, run_part
 from splitc_targets import pipeline
-from splitc_targets.link.toolchain import LIBRARY, RUNNER, install_runtime, link_model
+from splitc_targets.backend import TvmBackend
 from splitc_targets.tvm import adapter
 
 
@@ -33,24 +31,6 @@ def build(proto: ModelProto, board: Board, folder: Path) -> set[str]:
     model = splitc.load(proto)
     code = pipeline.compile_module(adapter.lower(model.proto), board)
     assert not code.fallbacks
-    adapter.export(
-        code.executable, folder / "model.so", lambda out, parts: link_model(board, out, parts)
-    )
-    install_runtime(board, folder)
-    describe(model.graph, board, folder)
+    built = TvmBackend().write(code, board, folder, runtime=True)
+    describe_part(built, model.graph, board, folder)
     return {kernel.rule for kernel in code.kernels}
-
-
-def describe(graph: LayerGraph, board: Board, folder: Path) -> None:
-    """Write the part's manifest."""
-    part = PartManifest(
-        schema=SCHEMA, part="head", split="", target=board.name, isa=board.isa, cpu=board.cpu,
-        features=board.features,
-        glibc=board.glibc, entry="main", model="model.so", libraries=(LIBRARY,), runner=RUNNER,
-        format="native",
-        schedule=pipeline.NAME, activation_bytes=0,
-        inputs=tuple(TensorSpec.of(tensor) for tensor in graph.inputs),
-        outputs=tuple(TensorSpec.of(tensor) for tensor in graph.output_tensors),
-        files=part_files(folder),
-    )  # fmt: skip
-    write_manifest(folder, part)
