@@ -8,16 +8,13 @@
 #include "host.h"
 
 #define HIDDEN __attribute__((visibility("hidden")))
+#define SHOWN __attribute__((visibility("default")))
 
-__attribute__((visibility("default"))) SplitcHost splitc_host;
+SHOWN SplitcHost splitc_host;
 
 HIDDEN int TVMBackendParallelLaunch(SplitcTask task, void* data, int tasks) {
   return splitc_host.launch(task, data, tasks);
 }
-
-/* Where the model has parallel loops it has this variable too, weak and empty. */
-__attribute__((visibility("default"))) int (*__TVMBackendParallelLaunch)(SplitcTask, void*, int) =
-    TVMBackendParallelLaunch;
 
 /* The device and the element type are of no concern: all memory is the processor's. */
 HIDDEN void* TVMBackendAllocWorkspace(int type, int id, uint64_t bytes, int code, int bits) {
@@ -37,3 +34,12 @@ HIDDEN void TVMFFIErrorSetRaisedFromCStrParts(const char* kind, const char** par
                                               int32_t count) {
   splitc_host.fail(kind, (const char* const*)parts, count);
 }
+
+/* A model calls some of them through variables of its own, which are weak and empty there. */
+SHOWN int (*__TVMBackendParallelLaunch)(SplitcTask, void*, int) = TVMBackendParallelLaunch;
+SHOWN void* (*__TVMBackendAllocWorkspace)(int, int, uint64_t, int, int) = TVMBackendAllocWorkspace;
+SHOWN int (*__TVMBackendFreeWorkspace)(int, int, void*) = TVMBackendFreeWorkspace;
+SHOWN void (*__TVMFFIErrorSetRaisedFromCStr)(const char*, const char*) =
+    TVMFFIErrorSetRaisedFromCStr;
+SHOWN void (*__TVMFFIErrorSetRaisedFromCStrParts)(const char*, const char**, int32_t) =
+    TVMFFIErrorSetRaisedFromCStrParts;
