@@ -197,7 +197,6 @@ def describe_part(
         split: The digest of the split that it belongs to.
         layouts: Of the tensors of its contract that do not lie in the model's own order.
     """
-    layouts = layouts or {}
     part = PartManifest(
         schema=SCHEMA,
         part=name,

@@ -525,7 +525,7 @@ def test_runtime_none_leaves_the_libraries_out(small_onnx: Path, tmp_path: Path)
         small_onnx, cut="pool", head="rpi5", runtime="none", output=tmp_path / "o.splitc"
     )
     names = {path.name for path in (bundle.path / "head").iterdir()}
-    assert names == {"model.so", "manifest.json"}
+    assert names == {"model.so", "weights.bin", "manifest.json"}
     with pytest.raises(BadBundleError, match="has no runtime"):
         bundle.verify()
 

@@ -314,7 +314,7 @@ def compiled():
 
 def test_it_needs_no_compiler_and_no_framework(part: Path) -> None:
     blocked = "import sys\nsys.modules.update(dict.fromkeys(%r))\n"
-    heavy = ("tvm", "tvm_ffi", "torch", "onnx", "onnxruntime", "onnxsim", "splitc_targets")
+    heavy = ("tvm", "tvm_ffi", "torch", "onnx", "onnxruntime", "onnxsim", "networkx")
     printed = script(blocked % (heavy,) + RUN + "print(run())", part)
     with load_part(part) as loaded:
         (expected,) = loaded.run([np.ones((1, 3, 12, 12), np.float32)])
