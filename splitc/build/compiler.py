@@ -138,6 +138,8 @@ def build(
         head, tail = models.values()
         golden = write_golden(folder / "golden", job.ready, head, tail, layouts, seed)
         cost = _cost(job, golden, progress)
+        for network in (job.model, job.source, head, tail):
+            network.unload()
         places = places_of(job.parts, folder, scratch, runtime == "bundle")
         built = build_parts(
             places, models,

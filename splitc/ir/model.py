@@ -107,6 +107,10 @@ class Network(Model, Protocol):
         """sha256 of what was read, or of what it is now where it can be trained."""
         ...
 
+    def unload(self) -> None:
+        """Free what `run` keeps between calls; it is made again by the next."""
+        ...
+
     @property
     def note(self) -> str:
         """What a user should know of the reading; empty where there is nothing."""

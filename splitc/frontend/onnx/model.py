@@ -201,6 +201,10 @@ class OnnxModel(SplitInTwo):
             _check_shape(tensor, array)
         return dict(zip(self.graph.outputs, values, strict=True))
 
+    def unload(self) -> None:
+        """Free the session, which holds the weights a second time."""
+        self.__dict__.pop("_session", None)
+
     @cached_property
     def _session(self) -> Session | Reference:
         from splitc.runtime.ort import Reference, Session

@@ -166,6 +166,9 @@ class TorchModel(SplitInTwo):
             for value in (n.meta[VALUE] for n in self.module.graph.nodes if n.op == "placeholder")
         )
 
+    def unload(self) -> None:
+        """Nothing: `run` calls the module itself."""
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the module in eval mode, without gradients.
 

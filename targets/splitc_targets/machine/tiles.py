@@ -79,9 +79,11 @@ def ranked(
 ) -> tuple[tuple[float, Tile], ...]:
     """Tiles that fit, and predicted cycles for `rows` x `channels` results; best first."""
     vectors_needed = -(-channels // machine.lanes)
+    most = min(rows, MOST_ROWS)
+    slower = [1.0, *(conflicts(machine, height, row_bytes) for height in range(1, most + 1))]
     found: list[tuple[float, Tile]] = []
     for vectors in range(1, min(vectors_needed, MOST_VECTORS) + 1):
-        for size in range(1, min(rows, MOST_ROWS) + 1):
+        for size in range(1, most + 1):
             tile = Tile(size, vectors)
             if not fits(machine, tile):
                 continue
@@ -91,7 +93,7 @@ def ranked(
                     count = rows // size if height == size else 1
                     if height:
                         part = cycles(machine, Tile(height, width))
-                        cost += count * part * conflicts(machine, height, row_bytes)
+                        cost += count * part * slower[height]
             found.append((round(cost, 3), tile))
     found.sort(key=lambda each: (each[0], -each[1].rows * each[1].vectors, each[1].vectors))
     return tuple(found)

@@ -162,7 +162,7 @@ def _argument(expr: Any, values: dict[Any, Any]) -> Any:
         return values[expr]
     if isinstance(expr, tvm.ir.GenericConst):
         if expr not in values:
-            data = expr.value.numpy()
+            data = _array(expr.value)
             values[expr] = Value(tuple(data.shape), str(data.dtype), None, data)
         return values[expr]
     if isinstance(expr, tvm.ir.Tuple):
@@ -170,6 +170,14 @@ def _argument(expr: Any, values: dict[Any, Any]) -> Any:
     if isinstance(expr, relax.ShapeExpr):
         return tuple(_plain(each) for each in expr.values)
     return _plain(expr)
+
+
+def _array(tensor: Any) -> np.ndarray[Any, Any]:
+    """A constant's numbers, where numpy has their type without a copy."""
+    try:
+        return np.from_dlpack(tensor)
+    except (BufferError, RuntimeError, TypeError):
+        return tensor.numpy()
 
 
 def _plain(value: Any) -> Any:
