@@ -53,7 +53,8 @@ def _body(body: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
     for block in body.blocks:
         for binding in block.bindings:
             if not isinstance(binding, relax.VarBinding):
-                raise NotReadable(type(binding).__name__)
+                op = getattr(getattr(binding.value, "op", None), "name", "")
+                raise NotReadable("a shape known only at run time", op.removeprefix("relax."))
             values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
     return _argument(body.body, values)
 
