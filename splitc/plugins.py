@@ -30,6 +30,8 @@ class Plugin:
         checks: Functions by name that look at this machine and return
             `splitc.build.doctor.Check`s, for `splitc doctor`.
         recipes: Recipe classes by name, for `splitc finetune`.
+        converters: Modules that register converters of ONNX operators (see
+            `splitc.frontend.convert.converts`), by operator, `domain::Op` where it has one.
         kinds: Which kind of work the layers are that its passes insert, by lower-case operator:
             one of `splitc.ir.kinds.KINDS`; what is not named is elementwise.
         loaders: What loads parts, by the format that their manifests name: functions of a
@@ -42,6 +44,7 @@ class Plugin:
     backends: Mapping[str, str] = field(default_factory=dict[str, str])
     checks: Mapping[str, str] = field(default_factory=dict[str, str])
     recipes: Mapping[str, str] = field(default_factory=dict[str, str])
+    converters: Mapping[str, str] = field(default_factory=dict[str, str])
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     loaders: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
@@ -65,7 +68,9 @@ def plugins() -> Plugin:
     Raises:
         SplitcError: Two packs bring the same name, or a pack does not load.
     """
-    fields = ("passes", "cutters", "backends", "checks", "recipes", "kinds", "loaders")
+    fields = (
+        "passes", "cutters", "backends", "checks", "recipes", "converters", "kinds", "loaders",
+    )  # fmt: skip
     tables: dict[str, dict[str, str]] = {each: {} for each in fields}
     boards: list[Path] = []
     for value, pack in _packs():

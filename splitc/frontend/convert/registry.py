@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from splitc.arrays import Array
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.flops import attributes
 from splitc.ir.graph import Tensor
+from splitc.plugins import plugins
 
 _HARMLESS = frozenset((
     "kernel_shape", "storage_order", "stash_type", "saturate", "sorted", "seed", "consumed_inputs",
@@ -318,8 +320,13 @@ def converts(*ops: str, domain: str = "") -> Callable[[Converter], Converter]:
 
 
 def converter_of(node: NodeProto) -> Converter | None:
-    """The converter of a node's operator, None where there is none."""
+    """The converter of a node's operator, a pack's if need be; None where there is none."""
     domain = "" if node.domain == "ai.onnx" else node.domain
+    if (domain, node.op_type) not in _CONVERTERS:
+        name = f"{domain}::{node.op_type}" if domain else node.op_type
+        module = plugins().converters.get(name)
+        if module is not None:
+            importlib.import_module(module)
     return _CONVERTERS.get((domain, node.op_type))
 
 
