@@ -152,6 +152,18 @@ def test_a_backend_writes_a_part_and_the_bundle_computes_the_same(
     assert "it is too plain for such a machine" in capsys.readouterr().err
 
 
+def test_a_loader_keeps_a_part_of_its_format_loaded(small_onnx: Path) -> None:
+    bundle = splitc.compile(small_onnx, cut="block_add", head="rpi4", tail="rpi5", emit="plain")
+    part = json.loads((bundle.path / "head" / "manifest.json").read_text("utf-8"))
+    assert part["format"] == "plain"
+    x = np.ones(splitc.load(small_onnx).graph.inputs[0].static_shape, np.float32)
+    with bundle.open_parts() as split:
+        first, second = split(x), split(x)
+    for name, array in splitc.load(small_onnx).run({"x": x}).items():
+        np.testing.assert_allclose(first[name], array, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(first[name], second[name])
+
+
 def test_what_a_backend_cannot_compile_is_refused_by_name(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Tanh", ["r"], ["y"])]
     path = save(model_of(nodes, {"x": [1, 4]}, ["y"]), tmp_path / "tanh.onnx")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From object files to what ships: zig, TVM's runtime libraries, their cache."""
+"""From object files to what ships: zig, the runner, and the cache of what is built once."""

@@ -13,6 +13,7 @@ PLUGIN = Plugin(
     kinds={"rain": "channel"},
     cutters={"deepest": "stranger.deepest:Deepest"},
     backends={"plain": "stranger.plain:PlainBackend"},
+    loaders={"plain": "stranger.plain:PlainPart"},
     converters={"Det": "stranger.determinant"},
     boards=(Path(__file__).parent / "boards",),
 )

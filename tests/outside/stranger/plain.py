@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend: a part as an ONNX file with a list of its layers beside it."""
+"""A backend and the loader of what it writes: ONNX, compressed, and a list of the layers."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from splitc.arrays import Array
 from splitc.build.backend import Built, Unsupported
 from splitc.cost.board import Board
 from splitc.errors import UsageError
@@ -13,10 +16,13 @@ from splitc.frontend.onnx import OnnxModel
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout
 from splitc.ir.model import Network
+from splitc.runtime.manifest import PartManifest
+from splitc.runtime.ort import Session
+from splitc.runtime.part import Contract
 
 
 class PlainBackend:
-    """Writes `part.onnx` and `layers.txt`."""
+    """Writes `part.plain` and `layers.txt`."""
 
     name: ClassVar[str] = "plain"
     compiles: ClassVar[bool] = False
@@ -54,7 +60,47 @@ class PlainBackend:
         return lowered
 
     def write(self, code: OnnxModel, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Write both files; the format says that onnxruntime loads the part."""
-        code.save(folder / "part.onnx")
+        """Write both files; the format says what loads the part: see `PlainPart`."""
+        (folder / "part.plain").write_bytes(zlib.compress(code.proto.SerializeToString()))
         (folder / "layers.txt").write_text(str(code.graph), "utf-8")
-        return Built("part.onnx", "onnx", tools={"plain": "1"}, schedule="none")
+        return Built("part.plain", "plain", tools={"plain": "1"}, schedule="none")
+
+
+class PlainPart:
+    """A part that `PlainBackend` wrote, loaded: a `splitc.runtime.part.Part`.
+
+    Args:
+        folder: The part's folder, its files held against the manifest.
+        part: Its manifest.
+    """
+
+    def __init__(self, folder: Path, part: PartManifest) -> None:
+        self.contract = Contract.of(part)
+        self._names = [spec.name for spec in part.outputs]
+        packed = (folder / part.model).read_bytes()
+        self._session: Session | None = Session(zlib.decompress(packed))
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run it once.
+
+        Raises:
+            UsageError: An input does not fit, or the part is closed.
+        """
+        session = self._session
+        if session is None:
+            raise UsageError(f"the {self.contract.part} is closed")
+        self.contract.check(inputs)
+        feed = {s.name: a for s, a in zip(self.contract.inputs, inputs, strict=True)}
+        return session.run(self._names, feed)
+
+    def close(self) -> None:
+        """Free the session, as soon as no call is running."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        """The part itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
