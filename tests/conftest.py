@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import splitc
 from splitc.bundle.bundle import Bundle
@@ -17,6 +18,8 @@ from tests import skips
 from tests.helpers import save, small_network, two_headed_network
 
 os.environ.setdefault("SPLITC_VERIFY", "1")
+settings.register_profile("splitc", deadline=None)
+settings.load_profile("splitc")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -113,10 +113,10 @@ class Cut:
 
     @cached_property
     def _window(self) -> tuple[int, ...]:
-        """Head positions that can feed the tail: those from the last narrow on."""
-        narrows = self.graph.narrows
-        k = bisect_right(narrows, self.prefix - 1) - 1
-        start = narrows[k] if k >= 0 else 0
+        """Head positions that can feed the tail: those from the last cut point on."""
+        cut_points = self.graph.cut_points
+        k = bisect_right(cut_points, self.prefix - 1) - 1
+        start = cut_points[k] if k >= 0 else 0
         return (*range(start, self.prefix), *self.extra)
 
     @cached_property

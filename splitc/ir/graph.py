@@ -247,7 +247,7 @@ class LayerGraph:
         return tuple(i for i, readers in enumerate(self.successors) if not readers)
 
     @cached_property
-    def narrows(self) -> tuple[int, ...]:
+    def cut_points(self) -> tuple[int, ...]:
         """Positions of layers that no edge passes by: single-layer cut points.
 
         Everything before such a layer reaches what follows only through it.

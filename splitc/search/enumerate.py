@@ -97,7 +97,7 @@ def all_cuts(graph: LayerGraph, most: int) -> list[Cut] | None:
 
 def single_cuts(graph: LayerGraph) -> Iterator[Cut]:
     """The proper cuts after a layer that no edge passes by."""
-    for i in graph.narrows:
+    for i in graph.cut_points:
         cut = Cut(graph, i + 1)
         if cut.is_proper:
             yield cut

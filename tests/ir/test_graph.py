@@ -44,7 +44,7 @@ def test_dominators_are_those_networkx_finds(graph: LayerGraph) -> None:
 
 @given(graphs())
 def test_after_a_narrow_only_its_own_outputs_cross(graph: LayerGraph) -> None:
-    for i in graph.narrows:
+    for i in graph.cut_points:
         for j in range(i):
             assert all(k <= i for k in graph.successors[j])
 
