@@ -13,6 +13,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
+
+
+def checkout_env(folder: Path) -> dict[str, str]:
+    """The environment in which `import splitc` is that of a checkout."""
+    parts = [str(folder / name) for name in ("", "passes", "targets")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(parts)}
+
 
 def parser(question: str) -> argparse.ArgumentParser:
     """A parser of the two options that every benchmark takes: `quick` and `json`."""

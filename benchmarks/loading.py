@@ -24,21 +24,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from common import Others, finish, median, parser
+from common import ROOT, Others, checkout_env, finish, median, parser
 from splitc import zoo
 
-ROOT = Path(__file__).parents[1]
 MAIN = "from splitc.cli import main; main()"
 RUNS = 5
 CALLS = 3000
 
 Figures = dict[str, float]
-
-
-def checkout_env(folder: Path) -> dict[str, str]:
-    """The environment in which `import splitc` is that of a checkout."""
-    parts = [str(folder / name) for name in ("", "passes", "targets")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(parts)}
 
 
 def compiled(model: Path, checkout: Path, bundle: Path, cut: str = "auto") -> Path:
