@@ -14,16 +14,17 @@ from splitc.build.backend import Kernel
 from splitc.cost.board import Board
 from splitc_targets.graph import check
 from splitc_targets.graph.graph import Graph
+from splitc_targets.kernels import families
 from splitc_targets.loops import tir_pipeline
 from splitc_targets.machine.machine import Machine, machine_of
 from splitc_targets.plan import arena
-from splitc_targets.plan.choices import ANALYTIC, Choices, chosen
+from splitc_targets.plan.choices import ANALYTIC, Choices, followed
 from splitc_targets.plan.concat_homes import find_homes
 from splitc_targets.plan.memory_limit import constant_bytes, smaller
 from splitc_targets.plan.planner import Plan, Planner, Step
 from splitc_targets.plan.weights import Weights, aligned, lay_out
 from splitc_targets.rules.table import RULES
-from splitc_targets.transforms.element_types import narrow
+from splitc_targets.transforms.element_types import choose_types
 from splitc_targets.transforms.fuse import fuse
 from splitc_targets.transforms.simplify import simplify
 from splitc_targets.transforms.widen import widen
@@ -104,12 +105,12 @@ def prepared(lowered: Any, machine: Machine) -> Graph:
         ("widen", widen),
         ("simplify", simplify),
         ("fuse", fuse),
-        ("narrow", lambda made: narrow(made, machine)),
+        ("element types", lambda made: choose_types(made, machine)),
     )
     for name, rewrite in rewrites:
         rewrite(graph)
         if check.wanted():
-            check.check(graph, name)
+            check.check(graph, name, families.faults)
     return graph
 
 
@@ -128,7 +129,7 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
 
 def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
     step = steps[0]
-    tuned = chosen(choices, step.key)
+    tuned = followed(choices, step.product, step.choice)
     sizes = [
         (v.buffer.kind in ("constant", "packed"), v.span * arena.dtype_bytes(v.buffer))
         for v in step.args

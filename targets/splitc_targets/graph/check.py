@@ -7,8 +7,9 @@ error of TVM's or as a wrong number. Runs in tests, and where `SPLITC_VERIFY=1` 
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -26,19 +27,24 @@ def wanted() -> bool:
     return os.environ.get("SPLITC_VERIFY", "") not in ("", "0")
 
 
-def check(graph: Graph, after: str) -> None:
+def _none(_: Node) -> Iterator[str]:
+    return iter(())
+
+
+def check(graph: Graph, after: str, more: Callable[[Node], Iterator[str]] = _none) -> None:
     """Raise where the graph is broken.
 
     Args:
         graph: What a rewrite left.
         after: The rewrite's name, for the message.
+        more: What else may be wrong with a node: that its family does not compute it.
 
     Raises:
         InvalidGraphError: Names the rewrite, the node and what is wrong with it.
     """
     made = set(graph.inputs)
     for node in graph.nodes:
-        for fault in _faults(node, made):
+        for fault in itertools.chain(_faults(node, made), more(node)):
             given = ", ".join(f"{v.dtype} {v.shape}" for v in node.outputs)
             raise InvalidGraphError(f"after {after}: {node.op} -> {given}: {fault}")
         made.update(node.outputs)

@@ -45,6 +45,7 @@ class Node:
         attrs: Its attributes by name.
         outputs: The values it gives.
         call: The Relax call, for operations that no rule writes.
+        family: The family of kernels that computes it, where that was chosen.
         work: Operations of the mathematics, a multiply-add being 2.
     """
 
@@ -53,6 +54,7 @@ class Node:
     attrs: dict[str, Any]
     outputs: list[Value] = field(default_factory=list[Value])
     call: Any = None
+    family: str = ""
 
     @property
     def inputs(self) -> list[Value]:

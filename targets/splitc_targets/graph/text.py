@@ -3,12 +3,13 @@
 
     %x0 : float32 1x4x5x5
     %w = constant(0.5 -1) : float32 2
-    %1 = nn.conv2d(%x0, %w) {groups=1, expression=maximum(x0, 0)} : float32 1x2x5x5
+    %1 = nn.conv2d[direct](%x0, %w) {groups=1, expression=maximum(x0, 0)} : float32 1x2x5x5
     return %1
 
-A line a node, in the order they run; arguments as they stand: values, lists of values, plain
-Python. Constants of a few numbers are written out, larger ones as `constant(#DIGEST)`, whose
-numbers a reader has to be given. The Relax call that a node may carry is not written.
+A line a node, in the order they run, its kernels' family in brackets where it was chosen;
+arguments as they stand: values, lists of values, plain Python. Constants of a few numbers are
+written out, larger ones as `constant(#DIGEST)`, whose numbers a reader has to be given. The Relax
+call that a node may carry is not written.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from splitc_targets.graph.graph import Graph, Node, Value
 Array = np.ndarray[Any, Any]
 _WRITTEN_OUT = 16
 """Elements up to which a constant's numbers stand in the text."""
-_LINE = re.compile(r"(?:(?P<names>%[^=]*?)\s*=\s*)?(?P<op>[\w.]+)\((?P<rest>.*)$")
+_LINE = re.compile(
+    r"(?:(?P<names>%[^=]*?)\s*=\s*)?(?P<op>[\w.]+)(?:\[(?P<family>\w+)\])?\((?P<rest>.*)$"
+)
 
 
 class GraphTextError(ValueError):
@@ -62,7 +65,8 @@ def _node(node: Node, names: Mapping[Value, str]) -> str:
     attrs = ", ".join(f"{key}={_attribute(value)}" for key, value in node.attrs.items())
     given = ", ".join(names[value] for value in node.outputs)
     types = ", ".join(map(_type, node.outputs))
-    return f"{given} = {node.op}({args})" + (f" {{{attrs}}}" if attrs else "") + f" : {types}"
+    op = f"{node.op}[{node.family}]" if node.family else node.op
+    return f"{given} = {op}({args})" + (f" {{{attrs}}}" if attrs else "") + f" : {types}"
 
 
 def _argument(arg: Any, names: Mapping[Value, str]) -> str:
@@ -140,6 +144,7 @@ def _parse_made(
         match["op"],
         [_read_argument(arg, known) for arg in _split(inside)],
         {key: _read_attribute(each) for key, _, each in (a.partition("=") for a in _split(attrs))},
+        family=match["family"] or "",
     )
     for name, kind in zip(names, _split(kinds), strict=True):
         node.outputs.append(_define(name, kind, known))

@@ -1,59 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the rules may decide in more than one way, and who decides: the model, or measurements."""
+"""Who decides what can be computed in more than one way: the model, measurements, or a limit."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeGuard
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
-from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels import families
+from splitc_targets.kernels.choice import Choice, Product, conv_of
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.product.matmul import Matmul
-from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.machine.machine import Machine
-from splitc_targets.machine.tiles import MOST_ROWS, MOST_VECTORS, Tile
-
-Product = Conv | Matmul
-"""What there is a choice for: a convolution, also as a product by a constant, or a product."""
-
-_SINGLE = Tile(1, 1)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How a kernel computes a convolution or a matrix product.
-
-    Args:
-        winograd: Rows and columns of Winograd's tiles; 0 for the direct algorithm.
-        tile: The direct algorithm's register tile.
-        blocks_outer: Whether its outer loop is over blocks of output channels, not pixels.
-    """
-
-    winograd: int = 0
-    tile: Tile = _SINGLE
-    blocks_outer: bool = False
-
-    def __str__(self) -> str:
-        if self.winograd:
-            return f"winograd {self.winograd}"
-        order = "blocks" if self.blocks_outer else "pixels"
-        return f"direct {self.tile.rows}x{self.tile.vectors} {order} outer"
-
-    @staticmethod
-    def parse(text: str) -> Choice | None:
-        """The choice that prints so; None for any other text."""
-        found = re.fullmatch(r"winograd ([24])", text)
-        if found:
-            return Choice(int(found[1]))
-        found = re.fullmatch(r"direct (\d{1,2})x(\d{1,2}) (blocks|pixels) outer", text)
-        if not found:
-            return None
-        tile = Tile(int(found[1]), int(found[2]))
-        if not (0 < tile.rows <= MOST_ROWS and 0 < tile.vectors <= MOST_VECTORS):
-            return None
-        return Choice(0, tile, found[3] == "blocks")
 
 
 class Choices(Protocol):
@@ -75,16 +32,6 @@ class Analytic:
 ANALYTIC = Analytic()
 
 
-def conv_of(product: Product) -> Conv:
-    """The convolution that a kernel is, or that a matrix product is computed as."""
-    return product if isinstance(product, Conv) else product.conv
-
-
-def written(product: Product) -> Conv:
-    """The convolution whose loops the direct algorithm writes."""
-    return geometry.flattened(product) if isinstance(product, Conv) else product.conv
-
-
 def bare(product: Product) -> Product:
     """The kernel without any choice: what all its choices compute."""
     conv = replace(conv_of(product), tile=None, blocks_outer=None)
@@ -93,55 +40,34 @@ def bare(product: Product) -> Product:
     return conv
 
 
-def analytic(product: Product, machine: Machine) -> Choice:
-    """The model's choice for a bare kernel."""
-    conv = conv_of(product)
-    m = winograd.fits(conv, machine) if isinstance(product, Conv) else None
-    return Choice(m) if m is not None else direct_choice(product, machine)
+def decided(choices: Choices, product: Product, machine: Machine, *, exact: bool = False) -> Choice:
+    """How a bare kernel is to compute; without a tile where that is the model's to say.
+
+    Args:
+        choices: Are asked first.
+        product: The kernel.
+        machine: What it runs on.
+        exact: Whether sums of whole numbers have to be exact: a choice that does not keep
+            them so is not followed.
+    """
+    choice = choices.best(product)
+    family = families.named(choice.family) if choice is not None else None
+    if choice is not None and family is not None and (family.exact or not exact):
+        return choice
+    return Choice(families.quickest(product, machine, exact=exact).choice.family)
 
 
-def direct_choice(product: Product, machine: Machine) -> Choice:
-    """The model's choice for a kernel if it has to be direct."""
-    flat = written(product)
-    return Choice(0, geometry.tile_of(flat, machine), geometry.blocks_outermost(flat, machine))
-
-
-def winograd_for(choices: Choices, conv: Conv, machine: Machine) -> int | None:
-    """The size of Winograd's tiles for a convolution; None for the direct algorithm."""
-    choice = choices.best(conv)
-    return winograd.fits(conv, machine) if choice is None else choice.winograd or None
-
-
-def direct_for(choices: Choices, conv: Conv) -> Conv:
-    """The convolution with tile and order filled in where they are not the model's."""
-    return _filled(conv, choices.best(conv))
-
-
-def matmul_for(choices: Choices, product: Matmul) -> Matmul:
-    """The matrix products with tile and order filled in where they are not the model's."""
-    return replace(product, conv=_filled(product.conv, choices.best(product)))
-
-
-def _filled(conv: Conv, choice: Choice | None) -> Conv:
-    if choice is None or choice.winograd:
-        return conv
-    return replace(conv, tile=choice.tile, blocks_outer=choice.blocks_outer)
-
-
-def product_of(key: Hashable) -> Product | None:
-    """The bare kernel that a step with this key computes, where there is a choice for it."""
-    product = key[1] if _is_tuple(key) and key[0] in ("conv", "winograd", "matmul") else None
-    return bare(product) if isinstance(product, Conv | Matmul) else None
-
-
-def chosen(choices: Choices, key: Hashable) -> str:
-    """In words, how a step with this key computes, where that is not the model's choice."""
-    product = product_of(key)
-    choice = choices.best(product) if product is not None else None
-    if choice is None or not _is_tuple(key):
+def followed(choices: Choices, product: Product | None, choice: Choice | None) -> str:
+    """In words, how a step computes a product, where that is not the model's choice."""
+    best = choices.best(product) if product is not None else None
+    if best is None or choice is None or best.family != choice.family:
         return ""
-    return str(choice) if bool(choice.winograd) == (key[0] == "winograd") else ""
+    return str(best)
 
 
-def _is_tuple(key: Hashable) -> TypeGuard[tuple[Any, ...]]:
-    return isinstance(key, tuple)
+_AnyProduct = TypeVar("_AnyProduct", Conv, Matmul)
+
+
+def filled(product: _AnyProduct, choice: Choice) -> _AnyProduct:
+    """The product with a choice's tile and order, where it has any."""
+    return product if choice.tile is None else families.with_choice(product, choice)

@@ -1,37 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code that keeps a memory limit: Winograd's weights are up to four times the direct ones'."""
+"""Code that keeps a memory limit: quicker kernels may keep several times the weights of others."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels import families
+from splitc_targets.kernels.choice import Choice, Product, conv_of
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
-from splitc_targets.plan.choices import Choice, Choices, Product, bare, direct_choice, product_of
+from splitc_targets.plan.choices import Choices, bare
 from splitc_targets.plan.planner import Plan
 
 
 @dataclass(frozen=True)
-class Direct:
-    """The choices of another, some convolutions direct whatever it says.
+class Lighter:
+    """The choices of another, some kernels as they keep the fewest bytes whatever it says.
 
     Args:
         others: Asked for all other kernels.
-        convolutions: Those, bare.
-        machine: What they run on.
+        chosen: How those compute, by the bare kernel.
     """
 
     others: Choices
-    convolutions: frozenset[Conv]
-    machine: Machine
+    chosen: Mapping[Product, Choice]
 
     def best(self, product: Product) -> Choice | None:
-        """Direct for the ones that are named, else the other's choice."""
-        if bare(product) in self.convolutions:
-            return direct_choice(product, self.machine)
-        return self.others.best(product)
+        """The lighter one for those that are named, else the other's choice."""
+        return self.chosen.get(bare(product)) or self.others.best(product)
 
 
 def constant_bytes(plan: Plan) -> int:
@@ -44,9 +42,9 @@ def constant_bytes(plan: Plan) -> int:
 
 
 def smaller(plan: Plan, choices: Choices, machine: Machine, excess_bytes: int) -> Choices | None:
-    """Choices whose plan needs fewer bytes; None where no Winograd is left to give up.
+    """Choices whose plan needs fewer bytes; None where none is left to give up.
 
-    Given up first are the convolutions that save the least time for the bytes they add.
+    Given up first are the kernels that save the least time for the bytes they add.
 
     Args:
         plan: The plan that needs too many.
@@ -54,19 +52,23 @@ def smaller(plan: Plan, choices: Choices, machine: Machine, excess_bytes: int) -
         machine: What it runs on.
         excess_bytes: How many too many.
     """
-    added: Counter[Conv] = Counter()
+    if excess_bytes <= 0:
+        return None
+    added: Counter[Product] = Counter()
+    lighter: dict[Product, Choice] = {}
     for step in plan.steps:
-        conv = product_of(step.key)
-        if step.rule.startswith("winograd") and isinstance(conv, Conv):
-            packed = step.args[1].buffer
-            plain = 9 * conv.channels * conv.out_channels
-            added[conv] += (packed.size - plain) * arena.dtype_bytes(packed)
-    given_up: list[Conv] = []
-    for conv in sorted(added, key=lambda each: added[each] / each.flops, reverse=True):
+        if step.product is None or step.choice is None:
+            continue
+        ways = families.all_candidates(step.product, machine)
+        least = min(ways, key=lambda each: each.constant_bytes)
+        taken = next(each for each in ways if each.choice.family == step.choice.family)
+        if taken.constant_bytes > least.constant_bytes:
+            added[step.product] += taken.constant_bytes - least.constant_bytes
+            lighter[step.product] = least.choice
+    given_up: dict[Product, Choice] = {}
+    for product in sorted(added, key=lambda each: added[each] / conv_of(each).flops, reverse=True):
         if excess_bytes <= 0:
             break
-        given_up.append(conv)
-        excess_bytes -= added[conv]
-    if not given_up:
-        return None
-    return Direct(choices, frozenset(given_up), machine)
+        given_up[product] = lighter[product]
+        excess_bytes -= added[product]
+    return Lighter(choices, given_up) if given_up else None

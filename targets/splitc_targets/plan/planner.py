@@ -13,8 +13,9 @@ from splitc_targets.graph.expression import Arg, Expression, operations
 from splitc_targets.graph.graph import Graph, Node, Value
 from splitc_targets.graph.views import Buffer, View, canonical, channels_last, ordered_like, packed
 from splitc_targets.kernels import elementwise
+from splitc_targets.kernels.choice import Choice, Product
 from splitc_targets.machine.machine import Machine
-from splitc_targets.plan.choices import ANALYTIC, Choices
+from splitc_targets.plan.choices import ANALYTIC, Choices, bare
 
 
 @dataclass(eq=False, repr=False)
@@ -30,6 +31,8 @@ class Step:
         shapes: Its shapes in words.
         flops: Operations of the mathematics.
         shaped: Whether the function takes tensors in their shapes rather than flat.
+        product: The bare product that it computes, where there is a choice for it.
+        choice: The choice that was made.
     """
 
     key: Hashable
@@ -40,6 +43,8 @@ class Step:
     shapes: str
     flops: int = 0
     shaped: bool = False
+    product: Product | None = None
+    choice: Choice | None = None
 
 
 @dataclass(eq=False, repr=False)
@@ -148,11 +153,12 @@ class Planner:
     def step(
         self, key: Hashable, build: Callable[[str], Any], args: Sequence[View],
         rule: str, op: str, shapes: str, flops: int = 0, types: Sequence[str] | None = None,
+        product: Product | None = None, choice: Choice | None = None,
     ) -> None:  # fmt: skip
         """Append a kernel call.
 
         Args:
-            key, build, args, rule, op, shapes, flops: As the step has them.
+            key, build, args, rule, op, shapes, flops, product, choice: As the step has them.
             types: The element types of the kernel's parameters; None where all are float32.
 
         Raises:
@@ -162,7 +168,9 @@ class Planner:
         if given != wanted:
             raise TypeError(f"{op} ({rule}): arguments of {given}, the kernel takes {wanted}")
         placed = [self._whole(view) for view in args]
-        self.steps.append(Step(key, build, placed, rule, op, shapes, flops))
+        bare_ = bare(product) if product is not None else None
+        step = Step(key, build, placed, rule, op, shapes, flops, product=bare_, choice=choice)
+        self.steps.append(step)
 
     def prepared(
         self, key: Hashable, build: Callable[[str], Any], source: View, size: int, op: str

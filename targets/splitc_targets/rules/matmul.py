@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
@@ -13,22 +12,18 @@ from splitc_targets.graph.views import View, packed
 from splitc_targets.kernels.product import dot, geometry
 from splitc_targets.kernels.product import matmul as products
 from splitc_targets.loops import epilogue
-from splitc_targets.plan.choices import matmul_for
+from splitc_targets.plan.choices import decided, filled
 from splitc_targets.plan.planner import Planner, Rule
-from splitc_targets.rules.conv import plan_direct, plan_narrow
 from splitc_targets.rules.maps import describe, shapes_of
+from splitc_targets.rules.products import plan_product
 from splitc_targets.transforms.fuse import per_channel
 
 
 def _matmul(planner: Planner, node: Node) -> bool:
-    a, b = node.args[0], node.args[1]
-    if "form" in node.attrs:
-        return _by_constant(planner, node)
-    if a.dtype != "float32" or b.dtype != "float32" or 0 in (a.size, b.size):
+    """By the node's family; by none of ours where it has none."""
+    if not node.family:
         return False
-    if b.data is not None and len(b.shape) == 2:
-        return _by_constant(planner, node)
-    return _batched(planner, node)
+    return _batched(planner, node) if node.family == "matmul" else _by_constant(planner, node)
 
 
 def _by_constant(planner: Planner, node: Node) -> bool:
@@ -37,7 +32,7 @@ def _by_constant(planner: Planner, node: Node) -> bool:
     depth, columns = b.shape
     rows = a.size // depth
     view = _rows(planner.place(a), rows, depth)
-    if view is None or ("form" in node.attrs and view.strides[0] % dot.FOUR):
+    if view is None or (node.family == "dot" and view.strides[0] % dot.FOUR):
         view = planner.dense(a).reshaped((rows, depth))
     target = planner.result(node.output, packed(node.output.shape))
     flat = target.reshaped((rows, columns))
@@ -66,12 +61,9 @@ def _by_constant(planner: Planner, node: Node) -> bool:
         y_pixel=out, y_row=out * rows, y_image=out * rows,
         expression=node.attrs["expression"], operands=tuple(kinds), y_dtype=flat.buffer.dtype,
     )  # fmt: skip
-    plan = (
-        plan_narrow
-        if "form" in node.attrs
-        else partial(plan_direct, rule="gemm" if rows > 1 else "gemv")
-    )
-    return plan(planner, node, spec, b.data.T[:, :, None, None], [view, *extras, flat])
+    rule = "gemm" if rows > 1 else "gemv"
+    weights = b.data.T[:, :, None, None]
+    return plan_product(planner, node, spec, weights, [view, *extras, flat], rule)
 
 
 def _batched(planner: Planner, node: Node) -> bool:
@@ -108,11 +100,13 @@ def _batched(planner: Planner, node: Node) -> bool:
         expression=node.attrs["expression"], operands=tuple(kinds),
     )  # fmt: skip
     machine = planner.machine
-    product = matmul_for(planner.choices, products.Matmul(spec, *w.strides))
-    product = products.sized(product, machine)
+    plain = products.Matmul(spec, *w.strides)
+    choice = decided(planner.choices, plain, machine)
+    product = products.sized(filled(plain, choice), machine)
     planner.step(
         ("matmul", product), lambda name: products.kernel(name, product, machine),
         [x, w, *extras, y], "matmul", describe(node), shapes_of(a, b, node.output), spec.flops,
+        product=plain, choice=choice,
     )  # fmt: skip
     return True
 

@@ -4,7 +4,18 @@
 from __future__ import annotations
 
 from splitc_targets.plan.planner import Rule
-from splitc_targets.rules import cast, conv, extremes, matmul, reduce, rows, shape, sort, window
+from splitc_targets.rules import (
+    cast,
+    conv,
+    extremes,
+    matmul,
+    reduce,
+    rows,
+    shape,
+    sort,
+    transposed,
+    window,
+)
 
 RULES: dict[str, Rule] = {
     **cast.RULES,
@@ -15,6 +26,7 @@ RULES: dict[str, Rule] = {
     **rows.RULES,
     **shape.RULES,
     **sort.RULES,
+    **transposed.RULES,
     **window.RULES,
 }
 """By operation; what is not here, or whose rule declines, falls back to TVM's loops."""

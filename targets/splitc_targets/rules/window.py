@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.graph.expression import Arg
-from splitc_targets.graph.graph import NARROW, Node
+from splitc_targets.graph.graph import Node
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.window import depthwise, pool
 from splitc_targets.loops.epilogue import beside_types
@@ -75,9 +75,7 @@ def _moves(node: Node) -> dict[str, Any]:
 def _pool(kind: str) -> Rule:
     def plan(planner: Planner, node: Node) -> bool:
         x, attrs = node.args[0], node.attrs
-        if "expression" not in attrs or x.dtype not in ("float32", *NARROW):
-            return False  # integers that are no held floats, or doubles
-        if attrs["layout"] not in ("NCHW", "NCW"):
+        if not node.family:
             return False
         line = len(attrs["strides"]) == 1
         view = planner.channels_inner(x)

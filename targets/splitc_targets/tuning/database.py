@@ -24,10 +24,10 @@ import msgspec
 
 from splitc.cost.board import Board
 from splitc.errors import ToolchainError
+from splitc_targets.kernels.choice import Choice, Product
 from splitc_targets.link.cache import cache_dir
 from splitc_targets.machine.machine import machine_of
 from splitc_targets.pipeline import NAME
-from splitc_targets.plan.choices import Choice, Product
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,8 +12,8 @@ from typing import Any
 from splitc.cost.board import Board, x86_level
 from splitc.errors import DeviceError, ToolchainError, UsageError
 from splitc_targets import pipeline
+from splitc_targets.kernels.choice import Product
 from splitc_targets.machine.machine import machine_of
-from splitc_targets.plan.choices import Product, product_of
 from splitc_targets.tuning import measure
 from splitc_targets.tuning.candidates import candidates, kernel
 from splitc_targets.tuning.database import Database, Record, Tuned, database_path, name_of
@@ -92,9 +92,8 @@ def products_of(lowered: Any, board: Board) -> list[Product]:
         return []
     work: Counter[Product] = Counter()
     for step in steps:
-        product = product_of(step.key)
-        if product is not None:
-            work[product] += step.flops
+        if step.product is not None:
+            work[step.product] += step.flops
     least = _LEAST_SHARE * work.total()
     machine = machine_of(board)
     return [

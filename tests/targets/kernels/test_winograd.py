@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper
 
 from splitc.cost.board import load_board
 from splitc_targets.graph.expression import Arg, Do, Expression, relu
+from splitc_targets.kernels import families
+from splitc_targets.kernels.choice import Choice
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd import filters as winograd_filters
 from splitc_targets.kernels.winograd import kernel as winograd
@@ -166,7 +168,7 @@ def test_it_is_chosen_where_the_arithmetic_outweighs_the_transforms(
     side, channels = shape
     conv = conv_of(1, (side, side), (channels, channels), (1, 1, 1, 1))
     machine = machine_of(load_board(board))
-    assert winograd.fits(conv, machine) == 4
+    assert families.quickest(conv, machine).choice == Choice("winograd4")
     assert 4 * winograd.workspace(conv, machine, 4) < 4e6
 
 
@@ -181,7 +183,8 @@ def other(conv: Conv, **changes: Any) -> Conv:
 def test_other_kernels_are_left_to_direct_convolution(changes: dict[str, Any]) -> None:
     machine: Machine = machine_of(load_board("rpi4"))
     conv = conv_of(1, (56, 56), (64, 64), (1, 1, 1, 1))
-    assert winograd.fits(other(conv, **changes), machine) is None
+    ways = families.all_candidates(other(conv, **changes), machine)
+    assert {way.choice.family for way in ways} == {"direct"}
 
 
 def test_code_for_arm_multiplies_by_lanes() -> None:

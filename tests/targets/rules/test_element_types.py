@@ -92,8 +92,8 @@ def test_no_kernel_is_given_bytes_that_it_does_not_read(weights: str, following:
         assert planned(net), form
 
 
-def test_winograd_is_left_out_where_bytes_are_to_be_written() -> None:
-    """Weights that are no signed bytes, for a layer whose weights are."""
+def test_bytes_that_the_next_layer_multiplies_are_exact() -> None:
+    """Those of a layer whose weights are no signed bytes: by no algorithm that rounds sums."""
     net = Net(0)
     x = net.input(1, 64, 28, 28, dtype="uint8")
     y = quantised_conv(net, x, 64, 3, signed=False, zero=100)

@@ -27,14 +27,12 @@ from __future__ import annotations
 from typing import Any
 
 from splitc_targets.kernels.product.geometry import Conv, operand_arguments, result_size
-from splitc_targets.kernels.winograd.plan import fits, plan
+from splitc_targets.kernels.winograd.plan import plan
 from splitc_targets.kernels.winograd.stages import Stages
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Index
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
-
-__all__ = ["fits", "kernel", "workspace"]
 
 
 def workspace(conv: Conv, machine: Machine, m: int) -> int:

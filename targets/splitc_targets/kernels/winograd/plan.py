@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How Winograd's convolution is cut into chunks, and the model that says where it pays."""
+"""How Winograd's convolution is cut into chunks, and the model of what it costs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels.product.candidates import beside_memory
 from splitc_targets.kernels.product.geometry import Conv
-from splitc_targets.loops.epilogue import beside_types
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 
@@ -93,7 +92,6 @@ def supported(conv: Conv) -> bool:
     return (
         conv.kernel == (3, 3) and conv.stride == (1, 1) and conv.dilation == (1, 1)
         and conv.groups == 1 and conv.x_channel == 1 and conv.w_image == 0
-        and set(beside_types(conv)) == {"float32"}
     )  # fmt: skip
 
 
@@ -173,40 +171,15 @@ def _transforms(conv: Conv, machine: Machine, plan: Plan) -> float:
     )
 
 
-def direct_cycles(conv: Conv, machine: Machine) -> float:
-    """Predicted cycles of the direct convolution, on all cores."""
-    tile = geometry.tile_of(conv, machine)
-    step = sum(
-        tiles.cycles(machine, tiles.Tile(rows, vectors))
-        for vectors in geometry.blocks(conv, tile, machine.lanes)
-        for rows in tiles.split(conv.out_width, tile.rows)
-    )
-    lines = conv.batch * conv.out_height
-    shared = machine.shares(conv.flops)
-    return 9 * conv.channels * lines * step / (min(machine.cores, lines) if shared else 1)
+def predicted(conv: Conv, machine: Machine, m: int) -> float:
+    """Predicted cycles with m x m tiles, weights arriving from memory meanwhile.
 
-
-def fits(conv: Conv, machine: Machine) -> int | None:
-    """The size of tiles (4 or 2) at which the model says it pays, else None."""
-    if not supported(conv):
-        return None
-    best, choice = _beside_memory(conv, machine, 9, direct_cycles(conv, machine)), None
-    for m in (2, 4):
-        made = plan(conv, machine, m)
-        cost = _beside_memory(conv, machine, made.positions, cycles(conv, machine, made))
-        if _MARGIN * cost < best:
-            best, choice = _MARGIN * cost, m
-    return choice
-
-
-def _beside_memory(conv: Conv, machine: Machine, each: int, work: float) -> float:
-    """Cycles with weights, `each` per pair of channels, arriving from memory meanwhile.
-
-    A network's other layers have driven them out of the caches. Reading ahead hides most of
-    the shorter of the two.
+    More than the model says by what it must be quicker: it is less exact than the direct
+    algorithm, and needs scratch.
     """
-    memory = 4 * each * conv.channels * conv.out_channels / machine.memory
-    return max(work, memory) + 0.25 * min(work, memory)
+    made = plan(conv, machine, m)
+    weight_bytes = 4 * made.positions * conv.channels * conv.out_channels
+    return _MARGIN * beside_memory(weight_bytes, cycles(conv, machine, made), machine)
 
 
 PART = 4
@@ -222,4 +195,4 @@ _BARRIER = 10_000
 """Cycles until all cores have begun another stage."""
 
 _MARGIN = 1.1
-"""How much faster the model must call it: it is less exact, and needs scratch."""
+"""How much faster the model must call it."""

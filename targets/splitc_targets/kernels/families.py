@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernels' abilities as data: one row for each family of them.
+
+A row says which operations a family computes, which element types it reads, takes as weights,
+sums in, writes and accepts beside, what of a layer it needs, and what its kernels are predicted
+to cost. Everybody asks the rows: the analysis of element types, which writes the chosen family
+into each node; the rules, which plan what the node says; the model's choice between algorithms,
+tuning and the memory limit, which compare candidates. Nobody foretells what another will do.
+
+A family that is planned `instead_of` another can take its place in every node: it reads, writes
+and accepts at least what the other does. So which of them computes a layer is decided as late
+as its loops are known, by predicted cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from splitc_targets.graph.graph import Node, Value, is_depthwise, usual_layouts, whole_numbers
+from splitc_targets.kernels.choice import Candidate, Choice, Product, conv_of, written
+from splitc_targets.kernels.product import candidates, direct, geometry, matmul
+from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.product.matmul import Matmul
+from splitc_targets.kernels.winograd import filters
+from splitc_targets.kernels.winograd import kernel as winograd
+from splitc_targets.kernels.winograd.plan import predicted, supported
+from splitc_targets.loops.epilogue import TYPES
+from splitc_targets.machine.machine import Machine
+
+CONVOLUTIONS = frozenset({"nn.conv2d", "nn.conv1d"})
+TRANSPOSED = frozenset({"nn.conv2d_transpose", "nn.conv1d_transpose"})
+PRODUCTS = CONVOLUTIONS | {"matmul"}
+LARGEST_OF_WINDOWS = frozenset({"nn.max_pool2d", "nn.max_pool1d"})
+MEANS_OF_WINDOWS = frozenset({"nn.avg_pool2d", "nn.avg_pool1d"})
+
+_FLOATS = frozenset({"float32"})
+_NONE: frozenset[str] = frozenset()
+
+
+def _no_choice(product: Product, machine: Machine) -> Iterator[Candidate]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class Family:
+    """Kernels that compute the same layers from the same element types.
+
+    Args:
+        name: What nodes, choices and steps call it.
+        ops: Operations that it computes.
+        takes: Whether it computes a node of these on a machine: form, weights, instructions.
+        reads: Element types of the input.
+        weights: Element types of constant weights; none where it has none.
+        sums: The element type it sums in.
+        writes: Element types of the result.
+        beside: Element types of what its expression reads beside.
+        exact: Whether sums of whole numbers are exact, as far as its sums' type holds them.
+        instead_of: The family whose place it may take.
+        candidates: How its kernels may compute a product, the model's choice first; none where
+            they do not compute it, or in one way only.
+        kernel: The function that computes a product by a choice, for measuring it.
+    """
+
+    name: str
+    ops: frozenset[str]
+    takes: Callable[[Node, Machine], bool]
+    reads: frozenset[str]
+    weights: frozenset[str] = _NONE
+    sums: str = "float32"
+    writes: frozenset[str] = TYPES
+    beside: frozenset[str] = TYPES
+    exact: bool = True
+    instead_of: str = ""
+    candidates: Callable[[Product, Machine], Iterator[Candidate]] = _no_choice
+    kernel: Callable[[str, Product, Choice, Machine], Any] | None = None
+
+
+# What of a layer a family needs.
+
+
+def _multiplies_constants(node: Node) -> bool:
+    """Whether a node multiplies float32 by constants, described as rules read them."""
+    x, w = node.args[0], node.args[1]
+    if w.data is None or x.dtype != "float32" or w.dtype != "float32":
+        return False
+    if node.op in CONVOLUTIONS:
+        return usual_layouts(node)
+    return w.data.ndim == 2 and 0 not in (x.size, w.size)
+
+
+def _multiplies_bytes(node: Node, machine: Machine) -> bool:
+    """Whether the constants are whole numbers within a signed byte, in fours."""
+    if machine.multiplying("int8") is None or not _multiplies_constants(node):
+        return False
+    x, data = node.args[0], node.args[1].data
+    if node.op in CONVOLUTIONS:
+        fours = data.shape[1] % 4 == 0 or node.attrs["groups"] == 1
+    else:
+        fours = len(x.shape) > 1 and data.shape[0] % 4 == 0
+    if not fours or data.size == 0 or x.size == 0:
+        return False
+    return whole_numbers(data) and data.min() >= -128 and data.max() <= 127
+
+
+_LARGEST_HALF = 65504.0
+_DEEP = 32
+"""Input channels from which on products in float16 are worth adding up in two steps."""
+
+
+def _multiplies_halves(node: Node, machine: Machine) -> bool:
+    """Whether the network has the layer in float16, deep enough for that to pay."""
+    if machine.multiplying("float16") is None or not node.outputs or not node.output.half:
+        return False
+    if not _multiplies_constants(node):
+        return False
+    x, data = node.args[0], node.args[1].data
+    if x.data is not None or 0 in (x.size, data.size) or np.abs(data).max() > _LARGEST_HALF:
+        return False
+    if node.op in CONVOLUTIONS:
+        return data.shape[1] >= _DEEP
+    return len(x.shape) > 1 and data.shape[0] >= _DEEP
+
+
+def _is_depthwise(node: Node, machine: Machine) -> bool:
+    return _multiplies_constants(node) and is_depthwise(node)
+
+
+def _is_direct(node: Node, machine: Machine) -> bool:
+    if node.op not in TRANSPOSED:
+        return _multiplies_constants(node)
+    x, w = node.args[0], node.args[1]
+    usual = w.data is not None and node.attrs["kernel_layout"] in ("IOHW", "IOW")
+    return usual and x.dtype == "float32" and 0 not in (x.size, node.output.size)
+
+
+def _is_matmul(node: Node, machine: Machine) -> bool:
+    a, b = node.args[0], node.args[1]
+    return a.dtype == b.dtype == "float32" and 0 not in (a.size, b.size)
+
+
+def _is_pool(node: Node, machine: Machine) -> bool:
+    layout = node.attrs["layout"] in ("NCHW", "NCW")
+    return layout and "expression" in node.attrs and node.args[0].dtype == "float32"
+
+
+# What kernels cost.
+
+
+def _direct(name: str, product: Product, machine: Machine) -> Iterator[Candidate]:
+    """The direct algorithm with the tiles and orders near the best."""
+    flat, whole = written(product), conv_of(product)
+    taps = whole.kernel[0] * whole.kernel[1] * whole.channels
+    plain = 4 * taps * whole.out_channels
+    vectors = sum(geometry.blocks(flat, geometry.tile_of(flat, machine), machine.lanes))
+    packed = 4 * whole.groups * taps * vectors * machine.lanes if whole.w_image == 0 else 0
+    work = candidates.direct_cycles(whole, machine)
+    cycles = candidates.beside_memory(plain, work, machine)
+    for conv in candidates.near(flat, machine):
+        choice = Choice(name, conv.tile, bool(conv.blocks_outer))
+        yield Candidate(choice, cycles, packed)
+
+
+def _winograd(m: int, product: Product, machine: Machine) -> Iterator[Candidate]:
+    """Winograd's algorithm, which decides chunks and tiles by itself."""
+    if isinstance(product, Conv) and supported(product):
+        size = filters.size(product, machine, m)
+        yield Candidate(Choice(f"winograd{m}"), predicted(product, machine, m), 4 * size)
+
+
+# Functions, for measuring.
+
+
+_AnyProduct = TypeVar("_AnyProduct", Conv, Matmul)
+
+
+def with_choice(product: _AnyProduct, choice: Choice) -> _AnyProduct:
+    """A product with a choice's tile and order filled in."""
+    tile, outer = choice.tile, choice.blocks_outer
+    if isinstance(product, Conv):
+        return replace(product, tile=tile, blocks_outer=outer)
+    return replace(product, conv=replace(product.conv, tile=tile, blocks_outer=outer))
+
+
+def _direct_kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any:
+    conv = with_choice(conv_of(product), choice)
+    size = next(_direct(choice.family, product, machine)).constant_bytes // 4
+    return direct.kernel(name, conv, machine, size)
+
+
+def _matmul_kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any:
+    made = with_choice(cast("Matmul", product), choice)
+    return matmul.kernel(name, matmul.sized(made, machine), machine)
+
+
+def _winograd_kernel(m: int, name: str, product: Product, choice: Choice, machine: Machine) -> Any:
+    size = next(_winograd(m, product, machine)).constant_bytes // 4
+    return winograd.kernel(name, conv_of(product), machine, m, size)
+
+
+def _winograd_family(m: int) -> Family:
+    return Family(
+        f"winograd{m}", CONVOLUTIONS, _is_direct, reads=_FLOATS, weights=_FLOATS, exact=False,
+        instead_of="direct", candidates=partial(_winograd, m), kernel=partial(_winograd_kernel, m),
+    )  # fmt: skip
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("dot", PRODUCTS, _multiplies_bytes, reads=frozenset({"int8", "uint8"}),
+           weights=frozenset({"int8"}), sums="int32"),
+    Family("half", PRODUCTS, _multiplies_halves, reads=frozenset({"float16"}),
+           weights=frozenset({"float16"})),
+    Family("depthwise", CONVOLUTIONS, _is_depthwise, reads=TYPES, weights=_FLOATS),
+    Family("direct", PRODUCTS | TRANSPOSED, _is_direct, reads=_FLOATS, weights=_FLOATS,
+           candidates=partial(_direct, "direct"), kernel=_direct_kernel),
+    _winograd_family(2),
+    _winograd_family(4),
+    Family("matmul", frozenset({"matmul"}), _is_matmul, reads=_FLOATS, writes=_FLOATS,
+           beside=_FLOATS, candidates=partial(_direct, "matmul"), kernel=_matmul_kernel),
+    Family("largest", LARGEST_OF_WINDOWS, _is_pool, reads=TYPES),
+    Family("mean", MEANS_OF_WINDOWS, _is_pool, reads=TYPES),
+)  # fmt: skip
+"""Of those that take a node, the first is chosen whose input can be held as it reads it."""
+
+_BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def named(name: str) -> Family | None:
+    """The family of that name; None for a node, or a step, that is of none."""
+    return _BY_NAME.get(name)
+
+
+def of(node: Node, machine: Machine) -> Iterator[Family]:
+    """The families that compute a node, those with smaller elements first."""
+    for family in FAMILIES:
+        if node.op in family.ops and not family.instead_of and family.takes(node, machine):
+            yield family
+
+
+def in_place_of(family: str) -> Iterator[Family]:
+    """A family and those that may take its place."""
+    return (each for each in FAMILIES if family in (each.name, each.instead_of))
+
+
+def family_of(product: Product) -> str:
+    """The family that a product is planned by, unless another takes its place."""
+    return "direct" if isinstance(product, Conv) else "matmul"
+
+
+def all_candidates(product: Product, machine: Machine, *, exact: bool = False) -> list[Candidate]:
+    """How a product may be computed, the model's choice first.
+
+    Args:
+        product: Without any choice.
+        machine: What it runs on.
+        exact: Whether sums of whole numbers have to be exact.
+    """
+    fit = [each for each in in_place_of(family_of(product)) if each.exact or not exact]
+    ways = [list(each.candidates(product, machine)) for each in fit]
+    best = min((way[0] for way in ways if way), key=lambda each: each.cycles)
+    return list(dict.fromkeys([best, *(each for way in ways for each in way)]))
+
+
+def quickest(product: Product, machine: Machine, *, exact: bool = False) -> Candidate:
+    """The model's choice for a product; arguments as for `all_candidates`."""
+    fit = [each for each in in_place_of(family_of(product)) if each.exact or not exact]
+    first = (next(each.candidates(product, machine), None) for each in fit)
+    return min((each for each in first if each is not None), key=lambda each: each.cycles)
+
+
+def faults(node: Node) -> Iterator[str]:
+    """What of a node its family does not compute, for the graph's check."""
+    family = named(node.family)
+    if family is None:
+        if node.family:
+            yield f"there is no family '{node.family}'"
+        return
+    if node.op not in family.ops:
+        yield f"the family '{family.name}' does not compute it"
+        return
+    if node.args[0].dtype not in family.reads:
+        yield f"the family '{family.name}' does not read {node.args[0].dtype}"
+    if node.output.dtype not in family.writes:
+        yield f"the family '{family.name}' does not write {node.output.dtype}"
+    for value in extras(node):
+        if value.dtype not in family.beside:
+            yield f"the family '{family.name}' reads no {value.dtype} beside"
+
+
+def extras(node: Node) -> list[Value]:
+    """What a node's expression reads beside its own result."""
+    last = node.args[-1] if node.args else None
+    return cast("list[Value]", last) if isinstance(last, list) else []

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Products by constants, convolutions and matrix products alike: a kernel of the node's family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from splitc_targets.graph.expression import Arg, operations, substitute
+from splitc_targets.graph.graph import Node, whole_numbers
+from splitc_targets.graph.views import View
+from splitc_targets.kernels import families
+from splitc_targets.kernels.choice import Choice
+from splitc_targets.kernels.product import direct, dot, half
+from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd import filters
+from splitc_targets.kernels.winograd import kernel as winograd
+from splitc_targets.loops import epilogue
+from splitc_targets.loops.epilogue import beside_types
+from splitc_targets.machine.core import MultiplyAdd
+from splitc_targets.plan.choices import decided, filled
+from splitc_targets.plan.planner import Planner
+from splitc_targets.rules.maps import describe, shapes_of
+
+
+def plan_product(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], rule: str = "conv"
+) -> bool:
+    """Append a product by constant weights, as the node's family computes it.
+
+    Args:
+        planner: Gets the step.
+        node: What is computed.
+        spec: As a convolution.
+        weights: [out channels][channels][rows][columns].
+        args: Views of the input, the operands and the result.
+        rule: What the step is called where it is direct.
+    """
+    return _PLANS[node.family](planner, node, spec, weights, args, rule)
+
+
+def _plan_direct(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], rule: str
+) -> bool:
+    """By the family, or what takes its place, that is predicted or was measured to be quickest."""
+    choices, machine = planner.choices, planner.machine
+    choice = decided(choices, spec, machine)
+    family = families.named(choice.family)
+    inexact = family is not None and not family.exact
+    if inexact and whole_numbers(weights) and _is_exact(node):
+        choice = decided(choices, spec, machine, exact=True)
+    if choice.family in _TILES_OF_WINOGRAD:
+        return _plan_winograd(planner, node, spec, weights, args, choice)
+    spec = filled(spec, choice)
+    packed = direct.pack(np.ascontiguousarray(weights), spec, machine)
+    return _append(
+        planner, node, ("conv", spec), planner.constant(packed), args,
+        lambda name: direct.kernel(name, spec, machine, packed.size), spec.flops, rule,
+        types=("float32", "float32", *beside_types(spec)), product=spec, choice=choice,
+    )  # fmt: skip
+
+
+def _is_exact(node: Node) -> bool:
+    """Whether sums of whole numbers have to be exact.
+
+    They need not where they are rounded next, a last bit then being lost seldom; but bytes that
+    are multiplied as such by the next layer, whose sums are exact, stay what they are.
+    """
+    rounded = "round" in operations(node.attrs["expression"])
+    return not rounded or node.output.dtype in ("int8", "uint8")
+
+
+_TILES_OF_WINOGRAD = {"winograd2": 2, "winograd4": 4}
+
+
+def _plan_winograd(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], choice: Choice
+) -> bool:
+    """By Winograd's algorithm, with the scratch memory that it works in."""
+    machine, m = planner.machine, _TILES_OF_WINOGRAD[choice.family]
+    plain = planner.constant(filters.plain(np.asarray(weights), spec, machine, m))
+    size = filters.size(spec, machine, m)
+    packed = planner.prepared(
+        filters.key(spec, machine, m), lambda name: filters.kernel(name, spec, machine, m),
+        plain, size, f"{choice.family} filters",
+    )  # fmt: skip
+    room = winograd.workspace(spec, machine, m)
+    *read, target = args
+    *beside, result = beside_types(spec)
+    return _append(
+        planner, node, ("winograd", spec, m), packed,
+        [*read, planner.fresh((room,), "float32", (1,)), target],
+        lambda name: winograd.kernel(name, spec, machine, m, size), spec.flops,
+        choice.family, types=("float32", "float32", *beside, "float32", result),
+        product=spec, choice=choice,
+    )  # fmt: skip
+
+
+def _append(
+    planner: Planner, node: Node, key: tuple[Any, ...], packed: View, args: list[View],
+    build: Callable[[str], Any], flops: int, rule: str, *, types: Sequence[str],
+    product: Conv | None = None, choice: Choice | None = None,
+) -> bool:  # fmt: skip
+    """Append a kernel that reads packed weights behind its input.
+
+    Args:
+        planner: Gets the step.
+        node: What is computed.
+        key: Of the step.
+        packed: Weights in the order the kernel reads them.
+        args: The input, the operands and the result.
+        build: Makes the kernel, given its name.
+        flops: Operations of the mathematics.
+        rule: What the step is called.
+        types: The element types of the kernel's parameters.
+        product, choice: Of the step.
+    """
+    view, *rest = args
+    planner.step(
+        key, build, [view, packed, *rest], rule, describe(node),
+        shapes_of(node.args[0], node.args[1], node.output), flops, types, product, choice,
+    )  # fmt: skip
+    return True
+
+
+def _instruction(planner: Planner, weights: str) -> MultiplyAdd:
+    """The instruction that the node's family was chosen for.
+
+    Raises:
+        ValueError: The machine has none: the node's family was chosen for another.
+    """
+    row = planner.machine.multiplying(weights)
+    if row is None:
+        raise ValueError(f"no instruction multiplies by {weights}")
+    return row
+
+
+def _plan_half(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
+) -> bool:
+    """Append a convolution of float16."""
+    row = _instruction(planner, "float16")
+    machine = planner.machine.using(row)
+    spec = half.tiled(spec, machine)
+    packed = half.pack(np.ascontiguousarray(weights), spec, machine)
+    return _append(
+        planner, node, ("half", spec), planner.constant(packed), args,
+        lambda name: half.kernel(name, spec, machine, row, packed.size), spec.flops, "half",
+        types=(row.reads, row.weights, *beside_types(spec)),
+    )  # fmt: skip
+
+
+def _plan_dot(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
+) -> bool:
+    """Append a convolution of bytes; `args` are the input, the operands and the result.
+
+    Args:
+        planner: Gets the step.
+        node: Its attribute `offset` says what number less byte of the input is.
+        spec: In bytes, whole elements of four for each pixel.
+        weights: Whole numbers [out channels][channels][rows][columns].
+        args: Views; the input's channels may be more than the weights'.
+    """
+    row = _instruction(planner, "int8")
+    machine, offset = planner.machine.using(row), round(node.attrs["offset"])
+    view, *extras, target = args
+    start = np.zeros(len(weights))
+    expression, number = epilogue.without_bias(spec.expression, spec.operands)
+    if number is not None:
+        bias = np.asarray(extras[number].buffer.data)
+        if np.array_equal(bias, np.rint(bias)) and np.abs(bias).max() < 2**30:
+            start = bias
+            del extras[number]
+            spec = replace(
+                spec,
+                expression=substitute(expression, lambda i: Arg(i - (i > number + 1))),
+                operands=spec.operands[:number] + spec.operands[number + 1 :],
+            )
+    spec = replace(
+        spec, channels=-(-spec.channels // dot.FOUR), x_channel=1,
+        **{name: getattr(spec, name) // dot.FOUR for name in ("x_pixel", "x_row", "x_image")},
+    )  # fmt: skip
+    packed = dot.pack(weights, start, offset, spec, machine)
+    return _append(
+        planner, node, ("dot", spec, offset, packed.size), planner.constant(packed),
+        [view, *extras, target],
+        lambda name: dot.kernel(name, spec, machine, row, packed.size, offset),
+        spec.flops * dot.FOUR, "dot",
+        types=(row.reads, "int32", *beside_types(spec)),
+    )  # fmt: skip
+
+
+_PLANS: dict[str, Callable[[Planner, Node, Conv, Any, list[View], str], bool]] = {
+    "direct": _plan_direct,
+    "dot": _plan_dot,
+    "half": _plan_half,
+}
+"""By the node's family."""
