@@ -80,7 +80,6 @@ def _pool(kind: str) -> Rule:
         line = len(attrs["strides"]) == 1
         view = planner.channels_inner(x)
         alone = _covers(node, x.shape) and attrs["expression"] == Arg(0)
-        alone = alone and node.output.dtype == x.dtype == "float32"
         if alone and _whole(planner, node, view, kind):
             return True
         target = planner.result(node.output, channels_last(node.output.shape))
@@ -117,11 +116,14 @@ def _whole(planner: Planner, node: Node, view: View, kind: str) -> bool:
         return False
     target = planner.result(node.output, channels_last(node.output.shape))
     image = target.strides[0] if n > 1 else c
-    spec = pool.Whole(n, height * width, c, pixel, step(x, 0, c), image, kind)
+    types = view.buffer.dtype, target.buffer.dtype
+    spec = pool.Whole(
+        n, height * width, c, pixel, step(x, 0, c), image, kind, x_dtype=types[0], y_dtype=types[1]
+    )
     machine = planner.machine
     planner.step(
         ("whole", spec), lambda name: pool.whole_kernel(name, spec, machine), [view, target],
-        "pool", f"{kind} of maps", shapes_of(node.args[0], node.output), math.prod(x.shape),
+        "pool", f"{kind} of maps", shapes_of(node.args[0], node.output), math.prod(x.shape), types,
     )  # fmt: skip
     return True
 

@@ -92,10 +92,11 @@ class Made:
             data_layout="NCHW", kernel_layout="OIHW", expression=expression,
         )  # fmt: skip
 
-    def pool(self, op: str, x: Value) -> Value:
+    def pool(self, op: str, x: Value, size: int = 2) -> Value:
         n, c, height, width = x.shape
         return self.add(
-            op, [x, []], (n, c, height // 2, width // 2), pool_size=(2, 2), strides=(2, 2),
+            op, [x, []], (n, c, height // size, width // size), pool_size=(size, size),
+            strides=(size, size),
             dilation=(1, 1), padding=(0, 0, 0, 0), layout="NCHW", ceil_mode=False,
             count_include_pad=False, expression=Arg(0),
         )  # fmt: skip
@@ -194,6 +195,17 @@ def test_sums_that_have_to_be_exact_are_not_computed_by_winograds_algorithm(
     rules = [step.rule for step in planned(graph, MACHINES["rpi5"]).steps]
     assert ("conv" in rules) == exact
     assert any(rule.startswith("winograd") for rule in rules) != exact
+
+
+def test_the_mean_of_whole_maps_reads_float16_and_writes_it() -> None:
+    net = Made(half=True)
+    x = net.conv(net.x, "fractions", 1, 1, 1, Arg(0), [])
+    mean = net.pool("nn.avg_pool2d", x, SIDE)
+    graph = net.graph(net.conv(mean, "fractions", 1, 1, 1, Arg(0), []))
+    assert chosen(graph, MACHINES["rpi5"]) == ["half", "mean", "half"]
+    (step,) = [each for each in planned(graph, MACHINES["rpi5"]).steps if each.rule == "pool"]
+    assert step.op == "mean of maps"
+    assert [view.buffer.dtype for view in step.args] == ["float16", "float16"]
 
 
 @pytest.mark.parametrize("family", [each for each in FAMILIES if each.instead_of])
