@@ -39,17 +39,6 @@ class SplitcError(Exception):
                 lines.append(f"{label:>6}: {text}")
         return "\n".join(lines)
 
-    def as_dict(self) -> dict[str, str | int]:
-        """The error as the object that `--json` prints."""
-        return {
-            "error": self.kind,
-            "what": self.what,
-            "at": self.at,
-            "why": self.why,
-            "hint": self.hint,
-            "exit_code": self.exit_code,
-        }
-
 
 class UsageError(SplitcError):
     """A flag, an option or a name that splitc does not know."""

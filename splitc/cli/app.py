@@ -158,9 +158,10 @@ def report_usage(error: Any, *, as_json: bool) -> int:
 def report_error(error: SplitcError, *, as_json: bool) -> int:
     """Print an error for people on stderr, or as one object on stdout."""
     if as_json:
-        import json
+        from splitc.cli.objects import ErrorObject
+        from splitc.cli.show import print_json
 
-        print(json.dumps(error.as_dict(), indent=2))
+        print_json(ErrorObject.of(error))
         return error.exit_code
     from rich.console import Console
     from rich.text import Text

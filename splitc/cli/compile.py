@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,20 +106,21 @@ def compile_(
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if json:
+        from splitc.cli.objects import CheckObject, CompileObject, RowObject, TableObject
+
+        codec = bundle.manifest.route.codec
         show.print_json(
-            {
-                "bundle": str(bundle.path),
-                "packed": str(packed) if packed else None,
-                "chosen": show.row_object(job.row, job.table.value(job.row)),
-                "table": show.table_object(job.table),
-                "bytes": {part.name: _size(bundle.path / part.name) for part in job.parts},
-                "activation_bytes": {name: b.activation_bytes for name, b in parts.items()},
-                "weight_bytes": {name: b.weight_bytes for name, b in parts.items()},
-                "kernels": {name: [asdict(k) for k in b.kernels] for name, b in parts.items()},
-                "check": show.verification_object(found[0]) if found else None,
-                "codec_cost": show.cost_object(bundle.manifest.route.codec),
-                "notes": notes,
-            }
+            CompileObject(
+                bundle=str(bundle.path),
+                packed=str(packed) if packed else None,
+                chosen=RowObject.of(job.row, job.table.value(job.row)),
+                table=TableObject.of(job.table),
+                bytes={part.name: _size(bundle.path / part.name) for part in job.parts},
+                **CompileObject.sizes(parts),
+                check=CheckObject.of(found[0]) if found else None,
+                codec_cost=codec.cost if codec else None,
+                notes=tuple(notes),
+            )
         )
         return
     for note in notes:

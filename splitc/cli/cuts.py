@@ -54,16 +54,17 @@ def cuts(
         return
     missing = find("backends", EMIT)().unsupported(loaded)
     if json:
-        show.print_json({**show.table_object(table), "unsupported": show.missing_object(missing)})
+        from splitc.cli.objects import CutsObject, MissingObject
+
+        show.print_json(CutsObject.of(table, tuple(map(MissingObject.of, missing))))
         if not table.usable:
             raise typer.Exit(5)
         return
     rows = list(table.rows if show_all else table.usable[:_ROWS])
     console = show.out()
-    chosen = table.usable[0] if table.usable else None
-    if table.own is not None:
-        chosen = table.row(table.own)
-        rows = rows if any(row.cut == table.own for row in rows) else [*rows[:-1], chosen]
+    chosen = None if table.wanted is None else table.row(table.wanted)
+    if chosen is not None and all(row.cut != chosen.cut for row in rows):
+        rows = [*rows[:-1], chosen]
     console.print(show.cut_table(table, rows, chosen))
     if missing:
         console.print(show.plain(_refusal(missing, loaded)))
@@ -101,18 +102,19 @@ def _explain(table: CutTable, names: str, *, json: bool) -> None:
     row = table.row(Cut.named(graph, names))
     cut, cost, reason = row.cut, row.cost, row.rejected
     if json:
+        from splitc.cli.objects import MadeTensorObject, WhyObject
+
+        boundary = tuple(
+            MadeTensorObject(
+                name=t.name, shape=t.shape, dtype=t.dtype, bytes=t.nbytes, made_by=_maker(graph, t)
+            )
+            for t in row.boundary
+        )
         show.print_json(
-            {
-                "cut": cut.name,
-                "usable": reason is None,
-                "why_not": reason,
-                "boundary": [
-                    {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype,
-                     "bytes": t.nbytes, "made_by": _maker(graph, t)}
-                    for t in row.boundary
-                ],
-                "latency_ms": cost.latency_s * 1e3,
-            }
+            WhyObject(
+                cut=cut.name, usable=reason is None, why_not=reason, boundary=boundary,
+                latency_ms=cost.latency_s * 1e3,
+            )
         )  # fmt: skip
         return
     console = show.out()

@@ -18,16 +18,10 @@ def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
     found = diagnose()
     broken = [check for check in found if check.needed and not check.ok]
     if json:
-        show.print_json(
-            {
-                "ready": not broken,
-                "checks": [
-                    {"name": c.name, "found": c.found, "needed": c.needed, "ok": c.ok,
-                     "hint": "" if c.ok else c.hint}
-                    for c in found
-                ],
-            }
-        )  # fmt: skip
+        from splitc.cli.listings import DoctorObject, FoundObject
+
+        checks = tuple(map(FoundObject.of, found))
+        show.print_json(DoctorObject(ready=not broken, checks=checks))
     else:
         console = show.out()
         for check in found:

@@ -16,6 +16,7 @@ from splitc.errors import DataError, OutputError, ToolchainError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from splitc.cli.listings import FinetuneObject
     from splitc.finetune.callbacks import EpochRecord
     from splitc.finetune.loop import Tuned
     from splitc.finetune.recipes import Recipe
@@ -226,24 +227,24 @@ def _table(history: tuple[EpochRecord, ...], stages: dict[str, Stage]) -> Table:
     return table
 
 
-def _object(folder: Path, tuned: Tuned, recipe: Recipe) -> dict[str, Any]:
-    from dataclasses import asdict
+def _object(folder: Path, tuned: Tuned, recipe: Recipe) -> FinetuneObject:
+    from splitc.cli.listings import EpochObject, FinetuneObject, StageObject, boundary_of
 
     cut = tuned.model.cut
-    return {
-        "folder": str(folder),
-        "recipe": str(recipe),
-        "pipeline": str(recipe.pipeline()),
-        "cut": cut.name if cut else None,
-        "boundary": [
-            {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype, "bytes": t.nbytes}
-            for t in (cut.boundary if cut else ())
-        ],
-        "stages": [
-            {"stage": first.stage, "epochs": count, "best_epoch": best.epoch,
-             "loss_before": first.validation_loss, "loss_after": best.validation_loss,
-             "metric_before": first.metric, "metric_after": best.metric}
-            for first, best, count in _pairs(tuned.history)
-        ],
-        "history": [asdict(record) for record in tuned.history],
-    }  # fmt: skip
+    stages = tuple(
+        StageObject(
+            stage=first.stage, epochs=count, best_epoch=best.epoch,
+            loss_before=first.validation_loss, loss_after=best.validation_loss,
+            metric_before=first.metric, metric_after=best.metric,
+        )
+        for first, best, count in _pairs(tuned.history)
+    )  # fmt: skip
+    return FinetuneObject(
+        folder=str(folder),
+        recipe=str(recipe),
+        pipeline=str(recipe.pipeline()),
+        cut=cut.name if cut else None,
+        boundary=boundary_of(cut),
+        stages=stages,
+        history=tuple(map(EpochObject.of, tuned.history)),
+    )

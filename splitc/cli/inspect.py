@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,48 +48,31 @@ def _grouped(model: Network) -> Network:
     return make_pass("group-blocks", {})(model)
 
 
-def _totals(model: Network) -> dict[str, Any]:
-    layers = model.graph.layers
-    return {
-        "layers": len(layers) - model.graph.input_count,
-        "blocks": 1 + max((layer.block or 0 for layer in layers), default=0),
-        "flops": sum(layer.flops for layer in layers),
-        "param_bytes": sum(layer.param_bytes for layer in layers),
-    }
-
-
-def _tensor(tensor: Any) -> dict[str, Any]:
-    shape = None if tensor.shape is None else list(tensor.shape)
-    return {"name": tensor.name, "shape": shape, "dtype": tensor.dtype, "bytes": tensor.nbytes}
-
-
 def _model_json(model: Network) -> None:
-    from splitc.cli import show
+    import msgspec
 
-    grouped = _grouped(model)
+    from splitc.cli import show
+    from splitc.cli.listings import LayerObject, ModelObject, Totals
+    from splitc.cli.objects import TensorObject
+
+    graph = _grouped(model).graph
     show.print_json(
-        {
-            "sha256": model.digest,
-            "note": model.note,
-            **_totals(grouped),
-            "inputs": [_tensor(t) for t in model.graph.inputs],
-            "outputs": [_tensor(t) for t in model.graph.output_tensors],
-            "graph": [
-                {
-                    "name": layer.name, "op": layer.op, "kind": layer.kind, "block": layer.block,
-                    "inputs": list(layer.inputs), "outputs": [_tensor(t) for t in layer.outputs],
-                    "flops": layer.flops, "param_bytes": layer.param_bytes,
-                }
-                for layer in grouped.graph.layers
-            ],
-        }
-    )  # fmt: skip
+        ModelObject(
+            **msgspec.structs.asdict(Totals.of(graph)),
+            sha256=model.digest,
+            note=model.note,
+            inputs=tuple(map(TensorObject.of, model.graph.inputs)),
+            outputs=tuple(map(TensorObject.of, model.graph.output_tensors)),
+            graph=tuple(map(LayerObject.of, graph.layers)),
+        )
+    )
 
 
 def _model_table(model: Network, *, quiet: bool) -> None:
     from rich.table import Table
 
     from splitc.cli import show
+    from splitc.cli.listings import Totals
 
     grouped = _grouped(model)
     view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
@@ -110,10 +93,10 @@ def _model_table(model: Network, *, quiet: bool) -> None:
         )  # fmt: skip
     console = show.out()
     console.print(view)
-    totals = _totals(grouped)
+    totals = Totals.of(grouped.graph)
     console.print(
-        f"{totals['layers']} layers in {totals['blocks']} blocks, "
-        f"{totals['flops'] / 1e9:.3f} GFLOP, {show.short_bytes(totals['param_bytes'])} of weights",
+        f"{totals.layers} layers in {totals.blocks} blocks, "
+        f"{totals.flops / 1e9:.3f} GFLOP, {show.short_bytes(totals.param_bytes)} of weights",
         style="bold",
     )
     if model.note and not quiet:
@@ -121,20 +104,15 @@ def _model_table(model: Network, *, quiet: bool) -> None:
 
 
 def _bundle(path: str, *, json: bool) -> None:
-    import msgspec
-
     from splitc.bundle.bundle import Bundle
     from splitc.cli import show
 
     bundle = Bundle.open(path)
     parts = {name: bundle.part(name) for name in bundle.manifest.parts}
     if json:
-        show.print_json(
-            {
-                "manifest": msgspec.to_builtins(bundle.manifest),
-                "parts": {name: msgspec.to_builtins(part) for name, part in parts.items()},
-            }
-        )
+        from splitc.cli.listings import BundleObject
+
+        show.print_json(BundleObject(manifest=bundle.manifest, parts=parts))
         return
     console = show.out()
     manifest = bundle.manifest

@@ -34,13 +34,12 @@ def ops(
     count = _count(loaded)
     missing = find("backends", emit)().unsupported(loaded)
     if json:
-        show.print_json(
-            {
-                "ops": dict(sorted(count.items())),
-                "unsupported": show.missing_object(missing),
-                "compiles": not missing,
-            }
-        )
+        from splitc.cli.listings import OpsObject
+        from splitc.cli.objects import MissingObject
+
+        refused = tuple(map(MissingObject.of, missing))
+        ops = dict(sorted(count.items()))
+        show.print_json(OpsObject(ops=ops, unsupported=refused, compiles=not missing))
         if missing:
             raise typer.Exit(4)
         return

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from splitc.cli.listings import OptionObject
 
 _TITLES = {
     "passes": "",
@@ -36,11 +39,18 @@ def passes(
     names = [name] if name else sorted(kinds, key=lambda one: ([*_TITLES].index(kinds[one]), one))
     found: dict[str, Any] = {one: find(kinds.get(one, "passes"), one) for one in names}
     if json:
-        shown: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _TITLES}
+        from splitc.cli.listings import ItemObject, PassesObject
+
+        shown: dict[str, tuple[ItemObject, ...]] = {}
         for one, cls in found.items():
-            item = {"name": one, "options": _options(cls), "specification": _spec(cls)}
-            shown[kinds[one]].append(item)
-        show.print_json(shown)
+            item = ItemObject(name=one, options=_options(cls), specification=_spec(cls))
+            shown[kinds[one]] = (*shown.get(kinds[one], ()), item)
+        show.print_json(
+            PassesObject(
+                passes=shown.get("passes", ()), cutters=shown.get("cutters", ()),
+                recipes=shown.get("recipes", ()),
+            )
+        )  # fmt: skip
         return
     from rich.text import Text
 
@@ -54,8 +64,8 @@ def passes(
             console.print(f"\n{title}:")
         console.print(Text.assemble((one, "bold"), "  " + _spec(cls).splitlines()[0]))
         for option in _options(cls):
-            value = "=" + str(option["default"]) if not option["required"] else "  (must be given)"
-            console.print(f"    {option['name']}{value}", style="dim", markup=False)
+            value = "  (must be given)" if option.required else f"={option.default}"
+            console.print(f"    {option.name}{value}", style="dim", markup=False)
 
 
 def _spec(cls: Any) -> str:
@@ -64,13 +74,15 @@ def _spec(cls: Any) -> str:
     return inspect.cleandoc(cls.__doc__ or "")
 
 
-def _options(cls: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": field.name,
-            "type": str(field.type),
-            "required": field.default is dataclasses.MISSING,
-            "default": None if field.default is dataclasses.MISSING else field.default,
-        }
+def _options(cls: Any) -> tuple[OptionObject, ...]:
+    from splitc.cli.listings import OptionObject
+
+    return tuple(
+        OptionObject(
+            name=field.name,
+            type=str(field.type),
+            required=field.default is dataclasses.MISSING,
+            default=None if field.default is dataclasses.MISSING else field.default,
+        )
         for field in dataclasses.fields(cls)
-    ]
+    )

@@ -16,20 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from splitc.cli import was_interrupted
+from splitc.cli.objects import BASELINES
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from splitc.build.backend import Built, Unsupported
-    from splitc.bundle.difference import Difference
+    from splitc.build.backend import Built
     from splitc.bundle.verify import Verification
     from splitc.runtime.manifest import CodecEntry
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
 TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
-BASELINES = {"device": "all on the device", "server": "all on the server"}
 
 
 def out() -> Console:
@@ -42,8 +41,14 @@ def err() -> Console:
     return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_json(value: Any) -> None:
-    """One object on standard output; a figure that is no number becomes null."""
+def print_json(value: msgspec.Struct) -> None:
+    """One object on standard output, its schema first; a figure that is no number is null."""
+    fields = msgspec.to_builtins(value)
+    print_plain({"schema": fields.pop("schema"), **fields})
+
+
+def print_plain(value: Any) -> None:
+    """A value as JSON on standard output; a figure that is no number is null."""
     print(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
@@ -158,57 +163,6 @@ def _op(row: CutRow) -> str:
     return graph.layer(row.cut.layers[0]).op if alone else ""
 
 
-def row_object(row: CutRow, objective_value: float) -> dict[str, Any]:
-    """A row as JSON."""
-    cost = row.cost
-    return {
-        "cut": BASELINES.get(row.kind, row.cut.name),
-        "layers": list(row.cut.layers) if row.kind not in BASELINES else [],
-        "kind": row.kind,
-        "boundary": [
-            {"name": t.name, "shape": list(t.shape or ()), "dtype": t.dtype, "bytes": t.nbytes}
-            for t in row.boundary
-        ],
-        "boundary_bytes": cost.boundary_bytes,
-        "head_ms": cost.head_s * 1e3,
-        "link_ms": cost.link_s * 1e3,
-        "tail_ms": cost.tail_s * 1e3,
-        "latency_ms": cost.latency_s * 1e3,
-        "period_ms": cost.period_s * 1e3,
-        "energy_mj": cost.energy_j * 1e3,
-        "head_param_bytes": cost.head_param_bytes,
-        "head_peak_bytes": cost.head_peak_bytes,
-        "objective": objective_value,
-        "rejected": row.rejected,
-    }
-
-
-def table_object(table: CutTable) -> dict[str, Any]:
-    """The whole cut table as JSON."""
-    link = table.costs.link
-    usable = table.usable
-    return {
-        "figures": table.costs.label,
-        "objective": table.objective,
-        "link": {
-            "bandwidth_bps": link.bandwidth_bps,
-            "rtt_s": link.rtt_s,
-            "loss_rate": link.loss_rate,
-            "mtu_bytes": link.mtu_bytes,
-        },
-        "baselines": {
-            "device": row_object(table.device, table.value(table.device)),
-            "server": row_object(table.server, table.value(table.server)),
-        },
-        "codec": None if table.problem.codec is None else str(table.problem.codec),
-        "own": None if table.own is None else table.own.name,
-        "best": usable[0].cut.name if usable else None,
-        "split_pays": table.split_pays if usable else False,
-        "proof": None if table.solution is None else msgspec.to_builtins(table.solution.proof),
-        "cuts": [row_object(row, table.value(row)) for row in table.rows],
-    }
-
-
 def proved(proof: Proof) -> str:
     """Why a cut is the best, or how far it may be off, in a clause."""
     if isinstance(proof, FlowProof):
@@ -218,11 +172,6 @@ def proved(proof: Proof) -> str:
     if isinstance(proof, Heuristic):
         return f"{proof.cutter or 'trying some'}: {proof.why}"
     return "no search: the cut was given"
-
-
-def missing_object(missing: Sequence[Unsupported]) -> list[dict[str, str]]:
-    """Layers that cannot be compiled, as JSON."""
-    return [{"layer": one.layer, "op": one.op, "why": one.why} for one in missing]
 
 
 def remarks(table: CutTable) -> list[Text]:
@@ -252,28 +201,6 @@ def advice(table: CutTable, row: CutRow) -> Text:
     return Text(text)
 
 
-def verification_object(found: Verification) -> dict[str, Any]:
-    """What a verification found, as `--json` prints it."""
-    return {
-        "passed": found.passed,
-        "tolerance": found.tolerance,
-        "samples": found.samples,
-        "boundary": [_difference(one) for one in found.boundary],
-        "outputs": [_difference(one) for one in found.outputs],
-        "received": [_difference(one) for one in found.received],
-        "parts": {
-            name: {"ran": one.how, "ms": one.timing.first_ms} for name, one in found.ran.items()
-        },
-    }
-
-
-def _difference(one: Difference) -> dict[str, Any]:
-    return {
-        "name": one.name, "relative_error": one.relative, "same_argmax": one.same_argmax,
-        "wrong": one.wrong,
-    }  # fmt: skip
-
-
 def samples(found: Verification) -> str:
     """How many golden samples there were, in words."""
     return "1 sample" if found.samples == 1 else f"{found.samples} samples"
@@ -285,13 +212,6 @@ def checked(found: Verification) -> str:
         f"checked: worst error {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}, "
         f"{samples(found)}"
     )
-
-
-def cost_object(codec: CodecEntry | None) -> dict[str, Any] | None:
-    """What a codec costs, as `--json` prints it."""
-    import msgspec
-
-    return msgspec.to_builtins(codec.cost) if codec is not None and codec.cost else None
 
 
 def cost_lines(codec: CodecEntry | None) -> list[str]:

@@ -13,9 +13,9 @@ def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
 
     known = boards()
     if json:
-        import msgspec
+        from splitc.cli.listings import TargetsObject
 
-        show.print_json({"targets": [msgspec.to_builtins(board) for board in known.values()]})
+        show.print_json(TargetsObject(targets=tuple(known.values())))
         return
     from rich.table import Table
 

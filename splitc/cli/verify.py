@@ -32,8 +32,10 @@ def verify(
         step("checking files, running head and tail")
         found = opened.verify(emulate=emulate)
     if json:
-        told = show.verification_object(found)
-        show.print_json(told | {"codec_cost": show.cost_object(opened.manifest.route.codec)})
+        from splitc.cli.objects import VerifyObject
+
+        codec = opened.manifest.route.codec
+        show.print_json(VerifyObject.of(found, codec.cost if codec else None))
         if not found.passed:
             raise typer.Exit(7)
         return

@@ -88,21 +88,30 @@ class CutTable:
         )
 
     @property
+    def wanted(self) -> Cut | None:
+        """The cut that `--cut auto` means, whether it may be used or not; None without any."""
+        if self.own is not None:
+            return self.own
+        if self.named and self.solution is not None:
+            return self.solution.where.cut
+        return self.usable[0].cut if self.usable else None
+
+    @property
     def auto(self) -> CutRow:
         """The row that `--cut auto` means: the model's own cut, a named cutter's, or the best.
 
         Raises:
             NoLegalCutError: It may not be used; says why.
         """
-        if self.own is None:
-            if self.named and self.solution is not None:
-                return self.row(self.solution.where.cut)
+        cut = self.wanted
+        if cut is None:
             return self.best
-        row = self.row(self.own)
+        row = self.row(cut)
         if row.rejected is not None:
             raise NoLegalCutError(
-                "the model's own cut may not be used", at=f"after {row.cut.name}",
-                why=row.rejected, hint="relax the limit, or name another with --cut",
+                "the model's own cut may not be used" if self.own else "its cut may not be used",
+                at=f"after {row.cut.name}", why=row.rejected,
+                hint="relax the limit, or name another with --cut",
             )  # fmt: skip
         return row
 

@@ -261,12 +261,12 @@ def test_a_cut_means_the_same_tensors_with_and_without_channels(graph: LayerGrap
 
 
 def test_a_row_with_a_codec_is_printed_with_what_crosses() -> None:
-    from splitc.cli import show
+    from splitc.cli.objects import TableObject
 
     table = table_of(parse_graph(NETWORK), "insert-bottleneck(channels=4)")
-    shown = show.table_object(table)
-    assert shown["codec"] == "insert-bottleneck(channels=4)"
-    assert shown["own"] is None
-    assert shown["cuts"][0]["boundary"][0]["name"] == "c.code.levels"
-    assert shown["cuts"][0]["cut"] == "c"
+    shown = TableObject.of(table)
+    assert shown.codec == "insert-bottleneck(channels=4)"
+    assert shown.own is None
+    assert shown.cuts[0].boundary[0].name == "c.code.levels"
+    assert shown.cuts[0].cut == "c"
     assert splitc.find_cuts is find_cuts

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects that verbs print with `--json`: versioned, published by `splitc schema`.
+
+What is printed whole has the number of their schema. It changes whenever one of them loses a
+field, or a field changes its meaning; fields may be added without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from splitc.build.backend import Kernel
+from splitc.ir.proof import Proof
+from splitc.runtime.manifest import CodecCost
+
+if TYPE_CHECKING:
+    from splitc.build.backend import Built, Unsupported
+    from splitc.bundle.difference import Difference
+    from splitc.bundle.verify import Verification
+    from splitc.errors import SplitcError
+    from splitc.ir.graph import Tensor
+    from splitc.search.problem import CutRow
+    from splitc.search.table import CutTable
+
+SCHEMA = 1
+BASELINES = {"device": "all on the device", "server": "all on the server"}
+
+
+class Printed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verb prints."""
+
+    schema: int = SCHEMA
+
+
+class ErrorObject(Printed, frozen=True):
+    """A failure of any verb: the error's name, what failed, where, why, and what to do next."""
+
+    error: str
+    what: str
+    at: str
+    why: str
+    hint: str
+    exit_code: int
+
+    @staticmethod
+    def of(error: SplitcError) -> ErrorObject:
+        """An error that splitc raises on purpose."""
+        return ErrorObject(
+            error=error.kind, what=error.what, at=error.at, why=error.why, hint=error.hint,
+            exit_code=error.exit_code,
+        )  # fmt: skip
+
+
+class TensorObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor; an extent, or its bytes, that depends on data is null."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    bytes: int | None
+
+    @staticmethod
+    def of(tensor: Tensor) -> TensorObject:
+        """A tensor of a graph."""
+        return TensorObject(
+            name=tensor.name, shape=tensor.shape, dtype=tensor.dtype, bytes=tensor.nbytes
+        )
+
+
+class MadeTensorObject(TensorObject, frozen=True, kw_only=True):
+    """A tensor, and the layer that makes it, or "the codec"."""
+
+    made_by: str
+
+
+class MissingObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer that cannot be compiled."""
+
+    layer: str
+    op: str
+    why: str
+
+    @staticmethod
+    def of(one: Unsupported) -> MissingObject:
+        """What a backend said."""
+        return MissingObject(layer=one.layer, op=one.op, why=one.why)
+
+
+class RowObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the cut table; `objective` is what it is ordered by, in seconds or joules."""
+
+    cut: str
+    layers: tuple[str, ...]
+    kind: str
+    boundary: tuple[TensorObject, ...]
+    boundary_bytes: int
+    head_ms: float
+    link_ms: float
+    tail_ms: float
+    latency_ms: float
+    period_ms: float
+    energy_mj: float
+    head_param_bytes: int
+    head_peak_bytes: int
+    objective: float
+    rejected: str | None
+
+    @staticmethod
+    def of(row: CutRow, objective: float) -> RowObject:
+        """A row of a table."""
+        cost = row.cost
+        return RowObject(
+            cut=BASELINES.get(row.kind, row.cut.name),
+            layers=row.cut.layers if row.kind not in BASELINES else (),
+            kind=row.kind,
+            boundary=tuple(TensorObject.of(tensor) for tensor in row.boundary),
+            boundary_bytes=cost.boundary_bytes,
+            head_ms=cost.head_s * 1e3,
+            link_ms=cost.link_s * 1e3,
+            tail_ms=cost.tail_s * 1e3,
+            latency_ms=cost.latency_s * 1e3,
+            period_ms=cost.period_s * 1e3,
+            energy_mj=cost.energy_j * 1e3,
+            head_param_bytes=cost.head_param_bytes,
+            head_peak_bytes=cost.head_peak_bytes,
+            objective=objective,
+            rejected=row.rejected,
+        )
+
+
+class LinkObject(msgspec.Struct, frozen=True, kw_only=True):
+    """The link."""
+
+    bandwidth_bps: float
+    rtt_s: float
+    loss_rate: float
+    mtu_bytes: int
+
+
+class TableObject(msgspec.Struct, frozen=True, kw_only=True):
+    """The cut table. `auto` is the cut that `--cut auto` means, `best` the first that is usable;
+    `proof` says why a cut is the best, and is null where there is none."""
+
+    figures: str
+    objective: str
+    link: LinkObject
+    baselines: dict[str, RowObject]
+    codec: str | None
+    own: str | None
+    best: str | None
+    auto: str | None
+    split_pays: bool
+    proof: Proof | None
+    cuts: tuple[RowObject, ...]
+
+    @staticmethod
+    def of(table: CutTable) -> TableObject:
+        """A whole table."""
+        return TableObject(**_table(table))
+
+
+def _table(table: CutTable) -> dict[str, Any]:
+    link, codec, usable = table.costs.link, table.problem.codec, table.usable
+    return {
+        "figures": table.costs.label,
+        "objective": table.objective,
+        "link": LinkObject(
+            bandwidth_bps=link.bandwidth_bps, rtt_s=link.rtt_s, loss_rate=link.loss_rate,
+            mtu_bytes=link.mtu_bytes,
+        ),
+        "baselines": {
+            row.kind: RowObject.of(row, table.value(row)) for row in (table.device, table.server)
+        },
+        "codec": None if codec is None else str(codec),
+        "own": None if table.own is None else table.own.name,
+        "best": usable[0].cut.name if usable else None,
+        "auto": None if table.wanted is None else table.wanted.name,
+        "split_pays": table.split_pays if usable else False,
+        "proof": None if table.solution is None else table.solution.proof,
+        "cuts": tuple(RowObject.of(row, table.value(row)) for row in table.rows),
+    }  # fmt: skip
+
+
+class CutsObject(TableObject, frozen=True, kw_only=True):
+    """`splitc cuts`: the table, and the layers that could not be compiled whatever the cut."""
+
+    schema: int = SCHEMA
+    unsupported: tuple[MissingObject, ...]
+
+    @staticmethod
+    def of(table: CutTable, missing: tuple[MissingObject, ...] = ()) -> CutsObject:
+        """What the verb prints."""
+        return CutsObject(**_table(table), unsupported=missing)
+
+
+class WhyObject(Printed, frozen=True):
+    """`splitc cuts --why`: what a cut means, or why it is none."""
+
+    cut: str
+    usable: bool
+    why_not: str | None
+    boundary: tuple[MadeTensorObject, ...]
+    latency_ms: float
+
+
+class DifferenceObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a tensor is from the golden one; `wrong` says in words what else is."""
+
+    name: str
+    relative_error: float
+    same_argmax: bool
+    wrong: str
+
+    @staticmethod
+    def of(one: Difference) -> DifferenceObject:
+        """A comparison."""
+        return DifferenceObject(
+            name=one.name, relative_error=one.relative, same_argmax=one.same_argmax,
+            wrong=one.wrong,
+        )  # fmt: skip
+
+
+class RanObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran of a part, in words, and how long its first call took."""
+
+    ran: str
+    ms: float
+
+
+class CheckObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What running a bundle's parts on its golden vectors found."""
+
+    passed: bool
+    tolerance: float
+    samples: int
+    parts: dict[str, RanObject]
+    boundary: tuple[DifferenceObject, ...]
+    outputs: tuple[DifferenceObject, ...]
+    received: tuple[DifferenceObject, ...]
+
+    @staticmethod
+    def of(found: Verification) -> CheckObject:
+        """A verification."""
+        return CheckObject(**_check(found))
+
+
+def _check(found: Verification) -> dict[str, Any]:
+    return {
+        "passed": found.passed,
+        "tolerance": found.tolerance,
+        "samples": found.samples,
+        "parts": {
+            name: RanObject(ran=one.how, ms=one.timing.first_ms) for name, one in found.ran.items()
+        },
+        "boundary": tuple(map(DifferenceObject.of, found.boundary)),
+        "outputs": tuple(map(DifferenceObject.of, found.outputs)),
+        "received": tuple(map(DifferenceObject.of, found.received)),
+    }
+
+
+class VerifyObject(CheckObject, frozen=True, kw_only=True):
+    """`splitc verify`: what was found, and what a codec costs."""
+
+    schema: int = SCHEMA
+    codec_cost: CodecCost | None
+
+    @staticmethod
+    def of(found: Verification, cost: CodecCost | None = None) -> VerifyObject:
+        """What the verb prints."""
+        return VerifyObject(**_check(found), codec_cost=cost)
+
+
+class CompileObject(Printed, frozen=True):
+    """`splitc compile`: what was chosen and written; sizes and kernels by part."""
+
+    bundle: str
+    packed: str | None
+    chosen: RowObject
+    table: TableObject
+    bytes: dict[str, int]
+    activation_bytes: dict[str, int]
+    weight_bytes: dict[str, int]
+    kernels: dict[str, tuple[Kernel, ...]]
+    check: CheckObject | None
+    codec_cost: CodecCost | None
+    notes: tuple[str, ...]
+
+    @staticmethod
+    def sizes(parts: Mapping[str, Built]) -> dict[str, Any]:
+        """What is known of built parts."""
+        return {
+            "activation_bytes": {name: one.activation_bytes for name, one in parts.items()},
+            "weight_bytes": {name: one.weight_bytes for name, one in parts.items()},
+            "kernels": {name: one.kernels for name, one in parts.items()},
+        }
