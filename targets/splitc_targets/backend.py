@@ -29,6 +29,7 @@ from splitc_targets.link.toolchain import (
     link_model,
     zig_version,
 )
+from splitc_targets.machine.core import core_of
 from splitc_targets.source import check
 from splitc_targets.source.fixed_shapes import shapeless
 from splitc_targets.source.small_types import computed_small
@@ -50,7 +51,12 @@ class TvmBackend:
     compiles: ClassVar[bool] = True
 
     def refuses(self, board: Board) -> str | None:
-        """Code is made for every board's processor."""
+        """Nothing: code is made for every board whose core is known.
+
+        Raises:
+            UsageError: It is not; the hint has the nearest name.
+        """
+        core_of(board)
         return None
 
     def layout(self, tensor: Tensor, graph: LayerGraph) -> Layout:

@@ -168,7 +168,7 @@ def compile_module(
             plan = plan_module(lowered, board, fewer)
             memory = arena.arrange(plan)
     weights = lay_out(plan)
-    with target:
+    with adapter.building(target):
         written = writer.write(plan, memory, weights)
     library = adapter.build(written.module, target, tir_pipeline.NAME)
     kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())

@@ -173,7 +173,7 @@ def measure(
         path = folder / f"{folder.name.removeprefix('.')}.so"
         module = tvm.IRModule({f"c{n}": function for n, function in enumerate(functions)})
         target = adapter.target_of(board)
-        with target:
+        with adapter.building(target):
             built = tvm.tirx.build(module, target=target, pipeline=tir_pipeline.NAME)
         adapter.export(built, path, lambda out, objects: link_shared(board, out, objects))
         runner.f_run_evaluator = Turns(calls, seconds)

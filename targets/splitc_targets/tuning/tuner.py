@@ -107,7 +107,8 @@ def _measure(product: Product, board: Board, runner: Runner, database: Database)
     """Measure a kernel's choices and keep them; why not, where that fails."""
     machine = machine_of(board)
     choices = candidates(product, machine)
-    functions = [kernel(f"c{n}", product, each, machine) for n, each in enumerate(choices)]
+    with adapter.building(adapter.target_of(board)):
+        functions = [kernel(f"c{n}", product, each, machine) for n, each in enumerate(choices)]
     times = measure.measure(functions, board, runner, _SECONDS)
     if isinstance(times, str):
         return times

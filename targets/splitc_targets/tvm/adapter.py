@@ -246,12 +246,22 @@ def build(module: Module, target: Any, loops: str) -> Any:
     lacking = runtime_calls.missing(module)
     if lacking:
         raise CannotRun(lacking)
-    with _silenced():
-        try:
-            with target:
-                return tvm.tirx.build(module, target=target, pipeline=loops)
-        except FAILURES as error:
-            raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
+    with _silenced(), building(target):
+        return tvm.tirx.build(module, target=target, pipeline=loops)
+
+
+@contextlib.contextmanager
+def building(target: Any) -> Iterator[None]:
+    """Where code for a target is written or compiled: what TVM's builder refuses has a name.
+
+    Raises:
+        ToolchainError: TVM fails.
+    """
+    try:
+        with target:
+            yield
+    except FAILURES as error:
+        raise ToolchainError("TVM cannot compile the model", why=_last_words(error)) from error
 
 
 class CannotRun(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from splitc.build.backend import backend_for
 from splitc.cost.board import Board, boards, load_board
 from splitc.errors import UsageError
 from splitc_targets.machine import core
@@ -89,3 +90,11 @@ def test_a_board_s_file_may_have_a_core(tmp_path: Path) -> None:
     own = source.replace('"cortex-a72"', '"cortex-a73"') + '\n[core]\nlike = "cortex-a72"\n'
     path.write_text(own, "utf-8")
     assert machine_of(load_board(str(path))) == machine_of(load_board("rpi4"))
+
+
+def test_an_unknown_core_is_refused_before_anything_is_compiled() -> None:
+    """By what makes code for it: an ONNX file runs on any."""
+    unknown = board(cpu="cortex-a75")
+    with pytest.raises(UsageError, match="there is no core 'cortex-a75'"):
+        backend_for(unknown, "tvm")
+    assert backend_for(unknown, "onnx").refuses(unknown) is None
