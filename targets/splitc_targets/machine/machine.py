@@ -68,7 +68,10 @@ class Machine:
 
 
 WORTH_SHARING = 200_000
-"""Operations below which waking the other cores costs more than it saves: some 10 µs."""
+"""Operations below which waking the other cores costs more than it saves.
+
+On a small core they take some 10 µs.
+"""
 
 
 def machine_of(board: Board) -> Machine:
