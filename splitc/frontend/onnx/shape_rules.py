@@ -181,7 +181,9 @@ def _stft(asked: Asked) -> list[TypeProto | None]:
     return [asked.typed((*shape[:2], shape[2] // 2 + 1, shape[3]))]
 
 
-RULES: dict[str, Callable[[Asked], Sequence[TypeProto | None]]] = {
+Rules = Mapping[str, Callable[[Asked], Sequence[TypeProto | None]]]
+
+RULES: Rules = {
     "AveragePool": _pool,
     "ConvTranspose": _conv_transpose,
     "GroupNormalization": _same,

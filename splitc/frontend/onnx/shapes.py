@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 from onnx import (
@@ -27,7 +27,7 @@ from onnx import (
 from splitc.errors import BadModelError, one_line
 from splitc.frontend.onnx.function_bodies import BODIES
 from splitc.frontend.onnx.read import dtype_name, subgraphs_of, tensor_bytes, tensor_of
-from splitc.frontend.onnx.shape_rules import RULES, Asked, check
+from splitc.frontend.onnx.shape_rules import RULES, Asked, Rules, check
 from splitc.frontend.onnx.values import INLINE_BYTES, values_of
 from splitc.ir.graph import Tensor
 
@@ -58,7 +58,9 @@ def infer(proto: ModelProto) -> dict[str, Tensor]:
     walk.follow(bare.graph, [None] * len(bare.graph.input))
     for value in bare.graph.output:
         found = walk.known.get(value.name)
-        walk.known[value.name] = value.type if found is None else _agreed(value, found)
+        if found is not None and not _is_onnxs_mistake(value, found, bare, walk):
+            found = _agreed(value, found)
+        walk.known[value.name] = value.type if found is None else found
     tensors = {name: tensor_of(name, declared) for name, declared in walk.known.items()}
     for tensor in proto.graph.initializer:
         dtype = dtype_name(tensor.data_type)
@@ -118,12 +120,14 @@ class _Walk:
         known: Types by tensor name.
         values: Small tensors whose values are known, by name.
         claims: What the file declares of tensors, by name.
+        rules: What is known of operators better than onnx knows it.
     """
 
     opsets: tuple[OperatorSetIdProto, ...]
     known: MutableMapping[str, TypeProto]
     values: MutableMapping[str, TensorProto]
     claims: Mapping[str, TypeProto]
+    rules: Rules = field(default_factory=lambda: RULES)
 
     def follow(self, graph: GraphProto, entries: Sequence[TypeProto | None]) -> None:
         """Know every tensor of a graph; where an entry is None its input is as declared."""
@@ -149,7 +153,8 @@ class _Walk:
     def inside(self, body: GraphProto, entries: Sequence[TypeProto | None]) -> list[TypeProto]:
         """The types of a body's results, given those of its inputs; sees the outer tensors."""
         claims = {v.name: v.type for v in (*body.value_info, *body.output)}
-        inner = _Walk(self.opsets, ChainMap({}, self.known), ChainMap({}, self.values), claims)
+        known, values = ChainMap({}, self.known), ChainMap({}, self.values)
+        inner = _Walk(self.opsets, known, values, claims, self.rules)
         inner.follow(body, entries)
         return [inner.known.get(v.name, v.type) for v in body.output]
 
@@ -159,7 +164,7 @@ class _Walk:
         if own and node.op_type in BODIES and not self._is_batched(node):
             made = BODIES[node.op_type](node, entries, self.inside)
             return {name: one for name, one in zip(node.output, made, strict=False) if one}
-        rule = RULES.get(node.op_type) if own else None
+        rule = self.rules.get(node.op_type) if own else None
         try:
             if own:
                 check(node)
@@ -233,6 +238,27 @@ def _claimed(claim: TypeProto, found: TypeProto | None) -> TypeProto | None:
     """What the file declares, where that is a tensor of the type that is known of it."""
     same = found is None or found.tensor_type.elem_type in (0, claim.tensor_type.elem_type)
     return claim if same and claim.HasField("tensor_type") else found
+
+
+def _is_onnxs_mistake(
+    value: ValueInfoProto, found: TypeProto, bare: ModelProto, walk: _Walk
+) -> bool:
+    """Whether a result declares what onnx's inference gives of its operators, and is wrong.
+
+    Exporters write what onnx infers; onnxruntime warns of it and computes the right one.
+    """
+    declared = tensor_of(value.name, value.type).shape
+    if declared is None or declared == tensor_of(value.name, found).shape:
+        return False
+    if not any(node.op_type in walk.rules for node in bare.graph.node):
+        return False
+    naive = _Walk(walk.opsets, {}, {}, walk.claims, {})
+    try:
+        naive.follow(bare.graph, [None] * len(bare.graph.input))
+    except BadModelError:
+        return False
+    theirs = naive.known.get(value.name)
+    return theirs is not None and tensor_of(value.name, theirs) == tensor_of(value.name, value.type)
 
 
 def _agreed(value: ValueInfoProto, found: TypeProto) -> TypeProto:

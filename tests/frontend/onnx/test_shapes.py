@@ -156,6 +156,24 @@ def test_windows_have_the_extents_that_onnxruntime_gives(opset: int) -> None:
     assert right > 150
 
 
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool", "LpPool"])
+def test_a_result_declared_as_onnx_infers_it_wrongly_is_what_onnxruntime_gives(op: str) -> None:
+    window: dict[str, Any] = {"kernel_shape": [2], "strides": [3], "pads": [0, 1], "ceil_mode": 1}
+    nodes = [helper.make_node(op, ["x"], ["p"], **window), helper.make_node("Relu", ["p"], ["y"])]
+    bare = model(nodes, [value("x", [1, 2, 6])], [value("y", None)], {}, opset=18)
+    proto = onnx.shape_inference.infer_shapes(bare)
+    (given,) = Session(bare.SerializeToString()).run(["y"], {"x": np.ones((1, 2, 6), np.float32)})
+    declared = [dim.dim_value for dim in proto.graph.output[0].type.tensor_type.shape.dim]
+    assert declared != list(given.shape)
+    loaded = splitc.load(proto)
+    assert loaded.graph.output_tensors[0].shape == given.shape
+    (ran,) = loaded.run({"x": np.ones((1, 2, 6), np.float32)}).values()
+    assert ran.shape == given.shape
+    proto.graph.output[0].type.tensor_type.shape.dim[2].dim_value += 1
+    with pytest.raises(BadModelError, match="it declares float32"):
+        splitc.load(proto)
+
+
 def normalised(node: NodeProto, opset: int, weights: Mapping[str, Sequence[int]]) -> ModelProto:
     rng = np.random.default_rng(0)
     stored = {n: rng.standard_normal(s).astype(np.float32) for n, s in weights.items()}
