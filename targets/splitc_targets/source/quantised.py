@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from splitc_targets.source.quantised_nodes import Array, Writer, f32, has_body
+from splitc_targets.source.quantised_nodes import Array, Rehearsal, Writer, f32, has_body
 from splitc_targets.source.small_types import cast, dequantised, stored_small
 
 CONTRIB = "com.microsoft"
@@ -63,7 +63,7 @@ def in_floats(proto: ModelProto) -> ModelProto:
 
 def can_write(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
     """Whether an operator of `REWRITTEN` becomes arithmetic, given what is stored."""
-    return REWRITTEN[node.domain, node.op_type](Writer(dict(known)), node)
+    return REWRITTEN[node.domain, node.op_type](Rehearsal(dict(known)), node)
 
 
 def _zero(dtype: Any = np.uint8) -> Array:

@@ -97,3 +97,11 @@ class Writer:
         low, high = (self.constant(np.array(v, np.float32)) for v in (limits.min, limits.max))
         self.floats[output] = self.add("Clip", made, low, high)
         self.owed[output] = helper.np_dtype_to_tensor_dtype(zero.dtype)
+
+
+class Rehearsal(Writer):
+    """A graph that only tells whether an operator can be written: it stores no constants."""
+
+    def constant(self, value: Array) -> str:
+        """A name."""
+        return f"splitc.integers.rehearsed.{len(self.nodes)}"
