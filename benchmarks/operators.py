@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,11 @@ def _conformance(counts: Mapping[str, Any]) -> list[str]:
     named = ", ".join(f"{counts[what]} {what}" for what in OUTCOMES if what in counts)
     if not named:
         return []
+    reasons: Counter[str] = Counter(counts["reasons"])
     return [
         f"Of onnx's own test cases: {named} (`benchmarks/conformance.py`). Most often refused:",
         "",
-        *(f"- {count}: {reason}" for reason, count in [*counts["reasons"].items()][:MOST]),
+        *(f"- {count}: {reason}" for reason, count in reasons.most_common(MOST)),
         "",
     ]
 
