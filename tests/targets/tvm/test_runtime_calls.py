@@ -64,4 +64,4 @@ def test_code_that_would_die_at_a_call_is_refused_when_it_is_compiled(kind: str)
     lowered = backend.lower(model_of(net))
     with pytest.raises(UnsupportedOpError, match="a part cannot be compiled") as caught:
         backend.compile(lowered, load_board("host"))
-    assert caught.value.at == f"layer 'ends' ({kind})"
+    assert caught.value.at == f"layer 'ends' ({kind.lower()})"
