@@ -4,6 +4,9 @@
 // it a while before they sleep, and whoever waits for them watches too. Each has a word of
 // memory of its own to watch; the kernel is asked only to put one to sleep or to wake it.
 //
+// On a machine that is busy with other things a worker may not get to run: a share that it has
+// not begun when the caller is done with its own is the caller's.
+//
 // Each also has a core of its own, where there are as many, and none has the caller's: left to
 // the kernel, a busy machine runs a worker where it was woken, in turns with whom it works for.
 
@@ -25,7 +28,7 @@ namespace splitc {
 namespace {
 
 // What a worker's word says.
-enum : uint32_t { kIdle, kAsleep, kWork };
+enum : uint32_t { kIdle, kAsleep, kWork, kBusy };
 
 // Looks at memory between two offers of the CPU to others, and how many of these before a
 // worker sleeps: about a millisecond where nobody wants the CPU.
@@ -67,18 +70,30 @@ void Futex(std::atomic<uint32_t>* word, int operation, uint32_t value) {
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, nullptr, nullptr, 0);
 }
 
-void AwaitWork(std::atomic<uint32_t>* word) {
-  for (int offers = 0; offers < kOffers; ++offers) {
-    for (int looks = 0; looks < kLooks; ++looks) {
-      if (word->load(std::memory_order_acquire) == kWork) return;
-      Look();
-    }
-    sched_yield();
-  }
+// Takes a share that nobody has begun.
+bool Claim(std::atomic<uint32_t>* word, uint32_t becomes) {
+  uint32_t work = kWork;
+  return word->load(std::memory_order_relaxed) == kWork &&
+         word->compare_exchange_strong(work, becomes, std::memory_order_acq_rel);
+}
+
+void Sleep(std::atomic<uint32_t>* word) {
   uint32_t idle = kIdle;
   if (!word->compare_exchange_strong(idle, kAsleep, std::memory_order_acq_rel)) return;
-  while (word->load(std::memory_order_acquire) == kAsleep) {
+  while (word->load(std::memory_order_relaxed) == kAsleep) {
     Futex(word, FUTEX_WAIT_PRIVATE, kAsleep);
+  }
+}
+
+void AwaitWork(std::atomic<uint32_t>* word) {
+  for (;; Sleep(word)) {
+    for (int offers = 0; offers < kOffers; ++offers) {
+      for (int looks = 0; looks < kLooks; ++looks) {
+        if (Claim(word, kBusy)) return;
+        Look();
+      }
+      sched_yield();
+    }
   }
 }
 
@@ -171,7 +186,13 @@ int Together(SplitcTask task, void* data, int tasks) {
       Futex(&word, FUTEX_WAKE_PRIVATE, 1);
     }
   }
-  const int own = task(0, &loop.group, data);
+  int own = task(0, &loop.group, data);
+  // A worker that the kernel does not let run has not begun: its share is done here.
+  for (int i = 0; i < tasks - 1; ++i) {
+    if (!Claim(&workers[i].word, kIdle)) continue;
+    if (task(workers[i].number, &loop.group, data) != 0) own = -1;
+    pending.fetch_sub(1, std::memory_order_relaxed);
+  }
   for (int looks = 1; pending.load(std::memory_order_acquire) != 0; ++looks) {
     if (looks % kLooks == 0) {
       sched_yield();

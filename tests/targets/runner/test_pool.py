@@ -64,13 +64,20 @@ def counting(task: Callable[[int, int], int] = lambda number, tasks: 0) -> tuple
     return TASK(body), seen
 
 
-def test_every_share_of_a_loop_runs_once_each_on_a_thread(table: Any) -> None:
+def test_every_share_of_a_loop_runs_once(table: Any) -> None:
     for _ in range(100):
         task, seen = counting()
         assert table.launch(task, None, 0) == 0
         assert sorted(number for number, _, _ in seen) == list(range(THREADS))
         assert {tasks for _, tasks, _ in seen} == {THREADS}
-        assert len({thread for _, _, thread in seen}) == THREADS
+
+
+def test_shares_run_at_one_time_on_threads_of_their_own(table: Any) -> None:
+    met = threading.Barrier(THREADS, timeout=60)
+    task, seen = counting(lambda number, tasks: min(met.wait(), 0))
+    # The caller waits for the others within its own share, so that it takes none of theirs.
+    assert table.launch(task, None, 0) == 0
+    assert len({thread for _, _, thread in seen}) == THREADS
 
 
 def test_the_number_of_threads_is_settled_by_the_first_loop(
