@@ -51,7 +51,7 @@ class Weights:
             made[start : start + len(content)] = content
         return made
 
-    def _contents(self) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    def _contents(self) -> Iterator[tuple[int, memoryview]]:
         first = {start: buffer for buffer, start in reversed(self.at.items())}
         for start in sorted(first):
             yield start, _bytes(first[start])
@@ -82,6 +82,6 @@ def aligned(size: int) -> np.ndarray[Any, Any]:
     return room[start : start + size]
 
 
-def _bytes(buffer: Buffer) -> np.ndarray[Any, Any]:
+def _bytes(buffer: Buffer) -> memoryview:
     """A constant's numbers as they lie in memory."""
-    return np.ascontiguousarray(buffer.data).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(buffer.data).reshape(-1).view(np.uint8).data

@@ -62,14 +62,14 @@ def _body(body: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
 def _choice(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
     """Both branches, and a choice between what they give: neither does more than compute."""
     chosen = _argument(expr.cond, values)
-    branches = [
+    yes, no = (
         _body(branch, values, graph, module) for branch in (expr.true_branch, expr.false_branch)
-    ]
+    )
     if not isinstance(var.ty, relax.TupleType):
-        return _selected(chosen, *branches, var.ty, graph)
+        return _selected(chosen, yes, no, var.ty, graph)
     return [
         _selected(chosen, one, other, kind, graph)
-        for one, other, kind in zip(*branches, var.ty.fields, strict=True)
+        for one, other, kind in zip(yes, no, var.ty.fields, strict=True)
     ]
 
 
