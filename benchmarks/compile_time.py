@@ -27,17 +27,17 @@ QUICK = ["squeezenet"]
 
 def measure(network: Network, board: str, folder: Path) -> dict[str, Any]:
     """Seconds of each stage and all, and peak MB, or a `failure`."""
-    library = folder / "model.so"
+    part = folder / "part"
     model = str(network.simplified)
     figures: dict[str, Any] = {"network": network.name, "board": board}
     with Worker("splitc", 2) as worker:
         try:
-            found = worker.ask("compile", model=model, board=board, library=str(library))
+            found = worker.ask("compile", model=model, board=board, part=str(part))
         except WorkerError as error:
             return {**figures, "failure": str(error)}
     total = sum(found[stage] for stage in STAGES)
     stages = {stage: found[stage] for stage in STAGES}
-    size = library.stat().st_size / 1e6
+    size = (part / "model.so").stat().st_size / 1e6
     return {**figures, **stages, "total_s": total, "peak_mb": found["peak_mb"], "so_mb": size}
 
 

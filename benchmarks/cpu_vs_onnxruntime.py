@@ -59,22 +59,20 @@ TITLE = "network          thr   ratio  splitc ms   ort ms  GFLOP/s of sgemm   re
 
 
 def compile_(network: Network, folder: Path) -> tuple[Path, list[dict[str, Any]]]:
-    """The network's library for this machine, and its kernels."""
-    library = folder / f"{network.name}.so"
+    """The network's part for this machine, and its kernels."""
+    part = folder / f"{network.name}.part"
     with Worker("splitc", 2) as worker:
-        made = worker.ask(
-            "compile", model=str(network.simplified), board="host", library=str(library)
-        )
-    return library, made["kernels"]
+        made = worker.ask("compile", model=str(network.simplified), board="host", part=str(part))
+    return part, made["kernels"]
 
 
 def compare(
-    network: Network, library: Path, threads: int, sgemm: float, options: Namespace, folder: Path
+    network: Network, part: Path, threads: int, sgemm: float, options: Namespace, folder: Path
 ) -> Row:
     """Run both sides in turn."""
     rounds, batch_s = (3, 0.06) if options.quick else (9, 0.25)
     with Worker("splitc", threads) as ours, Worker("onnxruntime", threads) as theirs:
-        ours.ask("load", library=str(library), inputs=str(network.inputs))
+        ours.ask("load", part=str(part), inputs=str(network.inputs))
         models = (network.original, network.simplified)
         taken: int = theirs.ask("load", models=[str(m) for m in models], inputs=str(network.inputs))
         error = difference(ours, theirs, folder)
@@ -97,13 +95,13 @@ def rows_of(name: str, sgemm: Mapping[int, float], options: Namespace) -> list[R
         folder = Path(made)
         network = prepare(name, folder)
         try:
-            library, _ = compile_(network, folder)
+            part, _ = compile_(network, folder)
         except WorkerError as error:
             return [Row(name, threads, failure=f"compile: {error}") for threads in sgemm]
         rows: list[Row] = []
         for threads, rate in sgemm.items():
             try:
-                rows.append(compare(network, library, threads, rate, options, folder))
+                rows.append(compare(network, part, threads, rate, options, folder))
             except WorkerError as error:
                 rows.append(Row(name, threads, failure=f"run: {error}"))
         return rows
@@ -133,9 +131,9 @@ def profile(name: str, threads: int, options: Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         network = prepare(name, folder)
-        library, kernels = compile_(network, folder)
+        part, kernels = compile_(network, folder)
         with Worker("splitc", threads) as worker:
-            worker.ask("load", library=str(library), inputs=str(network.inputs))
+            worker.ask("load", part=str(part), inputs=str(network.inputs))
             whole_s = median(worker.run(3))
             count = max(2, min(10 if options.quick else 50, int(5 / whole_s)))
             runs: list[dict[str, list[float]]] = worker.ask("functions", count=count)
@@ -155,9 +153,6 @@ def profile(name: str, threads: int, options: Namespace) -> dict[str, Any]:
     return {"network": name, "threads": threads, "ms": whole_s * 1e3, "functions": functions}
 
 
-BUILTINS = "(the virtual machine's own)"
-
-
 def _functions(
     runs: Sequence[Mapping[str, list[float]]], known: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -165,8 +160,7 @@ def _functions(
     for run in runs:
         merged.append({})
         for name, calls in run.items():
-            key = BUILTINS if name.startswith("vm.builtin.") else name
-            merged[-1].setdefault(key, []).extend(calls)
+            merged[-1].setdefault(name, []).extend(calls)
     rows: list[dict[str, Any]] = []
     for name in merged[0]:
         calls = len(merged[0][name])

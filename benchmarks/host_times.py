@@ -63,15 +63,13 @@ def measure(
 
 def _start(name: str, board: str, threads: int, folder: Path, processes: ExitStack) -> _Running:
     network = prepare(name, folder)
-    library = folder / f"{name}.so"
+    part = folder / f"{name}.part"
     with Worker("splitc", threads) as worker:
-        made = worker.ask(
-            "compile", model=str(network.simplified), board=board, library=str(library)
-        )
+        made = worker.ask("compile", model=str(network.simplified), board=board, part=str(part))
     kernels: list[dict[str, Any]] = made["kernels"]
     worker = processes.enter_context(Worker("splitc", threads))
-    worker.ask("load", library=str(library), inputs=str(network.inputs))
-    for path in (network.original, network.simplified, library):
+    worker.ask("load", part=str(part), inputs=str(network.inputs))
+    for path in (network.original, network.simplified):
         path.unlink()
     kinds = {kernel["name"]: kind_of_kernel(kernel, network.graph) for kernel in kernels}
     return _Running(name, network.graph, worker, kinds)

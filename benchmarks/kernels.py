@@ -2,7 +2,7 @@
 """Which convolutions and matrix products does splitc run slower than onnxruntime?
 
 Every distinct one of the networks, alone in a model, fp32, kernel time on both
-sides: functions of splitc's code by TVM's instrument, nodes of onnxruntime by its
+sides: functions of splitc's code by a library between, nodes of onnxruntime by its
 profiler, changes of layout at the ends left out. In turn, the same threads. "ms
 lost" is the difference times how often the networks have the operator.
 """
@@ -172,7 +172,7 @@ class Functions:
 
     def _computes(self, name: str) -> bool:
         words = set(re.split(r"[^a-z]+", self._ops.get(name, name)))
-        return not name.startswith("vm.builtin.") and not words <= _LAYOUT
+        return not words <= _LAYOUT
 
 
 def measure(
@@ -181,8 +181,8 @@ def measure(
     """Compile an operator and time both sides in turn."""
     ours, theirs = sides
     with tempfile.TemporaryDirectory() as made:
-        given, normal, inputs, library = (
-            f"{made}/{name}" for name in ("given.onnx", "normal.onnx", "inputs.npz", "model.so")
+        given, normal, inputs, part = (
+            f"{made}/{name}" for name in ("given.onnx", "normal.onnx", "inputs.npz", "part")
         )
         proto = operator.model()
         Path(given).write_bytes(proto.SerializeToString())
@@ -190,8 +190,8 @@ def measure(
         rng = np.random.Generator(np.random.PCG64(1))
         shapes = [operand.shape for operand in operator.operands if not operand.stored]
         write_arrays(Path(inputs), *(rng.standard_normal(shape, np.float32) for shape in shapes))
-        compiled = ours.ask("compile", model=normal, board="host", library=library)
-        ours.ask("load", library=library, inputs=inputs)
+        compiled = ours.ask("compile", model=normal, board="host", part=part)
+        ours.ask("load", part=part, inputs=inputs)
         theirs.ask("load", models=[given], inputs=inputs, profile=True)
         functions = Functions(ours, {k["name"]: k["op"] for k in compiled["kernels"]})
         rounds, batch_s = (3, 0.02) if options.quick else (5, 0.05)

@@ -38,7 +38,8 @@ def compiled(model: Path, checkout: Path, bundle: Path, cut: str = "auto") -> Pa
     """A bundle of the model for this machine, by the splitc in a checkout."""
     command = ("compile", str(model), "--cut", cut, "--target", "host", "-o", str(bundle))
     subprocess.run(
-        [sys.executable, "-c", MAIN, *command], check=True, env=checkout_env(checkout),
+        [sys.executable, "-c", MAIN, *command], check=True, cwd=bundle.parent,
+        env=checkout_env(checkout),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     return bundle

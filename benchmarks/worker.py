@@ -2,7 +2,7 @@
 # pyright: basic, reportAttributeAccessIssue=false
 """What does one run take? One side of a comparison, alone in its process.
 
-The thread pools of TVM, onnxruntime and OpenBLAS spin while they wait for work,
+The threads of splitc, onnxruntime and OpenBLAS spin while they wait for work,
 and would take the processor from one another inside one process. Started by
 `sides.Worker`: reads requests from stdin, a JSON object a line, answers each with
 a line of JSON, and dies with a message on stderr where it cannot go on.
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,78 +56,76 @@ class Side(ABC):
 
 
 class Splitc(Side):
-    """What splitc compiles, run by TVM's virtual machine."""
+    """What splitc compiles, run as it ships."""
 
-    def __init__(self) -> None:
-        import tvm
-
-        self._tvm: Any = tvm
-
-    def compile(self, model: str, board: str, library: str) -> dict[str, Any]:
-        """Compile a simplified ONNX model; seconds a stage, peak memory, kernels."""
+    def compile(self, model: str, board: str, part: str) -> dict[str, Any]:
+        """Compile a simplified ONNX model into a folder; seconds a stage, peak memory, kernels."""
         import onnx
 
+        import splitc
+        from splitc.build.parts import describe_part
         from splitc.cost.board import load_board
         from splitc_targets import pipeline
-        from splitc_targets.link.toolchain import link_shared
+        from splitc_targets.backend import TvmBackend
         from splitc_targets.tvm import adapter
 
         proto = onnx.ModelProto.FromString(Path(model).read_bytes())
         target = load_board(board)
+        folder = Path(part)
+        folder.mkdir(exist_ok=True)
         clock = [time.perf_counter()]
         lowered = adapter.lower(proto)
         clock.append(time.perf_counter())
         code = pipeline.compile_module(lowered, target)
         clock.append(time.perf_counter())
-        adapter.export(
-            code.executable, Path(library), lambda out, objects: link_shared(target, out, objects)
-        )
+        built = TvmBackend().write(code, target, folder, runtime=True)
         clock.append(time.perf_counter())
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        peak_mb = max(resource.getrusage(who).ru_maxrss for who in whose) / 1024
+        graph = splitc.load(Path(model), simplify=False).graph
+        describe_part(built, graph, target, folder)
         return {
             "lower_s": clock[1] - clock[0],
             "compile_s": clock[2] - clock[1],
             "link_s": clock[3] - clock[2],
-            "peak_mb": max(resource.getrusage(who).ru_maxrss for who in whose) / 1024,
+            "peak_mb": peak_mb,
             "kernels": [asdict(kernel) for kernel in code.kernels],
         }
 
-    def load(self, library: str, inputs: str) -> None:
-        """Load a compiled library and lay its inputs ready."""
-        module = self._tvm.runtime.load_module(library)
-        self._vm = self._tvm.relax.VirtualMachine(module, self._tvm.cpu())
-        self._main = self._vm["main"]
-        self._inputs = [self._tvm.runtime.tensor(array) for array in _read(inputs)]
+    def load(self, part: str, inputs: str) -> None:
+        """Load a compiled part and lay its inputs ready."""
+        from splitc.runtime.part import load_part
+        from splitc.runtime.tvm_abi import aligned
+
+        self._part = load_part(Path(part))
+        self._inputs: list[Any] = []
+        for array in _read(inputs):
+            self._inputs.append(aligned(array.shape, array.dtype))
+            self._inputs[-1][...] = array
+        self._bare, self._result = _bare(self._part, self._inputs)
 
     def once(self) -> None:
-        """Run once."""
-        self._result = self._main(*self._inputs)
+        """Run once, into the same memory."""
+        self._bare()
 
     def outputs(self, target: str) -> None:
         """Write what a run gives."""
-        self.once()
-        found = self._result
-        several = [found] if hasattr(found, "numpy") else list(found)
-        np.savez(target, *(one.numpy() for one in several))
+        np.savez(target, *self._part.run(self._inputs))
 
     def functions(self, count: int) -> list[dict[str, list[float]]]:
-        """For each of `count` runs: seconds of every call, by function."""
-        self.warm()
-        runs: list[dict[str, list[float]]] = []
-        start = 0.0
+        """For each of `count` runs: seconds of every call, by function.
 
-        def instrument(_function: Any, name: str, before: bool, *_: Any) -> None:
-            nonlocal start
-            if not before:
-                runs[-1].setdefault(name, []).append(time.perf_counter() - start)
-            start = time.perf_counter()
+        Raises:
+            SplitcError: A part calls its kernels directly: nothing between could time them.
+        """
+        raise SplitcError("the kernels of a part are not timed one by one")
 
-        self._vm.set_instrument(instrument)
-        for _ in range(count):
-            runs.append({})
-            self.once()
-        self._vm.set_instrument(lambda *_: None)
-        return runs
+
+def _bare(part: Any, inputs: list[Any]) -> tuple[Callable[[], Any], list[Any]]:
+    """A call of a loaded part's function with its arguments ready, and where it writes."""
+    results = part.run(inputs)
+    call = vars(part)["_loaded"].free[-1]
+    return lambda: call._arguments.call(call._main), results
 
 
 class Onnxruntime(Side):
