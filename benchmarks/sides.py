@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,12 @@ from networks import build
 from onnx import helper, numpy_helper
 
 import splitc
+from common import ROOT, checkout_env
 from nets import macs
 from splitc.arrays import Array
 from splitc.bundle.golden import seeded_inputs
 from splitc.ir.graph import LayerGraph
 
-_WORKER = Path(__file__).parent / "worker.py"
 _PAIRS_S = 20.0
 PAUSE_S = 0.05
 """Threads that wait for work go to sleep in less."""
@@ -45,17 +44,23 @@ class Runs(Protocol):
 
 
 class Worker:
-    """A side in a process of its own: `splitc`, `onnxruntime` or `numpy`; see worker.py."""
+    """A side in a process of its own: `splitc`, `onnxruntime` or `numpy`; see worker.py.
 
-    def __init__(self, side: str, threads: int) -> None:
+    Args:
+        side: Which.
+        threads: How many it may use.
+        checkout: The version of splitc whose worker it is.
+    """
+
+    def __init__(self, side: str, threads: int, checkout: Path = ROOT) -> None:
         count = str(threads)
         names = ("SPLITC_BENCH_THREADS", "TVM_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                  "OMP_NUM_THREADS", "MKL_NUM_THREADS")  # fmt: skip
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, str(_WORKER), side],
+            [sys.executable, str(checkout / "benchmarks" / "worker.py"), side],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, **dict.fromkeys(names, count)},
+            env={**checkout_env(checkout), **dict.fromkeys(names, count)},
         )  # fmt: skip
 
     def __enter__(self) -> Worker:
