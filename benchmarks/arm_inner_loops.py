@@ -134,7 +134,9 @@ def network(name: str, board: Board, core: Core) -> list[Row]:
         made = prepare(name, Path(folder))
         code = program(made.simplified, read_arrays(made.inputs), board)
     extra = (("dot", "+dotprod"), ("half", "+fullfp16"))
-    limits = {kind: core.fma_cycles(kind) for kind, needs in extra if needs in board.features}
+    limits = {
+        kind: core.fma_cycles(kind) for kind, needs in extra if needs in board.processor.features
+    }
     limits[""] = core.fma_cycles()
     rows: list[Row] = []
     for kernel in code.kernels:

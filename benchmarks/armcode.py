@@ -89,7 +89,7 @@ def program(model: Path, inputs: Sequence[Array], board: Board) -> Program:
         _write_part(folder / "part", code, counted, len(blocks), loaded.graph, board)
         counts = folder / "counts"
         os.environ["SPLITC_COUNTS"] = str(counts)
-        run_part(folder / "part", inputs, emulator=find_emulator(board.isa), threads=1)
+        run_part(folder / "part", inputs, emulator=find_emulator(board.processor.isa), threads=1)
         for block, count in zip(blocks, np.fromfile(counts, np.uint64), strict=True):
             block.count = int(count)
     return Program(code.kernels, _by_kernel(blocks, code.kernels))
@@ -175,7 +175,7 @@ def _write_part(
         work = objects[0].parent
         (work / "lib0.s").write_text("\n".join(code), "utf-8")
         (work / "dump.c").write_text(_DUMP.format(name=_COUNTERS, count=count), "utf-8")
-        cpu = f"-mcpu={board.cpu.replace('-', '_')}"
+        cpu = f"-mcpu={board.processor.cpu.replace('-', '_')}"
         for source in ("lib0.s", "dump.c"):
             zig("cc", "-target", zig_target(board), cpu, "-fPIC", "-c", source, cwd=work)
         others = [path for path in objects if path.name != "lib0.o"]
@@ -210,7 +210,11 @@ class Core:
     """
 
     def __init__(self, board: Board) -> None:
-        self._command = ["llvm-mca", f"-mtriple={board.triple}", f"-mcpu={board.cpu}"]
+        self._command = [
+            "llvm-mca",
+            f"-mtriple={board.processor.triple}",
+            f"-mcpu={board.processor.cpu}",
+        ]
 
     def fma_cycles(self, kind: str = "") -> float:
         """Cycles between multiply-adds where nothing else runs: the limit of the port.

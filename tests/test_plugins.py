@@ -13,7 +13,7 @@ import pytest
 import splitc
 from splitc import plugins
 from splitc.cost import board
-from splitc.cost.board import load_board, read_board
+from splitc.cost.board import Gpu, load_board, read_board
 from splitc.cost.prices import BoardCost
 from splitc.errors import SplitcError, UsageError
 from splitc.ir.chain import Insertion, channel_layers
@@ -96,7 +96,7 @@ def test_a_kind_that_there_is_not_names_the_nearest(packs: list[EntryPoint]) -> 
 def test_the_boards_that_were_promised_are_there() -> None:
     wanted = {"rpi3", "rpi4", "rpi5", "x86-64-v2", "x86-64-v3", "x86-64-v4", "host"}
     assert wanted <= set(board.boards())
-    assert load_board("host").cpu.startswith("x86-64-v")
+    assert load_board("host").processor.cpu.startswith("x86-64-v")
 
 
 def test_every_figure_of_a_board_file_has_a_comment() -> None:
@@ -134,3 +134,31 @@ def test_a_malformed_board_file_is_a_usage_error(
     with pytest.raises(UsageError, match="board file") as caught:
         read_board(path)
     assert why in str(caught.value)
+
+
+GPU = """
+[unit]
+type = "gpu"
+api = "cuda"
+arch = "sm_90"
+memory_bytes = 85899345920
+
+[unit.host]
+"""
+
+
+def test_a_board_with_a_gpu_is_priced_and_refused_by_the_name_of_what_writes_no_code_for_it(
+    tmp_path: Path, small_onnx: Path
+) -> None:
+    text = (ROOT / "targets/splitc_targets/boards/x86-64-v3.toml").read_text("utf-8")
+    before, found, host = text.partition('[unit]\ntype = "cpu"\n')
+    assert found
+    path = tmp_path / "card.toml"
+    path.write_text(before.replace('"x86-64-v3"', '"card"') + GPU.lstrip() + host, "utf-8")
+    card = load_board(str(path))
+    assert isinstance(card.unit, Gpu)
+    assert card.processor == load_board("x86-64-v3").unit
+    assert splitc.find_cuts(splitc.load(small_onnx), tail=card).usable
+    with pytest.raises(UsageError, match="--emit tvm writes nothing for card") as caught:
+        splitc.compile(small_onnx, tail=card, output=tmp_path / "b.splitc")
+    assert caught.value.why == "it makes code for processors, not for cuda sm_90"

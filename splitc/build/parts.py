@@ -88,7 +88,7 @@ def places_of(
 
 def _runs_here(board: Board) -> bool:
     """Whether this machine runs a board's code."""
-    return not why_not_here(board.isa, board.cpu, board.features)
+    return not why_not_here(board.processor.isa, board.processor.cpu, board.processor.features)
 
 
 def unrunnable(parts: Sequence[PartJob], places: list[Place]) -> str:
@@ -202,10 +202,10 @@ def describe_part(
         part=name,
         split=split,
         target=board.name,
-        isa=board.isa,
-        cpu=board.cpu,
-        features=board.features,
-        glibc=board.glibc,
+        isa=board.processor.isa,
+        cpu=board.processor.cpu,
+        features=board.processor.features,
+        glibc=board.processor.glibc,
         entry="main",
         format=built.format,
         model=built.model,

@@ -3,7 +3,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from splitc.cost.board import Board
+
+
+def _unit(board: Board) -> str:
+    """What computes, as its compiler names it."""
+    from splitc.cost.board import Gpu
+
+    return board.unit.arch if isinstance(board.unit, Gpu) else board.unit.cpu
 
 
 def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
@@ -20,14 +32,14 @@ def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
     from rich.table import Table
 
     view = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    for name in ("name", "what", "ISA", "CPU"):
+    for name in ("name", "what", "ISA", "unit"):
         view.add_column(name, no_wrap=name != "what")
     view.add_column("GFLOP/s", justify="right")
     view.add_column("GB/s", justify="right")
     for name, board in known.items():
         shown = load_board(name) if name != "host" or not quiet else board
         view.add_row(
-            name, shown.title, shown.isa, shown.cpu, f"{shown.peak_flops / 1e9:.0f}",
+            name, shown.title, shown.processor.isa, _unit(shown), f"{shown.peak_flops / 1e9:.0f}",
             f"{shown.memory_bandwidth / 1e9:.1f}",
         )  # fmt: skip
     console = show.out()

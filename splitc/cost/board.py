@@ -9,7 +9,7 @@ import platform
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -60,22 +60,44 @@ class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     elementwise: Share
 
 
-class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A target machine, as a board file describes it.
+class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="cpu"):
+    """A processor that code is made for.
 
-    `clock_hz` times `flops_per_cycle` times `cores` is the peak rate in FLOP/s;
-    bandwidths are bytes a second, powers watts. `core` is where the core differs from what its
-    `cpu` is known to be, in the words of the pack that makes code for it.
+    `cpu` and `features` are the compiler's names of the core and of what it has beside;
+    `glibc` is the oldest C library that code runs with. `core` is where the core differs from
+    what its `cpu` is known to be, in the words of the pack that makes code for it.
     """
 
-    name: str
-    title: str
     isa: str
     triple: str
     cpu: str
     features: tuple[str, ...] = ()
     core: dict[str, Any] = {}
     glibc: str
+
+
+class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="gpu"):
+    """A graphics processor that code is made for, and the processor that starts its kernels.
+
+    `arch` is the compiler's name of it, as `sm_90`; `memory_bytes` its own memory.
+    """
+
+    api: Literal["cuda", "opencl", "vulkan"]
+    arch: str
+    memory_bytes: PositiveInt
+    host: Cpu
+
+
+class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A target machine, as a board file describes it: a unit that computes, and its figures.
+
+    `clock_hz` times `flops_per_cycle` times `cores` is the unit's peak rate in FLOP/s;
+    bandwidths are bytes a second, powers watts. `memory_bytes` is the machine's main memory.
+    """
+
+    name: str
+    title: str
+    unit: Cpu | Gpu
     cores: PositiveInt
     clock_hz: PositiveFloat
     flops_per_cycle: PositiveFloat
@@ -87,6 +109,11 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     compute_power_w: NotNegative
     transmit_power_w: NotNegative
     efficiency: Efficiency
+
+    @property
+    def processor(self) -> Cpu:
+        """The processor that a part's process runs on: the unit, or a GPU's host."""
+        return self.unit.host if isinstance(self.unit, Gpu) else self.unit
 
     @property
     def peak_flops(self) -> float:
@@ -122,16 +149,20 @@ def resolve(board: Board) -> Board:
     Raises:
         UsageError: This machine's instruction set is none that splitc builds for.
     """
-    if board.cpu != DETECT:
+    processor = board.processor
+    if processor.cpu != DETECT:
         return board
     level = x86_level()
     if level is None:
         hint = "name a board: `splitc targets` lists them"
-        raise UsageError("the target 'host' is for x86-64 machines", hint=hint)
-    like = boards()[level]
+        raise UsageError(f"the target '{board.name}' is for x86-64 machines", hint=hint)
+    found = msgspec.structs.replace(processor, cpu=level, features=x86_features(level))
+    if isinstance(board.unit, Gpu):
+        unit = msgspec.structs.replace(board.unit, host=found)
+        return msgspec.structs.replace(board, unit=unit)
     return msgspec.structs.replace(
-        board, cpu=level, features=x86_features(level), cores=os.cpu_count() or 1,
-        flops_per_cycle=like.flops_per_cycle,
+        board, unit=found, cores=os.cpu_count() or 1,
+        flops_per_cycle=boards()[level].flops_per_cycle,
     )  # fmt: skip
 
 

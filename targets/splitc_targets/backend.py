@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from splitc.build.backend import Built, Unsupported
 from splitc.build.refusals import elsewhere
-from splitc.cost.board import Board
+from splitc.cost.board import Board, Gpu
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.model import OnnxModel
 from splitc.ir.graph import LayerGraph, Tensor
@@ -51,11 +51,13 @@ class TvmBackend:
     compiles: ClassVar[bool] = True
 
     def refuses(self, board: Board) -> str | None:
-        """Nothing: code is made for every board whose core is known.
+        """No GPU: code is made for every processor whose core is known.
 
         Raises:
             UsageError: It is not; the hint has the nearest name.
         """
+        if isinstance(board.unit, Gpu):
+            return f"it makes code for processors, not for {board.unit.api} {board.unit.arch}"
         core_of(board)
         return None
 

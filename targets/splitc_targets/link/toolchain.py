@@ -30,7 +30,7 @@ _LIBRARY_SOURCES = ("host.cc", "scratch.cc", "pool.cc", "cores.cc")
 
 def zig_target(board: Board) -> str:
     """zig's name of the board's ISA with the oldest C library it must run on."""
-    return f"{board.isa}-linux-gnu.{board.glibc}"
+    return f"{board.processor.isa}-linux-gnu.{board.processor.glibc}"
 
 
 def zig_version() -> str:
@@ -105,7 +105,7 @@ class Runtime:
 def link_model(board: Board, output: Path, objects: list[Path]) -> None:
     """Link a part's object files into a model, which needs no library of TVM's."""
     support = objects[0].with_name("model_host.o")
-    shutil.copyfile(runtime(board.isa, board.glibc).model_host, support)
+    shutil.copyfile(runtime(board.processor.isa, board.processor.glibc).model_host, support)
     link_shared(board, output, [*objects, support])
 
 
@@ -115,7 +115,7 @@ def install_runtime(board: Board, folder: Path) -> None:
     Raises:
         ToolchainError: They cannot be built.
     """
-    found = runtime(board.isa, board.glibc)
+    found = runtime(board.processor.isa, board.processor.glibc)
     shutil.copyfile(found.library, folder / LIBRARY)
     shutil.copyfile(found.runner, folder / RUNNER)
     (folder / RUNNER).chmod(0o755)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cores as data: what code generation has to know of a CPU, in a file by the CPU's name.
 
-A board's file names its CPU; its table `[core]`, where it has one, changes figures of that core,
-begins from another (`like`) or brings a whole one. A CPU of no known name is refused: code for a
-core that it was not meant for would be slow, and nothing would say so.
+A board's file names its CPU; its table `[unit.core]`, where it has one, changes figures of that
+core, begins from another (`like`) or brings a whole one. A CPU of no known name is refused: code
+for a core that it was not meant for would be slow, and nothing would say so.
 """
 
 from __future__ import annotations
@@ -119,27 +119,28 @@ def core_of(board: Board) -> Core:
 
     Raises:
         UsageError: There is no core of that name; the hint has the nearest. Or a figure of the
-            board's table `[core]` is missing, unknown or mistyped.
+            board's table `[unit.core]` is missing, unknown or mistyped.
     """
-    own = dict(board.core)
-    like = own.setdefault("like", board.cpu)
-    if like not in _tables() and (len(own) == 1 or like != board.cpu):
+    processor = board.processor
+    own = dict(processor.core)
+    like = own.setdefault("like", processor.cpu)
+    if like not in _tables() and (len(own) == 1 or like != processor.cpu):
         raise UsageError(
             f"there is no core '{like}'",
             at=f"board '{board.name}'",
             why="code that is made for another core is slow, and nothing would say so",
-            hint=f"{nearest(like, names(board.isa))} or give the board's file a table [core]: "
+            hint=f"{nearest(like, names(processor.isa))} or give the board's file [unit.core]: "
             "`like` a core that is known, and the figures that differ",
         )
     if like not in _tables():  # The board's file brings all of it.
         del own["like"]
     try:
-        core = msgspec.convert({**_whole(own), "name": board.cpu}, Core)
+        core = msgspec.convert({**_whole(own), "name": processor.cpu}, Core)
     except msgspec.ValidationError as error:
-        raise UsageError(f"[core] of board '{board.name}'", why=str(error)) from error
-    if core.isa != board.isa:
+        raise UsageError(f"[unit.core] of board '{board.name}'", why=str(error)) from error
+    if core.isa != processor.isa:
         why = f"the core '{like}' is for {core.isa}"
-        raise UsageError(f"board '{board.name}' is for {board.isa}", why=why)
+        raise UsageError(f"board '{board.name}' is for {board.processor.isa}", why=why)
     return core
 
 

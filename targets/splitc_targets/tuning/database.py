@@ -118,7 +118,9 @@ def _unusable(path: Path, error: OSError) -> ToolchainError:
 
 def database_path(board: Board, tvm: str) -> Path:
     """Where a board's records are kept: other cores, schedules and TVM releases have others."""
-    described = repr((board.triple, board.cpu, board.features, machine_of(board)))
+    described = repr(
+        (board.processor.triple, board.processor.cpu, board.processor.features, machine_of(board))
+    )
     digest = hashlib.sha256(described.encode()).hexdigest()[:8]
     name = f"{board.name}-{digest}-{NAME}-tvm{tvm}"
     return cache_dir() / "tuning" / f"{name}.jsonl"

@@ -35,10 +35,10 @@ def refuse(board: Board, rpc: str) -> None:
             raise ToolchainError(f"{package} is missing", hint="pip install 'splitc[tune]'")
     if rpc:
         measure.check(Address.parse(rpc))
-    elif board.isa != "x86_64" or board.cpu not in _levels():
+    elif board.processor.isa != "x86_64" or board.processor.cpu not in _levels():
         raise UsageError(
             f"code for {board.name} cannot be tuned on this machine",
-            why=f"it runs on {board.isa} ({board.cpu}) only",
+            why=f"it runs on {board.processor.isa} ({board.processor.cpu}) only",
             hint="--tune-rpc HOST:PORT of a board that runs `python -m tvm.exec.rpc_server`, "
             "or --tune-parts for the part that runs here",
         )

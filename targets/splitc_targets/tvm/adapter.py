@@ -47,9 +47,9 @@ def target_of(board: Board) -> Any:
     return tvm.target.Target(
         {
             "kind": "llvm",
-            "mtriple": board.triple,
-            "mcpu": board.cpu,
-            "mattr": list(board.features),
+            "mtriple": board.processor.triple,
+            "mcpu": board.processor.cpu,
+            "mattr": list(board.processor.features),
             "num-cores": board.cores,
         }
     )

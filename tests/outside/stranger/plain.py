@@ -29,7 +29,7 @@ class PlainBackend:
 
     def refuses(self, board: Board) -> str | None:
         """Not for servers of 512-bit vectors, to have something to refuse."""
-        return "it is too plain for such a machine" if board.cpu == "x86-64-v4" else None
+        return "it is too plain for such a machine" if board.processor.cpu == "x86-64-v4" else None
 
     def layout(self, tensor: Tensor, graph: LayerGraph) -> Layout:
         """The model's own order."""

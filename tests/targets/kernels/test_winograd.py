@@ -27,7 +27,7 @@ from splitc_targets.tvm import adapter
 
 Array = np.ndarray[Any, Any]
 
-_HOST = load_board("host").cpu
+_HOST = load_board("host").processor.cpu
 BOARDS = [
     "x86-64-v2",
     *(["x86-64-v3"] if _HOST.endswith(("v3", "v4")) else []),

@@ -18,7 +18,9 @@ from splitc_targets.machine.machine import machine_of
 
 def board(name: str = "rpi4", **changes: Any) -> Board:
     """An installed board with other figures."""
-    return msgspec.structs.replace(load_board(name), **changes)
+    found = load_board(name)
+    unit = msgspec.structs.replace(found.processor, **changes)
+    return msgspec.structs.replace(found, unit=unit)
 
 
 def test_every_installed_board_has_a_core() -> None:
@@ -87,7 +89,7 @@ def test_instructions_are_those_that_the_board_may_use() -> None:
 def test_a_board_s_file_may_have_a_core(tmp_path: Path) -> None:
     source = (Path(core.__file__).parents[1] / "boards" / "rpi4.toml").read_text("utf-8")
     path = tmp_path / "mine.toml"
-    own = source.replace('"cortex-a72"', '"cortex-a73"') + '\n[core]\nlike = "cortex-a72"\n'
+    own = source.replace('"cortex-a72"', '"cortex-a73"') + '\n[unit.core]\nlike = "cortex-a72"\n'
     path.write_text(own, "utf-8")
     assert machine_of(load_board(str(path))) == machine_of(load_board("rpi4"))
 

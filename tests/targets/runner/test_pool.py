@@ -40,7 +40,7 @@ THREADS = 4
 
 @pytest.fixture(scope="module")
 def library() -> ctypes.CDLL:
-    found = ctypes.CDLL(str(runtime(host_isa(), load_board("host").glibc).library))
+    found = ctypes.CDLL(str(runtime(host_isa(), load_board("host").processor.glibc).library))
     found.splitc_host_table.restype = ctypes.POINTER(Table)
     found.splitc_host_error.restype = ctypes.c_char_p
     found.splitc_host_set_threads(THREADS)

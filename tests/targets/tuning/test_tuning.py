@@ -40,7 +40,9 @@ from splitc_targets.tvm import adapter
 from tests.helpers import model_of, save
 
 HOST = load_board("host")
-pytestmark = pytest.mark.skipif(not HOST.cpu.startswith("x86-64"), reason="code for x86-64 is run")
+pytestmark = pytest.mark.skipif(
+    not HOST.processor.cpu.startswith("x86-64"), reason="code for x86-64 is run"
+)
 
 
 def network() -> ModelProto:
