@@ -87,6 +87,8 @@ class Bundle:
                     f"{self.manifest.split[:12]}…",
                     hint="compile the bundle again",
                 )
+            if part.format != self.manifest.parts[name].format:
+                raise BadBundleError(f"the bundle and its {name} disagree about its format")
         for route in self.manifest.routes:
             self._check_contract(route, parts)
         for name, part in parts.items():
@@ -94,7 +96,7 @@ class Bundle:
                 continue
             twin_files = below(present, f"golden/{name}")
             twin = check_part(twin_folder(self.path, name), f"golden/{name}", twin_files)
-            for field in ("split", "schedule", "inputs", "outputs"):
+            for field in ("split", "schedule", "format", "inputs", "outputs"):
                 if getattr(twin, field) != getattr(part, field):
                     raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
 

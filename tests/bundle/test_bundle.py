@@ -247,6 +247,10 @@ def outside_part(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["parts"]["head"].update(folder="../head"))
 
 
+def other_format(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["parts"]["head"].update(format="onnx"))
+
+
 def junk_golden(bundle: Bundle) -> None:
     (bundle.path / "golden" / "inputs" / "0.npy").write_bytes(b"junk")
     rehash(bundle)
@@ -276,6 +280,7 @@ def deep_manifest(bundle: Bundle) -> None:
         (no_route, "there is no one route 'another'"),
         (unknown_part, "a route runs 'body'"),
         (outside_part, "part 'head' is not in the bundle"),
+        (other_format, "disagree about its format"),
         (outside_runner, "the part names '../../evil.sh'"),
         (unlisted_model, "the part names 'manifest.json'"),
         (other_twin, "disagree about their schedule"),
