@@ -142,8 +142,9 @@ def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
 
 
 def compile_module(
-    lowered: Any, board: Board, choices: Choices = ANALYTIC, limit_bytes: int | None = None
-) -> Code:
+    lowered: Any, board: Board, choices: Choices = ANALYTIC, limit_bytes: int | None = None,
+    *, marked: bool = False,
+) -> Code:  # fmt: skip
     """Choose loops for every function of a lowered module and compile it for a board.
 
     Args:
@@ -152,6 +153,7 @@ def compile_module(
         choices: Who decides what can be computed in more than one way.
         limit_bytes: What constants and tensors may take together. Quicker algorithms that
             need more are left out; what cannot be kept even so is not.
+        marked: Code whose kernels can be timed, see `splitc_targets.tvm.writer.write`.
 
     Raises:
         NotReadable: It is of a form that the rules do not read.
@@ -169,7 +171,7 @@ def compile_module(
             memory = arena.arrange(plan)
     weights = lay_out(plan)
     with adapter.building(target):
-        written = writer.write(plan, memory, weights)
+        written = writer.write(plan, memory, weights, marked=marked)
     library = adapter.build(written.module, target, tir_pipeline.NAME)
     kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
     inputs = tuple((buffer.shape, buffer.dtype) for buffer in plan.inputs)

@@ -25,6 +25,9 @@ from splitc_targets.plan.weights import Weights
 
 MAIN, PREPARE = "main", "prepare"
 
+MARK = "splitc.mark"
+"""A function of TVM's registry that marked code calls with the name of each kernel it ran."""
+
 
 @dataclass
 class Written:
@@ -41,14 +44,22 @@ class Written:
     packed_bytes: int
 
 
-def write(plan: Plan, arena: Arena, weights: Weights) -> Written:
-    """The plan as a module of tensor functions."""
-    return _Writer(plan, arena, weights).module()
+def write(plan: Plan, arena: Arena, weights: Weights, *, marked: bool = False) -> Written:
+    """The plan as a module of tensor functions.
+
+    Args:
+        plan: What is called.
+        arena: Where its tensors lie.
+        weights: Where its constants lie.
+        marked: `main` calls `MARK` with "" first and with each kernel's name behind it, to be
+            timed in a process that has TVM: a part has not.
+    """
+    return _Writer(plan, arena, weights, marked).module()
 
 
 class _Writer:
-    def __init__(self, plan: Plan, arena: Arena, weights: Weights) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, arena: Arena, weights: Weights, marked: bool) -> None:
+        self.plan, self.marked = plan, marked
         self.kernels: dict[Any, str] = {}
         self.made: dict[Any, Any] = {}
         self.functions: dict[str, list[Step]] = {}
@@ -84,6 +95,10 @@ class _Writer:
 
     def _caller(self, name: str, params: list[Any], steps: Sequence[Step]) -> None:
         calls = [self._call(step) for step in steps]
+        if self.marked and name == MAIN:
+            names = ["", *(self.kernels[step.key] for step in steps)]
+            behind = [_mark(name) for name in names]
+            calls = [behind[0], *(s for pair in zip(calls, behind[1:], strict=True) for s in pair)]
         body = tirx.SeqStmt(calls) if len(calls) > 1 else [*calls, tirx.Evaluate(0)][0]
         made = tirx.PrimFunc(params, body)
         attributes = {"global_symbol": name, WRITTEN: True, ENTRY: True}
@@ -118,6 +133,10 @@ class _Writer:
             return self.outside[buffer], 0
         memory = {"constant": self.weights, "packed": self.room}.get(buffer.kind, self.arena)
         return memory, self.at[buffer]
+
+
+def _mark(name: str) -> Any:
+    return tirx.Evaluate(tirx.call_packed(MARK, tvm.ir.StringImm(name)))
 
 
 def _packed(plan: Plan) -> tuple[dict[Buffer, int], int]:
