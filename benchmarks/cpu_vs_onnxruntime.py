@@ -156,15 +156,10 @@ def profile(name: str, threads: int, options: Namespace) -> dict[str, Any]:
 def _functions(
     runs: Sequence[Mapping[str, list[float]]], known: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    merged: list[dict[str, list[float]]] = []
-    for run in runs:
-        merged.append({})
-        for name, calls in run.items():
-            merged[-1].setdefault(name, []).extend(calls)
     rows: list[dict[str, Any]] = []
-    for name in merged[0]:
-        calls = len(merged[0][name])
-        seconds = median([sum(run[name]) for run in merged])
+    for name in runs[0]:
+        calls = len(runs[0][name])
+        seconds = median([sum(run[name]) for run in runs])
         flops = known[name]["flops"] * calls if name in known else 0
         rows.append(
             {"name": name, "ms": seconds * 1e3, "calls": calls, "gflops": flops / seconds / 1e9}

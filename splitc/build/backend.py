@@ -134,7 +134,8 @@ class Backend(Protocol):
 
     `name` is what `--emit` calls it. `compiles` says whether it makes code that a processor
     runs, so that a part for another machine has to be built for this one to be checked here;
-    otherwise a part is a file that some runtime reads on any machine.
+    otherwise a part is a file that some runtime reads on any machine. `compile` and `write` are
+    called in threads, for two parts at a time.
     """
 
     name: ClassVar[str]

@@ -13,6 +13,7 @@ from splitc.build.backend import Built, Tuning
 from splitc.build.codec_cost import codec_cost
 from splitc.build.describe import codec_entry, manifest_of, split_digest, unverified
 from splitc.build.job import EMIT, Job, choose, plan
+from splitc.build.memory import return_memory
 from splitc.build.parts import build_parts, places_of, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.build.report import write_report
@@ -140,6 +141,7 @@ def build(
         cost = _cost(job, golden, progress)
         for network in (job.model, job.source, head, tail):
             network.unload()
+        return_memory()
         places = places_of(job.parts, folder, scratch, runtime == "bundle")
         built = build_parts(
             places, models,

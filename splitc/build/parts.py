@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -134,31 +135,30 @@ def build_parts(
         told: Called with a part's name and what was built for its own board.
     """
 
-    def written(code: Any, place: Place) -> Built:
+    def built_at(place: Place) -> Built:
+        name, backend = place.part.name, place.part.backend
+        most = limit if place.part.site == DEVICE else None
+        code = backend.compile(lowered[name][place.own], place.board, most)
         built: list[Built] = []
         for folder, runtime in place.folders:
             folder.mkdir(parents=True)
-            built.append(place.part.backend.write(code, place.board, folder, runtime=runtime))
-            part, graph = place.part.name, models[place.part.name].graph
-            describe_part(built[-1], graph, place.board, folder, part, split, layouts)
+            built.append(backend.write(code, place.board, folder, runtime=runtime))
+            graph = models[name].graph
+            describe_part(built[-1], graph, place.board, folder, name, split, layouts)
         return built[0]
 
     tools = {"splitc": __version__, "numpy": np.__version__}
     caveats: dict[str, None] = {}
     formats: dict[str, str] = {}
-    # A linker is a process of its own: the next part is compiled beside it.
-    writer = ThreadPoolExecutor(1, thread_name_prefix="link")
+    # Code generators and linkers run without Python's lock. Two parts at a time and no more, as
+    # each holds its weights once.
+    workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="compile")
     try:
-        linked: list[tuple[Place, Future[Built]]] = []
-        for place in places:
-            name = place.part.name
-            progress(f"compiling {name} for {place.board.name}")
-            most = limit if place.part.site == DEVICE else None
-            code = place.part.backend.compile(lowered[name][place.own], place.board, most)
-            linked.append((place, writer.submit(written, code, place)))
-            del code
-        progress("linking")
-        for place, done in linked:
+        begun: list[tuple[Place, Future[Built]]] = [
+            (place, workers.submit(built_at, place)) for place in places
+        ]
+        for place, done in begun:
+            progress(f"compiling {place.part.name} for {place.board.name}")
             built = done.result()
             tools |= built.tools
             if place.own:
@@ -167,7 +167,7 @@ def build_parts(
                 caveats[f"{place.part.name}: {built.caveat}" if built.caveat else ""] = None
                 caveats[_over_limit(place.part, built, limit)] = None
     finally:
-        writer.shutdown(cancel_futures=True)
+        workers.shutdown(cancel_futures=True)
     return Parts(split, formats, tools, tuple(text for text in caveats if text))
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -204,9 +205,15 @@ def _refused(proto: Any, lines: list[str]) -> str:
 def _silenced() -> Iterator[Callable[[], list[str]]]:
     """Keep what TVM's native code and front end print off the terminal.
 
+    The streams are the whole process's: in other threads than the main one, beside which it
+    may print, they are left alone.
+
     Yields:
         A function giving the lines printed so far.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield list
+        return
     sys.stderr.flush()
     sys.stdout.flush()
     kept = [(fd, os.dup(fd)) for fd in (1, 2)]
