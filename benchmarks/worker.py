@@ -98,7 +98,9 @@ class Splitc(Side):
         from splitc.runtime.part import load_part
         from splitc.runtime.tvm_abi import aligned
 
-        self._part, self._folder = load_part(Path(part)), Path(part)
+        self._part = load_part(Path(part))
+        source = json.loads(_source(Path(part)).read_text("utf-8"))
+        self._model, self._board = Path(source["model"]).read_bytes(), source["board"]
         self._inputs: list[Any] = []
         for array in _read(inputs):
             self._inputs.append(aligned(array.shape, array.dtype))
@@ -136,10 +138,8 @@ class Splitc(Side):
             last = time.perf_counter()
 
         register_global_func(writer.MARK, mark, override=True)
-        source = json.loads(_source(self._folder).read_text("utf-8"))
-        proto = onnx.ModelProto.FromString(Path(source["model"]).read_bytes())
-        board = load_board(source["board"])
-        call = pipeline.compile_module(adapter.lower(proto), board, marked=True).here()
+        lowered = adapter.lower(onnx.ModelProto.FromString(self._model))
+        call = pipeline.compile_module(lowered, load_board(self._board), marked=True).here()
         for _ in range(count + 1):
             runs.append({})
             call(*self._inputs)

@@ -67,6 +67,8 @@ def refuse_contract(model: Network) -> None:
         why = ""
         if tensor.dtype not in _RUNNER_DTYPES:
             why = f"the runner has no {tensor.dtype}"
+        elif tensor.shape is None or None in tensor.shape:
+            why = "it has no fixed shape"
         elif 0 in tensor.static_shape:
             why = "it has no elements"
         elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():

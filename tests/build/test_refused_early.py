@@ -70,7 +70,7 @@ def test_a_layer_that_cannot_be_compiled_is_refused_before_any_cut_is_priced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = splitc.load(bending())
-    monkeypatch.setattr("splitc.build.compiler.find_cuts", no_prices)
+    monkeypatch.setattr("splitc.build.job.find_cuts", no_prices)
     with pytest.raises(UnsupportedOpError, match=r"network has operators.*DeformConv") as caught:
         plan(model, head="host")
     assert caught.value.at == "layer 'bend' (DeformConv)"
@@ -85,7 +85,7 @@ def test_a_torch_network_is_not_told_of_a_flag_that_it_cannot_use(
             return torch.linalg.matrix_exp(torch.relu(x))  # pyright: ignore
 
     model = splitc.load(Exponential(), torch.ones(1, 8, 8))
-    monkeypatch.setattr("splitc.build.compiler.find_cuts", no_prices)
+    monkeypatch.setattr("splitc.build.job.find_cuts", no_prices)
     with pytest.raises(UnsupportedOpError, match="network has operators") as caught:
         plan(model, head="host")
     assert "torch.onnx.export" in caught.value.hint

@@ -137,7 +137,8 @@ def test_parts_without_a_runtime_are_checked_with_one(
     assert sorted(path.name for path in (bundle.path / "golden").iterdir()) == [
         "boundary", "inputs", "outputs",
     ]  # fmt: skip
-    assert {path.name for path in (bundle.path / "tail").iterdir()} == {"model.so", "manifest.json"}
+    names = {path.name for path in (bundle.path / "tail").iterdir()}
+    assert names == {"model.so", "weights.bin", "manifest.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["o.splitc"]
 
 

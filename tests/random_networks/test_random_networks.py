@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from splitc.errors import SplitcError, UnsupportedOpError
+from splitc.errors import BadModelError, SplitcError, UnsupportedOpError
 from tests.random_networks.differential import WAYS, Feed, bundled, off, outcome
 from tests.random_networks.network import Network
 from tests.random_networks.strategy import networks, seeded
@@ -45,6 +45,9 @@ def test_a_random_network_gives_its_right_values_or_is_refused_by_name(
             WAYS[way](feed, network.seed)
         except UnsupportedOpError as error:
             assert "layer" in error.at, error
+        except BadModelError as error:
+            assert "tensor 't" in error.what, error
+            assert error.why, error
 
 
 def hold(head: str, folder: Path, count: int) -> None:

@@ -39,7 +39,9 @@ RULES_OF = {
 
 def vnni(name: str) -> Board:
     """A board whose core multiplies bytes."""
-    return msgspec.structs.replace(load_board(name), features=("+avx512vnni",))
+    board = load_board(name)
+    unit = msgspec.structs.replace(board.processor, features=("+avx512vnni",))
+    return msgspec.structs.replace(board, unit=unit)
 
 
 MACHINES = {
