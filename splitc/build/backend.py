@@ -129,6 +129,15 @@ class Tuner(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A backend that makes something the first time that it writes for a board."""
+
+    def once(self, board: Board) -> str:
+        """What that is and how long it takes, in a clause; "" where it is there already."""
+        ...
+
+
 class Backend(Protocol):
     """Writes the code of parts for boards; each part has one of its own.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc.build.backend import Built
+from splitc.build.backend import Built, Preparing
 from splitc.build.job import PartJob
 from splitc.bundle.verify import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
@@ -153,12 +153,14 @@ def build_parts(
     # Code generators and linkers run without Python's lock. Two parts at a time and no more, as
     # each holds its weights once.
     workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="compile")
+    # Asked before it is begun: a user waits half a minute for it, and only once.
+    first = [_first(place) for place in places]
     try:
         begun: list[tuple[Place, Future[Built]]] = [
             (place, workers.submit(built_at, place)) for place in places
         ]
-        for place, done in begun:
-            progress(f"compiling {place.part.name} for {place.board.name}")
+        for (place, done), once in zip(begun, first, strict=True):
+            progress(f"compiling {place.part.name} for {place.board.name}{once}")
             built = done.result()
             tools |= built.tools
             if place.own:
@@ -169,6 +171,13 @@ def build_parts(
     finally:
         workers.shutdown(cancel_futures=True)
     return Parts(split, formats, tools, tuple(text for text in caveats if text))
+
+
+def _first(place: Place) -> str:
+    """What a backend makes the first time, in brackets."""
+    backend = place.part.backend
+    once = backend.once(place.board) if isinstance(backend, Preparing) else ""
+    return f" ({once})" if once else ""
 
 
 def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:

@@ -27,6 +27,7 @@ from splitc_targets.link.toolchain import (
     RUNNER,
     install_runtime,
     link_model,
+    runtime_is_built,
     zig_version,
 )
 from splitc_targets.machine.core import core_of
@@ -92,6 +93,13 @@ class TvmBackend:
             lowered = adapter.lower(model.proto, model.tensors)
         layers = {layer.name: layer.op for layer in model.graph.layers}
         return adapter.with_layers(_checked(lowered, adapter.results(lowered), model), layers)
+
+    def once(self, board: Board) -> str:
+        """The runner is built at the first compile for an instruction set."""
+        isa, glibc = board.processor.isa, board.processor.glibc
+        if runtime_is_built(isa, glibc):
+            return ""
+        return f"building the runner for {isa} first, once, about half a minute"
 
     def refuse_tuning(self, board: Board, rpc: str) -> None:
         """Raise where kernels for a board cannot be measured.

@@ -19,7 +19,7 @@ from pathlib import Path
 from splitc.cost.board import Board
 from splitc.errors import ToolchainError
 from splitc.scratch import full_disk
-from splitc_targets.link.cache import cached
+from splitc_targets.link.cache import cache_dir, cached
 from splitc_targets.link.elf import undefined_symbols
 
 RUNNER = "splitc-run"
@@ -128,14 +128,22 @@ def runtime(isa: str, glibc: str) -> Runtime:
     Raises:
         ToolchainError: zig or the headers of apache-tvm-ffi are missing.
     """
+    folder = cached(runtime_key(isa, glibc), lambda new: _build_runtime(new, isa, glibc))
+    return Runtime(folder / RUNNER, folder / LIBRARY, folder / "model_host.o")
+
+
+def runtime_is_built(isa: str, glibc: str) -> bool:
+    """Whether `runtime` finds in the cache what it gives."""
+    return (cache_dir() / runtime_key(isa, glibc)).is_dir()
+
+
+def runtime_key(isa: str, glibc: str) -> str:
+    """The folder of the cache that a runtime is in: another one when its sources change."""
     digest = hashlib.sha256(zig_version().encode() + glibc.encode())
     for path in sorted(_SOURCES.iterdir()):
         if path.suffix in (".c", ".cc", ".h"):
             digest.update(path.name.encode() + path.read_bytes())
-    folder = cached(
-        f"runner/{isa}-{digest.hexdigest()[:16]}", lambda new: _build_runtime(new, isa, glibc)
-    )
-    return Runtime(folder / RUNNER, folder / LIBRARY, folder / "model_host.o")
+    return f"runner/{isa}-{digest.hexdigest()[:16]}"
 
 
 def _build_runtime(folder: Path, isa: str, glibc: str) -> None:

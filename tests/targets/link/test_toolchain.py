@@ -9,6 +9,7 @@ import pytest
 
 from splitc.cost.board import load_board
 from splitc.errors import ToolchainError
+from splitc_targets.backend import TvmBackend
 from splitc_targets.link import toolchain
 from splitc_targets.link.cache import cache_dir, cached
 from splitc_targets.link.elf import undefined_symbols
@@ -63,3 +64,13 @@ def linked(source: str, board: str, folder: Path) -> Path:
     zig("cc", "-c", "-O2", "-fPIC", "-target", target, "code.c", "-o", "code.o", cwd=folder)
     link_shared(load_board(board), folder / "code.so", [folder / "code.o"])
     return folder / "code.so"
+
+
+def test_what_is_built_once_is_told_with_the_time_it_takes(empty_cache: Path) -> None:
+    board = load_board("host")
+    isa, glibc = board.processor.isa, board.processor.glibc
+    told = TvmBackend().once(board)
+    assert isa in told
+    assert "once, about half a minute" in told
+    (empty_cache / toolchain.runtime_key(isa, glibc)).mkdir(parents=True)
+    assert TvmBackend().once(board) == ""
