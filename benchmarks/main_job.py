@@ -41,9 +41,10 @@ def run(checkout: Path, *command: str, caches: Path | None = None) -> tuple[floa
         env["SPLITC_CACHE_DIR"] = str(caches / "splitc")
         env["ZIG_GLOBAL_CACHE_DIR"] = str(caches / "zig")
     start = time.perf_counter()
+    # Elsewhere than in a checkout, which would be imported before what PYTHONPATH says.
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *command],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, cwd=tempfile.gettempdir(),
     )  # fmt: skip
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
