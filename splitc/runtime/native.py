@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,14 @@ from splitc.errors import BadBundleError, ToolchainError, UsageError
 from splitc.runtime.library import Host, host, open_library
 from splitc.runtime.manifest import PartManifest, TensorSpec
 from splitc.runtime.memory import MappedFile, zeroed
-from splitc.runtime.part import Contract
+from splitc.runtime.part import Contract, Part
 from splitc.runtime.tvm_abi import ALIGNMENT, Arguments, address, aligned, function
 
 _BYTES = np.dtype(np.uint8)
 
 
-class NativePart:
-    """A part of compiled code, loaded: a `Part`.
+class NativePart(Part):
+    """A part of compiled code, loaded.
 
     Code and weights are there once; what one call works in once for every call that runs at
     the same time.
@@ -65,14 +65,6 @@ class NativePart:
     def close(self) -> None:
         """Free memory and code, as soon as no call is running."""
         self._loaded = None
-
-    def __enter__(self) -> Self:
-        """The part itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
 
 class _Loaded:

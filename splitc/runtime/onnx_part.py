@@ -5,17 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 from splitc.arrays import Array
 from splitc.errors import UsageError
 from splitc.runtime.manifest import PartManifest
 from splitc.runtime.ort import Session
-from splitc.runtime.part import Contract
+from splitc.runtime.part import Contract, Part
 
 
-class OnnxPart:
-    """A part in ONNX, loaded: a `Part`.
+class OnnxPart(Part):
+    """A part in ONNX, loaded.
 
     Args:
         folder: The part's folder, its files held against the manifest.
@@ -47,11 +46,3 @@ class OnnxPart:
     def close(self) -> None:
         """Let onnxruntime free the model, as soon as no call is running."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        """The part itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()

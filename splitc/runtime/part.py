@@ -56,12 +56,13 @@ class Contract:
 
 
 class Part(Protocol):
-    """A loaded part. `run` may be called from several threads at once."""
+    """A loaded part. `run` may be called from several threads at once.
 
-    @property
-    def contract(self) -> Contract:
-        """What it reads and makes."""
-        ...
+    Args:
+        contract: What it reads and makes.
+    """
+
+    contract: Contract
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run it once.
@@ -83,11 +84,11 @@ class Part(Protocol):
 
     def __enter__(self) -> Self:
         """The part itself."""
-        ...
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Close it."""
-        ...
+        self.close()
 
 
 def stack_samples(runs: Sequence[Arrays]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from splitc.arrays import Array
 from splitc.cost.board import host_isa
 from splitc.errors import BadBundleError, DeviceError, SplitcError, ToolchainError, UsageError
 from splitc.runtime.manifest import PartManifest, read_manifest
-from splitc.runtime.part import Contract, load_checked, stack_samples
+from splitc.runtime.part import Contract, Part, load_checked, stack_samples
 from splitc.scratch import scratch
 
 
@@ -147,8 +147,8 @@ def _run_loaded(folder: Path, part: PartManifest, inputs: Sequence[Array]) -> li
     return list(stack_samples(runs).values())
 
 
-class ProcessPart:
-    """A part that this process cannot load: every run is a process, emulated. A `Part`.
+class ProcessPart(Part):
+    """A part that this process cannot load: every run is a process, emulated.
 
     Args:
         folder: The part's folder, its files held against the manifest.
@@ -177,11 +177,3 @@ class ProcessPart:
     def close(self) -> None:
         """Refuse to run again."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        """The part itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from splitc.arrays import Array
 from splitc.build.backend import Built, Unsupported
@@ -18,7 +18,7 @@ from splitc.ir.layout import Layout
 from splitc.ir.model import Network
 from splitc.runtime.manifest import PartManifest
 from splitc.runtime.ort import Session
-from splitc.runtime.part import Contract
+from splitc.runtime.part import Contract, Part
 
 
 class PlainBackend:
@@ -66,8 +66,8 @@ class PlainBackend:
         return Built("part.plain", "plain", tools={"plain": "1"}, schedule="none")
 
 
-class PlainPart:
-    """A part that `PlainBackend` wrote, loaded: a `splitc.runtime.part.Part`.
+class PlainPart(Part):
+    """A part that `PlainBackend` wrote, loaded.
 
     Args:
         folder: The part's folder, its files held against the manifest.
@@ -96,11 +96,3 @@ class PlainPart:
     def close(self) -> None:
         """Free the session, as soon as no call is running."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        """The part itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
