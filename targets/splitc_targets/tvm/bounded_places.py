@@ -17,14 +17,12 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from splitc_targets.tvm.rewriting import rewritten
+
 
 def kept_within(module: Any) -> Any:
     """A lowered module none of whose operators reads or writes beyond a tensor."""
-    made = _Within(module)
-    for name, function in module.functions_items():
-        if isinstance(function, relax.Function):
-            made.builder_.update_func(name, made.visit_expr(function))
-    return made.builder_.get()
+    return rewritten(module, _Within)
 
 
 @mutator

@@ -18,14 +18,12 @@ import tvm
 from tvm import relax, te, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from splitc_targets.tvm.rewriting import rewritten
+
 
 def made_total(module: Any) -> Any:
     """A lowered module whose divisions and shifts of integers take every operand."""
-    made = _Total(module)
-    for name, function in module.functions_items():
-        if isinstance(function, relax.Function):
-            made.builder_.update_func(name, made.visit_expr(function))
-    return made.builder_.get()
+    return rewritten(module, _Total)
 
 
 @mutator
