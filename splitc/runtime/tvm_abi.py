@@ -16,7 +16,8 @@ import numpy as np
 from splitc.arrays import Array
 
 ALIGNMENT = 64
-"""Bytes that the data of every argument is aligned to: generated code relies on it."""
+"""Bytes that the data of every argument is aligned to, and that generated code relies on: a
+cache line, and the widest vector."""
 
 _CPU = 1
 _TENSOR_POINTER = 7

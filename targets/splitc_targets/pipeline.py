@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from splitc.arrays import Array
 from splitc.build.backend import Kernel
 from splitc.cost.board import Board
+from splitc.runtime.tvm_abi import aligned
 from splitc_targets.graph import check
 from splitc_targets.graph.graph import Graph
 from splitc_targets.kernels import families
@@ -22,7 +23,7 @@ from splitc_targets.plan.choices import ANALYTIC, Choices, followed
 from splitc_targets.plan.concat_homes import find_homes
 from splitc_targets.plan.memory_limit import constant_bytes, smaller
 from splitc_targets.plan.planner import Plan, Planner, Step
-from splitc_targets.plan.weights import Weights, aligned, lay_out
+from splitc_targets.plan.weights import Weights, lay_out
 from splitc_targets.rules.table import RULES
 from splitc_targets.transforms.element_types import choose_types
 from splitc_targets.transforms.fuse import fuse
@@ -36,7 +37,6 @@ NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
 
 
-Array = np.ndarray[Any, Any]
 Signature = tuple[tuple[int, ...], str]
 
 
@@ -71,26 +71,25 @@ class Code:
     def here(self) -> Callable[..., list[Array]]:
         """The code on this machine: a function from the inputs to the results."""
         main = adapter.function(self.library, writer.MAIN)
-        weights, packed = self.weights.array(), aligned(max(1, self.packed_bytes))
+        weights, packed = self.weights.array(), _bytes(self.packed_bytes)
         if self.packed_bytes:
             adapter.function(self.library, writer.PREPARE)(weights, packed)
-        room = aligned(max(1, self.activation_bytes))
+        room = _bytes(self.activation_bytes)
 
         def call(*arrays: Any) -> list[Array]:
-            given = [_held(kind) for kind in (*self.inputs, *self.outputs)]
+            kinds = (*self.inputs, *self.outputs)
+            given = [aligned(shape, np.dtype(dtype)) for shape, dtype in kinds]
             for held, array in zip(given, arrays, strict=False):
                 held[...] = array
             main(*given, weights, packed, room)
-            return [held.copy() for held in given[len(self.inputs) :]]
+            return given[len(self.inputs) :]
 
         return call
 
 
-def _held(kind: Signature) -> Array:
-    """Aligned memory for a tensor."""
-    shape, dtype = kind
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    return aligned(size).view(dtype).reshape(shape)
+def _bytes(size: int) -> Array:
+    """Memory of the caller's, as compiled functions take it: at least one byte."""
+    return aligned((max(1, size),), np.dtype(np.uint8))
 
 
 def prepared(lowered: Any, machine: Machine) -> Graph:
@@ -130,10 +129,7 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
 def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
     step = steps[0]
     tuned = followed(choices, step.product, step.choice)
-    sizes = [
-        (v.buffer.kind in ("constant", "packed"), v.span * arena.dtype_bytes(v.buffer))
-        for v in step.args
-    ]
+    sizes = [(v.buffer.holds_weights, v.span * arena.dtype_bytes(v.buffer)) for v in step.args]
     return Kernel(
         name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned,
         weight_bytes=sum(size for constant, size in sizes if constant),

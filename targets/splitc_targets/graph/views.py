@@ -33,6 +33,11 @@ class Buffer:
     shape: tuple[int, ...] = ()
     data: np.ndarray[Any, Any] | None = None
 
+    @property
+    def holds_weights(self) -> bool:
+        """Whether it is a constant, as it is stored or as it was made ready at load."""
+        return self.kind in ("constant", "packed")
+
 
 @dataclass(frozen=True)
 class View:

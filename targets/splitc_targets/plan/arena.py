@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from splitc.runtime.tvm_abi import ALIGNMENT
 from splitc_targets.graph.views import Buffer
 from splitc_targets.plan.planner import Plan
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def constant_bytes(plan: Plan) -> int:
     return sum(
         view.buffer.size * arena.dtype_bytes(view.buffer)
         for view in {v.buffer: v for step in plan.steps for v in step.args}.values()
-        if view.buffer.kind in ("constant", "packed")
+        if view.buffer.holds_weights
     )
 
 

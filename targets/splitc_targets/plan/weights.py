@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from splitc.runtime.tvm_abi import aligned
 from splitc_targets.graph.views import Buffer
-from splitc_targets.plan.arena import ALIGNMENT
+from splitc_targets.plan.arena import bytes_of
 from splitc_targets.plan.planner import Plan
 
 
@@ -46,7 +47,7 @@ class Weights:
 
     def array(self) -> np.ndarray[Any, Any]:
         """The file's bytes in memory, aligned as a mapped file's are; one byte where none are."""
-        made = aligned(max(1, self.bytes))
+        made = aligned((max(1, self.bytes),), np.dtype(np.uint8))
         for start, content in self._contents():
             made[start : start + len(content)] = content
         return made
@@ -70,16 +71,9 @@ def lay_out(plan: Plan) -> Weights:
             digest = hashlib.blake2b(content).digest()
             if digest not in same:
                 same[digest] = end
-                end += -(-len(content) // ALIGNMENT) * ALIGNMENT
+                end += bytes_of(view.buffer)
             at[view.buffer] = same[digest]
     return Weights(at, end)
-
-
-def aligned(size: int) -> np.ndarray[Any, Any]:
-    """So many bytes, zero, that begin on a line's boundary."""
-    room = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size]
 
 
 def _bytes(buffer: Buffer) -> memoryview:

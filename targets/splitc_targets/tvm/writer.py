@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import tirx
 
 from splitc_targets.graph.views import Buffer, View
 from splitc_targets.loops.tir_pipeline import ENTRY, WRITTEN
-from splitc_targets.plan.arena import Arena, bytes_of
+from splitc_targets.plan.arena import Arena, bytes_of, dtype_bytes
 from splitc_targets.plan.planner import Plan, Step
 from splitc_targets.plan.weights import Weights
 
@@ -116,9 +115,9 @@ class _Writer:
         """A view as a kernel takes it: flat, or in its shape and from its memory's start on."""
         buffer = view.buffer
         memory, start = self._place(buffer)
-        start += view.offset * np.dtype(buffer.dtype).itemsize
+        start += view.offset * dtype_bytes(buffer)
         shape = tuple(view.shape) if shaped else (view.span,)
-        data, elements = memory.data, start // np.dtype(buffer.dtype).itemsize
+        data, elements = memory.data, start // dtype_bytes(buffer)
         if shaped and start:
             data, elements = tirx.handle_add_byte_offset(data, _number(start)), 0
         extents = tirx.tvm_stack_make_shape(*map(_number, shape))
