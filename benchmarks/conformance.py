@@ -52,7 +52,8 @@ class _Worker:
         command = [sys.executable, str(WORKER), *(["--fast"] if self.fast else [])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.DEVNULL, env={**os.environ, "TVM_NUM_THREADS": "1"},
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TVM_NUM_THREADS": "1", "SPLITC_NUM_THREADS": "1"},
         )  # fmt: skip
 
     def give(self, case: str) -> None:

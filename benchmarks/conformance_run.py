@@ -158,7 +158,7 @@ def _through_a_bundle(model: OnnxModel, cut: Cut, form: Form) -> Arrays:
 
 @contextmanager
 def _only_shipped() -> Generator[None]:
-    """Take away the functions that a bundle's runtime libraries do not have."""
+    """Take away the functions that only an installed TVM has: a part calls none."""
     from tvm_ffi import registry
 
     names = [n for n in registry.list_global_func_names() if n.startswith(LACKING)]

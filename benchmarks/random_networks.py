@@ -25,8 +25,9 @@ from pathlib import Path
 
 import onnx
 
-# TVM's threads wait by spinning, and these networks are too small for two.
+# Threads wait by spinning, and these networks are too small for two.
 os.environ.setdefault("TVM_NUM_THREADS", "1")
+os.environ.setdefault("SPLITC_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.random_networks.differential import WAYS, Feed, bundled, outcome
 from tests.random_networks.strategy import seeded

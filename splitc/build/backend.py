@@ -184,10 +184,7 @@ class Backend(Protocol):
         ...
 
     def write(self, code: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
-        """Link a part's code into a folder, with or without the runtime libraries.
-
-        Runs in a thread of its own, while another part is compiled.
-        """
+        """Link a part's code into a folder, with or without what runs it."""
         ...
 
 

@@ -57,7 +57,7 @@ def compile(
         name: The bundle's name; by default the file's.
         emit: What writes the parts: `tvm` for compiled code, `onnx` for ONNX files, or another
             backend's name; two with a comma between for head and tail.
-        runtime: `none` leaves TVM's runtime libraries and the runner out.
+        runtime: `none` leaves out what runs a part: the runner and its library.
         seed: Of the golden inputs, and of what a channel draws for the golden vectors.
         tuning: Measure other kernels than the analytic choice, and use what is quicker.
         batches: Values to calibrate the codec with: arrays by input name.

@@ -49,7 +49,7 @@ def compile_(
     runtime: Annotated[
         str,
         typer.Option("--runtime", metavar="bundle|none",
-                     help="Put TVM's runtime libraries and the runner in, or leave them out."),
+                     help="Put what runs a part into it, or leave it out."),
     ] = "bundle",
     check: Annotated[
         bool,
