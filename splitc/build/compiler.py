@@ -11,7 +11,7 @@ from typing import Literal, Unpack
 from splitc.arrays import Array
 from splitc.build.backend import Built, Tuning
 from splitc.build.codec_cost import codec_cost
-from splitc.build.describe import codec_entry, manifest_of, split_digest, unverified
+from splitc.build.describe import codec_entry, manifest_of, remotes, split_digest, unverified
 from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.memory import return_memory
 from splitc.build.parts import build_parts, places_of, unrunnable
@@ -147,7 +147,7 @@ def build(
             places, models,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
             job.scenario.limits.max_head_bytes, split_digest(job, models, runtime), layouts,
-            progress, told,
+            remotes(job, models), progress, told,
         )  # fmt: skip
         progress("writing the bundle")
         codec = codec_entry(job, golden.received, cost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,8 +22,10 @@ from splitc.runtime.manifest import (
     CodecCost,
     CodecEntry,
     Manifest,
+    Missing,
     PartEntry,
     Predicted,
+    Remote,
     Route,
     Source,
     TensorSpec,
@@ -108,19 +110,48 @@ def manifest_of(
     )  # fmt: skip
 
 
+def crossing(job: Job, models: Mapping[str, Network]) -> tuple[TensorSpec, ...]:
+    """What goes over the link, as it lies there."""
+    made = {t.name: t for model in models.values() for t in model.graph.output_tensors}
+    return tuple(TensorSpec.of(made.get(t.name, t), job.layouts) for t in job.cut.boundary)
+
+
+def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, ...]]:
+    """What the parts that send know of the other side, by their names."""
+    *_, device = (part.name for part in job.parts if part.site == DEVICE)
+    results = tuple(
+        TensorSpec.of(tensor, job.layouts)
+        for part in job.parts
+        if part.site == SERVER
+        for tensor in models[part.name].graph.output_tensors
+    )
+    one = Remote(route=0, name=ROUTE, crosses=crossing(job, models), results=results)
+    return {device: (one,)}
+
+
+def missing(job: Job, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
+    """What stands for elements of what crosses that did not arrive, for each tensor."""
+    noisy, fills = job.ready.noisy, job.model.fills
+    trained = noisy if isinstance(noisy, Trainable) else None
+    return tuple(
+        Missing.of(
+            spec, fills.get(spec.name, b""), trained.loss_scale(spec.name) if trained else None
+        )
+        for spec in crosses
+    )
+
+
 def _route(job: Job, models: Mapping[str, Network], codec: CodecEntry | None) -> Route:
     cost = job.row.cost
     runs: dict[str, tuple[str, ...]] = {}
-    made = {t.name: t for model in models.values() for t in model.graph.output_tensors}
+    crosses = crossing(job, models)
     for part in job.parts:
         runs[part.site] = (*runs.get(part.site, ()), part.name)
     return Route(
         name=ROUTE,
         cut=job.cut.layers,
         runs=runs,
-        crosses=tuple(
-            TensorSpec.of(made.get(t.name, t), job.layouts) for t in job.cut.boundary
-        ),
+        crosses=crosses,
         boundary_bytes=cost.boundary_bytes,
         predicted=Predicted(
             figures=job.table.costs.label,
@@ -131,6 +162,7 @@ def _route(job: Job, models: Mapping[str, Network], codec: CodecEntry | None) ->
         ),
         proof=_proof(job),
         codec=codec,
+        missing=missing(job, crosses),
     )  # fmt: skip
 
 

@@ -22,7 +22,13 @@ from splitc.ir.graph import LayerGraph
 from splitc.ir.layout import Layouts
 from splitc.ir.model import Network
 from splitc.runtime.integrity import part_files
-from splitc.runtime.manifest import SCHEMA, PartManifest, TensorSpec, write_manifest
+from splitc.runtime.manifest import (
+    SCHEMA,
+    PartManifest,
+    Remote,
+    TensorSpec,
+    write_manifest,
+)
 from splitc.version import __version__
 
 
@@ -119,6 +125,7 @@ def build_parts(
     limit: int | None,
     split: str,
     layouts: Layouts,
+    remote: Mapping[str, tuple[Remote, ...]],
     progress: Callable[[str], None],
     told: Callable[[str, Built], None],
 ) -> Parts:
@@ -131,6 +138,7 @@ def build_parts(
         limit: Bytes that a part on the device may take.
         split: The digest that the parts carry.
         layouts: How the tensors that cross lie.
+        remote: What parts that send know of the other side, by their names.
         progress: Called with each step's name.
         told: Called with a part's name and what was built for its own board.
     """
@@ -144,7 +152,9 @@ def build_parts(
             folder.mkdir(parents=True)
             built.append(backend.write(code, place.board, folder, runtime=runtime))
             graph = models[name].graph
-            describe_part(built[-1], graph, place.board, folder, name, split, layouts)
+            describe_part(
+                built[-1], graph, place.board, folder, name, split, layouts, remote.get(name, ())
+            )
         return built[0]
 
     tools = {"splitc": __version__, "numpy": np.__version__}
@@ -194,6 +204,7 @@ def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:
 def describe_part(
     built: Built, graph: LayerGraph, board: Board, folder: Path,
     name: str = "head", split: str = "", layouts: Layouts | None = None,
+    remote: tuple[Remote, ...] = (),
 ) -> None:  # fmt: skip
     """Write the manifest of a part, over what else lies in its folder.
 
@@ -205,6 +216,7 @@ def describe_part(
         name: What it is called in its bundle.
         split: The digest of the split that it belongs to.
         layouts: Of the tensors of its contract that do not lie in the model's own order.
+        remote: What it sends for, where it sends.
     """
     part = PartManifest(
         schema=SCHEMA,
@@ -229,5 +241,6 @@ def describe_part(
         inputs=tuple(TensorSpec.of(t, layouts) for t in graph.inputs),
         outputs=tuple(TensorSpec.of(t, layouts) for t in graph.output_tensors),
         files=part_files(folder),
+        remote=remote,
     )
     write_manifest(folder, part)

@@ -17,6 +17,7 @@ from splitc.runtime.manifest import (
     MANIFEST,
     Manifest,
     PartManifest,
+    Remote,
     Route,
     list_files,
     read_manifest,
@@ -91,12 +92,15 @@ class Bundle:
                 raise BadBundleError(f"the bundle and its {name} disagree about its format")
         for route in self.manifest.routes:
             self._check_contract(route, parts)
+        for part in parts.values():
+            for remote in part.remote:
+                self._check_remote(part.part, remote, parts)
         for name, part in parts.items():
             if not twin_folder(self.path, name).is_dir():
                 continue
             twin_files = below(present, f"golden/{name}")
             twin = check_part(twin_folder(self.path, name), f"golden/{name}", twin_files)
-            for field in ("split", "schedule", "format", "inputs", "outputs"):
+            for field in ("split", "schedule", "format", "inputs", "outputs", "remote"):
                 if getattr(twin, field) != getattr(part, field):
                     raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
 
@@ -116,6 +120,19 @@ class Bundle:
             known |= {spec.name: spec for spec in makes}
         if not source.outputs:
             raise BadBundleError("the bundle has no results")
+
+    def _check_remote(self, name: str, remote: Remote, parts: Mapping[str, PartManifest]) -> None:
+        """What a part sends for is a route that it is on, and comes back from other sites."""
+        wrong = BadBundleError(f"the {name} and the bundle disagree about route '{remote.name}'")
+        routes, site = self.manifest.routes, self.manifest.parts[name].site
+        if remote.route >= len(routes):
+            raise wrong
+        route = routes[remote.route]
+        theirs = (other for at, names in route.runs.items() if at != site for other in names)
+        results = tuple(spec for other in theirs for spec in parts[other].outputs)
+        told = (remote.name, remote.crosses, remote.results)
+        if told != (route.name, route.crosses, results) or name not in route.parts:
+            raise wrong
 
     def run(self, inputs: Arrays | Array, *, emulate: bool = False) -> dict[str, Array]:
         """Run the parts of the default route one after the other: `open_parts` keeps them loaded.

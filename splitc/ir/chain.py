@@ -39,6 +39,8 @@ class Insertion:
         node: For ONNX: given the name read and the name to make, the one node that
             computes it and the arrays that it reads by name, which begin with the name
             to make. None where ONNX has no such operator.
+        fill: Bytes that stand for elements of what it makes that a link lost, repeated over it:
+            the code of the value 0, where that is not zeros.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Insertion:
     kind: str = ""
     modules: Callable[[], Sequence[nn.Module]] | None = None
     node: Callable[[str, str], tuple[NodeProto, Mapping[str, Any]]] | None = None
+    fill: bytes = b""
 
 
 def chain_layers(tensor: str, chain: Sequence[Insertion], source: str = "") -> list[Layer]:
@@ -64,6 +67,11 @@ def chain_layers(tensor: str, chain: Sequence[Insertion], source: str = "") -> l
         )
         read = name
     return made
+
+
+def fills_of(tensor: str, chain: Sequence[Insertion]) -> dict[str, bytes]:
+    """What stands for lost elements of what a chain behind a tensor makes, where not zeros."""
+    return {f"{tensor}.{each.name}": each.fill for each in chain if each.fill}
 
 
 def check_chain(graph: LayerGraph, tensor: str, chain: Sequence[Insertion]) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from splitc.errors import BadModelError
-from splitc.ir.chain import Insertion, bypass_layers, insert_layers, replace_head_layers
+from splitc.ir.chain import (
+    Insertion,
+    bypass_layers,
+    fills_of,
+    insert_layers,
+    replace_head_layers,
+)
 from splitc.ir.cut import Cut
 from splitc.ir.graph import INPUT_OP, Layer, LayerGraph
 from splitc.ir.layout import Layouts
 from splitc.ir.segment import Segment, segments
+from splitc.link.packets import Scale
 
 if TYPE_CHECKING:
     from splitc.arrays import Array, Arrays
@@ -36,6 +43,11 @@ class Model(Protocol):
     @property
     def cut(self) -> Cut | None:
         """The cut a pass chose; None where none did."""
+        ...
+
+    @property
+    def fills(self) -> Mapping[str, bytes]:
+        """By tensor name the bytes that stand for its elements that a link lost, if not zeros."""
         ...
 
     def with_graph(self: M, graph: LayerGraph) -> M:
@@ -164,6 +176,13 @@ class Trainable(Protocol):
         """What the tail gets of each tensor that crosses, the channels on."""
         ...
 
+    def loss_scale(self, tensor: str) -> Scale | None:
+        """How a channel behind a tensor that crosses scales what it did not lose.
+
+        None where none does.
+        """
+        ...
+
     def channel_settings(self, layer: str) -> str:
         """What a channel is set to, as `rate=0.1`."""
         ...
@@ -176,10 +195,12 @@ class GraphModel(SplitInTwo):
     Args:
         graph: The layer DAG.
         cut: The cut a pass chose.
+        fills: What stands for lost elements, where that is not zeros.
     """
 
     graph: LayerGraph
     cut: Cut | None = None
+    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
     def with_graph(self, graph: LayerGraph) -> GraphModel:
         """The model with another graph."""
@@ -191,15 +212,17 @@ class GraphModel(SplitInTwo):
 
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers behind a tensor."""
-        return GraphModel(insert_layers(self.graph, tensor, chain))
+        fills = {**self.fills, **fills_of(tensor, chain)}
+        return GraphModel(insert_layers(self.graph, tensor, chain), fills=fills)
 
     def bypass(self, layers: Collection[str]) -> GraphModel:
         """The model without some layers of one input and one output."""
-        return GraphModel(bypass_layers(self.graph, layers))
+        return GraphModel(bypass_layers(self.graph, layers), fills=self.fills)
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers in the place of a cut's head."""
-        return GraphModel(replace_head_layers(cut, chain))
+        fills = {**self.fills, **fills_of(cut.boundary[0].name, chain)}
+        return GraphModel(replace_head_layers(cut, chain), fills=fills)
 
     def extract(self, segment: Segment, layouts: Layouts | None = None) -> GraphModel:
         """A segment as a bare graph; it knows no order in memory."""

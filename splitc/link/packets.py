@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from splitc.errors import UsageError
+
+Scale = Literal["rate", "realised", "none"]
+"""What is received is multiplied by: 1/(1 - p), the channel's p; the inverse of the share
+of elements that came through; nothing."""
 
 
 def elements_per_packet(payload_bytes: int, element_bytes: float) -> int:

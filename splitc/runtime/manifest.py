@@ -12,9 +12,11 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from splitc.errors import BadBundleError
+from splitc.ir.chain import FLOATS
 from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
 from splitc.ir.proof import Proof
+from splitc.link.packets import Scale
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
@@ -66,6 +68,50 @@ class TensorSpec(_Strict, frozen=True):
         )
 
 
+class Missing(_Strict, frozen=True, omit_defaults=True):
+    """What a receiver puts in the place of elements that did not arrive.
+
+    `fill` is bytes in hexadecimal, repeated over the flattened tensor as it lies on the link;
+    "" for zeros. `scale` is what the elements that came are multiplied by: 1/(1 - p) with the
+    loss rate p of the link ("rate"), the inverse of the share of the elements that came
+    ("realised"), or nothing ("none"), which is all that can be done with integers.
+    """
+
+    fill: str = ""
+    scale: Scale = "realised"
+
+    @staticmethod
+    def of(spec: TensorSpec, fill: bytes = b"", scale: Scale | None = None) -> Missing:
+        """What stands for missing elements of a tensor.
+
+        Args:
+            spec: The tensor, as it crosses.
+            fill: Repeated over it; nothing for zeros.
+            scale: As the network was trained; by default the share that came. Integers
+                are not scaled whatever it says: a code is no number.
+        """
+        floats = spec.dtype in FLOATS
+        return Missing(fill=fill.hex(), scale=(scale or "realised") if floats else "none")
+
+    @property
+    def pattern(self) -> bytes:
+        """The bytes to repeat; one zero where nothing else is said."""
+        return bytes.fromhex(self.fill) or bytes(1)
+
+
+class Remote(_Strict, frozen=True):
+    """What a part sends for, on one route: what it needs to know of the other side.
+
+    `route` is the place of the route among the bundle's, `name` its name there; `crosses` what
+    goes over the link, `results` what comes back, each in order and as it lies there.
+    """
+
+    route: int
+    name: str
+    crosses: tuple[TensorSpec, ...]
+    results: tuple[TensorSpec, ...]
+
+
 class PartManifest(_Strict, frozen=True, omit_defaults=True):
     """What one part needs to run: the runner reads this file and nothing else.
 
@@ -101,6 +147,7 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     weights: str = ""
     weight_bytes: int = 0
     packed_bytes: int = 0
+    remote: tuple[Remote, ...] = ()
 
 
 class ChannelEntry(_Strict, frozen=True):
@@ -170,7 +217,8 @@ class PartEntry(_Strict, frozen=True):
     """One part of a bundle: a segment of the network, compiled for a site.
 
     `layers` is how many it holds; `folder` lies in the bundle's; `format` says what loads it,
-    as in its own manifest.
+    as in its own manifest. `batch` is how many frames one call of it takes, along the first
+    axis of each tensor; parts of one segment and site differ in it.
     """
 
     segment: str
@@ -179,6 +227,7 @@ class PartEntry(_Strict, frozen=True):
     folder: str
     format: str
     layers: int
+    batch: int = 1
 
 
 class Predicted(_Strict, frozen=True):
@@ -194,7 +243,8 @@ class Route(_Strict, frozen=True):
 
     `cut` is the head's last layers; `runs` the parts of each site, in their order; `crosses`
     what goes over the link, as it lies there, and `boundary_bytes` its size; `proof` why the
-    cut is the best for what was asked; `codec` what is inside around what crosses.
+    cut is the best for what was asked; `codec` what is inside around what crosses; `missing`
+    what stands for elements that did not arrive, one entry for each tensor that crosses.
     """
 
     name: str
@@ -205,6 +255,7 @@ class Route(_Strict, frozen=True):
     predicted: Predicted
     proof: Proof
     codec: CodecEntry | None
+    missing: tuple[Missing, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -235,6 +286,15 @@ class Manifest(_Strict, frozen=True):
     def route(self) -> Route:
         """The route that runs where none is asked for."""
         return next(route for route in self.routes if route.name == self.default)
+
+    def batched(self, name: str) -> dict[int, str]:
+        """The parts that do the same as one, by how many frames each takes; it is among them."""
+        part = self.parts[name]
+        return {
+            other.batch: each
+            for each, other in sorted(self.parts.items(), key=lambda item: item[1].batch)
+            if (other.segment, other.site) == (part.segment, part.site)
+        }
 
 
 S = TypeVar("S", Manifest, PartManifest)
@@ -271,6 +331,7 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
         _check_names(manifest, at)
     else:
         _check_routes(manifest, at)
+        _check_missing(manifest, at)
     return manifest
 
 
@@ -289,7 +350,11 @@ def _read_plain(path: Path) -> bytes:
 
 
 def _check_names(part: PartManifest, at: str) -> None:
-    """What a part loads and runs is a listed file in its own folder."""
+    """What a part loads and runs is a listed file in its own folder, what it sends for a route."""
+    for remote in part.remote:
+        if not 0 <= remote.route < 2**16:
+            why = f"routes have numbers of 16 bits, not {remote.route}"
+            raise BadBundleError(f"the part sends for '{remote.name}'", at=at, why=why)
     optional = [name for name in (part.runner, part.weights) if name]
     for name in (part.model, *part.libraries, *optional):
         if "/" in name or name.startswith(".") or name not in part.files:
@@ -310,6 +375,24 @@ def _check_routes(manifest: Manifest, at: str) -> None:
         if "/" in part.folder or part.folder.startswith(".") or part.folder in ("", "golden"):
             why = f"its folder is '{part.folder}', which is none of a part"
             raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)
+
+
+def _check_missing(manifest: Manifest, at: str) -> None:
+    """What stands for missing elements is said of each tensor that crosses, or of none."""
+    for route in manifest.routes:
+        what = f"route '{route.name}' does not say what stands for what is missing"
+        if len(route.missing) not in (0, len(route.crosses)):
+            why = f"{len(route.crosses)} tensors cross, it tells of {len(route.missing)}"
+            raise BadBundleError(what, at=at, why=why)
+        for spec, one in zip(route.crosses, route.missing, strict=False):
+            try:
+                size = len(one.pattern)
+            except ValueError as error:
+                why = f"the fill of '{spec.name}' is not in hexadecimal"
+                raise BadBundleError(what, at=at, why=why) from error
+            if size > max(1, spec.bytes):
+                why = f"the fill of '{spec.name}' is longer than the tensor"
+                raise BadBundleError(what, at=at, why=why)
 
 
 def file_entry(path: Path) -> FileEntry:

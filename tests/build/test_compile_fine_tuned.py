@@ -94,3 +94,14 @@ def test_the_table_of_a_tuned_folder_marks_its_cut(folder: Path, capsys: Capture
 def test_shapes_of_a_tuned_model_are_fixed(folder: Path) -> None:
     with pytest.raises(UsageError, match="input shapes are fixed in a fine-tuned model"):
         splitc.load(folder, inputs={"input": (2, 3, 9, 9)})
+
+
+def test_a_tuned_folder_knows_what_stands_for_lost_levels(tmp_path: Path) -> None:
+    pipeline = Pipeline.parse('quantize-boundary(cut="4", bits=3, low=-1.0, high=2.0)')
+    before = network()
+    model = pipeline(before)
+    assert model.fills == {"4.levels": bytes.fromhex("922449")}, "eight times the level 2"
+    origin = Origin("small", "small.pt2", before.digest, before.graph, pipeline)
+    save_tuned(tmp_path / "q.tuned", Tuned(model, ()), origin)
+    loaded = splitc.load(tmp_path / "q.tuned")
+    assert loaded.fills == model.fills

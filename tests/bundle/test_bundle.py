@@ -30,7 +30,7 @@ from splitc.errors import (
     UsageError,
     VerificationError,
 )
-from splitc.runtime.manifest import MANIFEST, json_schema
+from splitc.runtime.manifest import MANIFEST, Missing, json_schema
 from tests.helpers import ROOT, model_of, save, small_network
 
 
@@ -148,6 +148,28 @@ def test_manifests_follow_the_published_schema(compiled: Bundle) -> None:
     assert str(compiled.path.parent) not in (compiled.path / MANIFEST).read_text("utf-8")
 
 
+def test_the_head_knows_what_it_sends_and_what_comes_back(compiled: Bundle) -> None:
+    route = compiled.manifest.route
+    (remote,) = compiled.part("head").remote
+    assert (remote.route, remote.name) == (0, "cut")
+    assert remote.crosses == route.crosses == compiled.part("tail").inputs
+    assert remote.results == compiled.part("tail").outputs
+    assert compiled.part("tail").remote == ()
+    assert route.missing == (Missing(fill="", scale="realised"),)
+
+
+def test_a_bundle_from_before_these_fields_still_opens(bundle: Bundle) -> None:
+    edit(bundle.path / "head", lambda m: m.pop("remote"))
+    edit(bundle.path / "golden" / "head", lambda m: m.pop("remote"))
+    edit(bundle.path, lambda m: m["routes"][0].pop("missing"))
+    edit(bundle.path, lambda m: m["parts"]["tail"].pop("batch"))
+    rehash(bundle)
+    before = Bundle.open(bundle.path)
+    assert before.manifest.route.missing == ()
+    assert before.manifest.batched("tail") == {1: "tail"}
+    assert before.verify().passed
+
+
 def test_the_report_shows_the_chosen_cut_and_both_baselines(compiled: Bundle) -> None:
     page = (compiled.path / "report.html").read_text("utf-8")
     assert "cut after block_add" in page
@@ -251,6 +273,29 @@ def other_format(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["parts"]["head"].update(format="onnx"))
 
 
+def other_route(bundle: Bundle) -> None:
+    edit(bundle.path / "head", lambda m: m["remote"][0].update(route=1))
+    edit(bundle.path / "golden" / "head", lambda m: m["remote"][0].update(route=1))
+    rehash(bundle)
+
+
+def other_result(bundle: Bundle) -> None:
+    edit(bundle.path / "head", lambda m: m["remote"][0]["results"][0].update(name="z"))
+    rehash(bundle)
+
+
+def twice_missing(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0].update(missing=[{}, {}]))
+
+
+def no_bytes_missing(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0].update(missing=[{"fill": "zz"}]))
+
+
+def long_missing(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0].update(missing=[{"fill": "00" * 5000}]))
+
+
 def junk_golden(bundle: Bundle) -> None:
     (bundle.path / "golden" / "inputs" / "0.npy").write_bytes(b"junk")
     rehash(bundle)
@@ -281,6 +326,11 @@ def deep_manifest(bundle: Bundle) -> None:
         (unknown_part, "a route runs 'body'"),
         (outside_part, "part 'head' is not in the bundle"),
         (other_format, "disagree about its format"),
+        (other_route, "the head and the bundle disagree about route 'cut'"),
+        (other_result, "the head and the bundle disagree about route 'cut'"),
+        (twice_missing, "'cut' does not say what stands for what is missing"),
+        (no_bytes_missing, "'cut' does not say what stands for what is missing"),
+        (long_missing, "'cut' does not say what stands for what is missing"),
         (outside_runner, "the part names '../../evil.sh'"),
         (unlisted_model, "the part names 'manifest.json'"),
         (other_twin, "disagree about their schedule"),

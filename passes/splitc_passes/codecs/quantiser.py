@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from splitc.errors import UsageError
 from splitc.ir.chain import Insertion
@@ -46,10 +49,36 @@ def quantising(shape: Shape, dtype: str, bits: int, low: float, high: float) -> 
         chain += [op.cast("levels", shape, "uint8"), op.cast("floats", shape, op.SINGLE)]
     else:
         chain += [op.floor("whole", shape), *_packing(shape, bits), *_unpacking(shape, bits)]
+    fill = _fill(shape, bits, _level_of_zero(bits, low, high))
+    chain = [replace(each, fill=fill) if each.name == "levels" else each for each in chain]
     chain.append(op.times("steps", shape, span / top))
     if dtype == op.SINGLE:
         return [*chain, op.plus("restored", shape, low)]
     return [*chain, op.plus("moved", shape, low), op.cast("restored", shape, dtype)]
+
+
+def _level_of_zero(bits: int, low: float, high: float) -> int:
+    """The level that the layers make of the value 0, in fp32 as they compute it."""
+    unit = np.float32(min(max(-low / (high - low), 0.0), 1.0))
+    return math.floor(unit * np.float32(2**bits - 1) + np.float32(0.5))
+
+
+def _fill(shape: Shape, bits: int, level: int) -> bytes:
+    """The bytes of levels that are all the same, as few as can be repeated over them.
+
+    Of packed levels a sample's bytes are the first of whole groups, so that those of the next
+    sample begin anew: with several samples the pattern is as long as a sample.
+    """
+    group = group_of(bits)
+    word = sum(level << (bits * k) for k in range(group.words))
+    pattern = word.to_bytes(group.octets, "little")
+    if len({*pattern}) == 1:
+        return pattern[:1] if pattern[0] else b""
+    samples = shape[0] if len(shape) > 1 else 1
+    size = packed_bytes(bits, math.prod(shape) // samples)
+    if samples == 1 or size % group.octets == 0:
+        return pattern[:size]
+    return (pattern * -(-size // group.octets))[:size]
 
 
 def _packing(shape: Shape, bits: int) -> list[Insertion]:

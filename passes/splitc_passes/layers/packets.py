@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from splitc.errors import UsageError, nearest
 from splitc.link.link import HEADER_BYTES
-from splitc.link.packets import elements_per_packet, packet_of_element
+from splitc.link.packets import Scale, elements_per_packet, packet_of_element
 from splitc_passes.layers.channel import Channel
 from splitc_passes.layers.settings import Setting
-
-Scale = Literal["rate", "realised", "none"]
-"""What is received is multiplied by: 1/(1 - p), the channel's p; the inverse of the share
-of elements that came through; nothing."""
 
 PAYLOAD_BYTES = 1500 - HEADER_BYTES
 

@@ -25,7 +25,7 @@ from splitc.frontend.onnx.read import (
     stored_bytes,
 )
 from splitc.frontend.onnx.shapes import value_info
-from splitc.ir.chain import Insertion, check_bypass, check_chain
+from splitc.ir.chain import Insertion, check_bypass, check_chain, fills_of
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layouts
@@ -54,6 +54,7 @@ class OnnxModel(SplitInTwo):
         digest: sha256 of the source file, or of the model given in memory.
         cut: The cut a pass chose.
         note: What the reader should know: say, that onnxsim gave up.
+        fills: What stands for lost elements, where that is not zeros.
     """
 
     proto: ModelProto = field(repr=False)
@@ -62,6 +63,7 @@ class OnnxModel(SplitInTwo):
     digest: str
     cut: Cut | None = None
     note: str = ""
+    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
     @property
     def name(self) -> str:
@@ -99,12 +101,12 @@ class OnnxModel(SplitInTwo):
         """
         check_chain(self.graph, tensor, chain)
         proto, tensors = insert_nodes(self.proto, self.tensors, tensor, chain)
-        return self._changed(proto, tensors)
+        return self._changed(proto, tensors, {**self.fills, **fills_of(tensor, chain)})
 
     def bypass(self, layers: Collection[str]) -> OnnxModel:
         """The model without some layers of one input and one output."""
         check_bypass(self.graph, layers)
-        return self._changed(bypass_nodes(self.proto, layers), self.tensors)
+        return self._changed(bypass_nodes(self.proto, layers), self.tensors, self.fills)
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> OnnxModel:
         """A new head has to be trained, which an ONNX graph cannot be.
@@ -118,9 +120,11 @@ class OnnxModel(SplitInTwo):
             hint="load the network as a PyTorch module, or convert it: splitc.to_torch(model)",
         )
 
-    def _changed(self, proto: ModelProto, tensors: Mapping[str, Tensor]) -> OnnxModel:
+    def _changed(
+        self, proto: ModelProto, tensors: Mapping[str, Tensor], fills: Mapping[str, bytes]
+    ) -> OnnxModel:
         graph = build_graph(proto, tensors)
-        return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note)
+        return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note, fills=fills)
 
     def extract(self, segment: Segment, layouts: Layouts | None = None) -> OnnxModel:
         """A segment of this model's graph as a valid ONNX model, nothing dead in it.

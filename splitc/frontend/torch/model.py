@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 
 from splitc.arrays import Array
 from splitc.errors import BadModelError, UnsupportedOpError, one_line
-from splitc.frontend.torch.channel import received
+from splitc.frontend.torch.channel import channel_way, received
 from splitc.frontend.torch.form import normalise
 from splitc.frontend.torch.indices import divisors, index_extents
 from splitc.frontend.torch.insert import bypass_nodes, insert_modules, replace_head
@@ -29,12 +29,13 @@ from splitc.frontend.torch.split import extract
 from splitc.frontend.torch.ties import lower_places_first
 from splitc.frontend.torch.trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch.values import leaves
-from splitc.ir.chain import Insertion, check_bypass
+from splitc.ir.chain import Insertion, check_bypass, fills_of
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layouts
 from splitc.ir.model import DEFAULT_MAX_BYTES, SplitInTwo
 from splitc.ir.segment import Segment
+from splitc.link.packets import Scale
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class TorchModel(SplitInTwo):
         cut: The cut a pass chose.
         note: What the reader should know: say, that only torch.export could trace it.
         codec: The passes that put its codec in, as text, where a fine-tuned folder says so.
+        fills: What stands for lost elements, where that is not zeros.
     """
 
     module: fx.GraphModule = field(repr=False)
@@ -60,6 +62,7 @@ class TorchModel(SplitInTwo):
     cut: Cut | None = None
     note: str = ""
     codec: str = ""
+    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
     @property
     def name(self) -> str:
@@ -128,13 +131,16 @@ class TorchModel(SplitInTwo):
         The modules get the device and element type of the tensor and the mode of the module.
         """
         module = insert_modules(self.module, tensor, chain)
-        return TorchModel(module, analyse(module).graph, note=self.note)
+        fills = {**self.fills, **fills_of(tensor, chain)}
+        return TorchModel(module, analyse(module).graph, note=self.note, fills=fills)
 
     def bypass(self, layers: Collection[str]) -> TorchModel:
         """The model without some layers of one input and one output; weights stay shared."""
         check_bypass(self.graph, layers)
         module = bypass_nodes(self.module, layers)
-        return TorchModel(module, analyse(module).graph, note=self.note, codec=self.codec)
+        return TorchModel(
+            module, analyse(module).graph, note=self.note, codec=self.codec, fills=self.fills
+        )
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> TorchModel:
         """The model with new modules in the place of a cut's head; the tail's weights stay shared.
@@ -142,7 +148,8 @@ class TorchModel(SplitInTwo):
         The modules get the device and element type of the boundary and the mode of the module.
         """
         module = replace_head(self.module, cut, chain)
-        return TorchModel(module, analyse(module).graph, note=self.note)
+        fills = {**self.fills, **fills_of(cut.boundary[0].name, chain)}
+        return TorchModel(module, analyse(module).graph, note=self.note, fills=fills)
 
     @cached_property
     def program(self) -> ExportedProgram:
@@ -224,10 +231,23 @@ class TorchModel(SplitInTwo):
         made = received(self.module, self.layers, self._feed(inputs), cut, seed)
         return None if made is None else {name: _array(name, made[name]) for name in made}
 
+    def loss_scale(self, tensor: str) -> Scale | None:
+        """How a channel behind a tensor that crosses scales what it did not lose.
+
+        None where no channel does, or one that does not say how.
+        """
+        way = channel_way(self.graph, tensor)
+        channels = () if way is None else map(self._channel, way.channels)
+        scales = (getattr(channel, "scale", None) for channel in channels)
+        return next((scale for scale in scales if scale), None)
+
     def channel_settings(self, layer: str) -> str:
         """What a channel layer is set to, as `rate=0.1`."""
+        return self._channel(layer).extra_repr()
+
+    def _channel(self, layer: str) -> nn.Module:
         node, _ = self.layers.element[self.graph.layer(layer).outputs[0].name]
-        return self.module.get_submodule(str(node.target)).extra_repr()
+        return self.module.get_submodule(str(node.target))
 
 
 def _fed(tensor: Tensor, inputs: Mapping[str, Array]) -> torch.Tensor:

@@ -44,6 +44,27 @@ def test_eight_bits_cross_as_bytes_in_the_tensors_own_shape() -> None:
     assert_rewrites(QuantizeBoundary("t", low=-1, high=1), before, after)
 
 
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("shape", [(1, 3, 5, 7), (2, 5), (3, 8)])
+@pytest.mark.parametrize("low, high", [(0.0, 1.0), (-1.0, 3.0), (2.0, 5.0), (-0.7, -0.3)])
+def test_what_stands_for_lost_levels_is_the_code_of_zero(
+    bits: int, shape: tuple[int, ...], low: float, high: float
+) -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["t"], "t"), helper.make_node("Neg", ["t"], ["y"], "y")]
+    plain = splitc.load(model_of(nodes, {"x": shape}, ["y"]), simplify=False)
+    model = QuantizeBoundary("t", bits, low, high)(plain)
+    assert model.cut is not None
+    head, tail = model.split(model.cut)
+    sent = head.run({"x": np.zeros(shape, np.float32)})["t.levels"]
+    fill = model.fills.get("t.levels", b"\0")
+    lost = np.frombuffer((fill * sent.nbytes)[: sent.nbytes], np.uint8).reshape(sent.shape)
+    # Past the last level of a sample there may be bits that nobody reads.
+    np.testing.assert_array_equal(
+        tail.run({"t.levels": lost})["y"], tail.run({"t.levels": sent})["y"]
+    )
+    assert len(fill) == 1 or len({*fill}) > 1
+
+
 def test_other_widths_are_packed_and_padded_to_whole_bytes() -> None:
     before = """
     %x = input() : 2x5

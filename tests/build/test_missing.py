@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands for elements that a link lost: what the network was trained to see there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from splitc.arrays import Array  # noqa: E402
+from splitc.build.describe import crossing, missing  # noqa: E402
+from splitc.build.job import Job, plan  # noqa: E402
+from splitc.bundle.golden import write_golden  # noqa: E402
+from splitc.frontend.torch.model import TorchModel  # noqa: E402
+from splitc.ir.chain import Insertion  # noqa: E402
+from splitc.link.packets import Scale  # noqa: E402
+from splitc.runtime.manifest import Missing, TensorSpec  # noqa: E402
+from splitc_passes.codecs.insert_bottleneck import InsertBottleneck  # noqa: E402
+from splitc_passes.codecs.quantize_boundary import QuantizeBoundary  # noqa: E402
+from splitc_passes.layers.channel import channels  # noqa: E402
+from splitc_passes.layers.packet_loss import PacketLoss  # noqa: E402
+from splitc_passes.layers.packets import LossyChannel  # noqa: E402
+from splitc_passes.training.insert_dropout import InsertDropout  # noqa: E402
+from tests.build.test_compile_codec import network  # noqa: E402
+
+LOSS = 0.4
+SEED = 5
+
+
+def lossy(bits: int, scale: Scale) -> TorchModel:
+    """A network with a learned codec over a link that loses packets of eight bytes."""
+    codec = InsertBottleneck(
+        6, cut="4", bits=bits, channel="packets", loss_rate=LOSS, payload_bytes=8
+    )
+    model = codec(network())
+    (channel,) = channels(model.module)
+    assert isinstance(channel, LossyChannel)
+    channel.scale = scale
+    return model
+
+
+def golden(job: Job, folder: Path) -> tuple[TensorSpec, Array, Array]:
+    """What crosses of the first sample, and what the network's own channel leaves of it."""
+    models = {part.name: job.model.extract(part.segment, job.layouts) for part in job.parts}
+    head, tail = models.values()
+    write_golden(folder, job.ready, head, tail, job.layouts, SEED)
+    (spec,) = crossing(job, models)
+    sent, received = (np.load(folder / n / "0.npy")[0] for n in ("boundary", "received"))
+    return spec, sent, received
+
+
+def erase(one: Missing, sent: Array, lost: Array, loss_rate: float) -> Array:
+    """What a receiver makes of a tensor of which some elements are lost."""
+    data = np.frombuffer((one.pattern * sent.nbytes)[: sent.nbytes], sent.dtype)
+    share = {"rate": 1 - loss_rate, "realised": 1 - lost.mean(), "none": 1.0}[one.scale]
+    came = (sent / share).astype(sent.dtype) if one.scale != "none" else sent
+    return np.where(lost, data.reshape(sent.shape), came)
+
+
+@pytest.mark.parametrize("scale", ["rate", "realised", "none"])
+def test_floats_are_received_as_over_the_channel_of_the_training(
+    scale: Scale, tmp_path: Path
+) -> None:
+    job = plan(lossy(32, scale), head="host")
+    spec, sent, received = golden(job, tmp_path)
+    (one,) = missing(job, (spec,))
+    assert one == Missing(fill="", scale=scale)
+    lost = received == 0
+    assert 0.2 < lost.mean() < 0.6
+    np.testing.assert_allclose(erase(one, sent, lost, LOSS), received, rtol=1e-6)
+
+
+@pytest.mark.parametrize("levels", [(0.0, 1.0), (-1.0, 3.0), (0.1, 0.5)])
+def test_levels_are_received_as_over_the_channel_of_the_training(
+    levels: tuple[float, float], tmp_path: Path
+) -> None:
+    low, high = levels
+    model = QuantizeBoundary("4", 8, low, high)(network())
+    assert model.cut is not None
+    # The channel stands where the levels are floats again.
+    shape = model.graph.tensors["4.restored"].shape
+    assert shape is not None
+    link = Insertion(
+        "channel", "packet_loss", tuple(n or 0 for n in shape), kind="channel",
+        modules=lambda: (PacketLoss(LOSS, 8, 1, scale="none"),),
+    )  # fmt: skip
+    cut = model.cut.name
+    model = model.insert("4.restored", [link])
+    job = plan(model, cut=cut, head="host")
+    spec, sent, received = golden(job, tmp_path)
+    (one,) = missing(job, (spec,))
+    assert one.scale == "none"
+    lost = received != sent
+    assert lost.any()
+    np.testing.assert_array_equal(erase(one, sent, lost, LOSS), received)
+
+
+def test_without_a_channel_that_scales_it_is_by_the_share_that_came() -> None:
+    spec = TensorSpec(name="4", dtype="float32", shape=(1, 4), bytes=16)
+    plain = plan(network(), cut="4", head="host")
+    dropout = plan(InsertDropout(cut="4")(network()), head="host")
+    for job in (plain, dropout):
+        assert missing(job, (spec,)) == (Missing(fill="", scale="realised"),)
+
+
+def test_integers_that_are_no_levels_are_zeros_as_they_come() -> None:
+    spec = TensorSpec(name="ids", dtype="int64", shape=(1, 4), bytes=32)
+    assert Missing.of(spec, scale="rate") == Missing(fill="", scale="none")
+    assert Missing.of(spec).pattern == b"\0"
