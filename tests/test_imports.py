@@ -21,7 +21,7 @@ PACKS = ("splitc_passes", "splitc_targets")
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "splitc": (
-        "version", "lazy_names", "errors", "arrays", "plugins", "scratch",
+        "version", "lazy_names", "errors", "arrays", "array_files", "plugins", "scratch",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "finetune",
         "", "cli",

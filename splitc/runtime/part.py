@@ -50,7 +50,8 @@ class Contract:
             why = f"{len(inputs)} given, it takes {len(self.inputs)}"
             raise UsageError(f"the {self.part} takes other inputs", why=why)
         for spec, array in zip(self.inputs, inputs, strict=True):
-            if not spec.fits(array.shape) or array.dtype.name != spec.dtype:
+            known = array.dtype.name == spec.dtype and array.dtype.isnative
+            if not spec.fits(array.shape) or not known:
                 why = f"it is {array.dtype} {array.shape}, the contract {spec.dtype} {spec.shape}"
                 raise UsageError(f"input '{spec.name}' does not fit", why=why)
 

@@ -86,6 +86,7 @@ def test_an_input_may_lie_in_memory_in_any_way(part: Path, laid: Callable[[Array
     [
         ([np.zeros((1, 3, 12, 11), np.float32)], "input 'x' does not fit"),
         ([np.zeros((1, 3, 12, 12), np.float64)], "input 'x' does not fit"),
+        ([np.zeros((1, 3, 12, 12), ">f4")], "input 'x' does not fit"),
         ([np.zeros((2, 1, 3, 12, 12), np.float32)], "input 'x' does not fit"),
         ([], "takes other inputs"),
     ],
