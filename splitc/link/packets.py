@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,54 @@ Scale = Literal["rate", "realised", "none"]
 """What is received is multiplied by: 1/(1 - p), the channel's p; the inverse of the share
 of elements that came through; nothing."""
 
+OVERHEAD_BYTES = 96
+"""Bytes of a packet that carry no values: 40 of IPv6, 8 of UDP, 32 of header (docs/wire.md), 16
+that sealing adds. The same over IPv4 and with nothing sealed, so that what is in a packet hangs on
+neither."""
+
+
+def payload_bytes(mtu: int) -> int:
+    """Bytes of values that fit one packet.
+
+    Args:
+        mtu: Largest packet that the link carries, in bytes.
+
+    Raises:
+        UsageError: The headers leave no room.
+    """
+    if not OVERHEAD_BYTES < mtu <= 0xFFFF:
+        why = f"it must be over the {OVERHEAD_BYTES} bytes of headers, at most 65535"
+        raise UsageError(f"mtu {mtu} is no packet size", why=why)
+    return mtu - OVERHEAD_BYTES
+
+
+class Unit(NamedTuple):
+    """What travels together: the fewest elements that fill whole bytes.
+
+    Args:
+        elements: How many.
+        nbytes: The bytes that they fill.
+    """
+
+    elements: int
+    nbytes: int
+
+
+def unit_of(element_bytes: float) -> Unit:
+    """The unit of elements of so many bytes, 0.375 for 3 bits: 8 of them fill 3 bytes.
+
+    Raises:
+        UsageError: They are no whole number of bits above 0.
+    """
+    bits = element_bytes * 8
+    if not element_bytes > 0:
+        raise UsageError(f"element_bytes {element_bytes:g} is not above 0")
+    if not math.isfinite(bits) or bits != int(bits):
+        why = f"{bits:g} bits are no whole number of them"
+        raise UsageError(f"no element has element_bytes {element_bytes:g}", why=why)
+    elements = 8 // math.gcd(int(bits), 8)
+    return Unit(elements, elements * int(bits) // 8)
+
 
 def elements_per_packet(payload_bytes: int, element_bytes: float) -> int:
     """Whole elements that fit the payload of one packet.
@@ -21,12 +72,21 @@ def elements_per_packet(payload_bytes: int, element_bytes: float) -> int:
     Raises:
         UsageError: Not one does, or an element has no size.
     """
-    if not element_bytes > 0:
-        raise UsageError(f"element_bytes {element_bytes:g} is not above 0")
-    if not payload_bytes >= element_bytes:
-        why = f"one element takes {element_bytes:g} bytes"
+    unit = unit_of(element_bytes)
+    return units_per_packet(payload_bytes, unit) * unit.elements
+
+
+def units_per_packet(payload_bytes: int, unit: Unit) -> int:
+    """Whole units that fit the payload of one packet.
+
+    Raises:
+        UsageError: Not one does.
+    """
+    if not payload_bytes >= unit.nbytes:
+        many = f"{unit.elements} elements take" if unit.elements > 1 else "one element takes"
+        why = f"{many} {unit.nbytes} bytes"
         raise UsageError(f"payload_bytes {payload_bytes:g} holds no element", why=why)
-    return int(payload_bytes // element_bytes)
+    return payload_bytes // unit.nbytes
 
 
 def packet_count(nbytes: int, payload_bytes: int) -> int:
@@ -61,6 +121,65 @@ def packet_of_element(count: int, elements: int, seed: int = 0) -> NDArray[np.in
     packets = np.empty(count, np.int64)
     packets[element_order(count, seed)] = np.arange(count) // elements
     return packets
+
+
+@lru_cache(maxsize=32)
+def cached_order(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`element_order`, and the place of each element in it; computed once, not to be written."""
+    order = element_order(count, seed)
+    place = np.empty_like(order)
+    place[order] = np.arange(count)
+    order.setflags(write=False)
+    place.setflags(write=False)
+    return order, place
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Which packet each element of a tensor travels in: of training's channels and of the wire.
+
+    The tensor is flattened and its units, the last one filled up, are sent in `element_order`, as
+    many a packet as fit.
+
+    Args:
+        count: Elements of the tensor.
+        unit: Those that travel together.
+        payload_bytes: Bytes of elements that one packet holds.
+
+    Raises:
+        UsageError: A packet holds no unit.
+    """
+
+    count: int
+    unit: Unit
+    payload_bytes: int
+
+    def __post_init__(self) -> None:
+        units_per_packet(self.payload_bytes, self.unit)
+
+    @property
+    def units(self) -> int:
+        """Units of the tensor."""
+        return -(-self.count // self.unit.elements)
+
+    @property
+    def each(self) -> int:
+        """Units that a full packet holds."""
+        return units_per_packet(self.payload_bytes, self.unit)
+
+    @property
+    def packets(self) -> int:
+        """Packets that the tensor fills; all but the last are full."""
+        return packet_count(self.units, self.each)
+
+    def packet_of_element(self, seed: int = 0) -> NDArray[np.int64]:
+        """The packet of each element [count].
+
+        Args:
+            seed: Of the order.
+        """
+        of_unit = cached_order(self.units, seed)[1] // self.each
+        return np.repeat(of_unit, self.unit.elements)[: self.count]
 
 
 def _mixed(z: NDArray[Any]) -> NDArray[np.uint64]:

@@ -74,11 +74,13 @@ class Missing(_Strict, frozen=True, omit_defaults=True):
     `fill` is bytes in hexadecimal, repeated over the flattened tensor as it lies on the link;
     "" for zeros. `scale` is what the elements that came are multiplied by: 1/(1 - p) with the
     loss rate p of the link ("rate"), the inverse of the share of the elements that came
-    ("realised"), or nothing ("none"), which is all that can be done with integers.
+    ("realised"), or nothing ("none"), which is all that can be done with integers. `unit` is how
+    many elements travel together and are lost together: those that packed levels share.
     """
 
     fill: str = ""
     scale: Scale = "realised"
+    unit: int = 1
 
     @staticmethod
     def of(spec: TensorSpec, fill: bytes = b"", scale: Scale | None = None) -> Missing:
