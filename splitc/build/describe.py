@@ -125,7 +125,10 @@ def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, 
         if part.site == SERVER
         for tensor in models[part.name].graph.output_tensors
     )
-    one = Remote(route=0, name=ROUTE, crosses=crossing(job, models), results=results)
+    one = Remote(
+        route=0, name=ROUTE, crosses=crossing(job, models), results=results,
+        outputs=job.model.graph.outputs,
+    )  # fmt: skip
     return {device: (one,)}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from splitc.build.backend import Built, Preparing
 from splitc.build.job import PartJob
-from splitc.bundle.verify import twin_folder
+from splitc.bundle.runnable import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
 from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError

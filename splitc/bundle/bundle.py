@@ -10,7 +10,8 @@ from pathlib import Path
 
 from splitc.arrays import Array, Arrays
 from splitc.bundle.open_split import OpenSplit, read_feed
-from splitc.bundle.verify import Verification, require, runnable_parts, twin_folder, verify
+from splitc.bundle.runnable import runnable_parts, twin_folder
+from splitc.bundle.verify import Verification, require, verify
 from splitc.errors import BadBundleError, OutputError, UsageError, nearest
 from splitc.runtime.integrity import below, check_part, compare_files, unchanged
 from splitc.runtime.manifest import (
@@ -130,8 +131,9 @@ class Bundle:
         route = routes[remote.route]
         theirs = (other for at, names in route.runs.items() if at != site for other in names)
         results = tuple(spec for other in theirs for spec in parts[other].outputs)
-        told = (remote.name, remote.crosses, remote.results)
-        if told != (route.name, route.crosses, results) or name not in route.parts:
+        outputs = tuple(spec.name for spec in self.manifest.source.outputs)
+        told = (remote.name, remote.crosses, remote.results, remote.outputs)
+        if told != (route.name, route.crosses, results, outputs) or name not in route.parts:
             raise wrong
 
     def run(self, inputs: Arrays | Array, *, emulate: bool = False) -> dict[str, Array]:

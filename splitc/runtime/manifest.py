@@ -105,13 +105,15 @@ class Remote(_Strict, frozen=True):
     """What a part sends for, on one route: what it needs to know of the other side.
 
     `route` is the place of the route among the bundle's, `name` its name there; `crosses` what
-    goes over the link, `results` what comes back, each in order and as it lies there.
+    goes over the link, `results` what comes back, each in order and as it lies there; `outputs`
+    the network's results in its order, those that the part makes itself among them.
     """
 
     route: int
     name: str
     crosses: tuple[TensorSpec, ...]
     results: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
 
 
 class PartManifest(_Strict, frozen=True, omit_defaults=True):

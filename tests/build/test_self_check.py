@@ -16,7 +16,8 @@ from onnx import helper
 import splitc
 from splitc.build.compiler import build, plan
 from splitc.bundle.bundle import Bundle, require
-from splitc.bundle.verify import Verification, runnable_parts, verify
+from splitc.bundle.runnable import runnable_parts
+from splitc.bundle.verify import Verification, verify
 from splitc.cli.app import run
 from splitc.cost.board import host_isa, why_not_here
 from splitc.errors import ToolchainError, VerificationError
@@ -29,15 +30,15 @@ Run = Callable[..., Any]
 
 def altering(monkeypatch: Patch, change: Callable[[list[Any]], list[Any]], part: str) -> None:
     """Alter what one part gives, as code that computes something else would."""
-    import splitc.bundle.verify
+    import splitc.bundle.runnable
 
-    honest = splitc.bundle.verify.run_part
+    honest = splitc.bundle.runnable.run_part
 
     def other(folder: Path, *args: Any, **kwargs: Any) -> Any:
         arrays, timing = honest(folder, *args, **kwargs)
         return change(arrays) if folder.name == part else arrays, timing
 
-    monkeypatch.setattr("splitc.bundle.verify.run_part", other)
+    monkeypatch.setattr("splitc.bundle.runnable.run_part", other)
 
 
 def one_channel_off(arrays: list[Any]) -> list[Any]:

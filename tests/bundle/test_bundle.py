@@ -154,6 +154,7 @@ def test_the_head_knows_what_it_sends_and_what_comes_back(compiled: Bundle) -> N
     assert (remote.route, remote.name) == (0, "cut")
     assert remote.crosses == route.crosses == compiled.part("tail").inputs
     assert remote.results == compiled.part("tail").outputs
+    assert remote.outputs == ("y",)
     assert compiled.part("tail").remote == ()
     assert route.missing == (Missing(fill="", scale="realised"),)
 
@@ -355,7 +356,7 @@ def test_a_damaged_bundle_is_refused_before_any_code_is_loaded(
     def load(*_: Any, **__: Any) -> None:
         raise AssertionError("code was loaded")
 
-    monkeypatch.setattr("splitc.bundle.verify.run_part", load)
+    monkeypatch.setattr("splitc.bundle.runnable.run_part", load)
     with pytest.raises(BadBundleError, match=why) as caught:
         Bundle.open(bundle.path).verify()
     assert caught.value.exit_code == 3
@@ -473,15 +474,15 @@ def test_the_head_of_one_model_with_the_tail_of_another_is_refused(
 def test_a_wrong_result_fails_verification_with_the_worst_figure(
     compiled: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import splitc.bundle.verify
+    import splitc.bundle.runnable
 
-    run_part = splitc.bundle.verify.run_part
+    run_part = splitc.bundle.runnable.run_part
 
     def slightly_off(folder: Path, *args: Any, **kwargs: Any) -> Any:
         arrays, timing = run_part(folder, *args, **kwargs)
         return [a * np.float32(1.05) for a in arrays], timing
 
-    monkeypatch.setattr("splitc.bundle.verify.run_part", slightly_off)
+    monkeypatch.setattr("splitc.bundle.runnable.run_part", slightly_off)
     found = compiled.verify()
     assert not found.passed
     with pytest.raises(VerificationError, match="do not compute") as caught:

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts as this machine runs them: themselves, their builds for it, or emulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from splitc.arrays import Array
+from splitc.cost.board import host_isa, why_not_here
+from splitc.errors import BadBundleError, ToolchainError, UsageError
+from splitc.runtime.manifest import Manifest, PartManifest, read_manifest
+from splitc.runtime.part import Part, load_checked
+from splitc.runtime.process import Emulator, ProcessPart, Timing, find_emulator, run_part
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A part as this machine runs it.
+
+    Args:
+        folder: The part's folder, or its twin's.
+        ran: What runs, in words.
+        emulator: Run it under that.
+    """
+
+    folder: Path
+    ran: str
+    emulator: Emulator | None = None
+
+    def run(self, known: Mapping[str, Array]) -> tuple[dict[str, Array], Timing]:
+        """Run it on its inputs, of the contract's shapes or stacked along one more first axis.
+
+        Args:
+            known: Arrays by tensor name, the part's inputs among them.
+
+        Returns:
+            Its results by name, and its timing.
+        """
+        part = read_manifest(self.folder, PartManifest)
+        given = [known[spec.name] for spec in part.inputs]
+        arrays, timing = run_part(self.folder, given, emulator=self.emulator)
+        return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing
+
+    def open(self) -> Part:
+        """Load it: into this process, or to be emulated. Its files are held against nothing.
+
+        Raises:
+            BadBundleError: It came without its runtime.
+            ToolchainError: It cannot be loaded here.
+        """
+        part = read_manifest(self.folder, PartManifest)
+        if self.emulator is not None:
+            return ProcessPart(self.folder, part, self.emulator)
+        return load_checked(self.folder, part)
+
+
+def twin_folder(bundle: Path, name: str) -> Path:
+    """Where a bundle has a part's build for the machine that compiled it."""
+    return bundle / "golden" / name
+
+
+def runnable_parts(
+    bundle: Path,
+    manifest: Manifest,
+    *,
+    emulate: bool = False,
+    elsewhere: Mapping[str, Path] | None = None,
+) -> dict[str, Runnable]:
+    """What to run of a bundle's default route, by the parts' names, in order.
+
+    Args:
+        bundle: Its folder.
+        manifest: Its manifest.
+        emulate: Run a part for another ISA under qemu, not its build for this machine.
+        elsewhere: Folders to run in the place of parts, by their names.
+
+    Raises:
+        UsageError: There is nothing to emulate.
+        ToolchainError: A part cannot run here.
+    """
+    return {
+        name: runnable_part(bundle, name, bundle / manifest.parts[name].folder, emulate, elsewhere)
+        for name in manifest.route.parts
+    }
+
+
+def runnable_part(
+    bundle: Path,
+    name: str,
+    folder: Path,
+    emulate: bool = False,
+    elsewhere: Mapping[str, Path] | None = None,
+) -> Runnable:
+    """What to run of one part; see `runnable_parts`."""
+    part = read_manifest(folder, PartManifest)
+    if part.format != "native":
+        if emulate:
+            raise UsageError(f"the {name} is in {part.format.upper()}: no code to emulate")
+        what = "onnxruntime" if part.format == "onnx" else part.format
+        return Runnable(folder, f"{what} on this machine")
+    instead = elsewhere or {}
+    twin = instead.get(name, twin_folder(bundle, name))
+    why = why_not_here(part.isa, part.cpu, part.features)
+    if not why:
+        return Runnable(instead.get(name, folder), part.target)
+    foreign = part.isa != host_isa()
+    if emulate and foreign:
+        return Runnable(folder, f"{part.target} under qemu", find_emulator(part.isa))
+    if twin.is_dir():
+        built = read_manifest(twin, PartManifest)
+        if not why_not_here(built.isa, built.cpu, built.features):
+            return Runnable(twin, f"host build of the {part.target} {name}")
+    if not part.runner:
+        raise BadBundleError(
+            f"the {name} has no runtime", hint="compile without --runtime none to run it here"
+        )
+    hint = "splitc verify --emulate runs it under qemu" if foreign else "compile the bundle here"
+    raise ToolchainError(f"cannot start the {name} on this machine", why=why, hint=hint)
