@@ -170,11 +170,13 @@ class Bundle:
             BadBundleError: A file is not the one the manifest lists.
             ToolchainError: A part cannot run on this machine.
         """
-        found = runnable_parts(self.path, self.manifest, emulate=emulate).values()
-        with unchanged(self.path, *(part.folder for part in found)):
+        found = runnable_parts(self.path, self.manifest, emulate=emulate)
+        with unchanged(self.path, *(part.folder for part in found.values())):
             self.check()
-            parts = [part.open() for part in found]
-        return OpenSplit(self.manifest.source.inputs, self.manifest.source.outputs, *parts)
+            parts = [part.open() for part in found.values()]
+        source = self.manifest.source
+        ran = {name: part.ran for name, part in found.items()}
+        return OpenSplit(source.inputs, source.outputs, *parts, ran=ran)
 
     def verify(self, *, emulate: bool = False) -> Verification:
         """Check the files, run the parts on the golden inputs, compare.

@@ -21,14 +21,17 @@ class OpenSplit:
         inputs: What the network reads.
         outputs: What it makes.
         parts: What computes it, loaded, each after those that make what it reads.
+        ran: What runs of each part, in words, by its name.
     """
 
     def __init__(
-        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], *parts: Part
-    ) -> None:
+        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], *parts: Part,
+        ran: Mapping[str, str],
+    ) -> None:  # fmt: skip
         self._inputs = inputs
         self._outputs = outputs
         self._parts = parts
+        self.ran = ran
 
     def __call__(self, inputs: Arrays | Array) -> dict[str, Array]:
         """Run the parts, in order.

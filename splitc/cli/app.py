@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from splitc.cli import compile as compile_verb
 from splitc.cli import (
+    bench,
     cuts,
     doctor,
     finetune,
@@ -25,6 +25,8 @@ from splitc.cli import (
     verify,
     was_interrupted,
 )
+from splitc.cli import compile as compile_verb
+from splitc.cli import run as run_verb
 from splitc.errors import SplitcError, UsageError, nearest
 from splitc.version import __version__
 
@@ -34,6 +36,8 @@ VERBS = {
     "cuts": cuts.cuts,
     "inspect": inspect.inspect,
     "verify": verify.verify,
+    "run": run_verb.run_,
+    "bench": bench.bench,
     "finetune": finetune.finetune,
     "targets": targets.targets,
     "passes": passes.passes,

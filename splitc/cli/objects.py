@@ -8,6 +8,7 @@ field, or a field changes its meaning; fields may be added without.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from splitc.runtime.manifest import CodecCost
 if TYPE_CHECKING:
     from splitc.build.backend import Built, Unsupported
     from splitc.bundle.difference import Difference
+    from splitc.bundle.measure import Measured, Times
     from splitc.bundle.verify import Verification
     from splitc.errors import SplitcError
     from splitc.ir.graph import Tensor
@@ -271,6 +273,76 @@ class VerifyObject(CheckObject, frozen=True, kw_only=True):
     def of(found: Verification, cost: CodecCost | None = None) -> VerifyObject:
         """What the verb prints."""
         return VerifyObject(**_check(found), codec_cost=cost)
+
+
+class TimesObject(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of calls in milliseconds; how many there were, the first one left out."""
+
+    calls: int
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
+
+    @staticmethod
+    def of(times: Times) -> TimesObject:
+        """Times that were measured."""
+        return TimesObject(**asdict(times))
+
+
+class ResultObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A result as it was written; `file` is null where it was not."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: str | None
+
+
+class RunObject(Printed, frozen=True):
+    """`splitc run`: what ran of each part, in words, how long frames took, and the results."""
+
+    bundle: str
+    parts: dict[str, str]
+    frames: int
+    first_ms: float
+    times: TimesObject | None
+    outputs: tuple[ResultObject, ...]
+
+
+class PartTimesObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A part measured: what ran, in words, and how many frames a call takes."""
+
+    ran: str
+    frames: int
+    load_ms: float
+    first_ms: float
+    resident_bytes: int
+    times: TimesObject
+
+
+class BenchObject(Printed, frozen=True):
+    """`splitc bench`: each part, and those of the default route one after the other."""
+
+    bundle: str
+    parts: dict[str, PartTimesObject]
+    route: TimesObject
+    threads: int | None
+    resident_bytes: int
+
+    @staticmethod
+    def of(bundle: str, found: Measured) -> BenchObject:
+        """What was measured."""
+        parts = {
+            name: PartTimesObject(
+                ran=one.ran, frames=one.frames, load_ms=one.load_ms, first_ms=one.first_ms,
+                resident_bytes=one.resident_bytes, times=TimesObject.of(one.times),
+            )
+            for name, one in found.parts.items()
+        }  # fmt: skip
+        return BenchObject(
+            bundle=bundle, parts=parts, route=TimesObject.of(found.route), threads=found.threads,
+            resident_bytes=found.resident_bytes,
+        )  # fmt: skip
 
 
 class CompileObject(Printed, frozen=True):

@@ -34,6 +34,13 @@ ModelPath = Annotated[
     str, typer.Argument(metavar="MODEL", help="ONNX file, .pt2 of torch.export, or .tuned folder.")
 ]
 
+Frames = Annotated[
+    str,
+    typer.Option(
+        "--input", "-i", metavar="FILE.npy|FILE.npz|DIR",
+        help="Frames: one array, arrays by input name, or a folder of such files.",
+    ),
+]  # fmt: skip
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -40,6 +40,8 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         "cuts": (objects.CutsObject, objects.WhyObject),
         "inspect": (listings.ModelObject, listings.BundleObject),
         "verify": (objects.VerifyObject,),
+        "run": (objects.RunObject,),
+        "bench": (objects.BenchObject,),
         "finetune": (listings.FinetuneObject,),
         "targets": (listings.TargetsObject,),
         "passes": (listings.PassesObject,),

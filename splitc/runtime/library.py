@@ -60,6 +60,7 @@ class Host:
         self._library = library
         library.splitc_host_table.restype = ctypes.c_void_p
         library.splitc_host_error.restype = ctypes.c_char_p
+        library.splitc_host_threads.restype = ctypes.c_int
         # Compiled code does not name the mathematical library: it takes what is loaded.
         ctypes.CDLL("libm.so.6", ctypes.RTLD_GLOBAL)
 
@@ -74,6 +75,11 @@ class Host:
         except ValueError as error:
             raise ToolchainError("cannot load the code", why=str(error)) from error
         ctypes.memmove(table, self._library.splitc_host_table(), ctypes.sizeof(table))
+
+    @property
+    def threads(self) -> int:
+        """How many threads run a loop of a part: those of `SPLITC_NUM_THREADS`, or a core each."""
+        return self._library.splitc_host_threads()
 
     def error(self) -> str:
         """Why the last call of a model from this thread failed."""
@@ -95,3 +101,9 @@ def host(path: Path, entry: FileEntry) -> Host:
         if entry.sha256 not in _hosts:
             _hosts[entry.sha256] = Host(open_library(path, entry))
         return _hosts[entry.sha256]
+
+
+def threads_in_use() -> int | None:
+    """How many threads run compiled code in this process; None where none is loaded."""
+    with _lock:
+        return max((one.threads for one in _hosts.values()), default=None)

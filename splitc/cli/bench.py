@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc bench`: whole-part times of a bundle on this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from splitc.bundle.measure import Measured, Times
+
+
+def bench(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder written by compile.")],
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", help="How long to measure.")
+    ] = 5.0,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, max=256,
+                     help="Of compiled code; one a core by default."),
+    ] = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Measure every part of BUNDLE in this process: times, loading, memory."""
+    from splitc.bundle.bundle import Bundle
+    from splitc.bundle.measure import measure
+    from splitc.cli import show
+
+    opened = Bundle.open(bundle)
+    if threads is not None:
+        # Where the runtime looks before its first loop.
+        os.environ["SPLITC_NUM_THREADS"] = str(threads)
+    with show.progress(quiet or json) as step:
+        step(f"measuring for {seconds:g} s")
+        found = measure(opened, seconds)
+    if json:
+        from splitc.cli.objects import BenchObject
+
+        show.print_json(BenchObject.of(bundle, found))
+        return
+    console = show.out()
+    console.print(_table(found, "+".join(opened.manifest.route.parts)))
+    for name, one in found.parts.items():
+        console.print(show.plain(f"{name} ran as {one.ran}"))
+    count = f"{found.threads} threads, " if found.threads else ""
+    resident = show.short_bytes(found.resident_bytes)
+    console.print(f"{count}{found.route.calls} rounds; this process holds {resident}")
+
+
+def _table(found: Measured, route: str) -> Table:
+    from rich.table import Table
+
+    from splitc.cli import show
+
+    view = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    view.add_column("part", no_wrap=True, overflow="ellipsis", max_width=18)
+    for name in ("frames", "median ms", "p95 ms", "p99 ms", "load ms", "memory"):
+        view.add_column(name, justify="right", no_wrap=True)
+
+    def row(name: str, frames: str, times: Times, load: str, memory: str) -> None:
+        figures = (f"{ms:,.3f}" for ms in (times.median_ms, times.p95_ms, times.p99_ms))
+        view.add_row(show.plain(name), frames, *figures, load, memory)
+
+    for name, one in found.parts.items():
+        memory = show.short_bytes(one.resident_bytes)
+        row(name, str(one.frames), one.times, f"{one.load_ms:,.1f}", memory)
+    row(route, "1", found.route, "", "")
+    return view
