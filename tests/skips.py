@@ -19,6 +19,7 @@ RIGHT = (
     "onnx has no case of it",
     "the model does not choose Winograd",
     "less than 8 GiB of memory free",
+    "this kernel has no netem",
 )
 """How reasons begin that are no fault of the machine: the case has nothing to test."""
 ABSENT = "shared data is not here"

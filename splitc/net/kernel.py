@@ -191,22 +191,24 @@ def batches(rows: int) -> Batches:
 
 
 class Waiter:
-    """Waits until one of some sockets can be read or written.
+    """Waits until something can be read of some sockets, or there is room to write to others.
 
     Args:
-        numbers: Their file descriptors.
-        writes: Whether to wait for room to write, not for something to read.
+        reads: File descriptors to read of.
+        writes: File descriptors to write to.
     """
 
-    def __init__(self, numbers: Sequence[int], *, writes: bool = False) -> None:
-        event = select.POLLOUT if writes else select.POLLIN
-        self._fds = np.array([(number, event, 0) for number in numbers], _POLLFD)
+    def __init__(self, reads: Sequence[int], writes: Sequence[int] = ()) -> None:
+        events = dict.fromkeys(reads, select.POLLIN)
+        for number in writes:
+            events[number] = events.get(number, 0) | select.POLLOUT
+        self._fds = np.array([(*each, 0) for each in events.items()], _POLLFD)
         self._poll = select.poll()
-        for number in numbers:
-            self._poll.register(number, event)
+        for each in events.items():
+            self._poll.register(*each)
 
     def wait(self, timeout_s: float | None) -> list[int]:
-        """Wait for at most so long, None for ever; without a batch's calls in whole milliseconds.
+        """Wait for so long at most, None is for ever; where there is no `ppoll`, in milliseconds.
 
         Returns:
             The file descriptors that something happened to.

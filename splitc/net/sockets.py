@@ -202,7 +202,7 @@ class DatagramSocket(Carrier):
                 place, took = place + done, took + done
             except BlockingIOError:
                 left = until - time.monotonic()
-                if left <= 0 or not Waiter([self._socket.fileno()], writes=True).wait(left):
+                if left <= 0 or not Waiter([], [self._socket.fileno()]).wait(left):
                     self.counters.add("no_room", len(lengths) - place)
                     return took
             except OSError as error:

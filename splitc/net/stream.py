@@ -60,8 +60,9 @@ class StreamSocket(Carrier):
         self._unsent = bytearray()
         self._lock = threading.Lock()
         self._bell = Bell() if wakes else None
-        ears = [self._bell.fileno()] if self._bell else []
-        self._waiter = Waiter([made.fileno(), *ears])
+        own = made.fileno()
+        ears = [own, self._bell.fileno()] if self._bell else [own]
+        self._hears, self._hears_or_sends = Waiter(ears), Waiter(ears, [own])
 
     @staticmethod
     def connect(address: Address, timeout_s: float = 5.0) -> StreamSocket:
@@ -119,37 +120,51 @@ class StreamSocket(Carrier):
                 del self._unsent[:took]
             except BlockingIOError:
                 left = until - time.monotonic()
-                if left <= 0 or not Waiter([self._socket.fileno()], writes=True).wait(left):
+                if left <= 0 or not Waiter([], [self._socket.fileno()]).wait(left):
                     return
             except OSError:
                 self._give_up()
 
     def receive(self, timeout_s: float | None = None) -> Arrived:
-        """Receive packets: see `Carrier`; look at `closed` where none came."""
+        """Receive packets: see `Carrier`; look at `closed` where none came.
+
+        What was kept for the peer is sent meanwhile.
+        """
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.closed:
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except BlockingIOError:
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    break
-                if self._bell and self._bell.fileno() in self._waiter.wait(left):
-                    self._bell.silence()
-                    break
-                if self._bell is None:
-                    self._waiter.wait(left)
-                continue
-            except OSError:
-                data = b""
-            found = self._framing.add(data)
-            if not data or self._framing.broken:
-                self._give_up()
-            if self._framing.broken:
-                self.counters.add("truncated")
-            if len(found):
+            found = self._read()
+            if found is not None and len(found):
                 return self._arrived(found)
+            left = None if until is None else until - time.monotonic()
+            if found is None and ((left is not None and left <= 0) or self._wait(left)):
+                break
         return self._arrived(Datagrams.packets([]))
+
+    def _read(self) -> Datagrams | None:
+        """The packets that are complete with what has come; None where nothing has."""
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        found = self._framing.add(data)
+        if self._framing.broken:
+            self.counters.add("truncated")
+        if not data or self._framing.broken:
+            self._give_up()
+        return found
+
+    def _wait(self, timeout_s: float | None) -> bool:
+        """Wait until something has come; whether somebody woke this thread instead."""
+        waiter = self._hears_or_sends if self.wants_write else self._hears
+        happened = waiter.wait(timeout_s)
+        if self.wants_write:
+            self.flush()
+        if self._bell and self._bell.fileno() in happened:
+            self._bell.silence()
+            return True
+        return False
 
     def _arrived(self, found: Datagrams) -> Arrived:
         peer = np.frombuffer(self.peer, np.uint8)

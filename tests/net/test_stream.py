@@ -181,6 +181,24 @@ def test_what_a_slow_reader_did_not_take_is_kept_for_it_in_order() -> None:
             assert found == packets(some(50)) * (sent // 50)
 
 
+def test_who_receives_also_sends_what_was_kept(pair: tuple[StreamSocket, StreamSocket]) -> None:
+    """A device sends a frame and waits for its answer: nobody else sends the rest for it."""
+    serves, asks = pair
+    sent = 0
+    while not asks.wants_write:
+        sent += asks.send(some(50), timeout_s=0)
+
+    def answer() -> None:
+        assert receive(serves, sent) == packets(some(50)) * (sent // 50)
+        serves.send(some(1))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert receive(asks, 1) == packets(some(1))
+    thread.join(LIMIT_S)
+    assert not asks.wants_write
+
+
 def test_another_thread_wakes_who_waits(pair: tuple[StreamSocket, StreamSocket]) -> None:
     _, asks = pair
     thread = threading.Thread(target=asks.wake)
