@@ -138,6 +138,15 @@ class Preparing(Protocol):
         ...
 
 
+@runtime_checkable
+class Warming(Protocol):
+    """A backend that takes a while to be ready, whatever it will compile."""
+
+    def warm_up(self) -> None:
+        """Import what code is made with."""
+        ...
+
+
 class Backend(Protocol):
     """Writes the code of parts for boards; each part has one of its own.
 
@@ -186,6 +195,18 @@ class Backend(Protocol):
     def write(self, code: Any, board: Board, folder: Path, *, runtime: bool) -> Built:
         """Link a part's code into a folder, with or without what runs it."""
         ...
+
+
+def warm_up(emit: str) -> None:
+    """Have backends ready, by what `--emit` calls them, while something else is waited for.
+
+    Raises:
+        UsageError: No pack brings one of them.
+    """
+    for name in emit.split(","):
+        backend: Backend = find("backends", name.strip())()
+        if isinstance(backend, Warming):
+            backend.warm_up()
 
 
 def backend_for(board: Board, name: str) -> Backend:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, Unpack
@@ -23,7 +24,7 @@ from splitc.bundle.golden import Golden, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
 from splitc.bundle.verify import Verification, verify_built
 from splitc.errors import OutputError, UsageError
-from splitc.ir.model import Network
+from splitc.ir.model import Network, Trainable
 from splitc.runtime.manifest import CodecCost, write_manifest
 from splitc.search.scenario import Conditions, Scenario
 
@@ -129,15 +130,22 @@ def build(
         refuse_unsupported(part.backend, models[part.name], part.name)
     if tuning is not None:
         refuse_tuning(job, tuning)
-    lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
-    tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
     room = ExitStack()
     try:
         folder = room.enter_context(beside(target))
         scratch = room.enter_context(beside(target)) if check and runtime == "none" else None
         progress("golden vectors")
         head, tail = models.values()
-        golden = write_golden(folder / "golden", job.ready, head, tail, layouts, seed)
+        with ThreadPoolExecutor(1, thread_name_prefix="golden") as beside_it:
+            vectors = beside_it.submit(
+                write_golden, folder / "golden", job.ready, head, tail, layouts, seed
+            )
+            if isinstance(job.model, Trainable):
+                # Tracing replaces methods of PyTorch's modules, also of those that run.
+                wait([vectors])
+            lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
+            golden = vectors.result()
+        tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
         cost = _cost(job, golden, progress)
         for network in (job.model, job.source, head, tail):
             network.unload()

@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Unpack
 
 from splitc.arrays import Array
-from splitc.build.backend import Backend, backend_for
+from splitc.build.backend import Backend, backend_for, warm_up
 from splitc.build.refusals import refuse_unsupported
 from splitc.cost.board import Board
 from splitc.cost.topology import DEVICE, SERVER
@@ -200,7 +200,9 @@ def plan(
         SplitcError: See `splitc.load`, `splitc.find_cuts`, `choose` and
             `splitc.passes.at_cut.prepare`.
     """
-    loaded: Network = load(model) if isinstance(model, str | Path) else model
+    loaded: Network = (
+        load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
+    )
     if name is None:
         name = Path(model).stem if isinstance(model, str | Path) else loaded.name
     # A graph's name comes out of the file, and becomes a folder's.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,7 @@ def compile_(
     if calibrate and not where.codec:
         hint = "add --codec, like --codec quantize-boundary"
         raise UsageError("--calibrate does nothing without --codec", hint=hint)
-    from splitc.build.backend import Tuning
+    from splitc.build.backend import Tuning, warm_up
     from splitc.build.compiler import build, plan
     from splitc.cli import show
     from splitc.passes.calibration import read_batches, read_labels
@@ -86,7 +87,8 @@ def compile_(
     scenario = where.scenario()
     with show.progress(quiet or json) as step:
         step(f"reading {model}")
-        loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+        options = o.ModelOptions(model, inputs, simplify, max_bytes)
+        loaded = options.load(meanwhile=partial(warm_up, emit))
         inputs_of = loaded.graph.inputs
         batches = read_batches(calibrate, inputs_of) if calibrate else ()
         labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -223,8 +224,11 @@ class ModelOptions:
     simplify: bool
     max_bytes: str
 
-    def load(self) -> Network:
+    def load(self, meanwhile: Callable[[], None] = lambda: None) -> Network:
         """Read the model.
+
+        Args:
+            meanwhile: See `splitc.load`.
 
         Raises:
             SplitcError: See `splitc.load`.
@@ -236,6 +240,7 @@ class ModelOptions:
             inputs=dict(parse_input(text) for text in self.inputs or []),
             simplify=self.simplify,
             max_bytes=parse_bytes(self.max_bytes),
+            meanwhile=meanwhile,
         )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -38,6 +38,7 @@ def load(
     inputs: Mapping[str, Sequence[int]] | None = None,
     simplify: bool = True,
     max_bytes: int = DEFAULT_MAX_BYTES,
+    meanwhile: Callable[[], None] = ...,
 ) -> OnnxModel: ...
 
 
@@ -48,6 +49,7 @@ def load(
     inputs: Mapping[str, Sequence[int]] | None = None,
     simplify: bool = True,
     max_bytes: int = DEFAULT_MAX_BYTES,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> OnnxModel | TorchModel:
     """Read a network.
 
@@ -60,6 +62,7 @@ def load(
         inputs: For ONNX: shapes by input name, for inputs with dynamic extents.
         simplify: For ONNX: run onnxsim on it first: fold constants, fuse batch norms.
         max_bytes: Refuse models whose weights, or any one tensor, take more.
+        meanwhile: For ONNX: called once while onnxsim, a process of its own, works.
 
     Returns:
         The model: its layer graph and the weights behind it. For type checkers a path is
@@ -83,7 +86,9 @@ def load(
         return _torch(source, example_inputs, inputs, max_bytes)
     from splitc.frontend.onnx.load import load_onnx
 
-    return load_onnx(source, inputs=inputs or {}, simplify=simplify, max_bytes=max_bytes)
+    return load_onnx(
+        source, inputs=inputs or {}, simplify=simplify, max_bytes=max_bytes, meanwhile=meanwhile
+    )
 
 
 def _is_proto(source: Any) -> bool:

@@ -94,6 +94,12 @@ class TvmBackend:
         layers = {layer.name: layer.op for layer in model.graph.layers}
         return adapter.with_layers(_checked(lowered, adapter.results(lowered), model), layers)
 
+    def warm_up(self) -> None:
+        """Import TVM and what writes loops."""
+        from splitc_targets.tvm import adapter  # pyright: ignore[reportUnusedImport] # noqa: F401
+
+        from splitc_targets import pipeline  # pyright: ignore[reportUnusedImport] # isort: skip # noqa: F401
+
     def once(self, board: Board) -> str:
         """The runner is built at the first compile for an instruction set."""
         isa, glibc = board.processor.isa, board.processor.glibc

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def load_onnx(
     inputs: Mapping[str, Sequence[int]],
     simplify: bool = True,
     max_bytes: int = DEFAULT_MAX_BYTES,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> OnnxModel:
     """Read an ONNX file or model; `splitc.load` says the rest."""
     with Simplifier() if simplify else nullcontext() as simplifier:
@@ -51,7 +52,7 @@ def load_onnx(
         check_weights(proto)
         note = ""
         if simplifier is not None:
-            simpler, note = simplifier.run(proto, max_bytes)
+            simpler, note = simplifier.run(proto, max_bytes, meanwhile)
             if simpler is not None:
                 try:
                     proto, tensors = _prepare(simpler, {}, max_bytes)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
@@ -32,8 +34,15 @@ class Simplifier:
         self._process.kill()
         self._process.communicate()
 
-    def run(self, proto: ModelProto, max_bytes: int) -> tuple[ModelProto | None, str]:
+    def run(
+        self, proto: ModelProto, max_bytes: int, meanwhile: Callable[[], None]
+    ) -> tuple[ModelProto | None, str]:
         """The simpler model; None and a note where it is too large or onnxsim fails.
+
+        Args:
+            proto: The model.
+            max_bytes: What the process may take is counted from it.
+            meanwhile: Called while the other process works.
 
         Raises:
             BadModelError: onnxsim ran into its time limit.
@@ -45,9 +54,10 @@ class Simplifier:
             source, target = folder / "in.onnx", folder / "out.onnx"
             source.write_bytes(proto.SerializeToString())
             limit = 4 * 2**30 + min(6 * stored, 4 * max_bytes)
-            job = json.dumps([str(source), str(target), limit, SIMPLIFY_SECONDS])
+            self._begin(json.dumps([str(source), str(target), limit, SIMPLIFY_SECONDS]))
+            meanwhile()
             try:
-                _, errors = self._process.communicate(job + "\n", timeout=SIMPLIFY_SECONDS)
+                _, errors = self._process.communicate(timeout=SIMPLIFY_SECONDS)
             except subprocess.TimeoutExpired as error:
                 raise BadModelError(
                     "simplifying the model took too long",
@@ -66,6 +76,13 @@ class Simplifier:
         if _domains(simpler) - _domains(proto):
             return None, "not simplified: onnxsim brought in operators of another domain"
         return simpler, ""
+
+    def _begin(self, job: str) -> None:
+        assert self._process.stdin is not None
+        # A process that has died says so when it is waited for.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(job + "\n")
+            self._process.stdin.flush()
 
 
 def _domains(proto: ModelProto) -> set[str]:

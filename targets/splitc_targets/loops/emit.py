@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import tvm
@@ -38,6 +39,7 @@ comes from its pool of workspaces: memory that is written even where registers h
 """
 
 
+@lru_cache(4096)
 def const(value: int) -> Any:
     """An integer constant."""
     return tirx.IntImm("int32", value)

@@ -27,10 +27,8 @@ ENTRY = "splitc.entry"
 def _passes() -> Any:
     return tvm.transform.Sequential([
         tirx.transform.FlattenBuffer(),
-        tirx.transform.NarrowDataType(32),
         tirx.transform.StmtSimplify(),
         tirx.transform.AnnotateEntryFunc(),
-        tirx.transform.SplitHostDevice(),
         tirx.transform.MakePackedAPI(),
     ])  # fmt: skip
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from splitc.frontend.onnx.shapes import infer
 from splitc.ir.graph import Tensor
@@ -42,13 +43,39 @@ def modern(proto: ModelProto) -> ModelProto:
     if not versions or versions[0] >= MODERN_OPSET:
         return proto
     try:
-        made = onnx.version_converter.convert_version(proto, MODERN_OPSET)
+        made = _converted(proto)
     except (RuntimeError, ValueError):
         return proto
     if versions[0] < _RESIZE_OPSET:
         for node in made.graph.node:
             if node.op_type == "Resize":
                 _as_it_was(node)
+    return made
+
+
+_READ_ELEMENTS = 1024
+"""More than any stored tensor has whose values decide how an operator is converted."""
+
+
+def _converted(proto: ModelProto) -> ModelProto:
+    """The model at `MODERN_OPSET`. Its weights wait outside, as inputs: the converter copies
+    what it is given several times over."""
+    bare = ModelProto(ir_version=proto.ir_version)
+    bare.opset_import.extend(proto.opset_import)
+    graph = proto.graph
+    bare.graph.CopyFrom(GraphProto(name=graph.name, node=graph.node, input=graph.input,
+                                   output=graph.output, value_info=graph.value_info))  # fmt: skip
+    weights = [t for t in graph.initializer if math.prod(t.dims) > _READ_ELEMENTS]
+    waiting = {tensor.name for tensor in weights}
+    bare.graph.initializer.extend(t for t in graph.initializer if t.name not in waiting)
+    bare.graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in weights
+    )
+    made = onnx.version_converter.convert_version(bare, MODERN_OPSET)
+    kept = [value for value in made.graph.input if value.name not in waiting]
+    del made.graph.input[:]
+    made.graph.input.extend(kept)
+    made.graph.initializer.extend(weights)
     return made
 
 

@@ -98,3 +98,17 @@ def test_the_simplifier_does_not_wait_for_pytorch_to_be_imported() -> None:
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     assert "onnxsim" in imported
     assert not {"torch._C", "torch.nn"} & imported
+
+
+def test_the_time_that_the_simplifier_takes_is_the_callers_to_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sign = tmp_path / "sign"
+    # Ends well only if what is to be done meanwhile was done while it was running.
+    script = READ_JOB + (
+        "import os, time, shutil\n"
+        f"while not os.path.exists({str(sign)!r}): time.sleep(0.01)\n"
+        "shutil.copy(source, target)"
+    )
+    simplifier_is(monkeypatch, script)
+    assert splitc.load(chain("Relu"), meanwhile=sign.touch).note == ""

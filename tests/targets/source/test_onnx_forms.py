@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from splitc_targets.source.for_tvm import for_tvm
+from splitc_targets.source.for_tvm import MODERN_OPSET, for_tvm, modern
 from tests.targets.nets import compiled, computed, wanted
 
 F32 = np.float32
@@ -263,3 +264,22 @@ def test_a_tensor_is_inserted_before_the_last_and_a_short_piece_comes_last() -> 
 def test_a_model_that_needs_no_other_form_is_not_copied() -> None:
     proto, _ = network("Relu", [draw(2, 3)], opset=21)
     assert for_tvm(proto) is proto
+
+
+def test_weights_are_no_burden_to_the_conversion_and_come_through_it() -> None:
+    weights = draw(64, 64)
+    scales = np.array([1, 1, 2, 2], F32)
+    inputs = [draw(1, 64, 4, 4), weights.reshape(64, 64, 1, 1)]
+    model, _ = network("Conv", inputs, opset=9)
+    model.graph.initializer.append(numpy_helper.from_array(scales, "scales"))
+    graph = model.graph
+    graph.node.append(helper.make_node("Upsample", ["y0", "scales"], ["up"], "up", mode="nearest"))
+    del graph.output[:]
+    graph.output.append(helper.make_empty_tensor_value_info("up"))
+    whole = onnx.version_converter.convert_version(model, MODERN_OPSET)
+    made = modern(model)
+    assert [n.op_type for n in made.graph.node] == [n.op_type for n in whole.graph.node]
+    assert [value.name for value in made.graph.input] == ["i0"]
+    stored = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    np.testing.assert_array_equal(stored["i1"], inputs[1])
+    assert {t.name for t in whole.graph.initializer} == stored.keys()

@@ -37,17 +37,18 @@ def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndar
     """Weights [out channels][channels][rows][columns] in the order the kernel reads them."""
     tile = tile_of(flattened(conv), machine)
     per_group = conv.out_channels // conv.groups
-    pieces: list[np.ndarray[Any, Any]] = []
+    wides = [vectors * machine.lanes for vectors in blocks(conv, tile, machine.lanes)]
+    _, channels, rows, columns = weights.shape
+    packed = np.zeros((conv.groups, rows * columns * channels * sum(wides)), np.float32)
     for group in range(conv.groups):
-        first = group * per_group
-        for vectors in blocks(conv, tile, machine.lanes):
-            wide = vectors * machine.lanes
+        first, at = group * per_group, 0
+        for wide in wides:
             last = min(first + wide, (group + 1) * per_group)
-            block = weights[first:last].transpose(2, 3, 1, 0)
-            missing = wide - (last - first)
-            pieces.append(np.pad(block, ((0, 0), (0, 0), (0, 0), (0, missing))).ravel())
-            first = last
-    return np.ascontiguousarray(np.concatenate(pieces), dtype=np.float32)
+            size = rows * columns * channels * wide
+            block = packed[group, at : at + size].reshape(rows, columns, channels, wide)
+            block[..., : last - first] = weights[first:last].transpose(2, 3, 1, 0)
+            first, at = last, at + size
+    return packed.ravel()
 
 
 def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
