@@ -65,7 +65,13 @@ class StreamSocket(Carrier):
         self._hears, self._hears_or_sends = Waiter(ears), Waiter(ears, [own])
 
     @staticmethod
-    def connect(address: Address, timeout_s: float = 5.0) -> StreamSocket:
+    def connect(
+        address: Address,
+        timeout_s: float = 5.0,
+        *,
+        packet_bytes: int = DATAGRAM_BYTES,
+        hold_bytes: int = HOLD_BYTES,
+    ) -> StreamSocket:
         """Open a connection.
 
         Raises:
@@ -76,7 +82,8 @@ class StreamSocket(Carrier):
         try:
             made.settimeout(timeout_s)
             made.connect(place.name)
-            return StreamSocket(made, peer_of(place.family, made.getpeername()))
+            peer = peer_of(place.family, made.getpeername())
+            return StreamSocket(made, peer, packet_bytes=packet_bytes, hold_bytes=hold_bytes)
         except OSError as error:
             made.close()
             raise cannot("connect to", address, error) from error
