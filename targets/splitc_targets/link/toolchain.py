@@ -141,44 +141,99 @@ def runtime_key(isa: str, glibc: str) -> str:
     """The folder of the cache that a runtime is in: another one when its sources change."""
     digest = hashlib.sha256(zig_version().encode() + glibc.encode())
     for path in sorted(_SOURCES.iterdir()):
-        if path.suffix in (".c", ".cc", ".h"):
+        if path.suffix in (".c", ".cc", ".h", ".zig"):
             digest.update(path.name.encode() + path.read_bytes())
     return f"runner/{isa}-{digest.hexdigest()[:16]}"
 
 
-def _build_runtime(folder: Path, isa: str, glibc: str) -> None:
+@dataclass(frozen=True)
+class _Compiler:
+    """zig for the runner's sources, for one ISA, in a folder that objects and programs go to."""
+
+    folder: Path
+    isa: str
+    glibc: str
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        return ("-target", f"{self.isa}-linux-gnu.{self.glibc}")
+
+    @property
+    def _usual(self) -> tuple[str, ...]:
+        return (
+            *self.target, "-O2", "-g0", "-fno-sanitize=undefined", "-ffunction-sections",
+            "-fdata-sections", f"-ffile-prefix-map={_SOURCES}=.", "-ffile-prefix-map=./=",
+            f"-I{_SOURCES}",
+        )  # fmt: skip
+
+    def zig(self, *arguments: str) -> None:
+        zig(*arguments, cwd=self.folder)
+
+    def cpp(self, name: str, sources: Iterable[str], *flags: str) -> str:
+        """One object of several sources: the library's headers are parsed once for all."""
+        lines = "".join(f'#include "{source}"\n' for source in sources)
+        (self.folder / f"{name}.cc").write_text(lines, "utf-8")
+        self.zig(
+            "c++", "-c", "-std=c++17", *self._usual, "-fno-exceptions", "-fno-rtti",
+            "-fno-threadsafe-statics", f"-I{_tvm_headers()}", *flags, f"{name}.cc",
+            "-o", f"{name}.o",
+        )  # fmt: skip
+        (self.folder / f"{name}.cc").unlink()
+        return f"{name}.o"
+
+    def c(self, name: str, *flags: str) -> None:
+        source = str(_SOURCES / f"{name}.c")
+        self.zig("cc", "-c", *self._usual, *flags, source, "-o", f"{name}.o")
+
+    def cipher(self) -> str:
+        """The object of what zig's own library does for the runner."""
+        self.zig(
+            "build-obj", str(_SOURCES / "aead.zig"), *self.target, "-OReleaseFast", "-fPIE",
+            "-fstrip", "-femit-bin=aead.o",
+        )  # fmt: skip
+        return "aead.o"
+
+    def link(self, kind: str, output: str, *arguments: str) -> None:
+        """Link objects; they are not needed after that."""
+        self.zig(
+            *kind.split(), *self.target, "-fstrip", "--gc-sections", "-lc", "-fno-compiler-rt",
+            "-fno-ubsan-rt", f"-femit-bin={output}", *arguments,
+        )  # fmt: skip
+        for name in arguments:
+            if name.endswith(".o"):
+                (self.folder / name).unlink()
+
+
+def _tvm_headers() -> Path:
     spec = importlib.util.find_spec("tvm_ffi")
     if spec is None or spec.origin is None:
         raise ToolchainError("apache-tvm-ffi is missing", hint="pip install apache-tvm")
-    target = ("-target", f"{isa}-linux-gnu.{glibc}")
-    usual = (
-        *target, "-O2", "-fno-sanitize=undefined", "-ffunction-sections", "-fdata-sections",
-        f"-ffile-prefix-map={_SOURCES}=.", "-ffile-prefix-map=./=", f"-I{_SOURCES}",
-    )  # fmt: skip
-    cpp = (
-        "c++", "-c", "-std=c++17", *usual, "-fno-exceptions", "-fno-rtti",
-        "-fno-threadsafe-statics", f"-I{Path(spec.origin).parent / 'include'}",
-    )  # fmt: skip
-    end = ("-fstrip", "--gc-sections", "-lc", "-fno-compiler-rt", "-fno-ubsan-rt")
+    return Path(spec.origin).parent / "include"
 
-    def unit(name: str, sources: Iterable[str]) -> str:
-        """Sources as one: the library's headers are parsed once and not for every file."""
-        lines = "".join(f'#include "{source}"\n' for source in sources)
-        (folder / f"{name}.cc").write_text(lines, "utf-8")
-        return f"{name}.cc"
 
-    everything = unit("runner", sorted(path.name for path in _SOURCES.glob("*.cc")))
-    library = unit("library", _LIBRARY_SOURCES)
-    zig(*cpp, "-fPIE", everything, "-o", "runner.o", cwd=folder)
-    zig(
-        "build-exe", *target, "-fPIE", *end, f"-femit-bin={RUNNER}", "runner.o", cwd=folder
-    )  # fmt: skip
-    zig(*cpp, "-fPIC", "-fvisibility=hidden", library, "-o", "library.o", cwd=folder)
-    zig(
-        "build-lib", "-dynamic", *target, "-fPIC", *end, f"-femit-bin={LIBRARY}",
-        f"-fsoname={LIBRARY}", "library.o", cwd=folder,
-    )  # fmt: skip
-    model_host = str(_SOURCES / "model_host.c")
-    zig("cc", "-c", *usual, "-fPIC", model_host, "-o", "model_host.o", cwd=folder)
-    for name in (everything, library, "runner.o", "library.o"):
-        (folder / name).unlink()
+def build_program(source: Path, output: Path, isa: str, glibc: str) -> None:
+    """Build a program of some of the runner's sources, such as a benchmark of them.
+
+    Args:
+        source: A C++ file with `main`, which includes the sources that it needs; support.cc is
+            one of them.
+        output: The program, in a folder that is there.
+        isa: Of the machine that it is for.
+        glibc: The oldest C library that it must run on.
+
+    Raises:
+        ToolchainError: zig or the headers of apache-tvm-ffi are missing, or it does not compile.
+    """
+    compiler = _Compiler(output.parent, isa, glibc)
+    program = compiler.cpp(output.name, [str(source.resolve())], "-fPIE")
+    compiler.link("build-exe", output.name, "-fPIE", program, compiler.cipher())
+
+
+def _build_runtime(folder: Path, isa: str, glibc: str) -> None:
+    compiler = _Compiler(folder, isa, glibc)
+    sources = sorted(path.name for path in _SOURCES.glob("*.cc"))
+    runner = compiler.cpp("runner", sources, "-fPIE")
+    compiler.link("build-exe", RUNNER, "-fPIE", runner, compiler.cipher())
+    library = compiler.cpp("library", _LIBRARY_SOURCES, "-fPIC", "-fvisibility=hidden")
+    compiler.link("build-lib -dynamic", LIBRARY, "-fPIC", f"-fsoname={LIBRARY}", library)
+    compiler.c("model_host", "-fPIC")

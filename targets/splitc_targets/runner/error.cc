@@ -23,14 +23,14 @@ std::set<std::string>& Unfinished() {
   return *paths;
 }
 
+}  // namespace
+
 // Not exit(): the model's libraries keep threads, and are not to be taken down under them.
-[[noreturn]] void End(ExitCode code) {
+void End(ExitCode code) {
   for (const std::string& path : Unfinished()) unlink(path.c_str());
   std::fflush(stdout);
   _exit(static_cast<int>(code));
 }
-
-}  // namespace
 
 void Fail(ExitCode code, const std::string& what, const std::string& why) {
   const std::string line = OneLine(what + ": " + why, kMaxErrorBytes);

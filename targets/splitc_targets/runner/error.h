@@ -20,7 +20,12 @@ enum class ExitCode : int {
   kUsage = 2,
   kBadInput = 3,    // the part or an input file is not what it should be
   kCannotLoad = 6,  // the part is intact, but this machine cannot load it
+  kNetwork = 8,     // the server, or the way to it
+  kStopped = 130,   // by a signal
 };
+
+// Ends the program, with no unfinished file left.
+[[noreturn]] void End(ExitCode code);
 
 // Prints the line and ends the program.
 [[noreturn]] void Fail(ExitCode code, const std::string& what, const std::string& why);

@@ -266,4 +266,10 @@ std::string JsonQuote(std::string_view text) {
   return out + '"';
 }
 
+std::string NumberMember(const char* key, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, ",\"%s\":%.3f", key, value);
+  return text;
+}
+
 }  // namespace splitc

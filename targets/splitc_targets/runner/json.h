@@ -36,6 +36,9 @@ JsonValue ParseJson(std::string_view text, const std::string& source);
 // `text` as a JSON string, with the quotes.
 std::string JsonQuote(std::string_view text);
 
+// `,"key":1.250`, a further member of an object.
+std::string NumberMember(const char* key, double value);
+
 }  // namespace splitc
 
 #endif  // SPLITC_RUNNER_JSON_H_

@@ -15,6 +15,7 @@
 #include "options.h"
 #include "part.h"
 #include "run.h"
+#include "send.h"
 #include "text.h"
 
 namespace splitc {
@@ -39,7 +40,7 @@ void Main(int argc, char** argv) {
   // Output to a closed pipe is to be an error like any other.
   signal(SIGPIPE, SIG_IGN);
   const Options options = ParseOptions(argc, argv);
-  if (options.help) return Print(kUsage);
+  if (options.help) return Print(std::string(kUsage) + kSendUsage);
   if (options.version) {
     return Print(std::string("splitc-run ") + kVersion + " (" + kIsa + ", manifest schema " +
                  Decimal(kManifestSchema) + ")\n");
@@ -50,7 +51,10 @@ void Main(int argc, char** argv) {
     return Print("{\"part\":" + JsonQuote(part.manifest().part) +
                  ",\"checked\":" + Decimal(part.manifest().files.size()) + "}\n");
   }
-  Print(RunPart(options, part) + "\n");
+  if (options.send.to.empty()) return Print(RunPart(options, part) + "\n");
+  const Sent sent = SendPart(options, part);
+  Print(sent.report + "\n");
+  if (sent.code != ExitCode::kOk) End(sent.code);
 }
 
 }  // namespace

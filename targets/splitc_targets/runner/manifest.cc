@@ -6,6 +6,7 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "error.h"
 #include "json.h"
@@ -18,7 +19,11 @@ using Kind = JsonValue::Kind;
 
 constexpr size_t kMaxTensors = 256;
 constexpr size_t kMaxFiles = 256;
+constexpr size_t kMaxRoutes = 256;
 constexpr size_t kMaxNameBytes = 255;
+// Of a pattern for missing elements, and of elements that travel together.
+constexpr size_t kMaxFillBytes = 256;
+constexpr int64_t kMaxUnit = 256;
 constexpr int64_t kMaxMemoryBytes = int64_t{1} << 46;
 
 [[noreturn]] void Bad(const std::string& why) { Fail(ExitCode::kBadInput, kManifestName, why); }
@@ -91,17 +96,23 @@ std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::strin
   return tensors;
 }
 
-Sha256Digest ParseDigest(const std::string& hex, const std::string& name) {
+std::string ParseHex(const std::string& hex, const std::string& what) {
   static constexpr std::string_view kHex = "0123456789abcdef";
-  Sha256Digest digest{};
-  if (hex.size() != 2 * digest.size()) Bad("sha256 of " + Quoted(name) + " has the wrong length");
+  std::string bytes(hex.size() / 2, '\0');
+  if (hex.size() % 2 != 0) Bad(what + " has the wrong length");
   for (size_t i = 0; i < hex.size(); ++i) {
     const size_t nibble = kHex.find(hex[i]);
-    if (nibble == std::string_view::npos) {
-      Bad("sha256 of " + Quoted(name) + " is not lower-case hexadecimal");
-    }
-    digest[i / 2] = static_cast<uint8_t>(digest[i / 2] * 16u + nibble);
+    if (nibble == std::string_view::npos) Bad(what + " is not lower-case hexadecimal");
+    bytes[i / 2] = static_cast<char>(static_cast<uint8_t>(bytes[i / 2]) * 16u + nibble);
   }
+  return bytes;
+}
+
+Sha256Digest ParseDigest(const std::string& hex, const std::string& what) {
+  const std::string bytes = ParseHex(hex, what);
+  Sha256Digest digest;
+  if (bytes.size() != digest.size()) Bad(what + " has the wrong length");
+  std::memcpy(digest.data(), bytes.data(), digest.size());
   return digest;
 }
 
@@ -120,7 +131,8 @@ std::map<std::string, FileSpec> ParseFiles(const JsonValue& manifest) {
     const int64_t bytes = Member(object.items[i], "bytes", Kind::kInteger).integer;
     if (bytes < 0) Bad("\"bytes\" of " + Quoted(name) + " is negative");
     spec.bytes = static_cast<uint64_t>(bytes);
-    spec.sha256 = ParseDigest(Member(object.items[i], "sha256", Kind::kString).text, name);
+    spec.sha256 = ParseDigest(Member(object.items[i], "sha256", Kind::kString).text,
+                              "sha256 of " + Quoted(name));
     files.emplace(name, spec);
   }
   return files;
@@ -164,6 +176,87 @@ void ParseWeights(const JsonValue& root, Manifest* manifest) {
   }
 }
 
+uint64_t ParseSplit(const JsonValue& root) {
+  const Sha256Digest digest =
+      ParseDigest(Member(root, "split", Kind::kString).text, Quoted("split"));
+  uint64_t split;
+  std::memcpy(&split, digest.data(), sizeof split);
+  return split;
+}
+
+Missing::Scale ParseScale(const std::string& name) {
+  if (name == "realised") return Missing::Scale::kRealised;
+  if (name == "rate") return Missing::Scale::kRate;
+  if (name != "none") Bad("\"missing\" has unknown scale " + Quoted(name));
+  return Missing::Scale::kNone;
+}
+
+// What a manifest leaves out is as splitc.runtime.manifest.Missing has it.
+Missing ParseMissing(const JsonValue& item) {
+  if (!item.is(Kind::kObject)) Bad("\"missing\" has what is not an object");
+  Missing missing;
+  missing.scale = Missing::Scale::kRealised;
+  if (item.Find("scale") != nullptr) missing.scale = ParseScale(TextMember(item, "scale"));
+  if (const JsonValue* fill = item.Find("fill")) {
+    if (!fill->is(Kind::kString) || fill->text.size() > 2 * kMaxFillBytes) Bad("bad \"fill\"");
+    missing.fill = ParseHex(fill->text, Quoted("fill"));
+  }
+  if (item.Find("unit") != nullptr) {
+    const int64_t unit = Member(item, "unit", Kind::kInteger).integer;
+    if (unit < 1 || unit > kMaxUnit) Bad("\"unit\" is not from 1 to " + Decimal(kMaxUnit));
+    missing.unit = static_cast<uint32_t>(unit);
+  }
+  return missing;
+}
+
+std::vector<Missing> ParseMissings(const JsonValue& item, size_t count) {
+  std::vector<Missing> missings;
+  if (item.Find("missing") != nullptr) {
+    for (const JsonValue& one : Member(item, "missing", Kind::kArray).items) {
+      missings.push_back(ParseMissing(one));
+    }
+  }
+  if (missings.empty()) missings.resize(count);
+  if (missings.size() != count) Bad("\"missing\" is not one for each of \"crosses\"");
+  return missings;
+}
+
+// What crosses, the head has: as a result, or as what it was given.
+void CheckAtHand(const Manifest& manifest, const TensorSpec& tensor) {
+  const auto same = [&tensor](const TensorSpec& other) {
+    return other.name == tensor.name && other.dtype == tensor.dtype &&
+           other.shape == tensor.shape;
+  };
+  if (std::none_of(manifest.outputs.begin(), manifest.outputs.end(), same) &&
+      std::none_of(manifest.inputs.begin(), manifest.inputs.end(), same)) {
+    Bad(Quoted(tensor.name) + " crosses, but the part has no such tensor");
+  }
+}
+
+std::vector<Remote> ParseRemotes(const JsonValue& root, const Manifest& manifest) {
+  std::vector<Remote> remotes;
+  if (root.Find("remote") == nullptr) return remotes;
+  const JsonValue& array = Member(root, "remote", Kind::kArray);
+  if (array.items.size() > kMaxRoutes) Bad("\"remote\" has too many routes");
+  for (const JsonValue& item : array.items) {
+    if (!item.is(Kind::kObject)) Bad("\"remote\" has what is not an object");
+    Remote remote;
+    const int64_t route = Member(item, "route", Kind::kInteger).integer;
+    if (route < 0 || route > UINT16_MAX) Bad("\"route\" is not from 0 to 65535");
+    remote.route = static_cast<uint16_t>(route);
+    remote.name = TextMember(item, "name");
+    remote.crosses = ParseTensors(item, "crosses");
+    remote.missing = ParseMissings(item, remote.crosses.size());
+    remote.results = ParseTensors(item, "results");
+    for (const JsonValue& name : Member(item, "outputs", Kind::kArray).items) {
+      remote.outputs.push_back(CheckedText(name, "outputs"));
+    }
+    for (const TensorSpec& tensor : remote.crosses) CheckAtHand(manifest, tensor);
+    remotes.push_back(std::move(remote));
+  }
+  return remotes;
+}
+
 }  // namespace
 
 Manifest ParseManifest(std::string_view text) {
@@ -190,6 +283,8 @@ Manifest ParseManifest(std::string_view text) {
   ParseWeights(root, &manifest);
   manifest.packed_bytes = BytesMember(root, "packed_bytes");
   manifest.activation_bytes = BytesMember(root, "activation_bytes");
+  manifest.remote = ParseRemotes(root, manifest);
+  if (!manifest.remote.empty()) manifest.split = ParseSplit(root);
   return manifest;
 }
 

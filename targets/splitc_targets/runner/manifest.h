@@ -14,6 +14,7 @@
 
 #include "dtype.h"
 #include "sha256.h"
+#include "wire.h"
 
 namespace splitc {
 
@@ -35,8 +36,19 @@ struct FileSpec {
   Sha256Digest sha256{};
 };
 
+// One route on which a server goes on where a head ends.
+struct Remote {
+  uint16_t route = 0;
+  std::string name;
+  std::vector<TensorSpec> crosses;
+  std::vector<Missing> missing;  // one for each that crosses
+  std::vector<TensorSpec> results;
+  std::vector<std::string> outputs;  // the network's results by name, also those made here
+};
+
 struct Manifest {
   std::string part;
+  uint64_t split = 0;  // which split network it is of: the start of its digest
   std::string isa;
   std::string cpu;  // empty if any CPU of that ISA will do
   std::vector<std::string> features;  // beside those of `cpu`, as the compiler names them
@@ -48,6 +60,7 @@ struct Manifest {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::map<std::string, FileSpec> files;
+  std::vector<Remote> remote;  // of a head
 };
 
 // Fails (kBadInput) unless `text` is a complete, consistent manifest.

@@ -25,7 +25,8 @@ const char kUsage[] =
     "\n"
     "  --part DIR   the part's folder (default: where this program is)\n"
     "  --out DIR    write the outputs to DIR/0.npy, DIR/1.npy, ...\n"
-    "  --repeat N   run the first sample N-1 more times, for timing (default: 1)\n"
+    "  --repeat N   run the first sample N-1 more times, for timing (default: 1);\n"
+    "               with --send, send all samples N times\n"
     "  --threads T  number of threads, 1 to 256 (default: one a core)\n"
     "  --check      only check the manifest and the hashes; inputs are ignored\n"
     "  --version    print the version\n"
@@ -83,6 +84,10 @@ class OptionParser {
         ParseOption(arg);
       }
     }
+    if (options_.send.to.empty() && !needs_send_.empty()) {
+      BadOption(needs_send_ + " goes with --send HOST:PORT");
+    }
+    CheckSendOptions(options_.send);
     return options_;
   }
 
@@ -106,6 +111,9 @@ class OptionParser {
       options_.version = Flag(name);
     } else if (name == "--help" || name == "-h") {
       options_.help = Flag(name);
+    } else if (IsSendOption(name)) {
+      TakeSendOption(name, Value(name), &options_.send);
+      if (needs_send_.empty()) needs_send_ = name;
     } else {
       BadOption("unknown option " + name);
     }
@@ -125,6 +133,7 @@ class OptionParser {
 
   std::vector<std::string> args_;
   size_t next_ = 0;
+  std::string needs_send_;
   bool has_inline_value_ = false;
   std::string inline_value_;
   Options options_;

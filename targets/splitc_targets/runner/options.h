@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "send_options.h"
+
 namespace splitc {
 
 extern const char kUsage[];
@@ -22,6 +24,7 @@ struct Options {
   bool version = false;
   bool help = false;
   std::vector<std::string> inputs;
+  SendOptions send;
 };
 
 // Fails (kUsage). Fills in the default part folder.

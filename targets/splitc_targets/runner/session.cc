@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a session sends, and when. What it makes of what comes is in session_handle.cc.
+
+#include <algorithm>
+
+#include "seal.h"
+#include "session.h"
+
+namespace splitc {
+namespace {
+
+// How often HELLO is said, and how often when nobody has answered for a while.
+constexpr int64_t kHelloWait = 100 * kMillisecond;
+constexpr int64_t kLongestWait = kSecond;
+constexpr uint32_t kQuickHellos = 50;
+// Of IPv4 and UDP: they take their share of the bandwidth.
+constexpr size_t kDatagramOverhead = 28;
+// What may be sent at once where the sender had been idle.
+constexpr int64_t kBurst = 2 * kMillisecond;
+constexpr uint32_t kResendsPerChunk = 16;
+// Frames of a session are numbered up to here: no number is used twice under one key.
+constexpr uint32_t kLastNumber = UINT32_MAX;
+
+}  // namespace
+
+Session::Session(const SessionConfig& config)
+    : config_(config),
+      shape_(config.crosses, config.payload_bytes, 0),
+      parity_(shape_.chunks(), config.parity_percent, config.payload_bytes),
+      answer_chunks_(AnswerChunks(config.result_bytes, config.payload_bytes)),
+      frames_(config.in_flight),
+      in_flight_(config.in_flight) {}
+
+size_t Session::packet_bytes() const {
+  return kHeaderBytes + std::max(config_.payload_bytes, kHelloBytes) + kTagBytes;
+}
+
+void Session::Begin(int64_t now) {
+  state_ = State::kHello;
+  hello_ = Hello{};
+  config_.random(hello_.nonce.data(), hello_.nonce.size());
+  hello_.payload_bytes = static_cast<uint16_t>(config_.payload_bytes);
+  hello_.transport = config_.transport;
+  hello_.parity_percent = static_cast<uint8_t>(config_.parity_percent);
+  hello_.deadline_us = static_cast<uint32_t>(config_.deadline_ns / 1000);
+  hello_.grace_us = static_cast<uint32_t>(config_.grace_ns / 1000);
+  hello_ns_ = now;
+  hellos_ = 0;
+}
+
+Frame* Session::Take() {
+  Frame& frame = At(taken_);
+  if (taken_ - oldest_ >= in_flight_ || frame.state != Frame::State::kFree) return nullptr;
+  ++taken_;
+  frame.state = Frame::State::kTaken;
+  frame.tensors.resize(shape_.bytes());
+  return &frame;
+}
+
+void Session::Send(Frame* frame, int64_t now) {
+  ++counters_.frames;
+  ++sent_;
+  frame->state = Frame::State::kOnItsWay;
+  frame->give_up_ns = now + config_.silent_ns;
+  if (next_number_ == kLastNumber && open()) Begin(now);
+  Restart(frame);
+}
+
+void Session::Restart(Frame* frame) {
+  frame->number = next_number_++;
+  frame->next_chunk = frame->next_parity = 0;
+  frame->heard = frame->ask_now = false;
+  frame->ask_ns = kNever;
+  frame->asked = 0;
+  frame->resend.assign(shape_.chunks(), false);
+  frame->resends = 0;
+  frame->resends_left = kResendsPerChunk * shape_.chunks();
+  frame->answer.Start(config_.result_bytes, config_.payload_bytes);
+}
+
+Frame* Session::Oldest() { return oldest_ == sent_ ? nullptr : &At(oldest_); }
+
+void Session::Release(Frame* frame) {
+  frame->state = Frame::State::kFree;
+  ++oldest_;
+}
+
+size_t Session::Produce(int64_t now, uint8_t* packet) {
+  if (state_ != State::kOpen) return ProduceHello(now, packet);
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    Frame& frame = At(id);
+    if (frame.state != Frame::State::kOnItsWay) continue;
+    if (now >= frame.ask_ns) Ask(&frame, now);
+    if (frame.ask_now) return ProduceNack(&frame, packet);
+  }
+  if (now < pace_ns_) return 0;
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    Frame& frame = At(id);
+    if (frame.state != Frame::State::kOnItsWay) continue;
+    if (frame.resends > 0) return ProduceResend(&frame, now, packet);
+    if (HasChunks(frame)) return ProduceChunk(&frame, id, now, packet);
+  }
+  return 0;
+}
+
+size_t Session::ProduceHello(int64_t now, uint8_t* packet) {
+  if (state_ != State::kHello || refused_ || now < hello_ns_) return 0;
+  const auto bytes = WriteHello(hello_, config_.split, config_.key);
+  std::copy(bytes.begin(), bytes.end(), packet);
+  hello_sent_ns_ = now;
+  hello_ns_ = now + (++hellos_ < kQuickHellos ? kHelloWait : kLongestWait);
+  return Count(bytes.size());
+}
+
+bool Session::HasChunks(const Frame& frame) const {
+  return frame.next_chunk < shape_.chunks() ||
+         (config_.transport == Transport::kParity && frame.next_parity < parity_.chunks());
+}
+
+size_t Session::ProduceChunk(Frame* frame, uint64_t id, int64_t now, uint8_t* packet) {
+  size_t size;
+  if (frame->next_chunk < shape_.chunks()) {
+    size = WriteData(*frame, frame->next_chunk++, packet);
+  } else {
+    Header header = HeaderOf(PacketKind::kParity, *frame);
+    header.chunk = static_cast<uint16_t>(frame->next_parity);
+    header.chunks = static_cast<uint16_t>(shape_.chunks());
+    header.extra = static_cast<uint16_t>(config_.parity_percent);
+    parity_.Write(shape_, frame->tensors.data(), id, frame->next_parity++,
+                  packet + kHeaderBytes);
+    size = Seal(header, packet, kHeaderBytes + config_.payload_bytes);
+  }
+  Pace(size, now);
+  if (!HasChunks(*frame)) {
+    frame->sent_ns = now;
+    StartAsking(frame, now);
+  }
+  return Count(size);
+}
+
+size_t Session::ProduceResend(Frame* frame, int64_t now, uint8_t* packet) {
+  uint32_t chunk = 0;
+  while (!frame->resend[chunk]) ++chunk;
+  frame->resend[chunk] = false;
+  --frame->resends;
+  ++counters_.packets_resent;
+  const size_t size = WriteData(*frame, chunk, packet);
+  Pace(size, now);
+  return Count(size);
+}
+
+size_t Session::WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet) {
+  Header header = HeaderOf(PacketKind::kData, frame);
+  header.chunk = static_cast<uint16_t>(chunk);
+  header.chunks = static_cast<uint16_t>(shape_.chunks());
+  const size_t size = shape_.Pack(frame.tensors.data(), chunk, packet + kHeaderBytes);
+  return Seal(header, packet, kHeaderBytes + size);
+}
+
+// Answers take as long as the tail and the way: as TCP (RFC 6298) reckons a round trip.
+void Session::StartAsking(Frame* frame, int64_t now) {
+  if (config_.transport == Transport::kTcp) return;
+  frame->ask_wait_ns = std::max(config_.grace_ns + 2 * round_trip_ns_,
+                                answer_mean_ns_ + 4 * answer_spread_ns_);
+  frame->ask_ns = now + frame->ask_wait_ns;
+}
+
+// Says what is missing of the answer. Where nothing came back, the server may know nothing of
+// the frame's end: what is sent again then has its last chunk.
+void Session::Ask(Frame* frame, int64_t now) {
+  frame->ask_now = true;
+  frame->ask_wait_ns = std::min(2 * frame->ask_wait_ns, kLongestWait);
+  frame->ask_ns = now + frame->ask_wait_ns;
+  if (config_.transport == Transport::kResend && !frame->heard) {
+    Resend(frame, shape_.chunks() - 1);
+  }
+}
+
+void Session::Resend(Frame* frame, uint32_t chunk) {
+  if (frame->resend[chunk] || chunk >= frame->next_chunk || frame->resends_left == 0) return;
+  frame->resend[chunk] = true;
+  ++frame->resends;
+  --frame->resends_left;
+}
+
+size_t Session::ProduceNack(Frame* frame, uint8_t* packet) {
+  frame->ask_now = false;
+  Header header = HeaderOf(PacketKind::kNack, *frame);
+  header.chunk = frame->asked++;
+  ++counters_.nacks;
+  // All of it: then the number of pieces is not said, and the server takes the frame as ended.
+  std::vector<uint8_t> bitmap{0xff};
+  if (!frame->answer.empty()) {
+    header.chunks = static_cast<uint16_t>(answer_chunks_);
+    bitmap = frame->answer.Missing();
+  }
+  std::copy(bitmap.begin(), bitmap.end(), packet + kHeaderBytes);
+  return Count(Seal(header, packet, kHeaderBytes + bitmap.size()));
+}
+
+size_t Session::SayGoodbye(uint8_t* packet) {
+  if (!open()) return 0;
+  Header header;
+  header.kind = PacketKind::kBye;
+  header.session = session_;
+  header.split = config_.split;
+  state_ = State::kIdle;
+  return Count(Seal(header, packet, kHeaderBytes));
+}
+
+Header Session::HeaderOf(PacketKind kind, const Frame& frame) const {
+  Header header;
+  header.kind = kind;
+  header.session = session_;
+  header.split = config_.split;
+  header.frame = frame.number;
+  header.route = config_.route;
+  return header;
+}
+
+size_t Session::Seal(const Header& header, uint8_t* packet, size_t size) {
+  WriteHeader(header, packet);
+  return keys_ ? SealPacket(keys_->to_server, header, packet, size) : size;
+}
+
+size_t Session::Count(size_t size) {
+  ++counters_.packets_sent;
+  counters_.bytes_sent += size;
+  return size;
+}
+
+void Session::Pace(size_t size, int64_t now) {
+  if (config_.bandwidth_bps <= 0) return;
+  const double seconds = static_cast<double>(size + kDatagramOverhead) * 8 / config_.bandwidth_bps;
+  pace_ns_ = std::max(pace_ns_, now - kBurst) + static_cast<int64_t>(seconds * 1e9);
+}
+
+int64_t Session::NextWake() const {
+  int64_t wake = state_ == State::kHello && !refused_ ? hello_ns_ : kNever;
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    const Frame& frame = At(id);
+    if (frame.state != Frame::State::kOnItsWay) continue;
+    wake = std::min(wake, frame.give_up_ns);
+    if (state_ != State::kOpen) continue;
+    wake = std::min(wake, frame.ask_ns);
+    if (frame.resends > 0 || HasChunks(frame)) wake = std::min(wake, pace_ns_);
+  }
+  return wake;
+}
+
+void Session::Expire(int64_t now) {
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    Frame& frame = At(id);
+    if (frame.state != Frame::State::kOnItsWay || now < frame.give_up_ns) continue;
+    frame.state = Frame::State::kSilent;
+    frame.done_ns = now;
+    ++counters_.silent;
+  }
+}
+
+}  // namespace splitc

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A device's session with a server: which packet to send next, and what one that came means
+// (docs/wire.md). Pure: no socket, no clock, no thread; times are nanoseconds of any clock
+// that does not jump.
+
+#ifndef SPLITC_RUNNER_SESSION_H_
+#define SPLITC_RUNNER_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "answer.h"
+#include "handshake.h"
+#include "parity_writer.h"
+#include "wire.h"
+
+namespace splitc {
+
+inline constexpr int64_t kMillisecond = 1000000;
+inline constexpr int64_t kSecond = 1000 * kMillisecond;
+inline constexpr int64_t kNever = INT64_MAX;
+
+struct SessionConfig {
+  uint64_t split = 0;
+  uint16_t route = 0;
+  std::vector<Boundary::Tensor> crosses;
+  uint64_t result_bytes = 0;
+  size_t payload_bytes = 0;
+  Transport transport = Transport::kUdp;
+  uint32_t parity_percent = 0;
+  int64_t deadline_ns = 0;
+  int64_t grace_ns = 0;
+  int64_t silent_ns = 0;       // then a frame is given up
+  double bandwidth_bps = 0;    // 0: as fast as the socket takes packets
+  uint32_t in_flight = 1;
+  std::optional<Key> key;
+  void (*random)(void* bytes, size_t count) = nullptr;
+};
+
+struct Counters {
+  uint64_t frames = 0, answered = 0, silent = 0, failed = 0, late = 0;
+  uint64_t packets_sent = 0, packets_resent = 0, packets_received = 0;
+  uint64_t duplicate = 0, malformed = 0, bad_seal = 0, nacks = 0, sessions = 0;
+  uint64_t bytes_sent = 0, bytes_received = 0;
+};
+
+// A frame from being taken to being released, by its sender.
+struct Frame {
+  enum class State { kFree, kTaken, kOnItsWay, kAnswered, kFailed, kSilent };
+
+  State state = State::kFree;
+  std::vector<uint8_t> tensors;  // as Boundary has them
+  AnswerPieces answer;
+  std::string failure;  // what the server says
+  double share = 0;     // of elements that came, says the server
+  int64_t sent_ns = 0;  // its last chunk
+  int64_t done_ns = 0;
+
+  uint32_t number = 0;  // in this session
+  uint32_t next_chunk = 0;
+  uint32_t next_parity = 0;
+  bool heard = false;  // anything of it came back
+  int64_t give_up_ns = kNever;
+  int64_t ask_ns = kNever;  // when to ask for what is missing
+  int64_t ask_wait_ns = 0;
+  uint16_t asked = 0;
+  bool ask_now = false;
+  std::vector<bool> resend;
+  uint32_t resends = 0;       // that wait
+  uint32_t resends_left = 0;  // that may be asked for
+};
+
+class Session {
+ public:
+  explicit Session(const SessionConfig& config);
+
+  // Says HELLO from now on: also where the way to the server is a new one.
+  void Begin(int64_t now);
+  bool open() const { return state_ == State::kOpen; }
+  // Why there will be no session: a server's refusal, its text for people.
+  const std::optional<Refuse>& refused() const { return refused_; }
+  // The last refusal that may pass: the server is full or stopping.
+  const std::string& put_off() const { return put_off_; }
+
+  // Frames are taken, sent and released in one order, at most `in_flight` at a time.
+  uint32_t in_flight() const { return in_flight_; }
+  // Room for the next frame, to be filled and then sent; null where too many are there.
+  Frame* Take();
+  void Send(Frame* frame, int64_t now);
+  // The oldest frame that is not released; null where there is none.
+  Frame* Oldest();
+  void Release(Frame* frame);
+  // Where a tensor lies in a frame's.
+  uint64_t OffsetOf(size_t tensor) const { return shape_.Offset(tensor); }
+
+  // Writes the next packet that is due, for which there is room for `packet_bytes()`.
+  // Returns its size, 0 for none.
+  size_t Produce(int64_t now, uint8_t* packet);
+  // The largest packet that is sent or taken.
+  size_t packet_bytes() const;
+  // When Produce or Expire have something to do that they have not now.
+  int64_t NextWake() const;
+  // Gives up frames whose time has come.
+  void Expire(int64_t now);
+  // What came; the bytes are opened in place.
+  void Handle(uint8_t* packet, size_t size, int64_t now);
+  // The last packet, where there is a session; the size, 0 for none.
+  size_t SayGoodbye(uint8_t* packet);
+
+  const Counters& counters() const { return counters_; }
+  Counters& counters() { return counters_; }
+
+ private:
+  enum class State { kIdle, kHello, kOpen };
+
+  size_t ProduceHello(int64_t now, uint8_t* packet);
+  size_t ProduceNack(Frame* frame, uint8_t* packet);
+  size_t ProduceChunk(Frame* frame, uint64_t id, int64_t now, uint8_t* packet);
+  size_t ProduceResend(Frame* frame, int64_t now, uint8_t* packet);
+  size_t WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet);
+  size_t Seal(const Header& header, uint8_t* packet, size_t size);
+  size_t Count(size_t size);
+  void Pace(size_t size, int64_t now);
+  void Restart(Frame* frame);
+  void StartAsking(Frame* frame, int64_t now);
+  void Ask(Frame* frame, int64_t now);
+  void Resend(Frame* frame, uint32_t chunk);
+  bool HasChunks(const Frame& frame) const;
+
+  void HandleGreeting(const Header& header, const uint8_t* packet, size_t size, int64_t now);
+  void HandleOpened(const Header& header, const uint8_t* data, size_t size, int64_t now);
+  void Welcomed(const ReadWelcomeResult& result);
+  void HandleRefuse(const Header& header, const Refuse& refuse, int64_t now);
+  void HandleAnswer(Frame* frame, const Header& header, const uint8_t* data, size_t size,
+                    int64_t now);
+  void HandleNack(Frame* frame, const Header& header, const uint8_t* bitmap, size_t size,
+                  int64_t now);
+  void HandleFail(Frame* frame, const uint8_t* text, size_t size, int64_t now);
+  Frame* FrameOf(const Header& header);
+  Frame& At(uint64_t id) { return frames_[id % frames_.size()]; }
+  const Frame& At(uint64_t id) const { return frames_[id % frames_.size()]; }
+  Header HeaderOf(PacketKind kind, const Frame& frame) const;
+
+  SessionConfig config_;
+  Boundary shape_;  // in the order of the session's seed
+  uint64_t seed_ = 0;
+  ParityWriter parity_;
+  uint32_t answer_chunks_;
+
+  State state_ = State::kIdle;
+  Hello hello_;
+  int64_t hello_ns_ = kNever;
+  uint32_t hellos_ = 0;
+  int64_t hello_sent_ns_ = 0;
+  std::optional<Refuse> refused_;
+  std::string put_off_;
+  uint64_t session_ = 0;
+  std::optional<SessionKeys> keys_;
+
+  std::vector<Frame> frames_;
+  uint32_t in_flight_;
+  uint64_t oldest_ = 0;  // frames by their running number
+  uint64_t taken_ = 0;
+  uint64_t sent_ = 0;
+  uint32_t next_number_ = 0;
+  int64_t pace_ns_ = 0;
+  int64_t round_trip_ns_ = kSecond;
+  int64_t answer_mean_ns_ = 0;  // from a frame's last chunk to its answer
+  int64_t answer_spread_ns_ = 0;
+  Counters counters_;
+};
+
+}  // namespace splitc
+
+#endif  // SPLITC_RUNNER_SESSION_H_

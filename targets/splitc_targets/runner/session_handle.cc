@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a session makes of packets that come. Anyone may send them: each length is checked,
+// and what does not fit is counted and dropped.
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "seal.h"
+#include "session.h"
+#include "utf8.h"
+
+namespace splitc {
+namespace {
+
+constexpr size_t kMaxFailureBytes = 200;
+
+}  // namespace
+
+void Session::Handle(uint8_t* packet, size_t size, int64_t now) {
+  ++counters_.packets_received;
+  counters_.bytes_received += size;
+  Header header;
+  if (!ReadHeader(packet, size, &header) || header.split != config_.split) {
+    ++counters_.malformed;
+    return;
+  }
+  if (header.kind == PacketKind::kChallenge || header.kind == PacketKind::kWelcome ||
+      header.kind == PacketKind::kRefuse) {
+    return HandleGreeting(header, packet, size, now);
+  }
+  if (!open() || header.session != session_) return;  // of a session that ended
+  if (keys_) {
+    size = OpenPacket(keys_->to_device, header, packet, size);
+    if (size == 0) {
+      ++counters_.bad_seal;
+      return;
+    }
+  }
+  HandleOpened(header, packet + kHeaderBytes, size - kHeaderBytes, now);
+}
+
+void Session::HandleOpened(const Header& header, const uint8_t* data, size_t size, int64_t now) {
+  if (header.kind == PacketKind::kBye) {
+    // It may be restarting. HELLO is answered when it is there again.
+    return Begin(now);
+  }
+  const bool ours = header.kind == PacketKind::kAnswer || header.kind == PacketKind::kNack ||
+                    header.kind == PacketKind::kFail;
+  if (!ours || header.route != config_.route || header.frame >= next_number_) {
+    ++counters_.malformed;
+    return;
+  }
+  Frame* frame = FrameOf(header);
+  if (frame == nullptr) {
+    if (header.kind == PacketKind::kAnswer) ++counters_.duplicate;
+    return;
+  }
+  frame->heard = true;
+  if (header.kind == PacketKind::kAnswer) return HandleAnswer(frame, header, data, size, now);
+  if (header.kind == PacketKind::kNack) return HandleNack(frame, header, data, size, now);
+  HandleFail(frame, data, size, now);
+}
+
+Frame* Session::FrameOf(const Header& header) {
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    Frame& frame = At(id);
+    if (frame.state == Frame::State::kOnItsWay && frame.number == header.frame) return &frame;
+  }
+  return nullptr;
+}
+
+void Session::HandleAnswer(Frame* frame, const Header& header, const uint8_t* data, size_t size,
+                           int64_t now) {
+  switch (frame->answer.Add(header.chunk, header.chunks, data, size)) {
+    case AnswerPieces::Added::kMalformed:
+      ++counters_.malformed;
+      return;
+    case AnswerPieces::Added::kDuplicate:
+      ++counters_.duplicate;
+      return;
+    case AnswerPieces::Added::kNew:
+      break;
+  }
+  frame->share = header.extra / 65535.0;
+  if (!frame->answer.complete()) {
+    // The other pieces follow at once, or not at all.
+    if (config_.transport != Transport::kTcp) {
+      frame->ask_wait_ns = config_.grace_ns + round_trip_ns_;
+      frame->ask_ns = now + frame->ask_wait_ns;
+    }
+    return;
+  }
+  frame->state = Frame::State::kAnswered;
+  frame->done_ns = now;
+  ++counters_.answered;
+  if (HasChunks(*frame)) return;  // at its deadline, before the last chunk was sent
+  const int64_t took = now - frame->sent_ns;
+  if (took > config_.deadline_ns) ++counters_.late;
+  if (answer_mean_ns_ == 0) {
+    answer_mean_ns_ = took;
+    answer_spread_ns_ = took / 2;
+  } else {
+    answer_spread_ns_ += (std::abs(answer_mean_ns_ - took) - answer_spread_ns_) / 4;
+    answer_mean_ns_ += (took - answer_mean_ns_) / 8;
+  }
+}
+
+void Session::HandleNack(Frame* frame, const Header& header, const uint8_t* bitmap, size_t size,
+                         int64_t now) {
+  const uint32_t chunks = shape_.chunks();
+  if (config_.transport != Transport::kResend || header.chunks != chunks ||
+      size != (chunks + 7) / 8) {
+    ++counters_.malformed;
+    return;
+  }
+  for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
+    if ((bitmap[chunk / 8] >> (chunk % 8) & 1) != 0) Resend(frame, chunk);
+  }
+  if (!HasChunks(*frame)) StartAsking(frame, now);
+}
+
+void Session::HandleFail(Frame* frame, const uint8_t* text, size_t size, int64_t now) {
+  const std::string_view all(reinterpret_cast<const char*>(text), size);
+  frame->failure = OneLine(all, kMaxFailureBytes);
+  frame->state = Frame::State::kFailed;
+  frame->done_ns = now;
+  ++counters_.failed;
+}
+
+void Session::HandleGreeting(const Header& header, const uint8_t* packet, size_t size,
+                             int64_t now) {
+  if (header.kind == PacketKind::kRefuse) {
+    const std::optional<Refuse> refuse = ReadRefuse(packet, size);
+    if (!refuse) {
+      ++counters_.malformed;
+      return;
+    }
+    return HandleRefuse(header, *refuse, now);
+  }
+  if (state_ != State::kHello) return;
+  round_trip_ns_ = std::min(round_trip_ns_, std::max<int64_t>(now - hello_sent_ns_, 0));
+  if (header.kind == PacketKind::kChallenge) {
+    const auto cookie = ReadChallenge(packet, size, hello_.nonce);
+    if (!cookie || *cookie == hello_.cookie) return;
+    hello_.cookie = *cookie;
+    hello_ns_ = now;
+    return;
+  }
+  const auto welcome = ReadWelcome(packet, size, hello_.nonce, config_.key);
+  if (welcome) Welcomed(*welcome);
+}
+
+void Session::Welcomed(const ReadWelcomeResult& result) {
+  if (!result.authentic) {
+    ++counters_.bad_seal;
+    refused_ = Refuse{Refusal::kKey, hello_.nonce,
+                      config_.key ? "it does not have this key" : "it seals, and no key is given"};
+    return;
+  }
+  const Welcome& welcome = result.welcome;
+  session_ = welcome.session;
+  if (config_.key) keys_ = DeriveSessionKeys(*config_.key, hello_.nonce, welcome.server_nonce);
+  if (counters_.sessions == 0 || welcome.order_seed != seed_) {
+    shape_ = Boundary(config_.crosses, config_.payload_bytes, welcome.order_seed);
+  }
+  seed_ = welcome.order_seed;
+  in_flight_ = std::clamp<uint32_t>(welcome.frames_in_flight, 1, config_.in_flight);
+  ++counters_.sessions;
+  state_ = State::kOpen;
+  hello_ns_ = kNever;
+  next_number_ = 0;
+  parity_.Forget();
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    if (At(id).state == Frame::State::kOnItsWay) Restart(&At(id));
+  }
+}
+
+void Session::HandleRefuse(const Header& header, const Refuse& refuse, int64_t now) {
+  if (refuse.code == Refusal::kUnknownSession) {
+    // The server was started anew: frames go again, in a new session.
+    if (open() && header.session == session_) Begin(now);
+    return;
+  }
+  if (state_ != State::kHello || refuse.nonce != hello_.nonce) return;
+  if (refuse.code == Refusal::kFull || refuse.code == Refusal::kStopping) {
+    put_off_ = OneLine(refuse.text, kMaxFailureBytes);
+    return;
+  }
+  refused_ = refuse;
+  refused_->text = OneLine(refuse.text, kMaxFailureBytes);
+}
+
+}  // namespace splitc
