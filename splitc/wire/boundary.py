@@ -16,7 +16,7 @@ from splitc.link.packets import Chunks, Unit, cached_order
 from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.runtime.tvm_abi import aligned
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.header import HEADER_BYTES, MOST_CHUNKS, Header, Kind, write_header
+from splitc.wire.header import HEADER_BYTES, MOST_CHUNKS, Header, Kind
 
 
 class Boundary:
@@ -49,10 +49,10 @@ class Boundary:
         self.payload_bytes = payload_bytes
         self.order_seed = order_seed
         self._tensors: list[_Tensor] = []
+        self.chunks = 0
         for spec, rule in zip(specs, rules, strict=True):
-            first = self._tensors[-1].last if self._tensors else 0
-            self._tensors.append(_Tensor(spec, payload_bytes, order_seed, rule, first))
-        self.chunks = self._tensors[-1].last if self._tensors else 0
+            self._tensors.append(_Tensor(spec, payload_bytes, order_seed, rule, self.chunks))
+            self.chunks = self._tensors[-1].last
         if not self.chunks:
             raise BadBundleError("there is nothing to send", why="no element crosses")
         self.nbytes = sum(tensor.nbytes for tensor in self._tensors)
@@ -83,13 +83,10 @@ class Boundary:
         Raises:
             UsageError: A tensor does not fit.
         """
-        block = Datagrams.room(self.chunks, self.payload_bytes)
-        made = Datagrams(block, self.sizes + HEADER_BYTES)
         header = Header(Kind.DATA, session, split, frame, route, 0, self.chunks, extra)
-        block[:, :HEADER_BYTES] = np.frombuffer(write_header(header), np.uint8)
-        made.headers["chunk"] = np.arange(self.chunks)
+        made = Datagrams.frame(header, self.sizes, self.payload_bytes)
         for tensor, array in zip(self._tensors, arrays, strict=True):
-            tensor.pack(array, block[tensor.first : tensor.last, HEADER_BYTES:])
+            tensor.pack(array, made.block[tensor.first : tensor.last, HEADER_BYTES:])
         return made
 
     def unpack(
@@ -127,7 +124,7 @@ class _Tensor:
         self, spec: TensorSpec, payload_bytes: int, order_seed: int, rule: Missing, first: int
     ) -> None:
         self.name, self.rule, self.seed, self.first = spec.name, rule, order_seed, first
-        self.shape, self.dtype = _plain(spec)
+        self.shape, self.dtype = plain_type(spec)
         self.wire = self.dtype.newbyteorder("<")
         count, size = math.prod(self.shape), self.dtype.itemsize
         self.nbytes = count * size
@@ -204,17 +201,24 @@ class _Tensor:
         return array.astype(self.dtype, copy=False)
 
     def _scale(self, array: Array, units: int, loss_rate: float) -> None:
+        if not units:
+            # Nothing that came is nothing to scale, and then p may be 1.
+            return
         kept = 1.0
         if self.rule.scale == "rate":
             kept = 1.0 - loss_rate
-        elif self.rule.scale == "realised" and units:
+        elif self.rule.scale == "realised":
             kept = units / self.chunks.units
         if kept != 1.0:
             array *= self.dtype.type(1.0 / kept)
 
 
-def _plain(spec: TensorSpec) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Extents and element type of a tensor that has both."""
+def plain_type(spec: TensorSpec) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Extents and element type of a tensor that can be sent.
+
+    Raises:
+        BadBundleError: It has open extents, or a type that numpy has not.
+    """
     shape = tuple(extent for extent in spec.shape if extent is not None)
     try:
         dtype = np.dtype(spec.dtype)

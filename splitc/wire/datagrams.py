@@ -40,6 +40,21 @@ class Datagrams:
         return Datagrams.packets([write_header(header) + payload])
 
     @staticmethod
+    def frame(header: Header, sizes: NDArray[np.int64], payload_bytes: int) -> Datagrams:
+        """The packets of a frame, their payload still to be written.
+
+        Args:
+            header: That of each but for its number.
+            sizes: Bytes of payload of each chunk, in order [n].
+            payload_bytes: The most that one may have.
+        """
+        block = Datagrams.room(len(sizes), payload_bytes)
+        block[:, :HEADER_BYTES] = np.frombuffer(write_header(header), np.uint8)
+        made = Datagrams(block, sizes + HEADER_BYTES)
+        made.headers["chunk"] = np.arange(len(sizes))
+        return made
+
+    @staticmethod
     def packets(packets: Sequence[bytes | memoryview]) -> Datagrams:
         """A copy of packets, header and payload each."""
         lengths = np.array([len(packet) for packet in packets], np.int64)
