@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring finds what the relay between device and server was told to do."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import pytest
+
+from splitc.errors import DeviceError
+from splitc.link.loss_latency import GilbertElliott
+from splitc.net import probing
+from splitc.net.address import Address
+from splitc.net.impairment import Impairment, Plan
+from splitc.net.probing import Measured, losses, measure
+from splitc.net.relay import Relay
+from splitc.net.sockets import DatagramSocket
+from splitc.wire.probe import Echo, Echoes, probes, read_echoes
+
+OVERHEAD_BYTES = 28 + 32
+"""IPv4, UDP, and a packet's header."""
+
+
+@contextmanager
+def server() -> Generator[Address]:
+    """Answers probes of one session, and nothing else."""
+    stopped = threading.Event()
+    with DatagramSocket.bind(Address("127.0.0.1", 0)) as serves:
+
+        def run() -> None:
+            echoes = Echoes()
+            while not stopped.is_set():
+                came = serves.receive(None)
+                answer = echoes.answer(came.datagrams, time.monotonic_ns())
+                if len(answer):
+                    serves.send(answer, came.peers[0].tobytes())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield serves.address
+        finally:
+            stopped.set()
+            serves.wake()
+            thread.join()
+
+
+class Session:
+    """A session without handshake."""
+
+    def __init__(self, socket: DatagramSocket) -> None:
+        self._socket = socket
+
+    def send(self, train: int, numbers: range, nbytes: int) -> None:
+        self._socket.send(probes(train, numbers, nbytes))
+
+    def receive(self, timeout_s: float) -> list[Echo]:
+        return read_echoes(self._socket.receive(timeout_s).datagrams)
+
+
+def measured(up: Impairment, down: Impairment | None = None, seed: int = 1) -> Measured:
+    with (
+        server() as address,
+        Relay(address, up=up, down=down, seed=seed) as relay,
+        DatagramSocket.connect(relay.address) as device,
+    ):
+        return measure(Session(device), 1404, OVERHEAD_BYTES, seconds=3)
+
+
+def test_bandwidth_delay_and_losses_of_each_way_are_found() -> None:
+    found = measured(
+        Impairment(bandwidth="20Mbit", delay="4ms", loss=0.1), Impairment(delay="4ms", loss=0.3)
+    )
+    assert found.rtt.least_s >= 8e-3
+    assert found.bandwidth_bps is not None
+    # Never more than there is, but for the share of losses, which is an estimate.
+    assert 10e6 < found.bandwidth_bps < 24e6
+    # A thousand packets: five standard deviations are five in a hundred.
+    assert found.up.rate == pytest.approx(0.1, abs=0.06)
+    assert found.down_loss_rate == pytest.approx(0.3, abs=0.08)
+    assert not found.up.bursty
+    flags = found.flags(1500)
+    assert flags[::2] == ["--bandwidth", "--rtt", "--loss", "--mtu"]
+    assert flags[1].endswith("Mbit") and flags[3].endswith("ms") and flags[7] == "1500"
+
+
+def test_bursts_are_found() -> None:
+    found = measured(Impairment(burst=GilbertElliott(0.2, 6.0)))
+    assert found.up.bursty
+    assert found.up.mean_burst == pytest.approx(6.0, rel=0.5)
+
+
+def test_a_server_that_answers_nothing_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_FIRST_WAITS_S", (0.01, 0.02))
+
+    class Silent:
+        def send(self, train: int, numbers: range, nbytes: int) -> None: ...
+
+        def receive(self, timeout_s: float) -> list[Echo]:
+            time.sleep(max(timeout_s, 0) / 100)
+            return []
+
+    with pytest.raises(DeviceError, match="answers no probe"):
+        measure(Silent(), 1404, OVERHEAD_BYTES, seconds=0.01)
+
+
+def echoes_of(lost_up: Callable[[int], bool], lost_down: Callable[[int], bool]) -> list[Echo]:
+    """The echoes of a train of 300 that come."""
+    echoes = Echoes()
+    found: list[Echo] = []
+    for number in itertools.filterfalse(lost_up, range(300)):
+        found += read_echoes(echoes.answer(probes(0, range(number, number + 1), 16), 0))
+    return [echo for echo in found if not lost_down(echo.number)]
+
+
+def test_lost_probes_and_lost_echoes_are_told_apart_exactly() -> None:
+    """Whatever is lost on the way back, as long as one echo in 64 comes."""
+    up, down = Plan(Impairment(loss=0.2), 5), Plan(Impairment(loss=0.6), 6)
+    found = echoes_of(lambda n: up.fate(n).lost, lambda n: down.fate(n).lost)
+    last = found[-1].number
+    lost = [up.fate(number).lost for number in range(last + 1)]
+    counted, down_rate = losses(found, 300)
+    assert (counted.packets, counted.lost) == (last + 1, sum(lost))
+    assert counted.bursts == sum(1 for value, _ in itertools.groupby(lost) if value)
+    assert down_rate == pytest.approx(1 - len(found) / (last + 1 - sum(lost)))
+
+
+def test_what_no_echo_tells_of_is_left_out() -> None:
+    found = echoes_of(lambda _: False, lambda number: number not in (70, 200))
+    assert losses(found, 300)[0].packets == 2 * 64
+    assert losses(found, 300)[0].lost == 0
+
+
+def test_echoes_of_probes_that_were_never_sent_say_nothing() -> None:
+    with pytest.raises(DeviceError, match="no probe of a train came back"):
+        losses([Echo(0, 300, 0, 2**64 - 1)], 300)
+    assert losses([Echo(0, 0, 0, 2**64 - 1)], 300)[0].packets == 1
