@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from common import finish, parser
 from splitc.link.link import Link
 from splitc.link.loss_latency import Counts, GilbertElliott, Transfer
-from splitc.link.packets import packet_of_element
 
 BLOCK_ELEMENTS = (16384, 8192, 4096, 2048, 512)
 """Float32 elements behind each block of the paper's network: 65.5 … 2.0 kB."""
@@ -94,8 +93,7 @@ def packets_through(channel: Any, elements: int, samples: int) -> NDArray[np.int
     """How many packets of each sample a channel module lets through."""
     import torch
 
-    count = channel.elements_per_packet(torch.float32)
-    packet = packet_of_element(elements, count, channel.order_seed)
+    packet = channel.chunks(elements, torch.float32).packet_of_element(channel.order_seed)
     # Each packet's elements add up to one, so that what comes adds up to the packets.
     weights = 1 / np.bincount(packet)[packet]
     sent = torch.as_tensor(weights, dtype=torch.float32).expand(BATCH, -1)

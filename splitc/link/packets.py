@@ -38,6 +38,10 @@ def payload_bytes(mtu: int) -> int:
     return mtu - OVERHEAD_BYTES
 
 
+PAYLOAD_BYTES = payload_bytes(1500)
+"""Of a packet on Ethernet."""
+
+
 class Unit(NamedTuple):
     """What travels together: the fewest elements that fill whole bytes.
 
@@ -114,13 +118,6 @@ def element_order(count: int, seed: int = 0) -> NDArray[np.int64]:
     steps = np.arange(1, count + 1, dtype=np.uint64)
     start = np.uint64(seed & 0xFFFF_FFFF_FFFF_FFFF)
     return np.argsort(_mixed(start + steps * np.uint64(0x9E37_79B9_7F4A_7C15)), kind="stable")
-
-
-def packet_of_element(count: int, elements: int, seed: int = 0) -> NDArray[np.int64]:
-    """The packet that each element travels in [count], with so many elements a packet."""
-    packets = np.empty(count, np.int64)
-    packets[element_order(count, seed)] = np.arange(count) // elements
-    return packets
 
 
 @lru_cache(maxsize=32)

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitc.errors import UsageError
-from splitc.link.packets import element_order, elements_per_packet, packet_count, packet_of_element
+from splitc.link.packets import (
+    Chunks,
+    Unit,
+    element_order,
+    elements_per_packet,
+    packet_count,
+    unit_of,
+)
 
 
 def split_mix(seed: int, count: int) -> list[int]:
@@ -38,7 +45,8 @@ def test_every_element_travels_once_and_packets_are_full_but_the_last(
     count: int, elements: int, seed: int
 ) -> None:
     assert sorted(element_order(count, seed).tolist()) == list(range(count))
-    sizes = np.bincount(packet_of_element(count, elements, seed)).tolist()
+    chunks = Chunks(count, Unit(1, 4), 4 * elements)
+    sizes = np.bincount(chunks.packet_of_element(seed)).tolist()
     assert sizes[:-1] == [elements] * (len(sizes) - 1)
     assert sum(sizes) == count
     assert len(sizes) == packet_count(count, elements)
@@ -47,7 +55,7 @@ def test_every_element_travels_once_and_packets_are_full_but_the_last(
 def test_neighbours_travel_in_packets_of_their_own_choice() -> None:
     """Pairs of neighbours in one packet are as many as chance makes them, within five sigma."""
     count, elements = 16_384, 128
-    packets = packet_of_element(count, elements)
+    packets = Chunks(count, Unit(1, 4), 4 * elements).packet_of_element()
     together = int((packets[1:] == packets[:-1]).sum())
     expected = count * elements / count
     assert abs(together - expected) < 5 * math.sqrt(expected)
@@ -63,6 +71,23 @@ def test_packets_hold_whole_elements() -> None:
     assert elements_per_packet(7, 2) == 3
     assert elements_per_packet(500, 0.5) == 1000
     assert packet_count(65_536, 500) == 132
+
+
+def test_elements_of_a_few_bits_travel_with_those_that_they_share_bytes_with() -> None:
+    units = {3: Unit(8, 3), 4: Unit(2, 1), 8: Unit(1, 1), 12: Unit(2, 3), 16: Unit(1, 2)}
+    assert {bits: unit_of(bits / 8) for bits in units} == units
+    chunks = Chunks(100, unit_of(3 / 8), 10)
+    packets = chunks.packet_of_element(5)
+    assert len(packets) == 100
+    assert chunks.packets == packets.max() + 1 == 5
+    for k in range(0, 100, 8):
+        assert len({*packets[k : k + 8].tolist()}) == 1
+
+
+@pytest.mark.parametrize("size", [0.3, 1 / 3, float("inf"), float("nan"), -1])
+def test_elements_that_are_no_number_of_bits_are_refused(size: float) -> None:
+    with pytest.raises(UsageError, match="element_bytes"):
+        unit_of(size)
 
 
 @pytest.mark.parametrize(

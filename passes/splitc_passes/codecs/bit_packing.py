@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from splitc.link.packets import unit_of
+
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
 BYTE = 8
@@ -47,8 +49,8 @@ def group_of(bits: int) -> Group:
     Args:
         bits: From 1 to 16.
     """
-    words = BYTE // math.gcd(bits, BYTE)
-    return Group(words, words * bits // BYTE)
+    unit = unit_of(bits / BYTE)
+    return Group(unit.elements, unit.nbytes)
 
 
 def packed_bytes(bits: int, values: int) -> int:

@@ -13,8 +13,7 @@ from splitc.ir.chain import Insertion
 from splitc.ir.cut import Cut
 from splitc.ir.graph import Tensor
 from splitc.ir.model import Model
-from splitc.link.link import HEADER_BYTES
-from splitc.link.packets import elements_per_packet
+from splitc.link.packets import PAYLOAD_BYTES, elements_per_packet
 from splitc.passes.base import Pass
 from splitc.passes.crossing import crossing_tensor
 from splitc_passes.codecs import learned
@@ -32,7 +31,6 @@ State = Literal["none", "known", "assumed"]
 Activation = Literal["relu", "none"]
 
 FLOAT_BITS = 32
-PAYLOAD_BYTES = 1500 - HEADER_BYTES
 _OPS = {"awgn": "awgn", "erasure": "bit_erasure", "packets": "packet_loss"}
 _ASSUMED = {"awgn": 10 ** (-15 / 20), "erasure": 0.125, "packets": 0.125}
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from splitc.errors import UsageError
 from splitc.link.loss_latency import GilbertElliott
+from splitc.link.packets import PAYLOAD_BYTES, Scale
 from splitc_passes.layers import settings
-from splitc_passes.layers.packets import PAYLOAD_BYTES, PacketChannel, Scale
+from splitc_passes.layers.packets import PacketChannel
 
 
 class BurstLoss(PacketChannel):

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from splitc.link.packets import PAYLOAD_BYTES, Scale
 from splitc_passes.layers import settings
-from splitc_passes.layers.packets import PAYLOAD_BYTES, PacketChannel, Scale
+from splitc_passes.layers.packets import PacketChannel
 from splitc_passes.layers.settings import Setting
 
 

@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 
 from splitc.errors import UsageError, nearest
-from splitc.link.link import HEADER_BYTES
-from splitc.link.packets import Scale, elements_per_packet, packet_of_element
+from splitc.link.packets import PAYLOAD_BYTES, Chunks, Scale, elements_per_packet, unit_of
 from splitc_passes.layers.channel import Channel
 from splitc_passes.layers.settings import Setting
-
-PAYLOAD_BYTES = 1500 - HEADER_BYTES
 
 
 def scale_name(name: str, value: Scale) -> Scale:
@@ -64,9 +61,10 @@ class LossyChannel(Channel):
 class PacketChannel(LossyChannel):
     """A link that loses whole packets of permuted elements.
 
-    Each sample is flattened, and its elements are sent in an order that both sides know
-    (`splitc.link.packets.element_order`), as many a packet as fit. A subclass says which
-    packets came through.
+    Each sample is flattened, and its elements are sent in an order that both sides know, as many
+    a packet as fit: `splitc.link.packets.Chunks`, which says so on the wire too. Elements of a few
+    bits share bytes, and those that do are lost together. A subclass says which packets came
+    through.
 
     Args:
         payload_bytes: Bytes of elements that one packet holds.
@@ -89,7 +87,7 @@ class PacketChannel(LossyChannel):
         self._sizes = (payload_bytes, element_bytes)
         self.payload_bytes = payload_bytes
         self.order_seed = order_seed
-        self._packets: tuple[tuple[int, int, int, torch.device], Tensor] | None = None
+        self._packets: tuple[tuple[Chunks, int, torch.device], Tensor] | None = None
 
     @property
     def payload_bytes(self) -> int:
@@ -117,26 +115,25 @@ class PacketChannel(LossyChannel):
         """Which packets of each of `n` samples came through [n, packets], as bool."""
         raise NotImplementedError
 
-    def elements_per_packet(self, dtype: torch.dtype) -> int:
-        """Elements that one packet holds.
+    def chunks(self, count: int, dtype: torch.dtype) -> Chunks:
+        """How a sample of so many elements lies in packets.
 
         Raises:
-            UsageError: Not one fits.
+            UsageError: Not one element fits.
         """
-        size = self.element_bytes
-        return elements_per_packet(self.payload_bytes, dtype.itemsize if size is None else size)
+        size = dtype.itemsize if self.element_bytes is None else self.element_bytes
+        return Chunks(count, unit_of(size), self.payload_bytes)
 
     def arrived(self, x: Tensor) -> Tensor:
         """Which elements of each sample came through [N, elements]."""
-        count = math.prod(x.shape[1:])
-        elements = self.elements_per_packet(x.dtype)
-        received = self.packets_received(len(x), -(-count // elements), x.device)
-        return received[:, self._packet_of_element(count, elements, x.device)]
+        chunks = self.chunks(math.prod(x.shape[1:]), x.dtype)
+        received = self.packets_received(len(x), chunks.packets, x.device)
+        return received[:, self._packet_of_element(chunks, x.device)]
 
-    def _packet_of_element(self, count: int, elements: int, device: torch.device) -> Tensor:
-        key = (count, elements, self.order_seed, device)
+    def _packet_of_element(self, chunks: Chunks, device: torch.device) -> Tensor:
+        key = (chunks, self.order_seed, device)
         if self._packets is None or self._packets[0] != key:
-            packets = packet_of_element(count, elements, self.order_seed)
+            packets = chunks.packet_of_element(self.order_seed)
             self._packets = key, torch.as_tensor(packets, device=device)
         return self._packets[1]
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from splitc.link.loss_trace import loss_trace
-from splitc_passes.layers.packets import PAYLOAD_BYTES, PacketChannel, Scale
+from splitc.link.packets import PAYLOAD_BYTES, Scale
+from splitc_passes.layers.packets import PacketChannel
 
 
 class TraceLoss(PacketChannel):

@@ -142,7 +142,7 @@ def test_what_is_printed_says_the_settings() -> None:
         "BurstLoss(rate=0.2, mean_burst=4.0, payload_bytes=500, scale=none)"
     )
     assert repr(TraceLoss(TRACE)) == (
-        "TraceLoss(trace of 13, lost_share=0.307692, payload_bytes=1460, scale=rate)"
+        "TraceLoss(trace of 13, lost_share=0.307692, payload_bytes=1404, scale=rate)"
     )
     assert repr(ElementLoss(0.2)) == "ElementLoss(rate=0.2, scale=rate)"
     assert repr(Awgn(12.5)) == "Awgn(psnr_db=12.5)"
@@ -230,7 +230,7 @@ def test_settings_can_be_changed_between_batches() -> None:
     assert (channel.rate, channel.mean_burst) == (0.9, 20)
     channel.rate = 0.95
     channel.payload_bytes, channel.element_bytes = 2, 0.5
-    assert channel.elements_per_packet(torch.float32) == 4
+    assert channel.chunks(8, torch.float32).packets == 2
     noise = Awgn(20)
     noise.sigma = 0.01
     assert noise.psnr_db == pytest.approx(40)

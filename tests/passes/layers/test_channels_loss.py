@@ -19,11 +19,11 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from torch import Tensor  # noqa: E402
 
 from splitc.link.loss_latency import GilbertElliott  # noqa: E402
-from splitc.link.packets import packet_of_element  # noqa: E402
+from splitc.link.packets import Chunks, Scale, Unit  # noqa: E402
 from splitc_passes.layers.burst_loss import BurstLoss  # noqa: E402
 from splitc_passes.layers.element_loss import ElementLoss  # noqa: E402
 from splitc_passes.layers.packet_loss import PacketLoss  # noqa: E402
-from splitc_passes.layers.packets import LossyChannel, PacketChannel, Scale  # noqa: E402
+from splitc_passes.layers.packets import LossyChannel, PacketChannel  # noqa: E402
 from splitc_passes.layers.trace_loss import TraceLoss  # noqa: E402
 
 LOSSY: dict[str, Callable[[Scale], LossyChannel]] = {
@@ -37,7 +37,7 @@ LOSSY: dict[str, Callable[[Scale], LossyChannel]] = {
 def packets_lost(channel: PacketChannel, samples: int, packets: int) -> Tensor:
     """Which packets of one element each were lost [samples, packets], as read off the values."""
     channel.payload_bytes, channel.element_bytes, channel.scale = 1, 1, "none"
-    order = packet_of_element(packets, 1, channel.order_seed)
+    order = channel.chunks(packets, torch.float32).packet_of_element(channel.order_seed)
     received = torch.empty(samples, packets)
     received[:, torch.as_tensor(order)] = channel.transmit(torch.ones(samples, packets))
     return received == 0
@@ -52,7 +52,7 @@ def share_within(got: Tensor, expected: float) -> bool:
 def test_elements_of_a_packet_arrive_or_are_lost_together() -> None:
     channel = PacketLoss(0.5, payload_bytes=20, scale="none", order_seed=9)
     arrived = channel.transmit(torch.ones(50, 3, 5, 7)).reshape(50, 105) > 0
-    packets = torch.as_tensor(packet_of_element(105, 5, 9))
+    packets = torch.as_tensor(Chunks(105, Unit(1, 4), 20).packet_of_element(9))
     each = [arrived[:, packets == packet] for packet in range(21)]
     for one in each:
         assert (one == one[:, :1]).all()
@@ -73,8 +73,9 @@ def test_the_packets_received_are_binomial(rate: float) -> None:
 def test_half_floats_and_declared_sizes_fill_packets_with_more_elements() -> None:
     sizes = {torch.float64: 4, torch.float32: 8, torch.float16: 16}
     for dtype, elements in sizes.items():
-        assert PacketLoss(payload_bytes=32).elements_per_packet(dtype) == elements
-        assert PacketLoss(payload_bytes=32, element_bytes=1).elements_per_packet(dtype) == 32
+        assert PacketLoss(payload_bytes=32).chunks(elements, dtype).packets == 1
+        assert PacketLoss(payload_bytes=32).chunks(elements + 1, dtype).packets == 2
+        assert PacketLoss(payload_bytes=32, element_bytes=1).chunks(33, dtype).packets == 2
 
 
 def test_elements_are_lost_one_by_one() -> None:
