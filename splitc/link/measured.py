@@ -72,7 +72,10 @@ class Losses:
 
 
 def train_bandwidth(
-    arrivals_s: NDArray[np.float64], packet_bytes: int, loss_rate: float = 0.0
+    arrivals_s: NDArray[np.float64],
+    came: NDArray[np.bool_],
+    packet_bytes: int,
+    loss_rate: float = 0.0,
 ) -> float | None:
     """Bits a second of the slowest part of a way, from packets sent at once.
 
@@ -82,7 +85,8 @@ def train_bandwidth(
     as gets lost also of packets sent slowly is added.
 
     Args:
-        arrivals_s: When each came that did, in order [n].
+        arrivals_s: When each packet came; not a number where that is not known [packets].
+        came: Whether it came [packets].
         packet_bytes: Bytes of each on the link.
         loss_rate: Share of packets that get lost when they are sent slowly.
 
@@ -93,10 +97,15 @@ def train_bandwidth(
         Dovrolis, Ramanathan, Moore, "Packet-Dispersion Techniques and a Capacity-Estimation
         Methodology", IEEE/ACM Transactions on Networking 12(6), 2004.
     """
-    late = arrivals_s[len(arrivals_s) // 4 :]
-    if len(late) < 2 or late[-1] <= late[0]:
+    known = np.flatnonzero(~np.isnan(arrivals_s))
+    known = known[len(known) // 4 :]
+    if len(known) < 2:
         return None
-    return (len(late) - 1) * packet_bytes * 8 / float(late[-1] - late[0]) / (1 - loss_rate)
+    first, last = int(known[0]), int(known[-1])
+    took_s = float(arrivals_s[last] - arrivals_s[first])
+    if took_s <= 0:
+        return None
+    return int(came[first + 1 : last + 1].sum()) * packet_bytes * 8 / took_s / (1 - loss_rate)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +14,7 @@ from splitc.errors import DeviceError
 from splitc.link.measured import Losses, RoundTrips, train_bandwidth
 from splitc.wire.probe import SEEN, Echo
 
-_PINGS, _PING_BYTES, _PING_APART_S = 50, 64, 0.005
+_PINGS, _PING_BYTES, _PING_APART_S = 50, 64, 0.01
 _TRAINS = (16, 32, 64, 128, 256, 512)
 _LONG_ENOUGH_S = 0.3
 """A train that takes so long tells enough."""
@@ -24,6 +23,7 @@ _SLOW_PROBES, _SLOW_SHARE, _SLOW_APART_S = 1000, 0.4, 0.001
 seconds at least: nothing waits, and what gets lost is the link's doing."""
 _PATIENCE_S = 0.25
 _FIRST_WAITS_S = (0.25, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""For the first echo, when nothing is known of the link."""
 
 
 class Prober(Protocol):
@@ -81,126 +81,151 @@ def measure(
     Raises:
         DeviceError: Nothing comes back, or the session is over.
     """
-    one = _Measuring(over, time.monotonic() + seconds)
-    rtt = one.round_trips(time.monotonic() + seconds / 5)
+    one = _Measuring(over)
+    end = time.monotonic() + seconds
+    first_s = one.first_round_trip()
+    apart_s = max(_PING_APART_S, first_s / 4)
+    pings = one.train(_in(seconds / 5, apart_s, 10, _PINGS), _PING_BYTES, apart_s)
+    fast = one.fast_train(payload_bytes, time.monotonic() + seconds / 3)
     packet_bytes = payload_bytes + overhead_bytes
-    longest = one.fast_trains(payload_bytes, rtt, time.monotonic() + seconds / 2)
-    rough = train_bandwidth(longest, packet_bytes)
-    up, down_loss_rate = one.slow_train(payload_bytes, rtt, _apart_s(rough, packet_bytes))
-    return Measured(
-        rtt, train_bandwidth(longest, packet_bytes, up.rate), up, down_loss_rate
-    )  # fmt: skip
+    rough = fast.bandwidth(packet_bytes)
+    apart_s = packet_bytes * 8 / (rough * _SLOW_SHARE) if rough else 0.0
+    apart_s = max(apart_s, _SLOW_APART_S)
+    slow = one.train(
+        _in(end - time.monotonic(), apart_s, SEEN, _SLOW_PROBES), payload_bytes, apart_s
+    )
+    up, down_loss_rate = slow.losses()
+    round_trips = RoundTrips.of(np.array([first_s, *pings.took_s.values()]))
+    return Measured(round_trips, fast.bandwidth(packet_bytes, up.rate), up, down_loss_rate)
 
 
-def _apart_s(bandwidth_bps: float | None, packet_bytes: int) -> float:
-    if bandwidth_bps is None:
-        return _SLOW_APART_S
-    return max(packet_bytes * 8 / (bandwidth_bps * _SLOW_SHARE), _SLOW_APART_S)
+def _in(seconds: float, apart_s: float, least: int, most: int) -> int:
+    """How many packets so far apart there is time for."""
+    return min(max(int(seconds / apart_s), least), most)
 
 
-class _Measuring:
-    def __init__(self, over: Prober, until: float) -> None:
-        self._over, self._until = over, until
-        self._train = -1
-
-    def round_trips(self, until: float) -> RoundTrips:
-        """Send small probes, each when the one before is back or lost."""
-        took: list[float] = []
-        limits = iter(_FIRST_WAITS_S)
-        while len(took) < _PINGS and not (took and time.monotonic() > until):
-            # Of the first it is not known how long they may take.
-            limit = 4 * max(took) + _PATIENCE_S if took else next(limits, None)
-            if limit is None:
-                raise DeviceError(
-                    "the server answers no probe", hint="does it run a version that knows them?"
-                )
-            self._train += 1
-            sent = time.monotonic()
-            self._over.send(self._train, range(1), _PING_BYTES)
-            if self._collect(1, limit):
-                took.append(time.monotonic() - sent)
-            self._over.receive(_PING_APART_S)
-        return RoundTrips.of(np.array(took))
-
-    def fast_trains(self, nbytes: int, rtt: RoundTrips, until: float) -> NDArray[np.float64]:
-        """When the packets of the longest train came that there was time for, on the server's
-        clock in seconds."""
-        best = np.zeros(0)
-        for count in _TRAINS:
-            self._train += 1
-            self._over.send(self._train, range(count), nbytes)
-            found = self._collect(count, _patience_s(rtt))
-            clocks = np.sort([echo.clock_ns / 1e9 for echo in found])
-            if len(clocks) < len(best):
-                break
-            best = clocks
-            took = float(best[-1] - best[0]) if len(best) else 0.0
-            if took > _LONG_ENOUGH_S or time.monotonic() + 2 * took > until:
-                break
-        return best
-
-    def slow_train(self, nbytes: int, rtt: RoundTrips, apart_s: float) -> tuple[Losses, float]:
-        """Losses towards the server of packets so far apart, and the share lost on the way back."""
-        self._train += 1
-        began = time.monotonic()
-        count = int(min(max((self._until - began) / apart_s, SEEN), _SLOW_PROBES))
-        found: list[Echo] = []
-        sent = 0
-        while sent < count:
-            due = min(int((time.monotonic() - began) / apart_s) + 1, count)
-            if due > sent:
-                self._over.send(self._train, range(sent, due), nbytes)
-                sent = due
-            found += self._over.receive(max(began + sent * apart_s - time.monotonic(), 0.0))
-        found += self._collect(count - len(found), _patience_s(rtt))
-        return losses([echo for echo in found if echo.train == self._train], count)
-
-    def _collect(self, count: int, patience_s: float) -> list[Echo]:
-        """So many echoes of the present train, or as many as come without a long silence."""
-        found: dict[int, Echo] = {}
-        longest_s, last = patience_s, time.monotonic()
-        while len(found) < count:
-            for echo in self._over.receive(last + longest_s - time.monotonic()):
-                if echo.train == self._train:
-                    now = time.monotonic()
-                    # Of a slow link the next may take as long again.
-                    longest_s, last = max(longest_s, 4 * (now - last)), now
-                    found[echo.number] = echo
-            if time.monotonic() >= last + longest_s:
-                break
-        return list(found.values())
-
-
-def _patience_s(rtt: RoundTrips) -> float:
-    return 4 * rtt.p99_s + _PATIENCE_S
-
-
-def losses(found: Sequence[Echo], count: int) -> tuple[Losses, float]:
-    """What a train lost on either way, by the echoes of it that came.
-
-    An echo tells which of the probes before its own had come, so that a lost probe and a lost
-    echo are told apart. What is after the last echo, or was told of by none, is left out.
+@dataclass
+class Train:
+    """What came back of a train.
 
     Args:
-        found: The echoes.
-        count: Probes of the train.
-
-    Returns:
-        Losses of the probes, and the share of the echoes that were lost.
-
-    Raises:
-        DeviceError: There is no echo.
+        count: Probes that were sent.
+        echoes: The echoes that came, by number.
+        took_s: Seconds from each one's probe to it, by number.
     """
-    came, told, back = (np.zeros(count + SEEN, np.bool_) for _ in range(3))
-    for echo in found:
-        if echo.number < count:
+
+    count: int
+    echoes: dict[int, Echo] = field(default_factory=dict[int, Echo])
+    took_s: dict[int, float] = field(default_factory=dict[int, float])
+
+    def losses(self) -> tuple[Losses, float]:
+        """Losses of the probes, and the share of their echoes that were lost.
+
+        What is after the last echo, or was told of by none, is left out.
+
+        Raises:
+            DeviceError: No echo came.
+        """
+        came, told = self._told()
+        if not came.any():
+            hint = "try again, or look at the network"
+            raise DeviceError("no probe of a train came back", hint=hint)
+        return Losses.of(~came[told]), 1 - len(self.echoes) / int(came.sum())
+
+    def bandwidth(self, packet_bytes: int, loss_rate: float = 0.0) -> float | None:
+        """See `train_bandwidth`."""
+        arrivals_s = np.full(self.count, np.nan)
+        for number, echo in self.echoes.items():
+            arrivals_s[number] = echo.clock_ns / 1e9
+        return train_bandwidth(arrivals_s, self._told()[0], packet_bytes, loss_rate)
+
+    @property
+    def lasted_s(self) -> float:
+        """Seconds that its packets took to come, on the server's clock."""
+        clocks = [echo.clock_ns for echo in self.echoes.values()]
+        return (max(clocks) - min(clocks)) / 1e9 if clocks else 0.0
+
+    def _told(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which probes had come, and of which that is known, by all echoes together."""
+        came, told = (np.zeros(SEEN + self.count, np.bool_) for _ in range(2))
+        for number, echo in self.echoes.items():
             # Place 0 is the probe SEEN before the first.
-            window = slice(echo.number + 1, echo.number + 1 + SEEN)
+            window = slice(number + 1, number + 1 + SEEN)
             bits = np.unpackbits(np.array([echo.seen], ">u8").view(np.uint8))
             came[window] |= bits.astype(np.bool_)
             told[window] = True
-            back[echo.number + SEEN] = True
-    came, told, back = (each[SEEN:] for each in (came, told, back))
-    if not came.any():
-        raise DeviceError("no probe of a train came back", hint="try again, or look at the network")
-    return Losses.of(~came[told]), 1 - float(back[came].mean())
+        return came[SEEN:], told[SEEN:]
+
+
+class _Measuring:
+    """Sends trains over one session."""
+
+    def __init__(self, over: Prober) -> None:
+        self._over = over
+        self._number = -1
+        self._patience_s = 0.0
+
+    def first_round_trip(self) -> float:
+        """Send a small probe until one comes back; how long that one took.
+
+        Raises:
+            DeviceError: None comes.
+        """
+        for wait_s in _FIRST_WAITS_S:
+            self._patience_s = wait_s
+            for took_s in self.train(1, _PING_BYTES).took_s.values():
+                self._patience_s = 4 * took_s + _PATIENCE_S
+                return took_s
+        hint = "does it run a version that knows them?"
+        raise DeviceError("the server answers no probe", hint=hint)
+
+    def fast_train(self, nbytes: int, until: float) -> Train:
+        """The longest train of packets sent at once that there is time for."""
+        best = Train(0)
+        for count in _TRAINS:
+            made = self.train(count, nbytes)
+            if made.lasted_s < best.lasted_s:
+                break
+            best = made
+            if best.lasted_s > _LONG_ENOUGH_S or time.monotonic() + 2 * best.lasted_s > until:
+                break
+        return best
+
+    def train(self, count: int, nbytes: int, apart_s: float = 0.0) -> Train:
+        """Send a train and wait for what comes back, until there is a long silence.
+
+        Args:
+            count: Its probes.
+            nbytes: Bytes of payload of each.
+            apart_s: Seconds between them; 0 is all at once.
+        """
+        self._number += 1
+        made, sent_s = Train(count), list[float]()
+        began = heard = time.monotonic()
+        while len(made.echoes) < count:
+            now = time.monotonic()
+            due = min(int((now - began) / apart_s) + 1, count) if apart_s else count
+            if due > len(sent_s):
+                self._over.send(self._number, range(len(sent_s), due), nbytes)
+                sent_s += [now] * (due - len(sent_s))
+                heard = now
+            all_sent = due == count
+            until = heard + self._patience_s if all_sent else began + due * apart_s
+            if self._hear(made, sent_s, max(until - now, 0.0)):
+                now = time.monotonic()
+                if all_sent:  # Of a slow link the next may take as long again.
+                    self._patience_s = max(self._patience_s, 4 * (now - heard))
+                heard = now
+            elif all_sent and time.monotonic() >= until:
+                break
+        return made
+
+    def _hear(self, made: Train, sent_s: list[float], timeout_s: float) -> bool:
+        """Note the echoes that come first; whether one did."""
+        came = False
+        for echo in self._over.receive(timeout_s):
+            if echo.train == self._number and echo.number < len(sent_s):
+                came = True
+                made.echoes.setdefault(echo.number, echo)
+                made.took_s.setdefault(echo.number, time.monotonic() - sent_s[echo.number])
+        return came

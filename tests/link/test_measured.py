@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from splitc.link.loss_latency import GilbertElliott
 from splitc.link.measured import Losses, RoundTrips, train_bandwidth
@@ -14,10 +15,11 @@ from splitc.net.impairment import Bottleneck, Impairment, Plan
 
 MANY = 20_000
 
+Flags = NDArray[np.bool_]
+Times = NDArray[np.float64]
 
-def lost(
-    impairment: Impairment, seed: int, count: int = MANY
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+
+def lost(impairment: Impairment, seed: int, count: int = MANY) -> Flags:
     plan = Plan(impairment, seed)
     return np.array([plan.fate(number).lost for number in range(count)])
 
@@ -55,30 +57,41 @@ def test_nothing_lost_and_nothing_else_have_no_model() -> None:
     assert Losses.of(np.array([True, False, True])).gilbert_elliott is None
 
 
-def arrivals(
-    count: int, *, loss: float = 0.0, queue_bytes: int = 10**9
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """When packets of 1,500 bytes come that were sent at once over 9 Mb/s."""
+def arrivals(count: int, *, loss: float = 0.0, queue_bytes: int = 10**9) -> Times:
+    """When packets of 1,500 bytes come that were sent at once over 9 Mb/s; never is no number."""
     link, plan = Bottleneck(9e6, queue_bytes), Plan(Impairment(loss=loss), 1)
     left = [link.leaves(0.0, 1500) for _ in range(count)]
-    return np.array([at for n, at in enumerate(left) if at is not None and not plan.fate(n).lost])
+    return np.array(
+        [math.nan if at is None or plan.fate(n).lost else at for n, at in enumerate(left)]
+    )
+
+
+def bandwidth(times: Times, loss: float = 0.0) -> float | None:
+    return train_bandwidth(times, ~np.isnan(times), 1500, loss)
 
 
 def test_a_train_tells_the_bandwidth_whatever_is_lost_of_it() -> None:
-    assert train_bandwidth(arrivals(32), 1500) == pytest.approx(9e6)
-    assert train_bandwidth(arrivals(400, loss=0.3), 1500, 0.3) == pytest.approx(9e6, rel=0.1)
+    assert bandwidth(arrivals(32)) == pytest.approx(9e6)
+    assert bandwidth(arrivals(400, loss=0.3), 0.3) == pytest.approx(9e6, rel=0.1)
     # Half of the train does not fit the queue; that says nothing about the rate.
-    assert train_bandwidth(arrivals(64, queue_bytes=48_000), 1500) == pytest.approx(9e6)
+    assert bandwidth(arrivals(64, queue_bytes=48_000)) == pytest.approx(9e6)
+
+
+def test_packets_that_came_at_an_unknown_time_count() -> None:
+    """As where the answer got lost that says when."""
+    times = arrivals(64)
+    times[1:63:2] = math.nan
+    assert train_bandwidth(times, np.ones(64, np.bool_), 1500) == pytest.approx(9e6)
 
 
 def test_a_bucket_of_tokens_is_left_out() -> None:
     burst = np.concatenate([np.zeros(8), 1 + np.arange(1, 25) * 1500 * 8 / 9e6])
-    assert train_bandwidth(burst, 1500) == pytest.approx(9e6)
+    assert bandwidth(burst) == pytest.approx(9e6)
 
 
-@pytest.mark.parametrize("times", [[], [1.0], [1.0, 1.0, 1.0]])
-def test_too_few_packets_tell_nothing(times: list[float]) -> None:
-    assert train_bandwidth(np.array(times), 1500) is None
+@pytest.mark.parametrize("times", [[], [1.0], [1.0, 1.0, 1.0], [math.nan, 1.0], [2.0, 1.0]])
+def test_too_few_packets_and_clocks_that_go_back_tell_nothing(times: list[float]) -> None:
+    assert bandwidth(np.array(times)) is None
 
 
 def test_round_trips_are_values_that_were_measured() -> None:
