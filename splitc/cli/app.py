@@ -21,6 +21,7 @@ from splitc.cli import (
     ops,
     passes,
     schema,
+    serve,
     targets,
     verify,
     was_interrupted,
@@ -44,6 +45,7 @@ VERBS = {
     "ops": ops.ops,
     "doctor": doctor.doctor,
     "schema": schema.schema,
+    "serve": serve.serve,
 }
 
 app = typer.Typer(

@@ -33,7 +33,7 @@ def schema(
 
 def verbs() -> dict[str, tuple[type[Any], ...]]:
     """What each verb prints with `--json`; any of them prints an `ErrorObject` when it fails."""
-    from splitc.cli import listings, objects
+    from splitc.cli import listings, objects, serve_object
 
     return {
         "compile": (objects.CompileObject,),
@@ -47,6 +47,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         "passes": (listings.PassesObject,),
         "ops": (listings.OpsObject,),
         "doctor": (listings.DoctorObject,),
+        "serve": (serve_object.ServeObject,),
     }
 
 
