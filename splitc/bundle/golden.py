@@ -78,11 +78,14 @@ def write_golden(
         BadModelError: The network runs on no sample, or a result is NaN or infinite throughout.
     """
     kept, notes = _runs(ready, seed)
+    # Each network's weights are held once more by what runs it: one at a time.
+    ready.model.unload()
     feeds = tuple(feed for feed, _ in kept)
     crossing: list[dict[str, Array]] = []
     for feed in feeds:
         made = {**feed, **head.run({t.name: feed[t.name] for t in head.graph.inputs})}
         crossing.append({t.name: made[t.name] for t in ready.cut.boundary})
+    head.unload()
     _save(folder / "inputs", feeds)
     _save(folder / "boundary", crossing)
     _save(folder / "outputs", [results for _, results in kept])
