@@ -339,6 +339,19 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
     return manifest
 
 
+def holds_part(folder: Path) -> bool:
+    """Whether a folder is that of a part, as its manifest has it, and not of a bundle.
+
+    Raises:
+        BadBundleError: It has no manifest, or that is malformed.
+    """
+    path = folder / MANIFEST
+    try:
+        return "part" in msgspec.json.decode(_read_plain(path), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadBundleError("manifest is malformed", at=str(path), why=str(error)) from error
+
+
 def _read_plain(path: Path) -> bytes:
     """The bytes of a regular file: a link is not followed, a pipe not waited for."""
     try:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The threads and sockets around a session.
+
+Whoever waits for an answer receives for all who wait: one thread wakes up for an answer, not
+two. `stream` has a thread of its own do so, as who reads answers may be busy with them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+
+from splitc.arrays import Array
+from splitc.errors import DeviceError
+from splitc.send.line import Line
+from splitc.send.session import Session
+from splitc.send.talk import Outcome
+
+
+class Exchange:
+    """A session on a socket.
+
+    Args:
+        session: What is said and heard.
+        line: The socket.
+    """
+
+    def __init__(self, session: Session, line: Line) -> None:
+        self.session = session
+        self._line = line
+        self._lock = threading.Lock()
+        self._receiving = threading.Lock()
+        self._news = threading.Condition()
+        self._outcomes: dict[int, Outcome] = {}
+        self._sleeps_until = float("-inf")
+        self._failed: DeviceError | None = None
+
+    def submit(self, ticket: int, arrays: Sequence[Array]) -> None:
+        """Send a frame, from any thread. Raises as `Session.submit` does."""
+        with self._lock:
+            self.session.submit(ticket, arrays, time.monotonic())
+            next_s = self._send()
+        if next_s is not None and next_s < self._sleeps_until:
+            self._line.wake()
+
+    def outcome(self, ticket: int) -> Outcome:
+        """Wait until it is known what became of a frame."""
+        self.wait(lambda: ticket in self._outcomes)
+        return self._outcomes.pop(ticket)
+
+    def wait(self, done: Callable[[], bool], until: float | None = None) -> None:
+        """Wait until something is so, receiving meanwhile if nobody else does.
+
+        Args:
+            done: Whether it is so; answers change it.
+            until: Give up then, in seconds of `time.monotonic`.
+
+        Raises:
+            DeviceError: The network has failed.
+        """
+        while not done() and (until is None or time.monotonic() < until):
+            if self._failed is not None:
+                raise self._failed
+            if self._receiving.acquire(blocking=False):
+                try:
+                    self._receive(done, until)
+                except DeviceError as error:
+                    self._failed = error
+                finally:
+                    self._receiving.release()
+                    self._tell()
+            else:
+                left = None if until is None else max(until - time.monotonic(), 0.0)
+                with self._news:
+                    self._news.wait_for(lambda: done() or not self._receiving.locked(), left)
+
+    def look(self) -> None:
+        """Send what is due and take what has come, without waiting."""
+        if self._receiving.acquire(blocking=False):
+            try:
+                with self._lock:
+                    self._send()
+                self._take(0.0)
+            finally:
+                self._receiving.release()
+                self._tell()
+
+    @contextmanager
+    def receiving(self) -> Generator[None]:
+        """A thread that receives meanwhile, whatever those who wait for answers are busy with."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._receive_until, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._line.wake()
+            self._tell()
+            thread.join()
+
+    def _receive_until(self, over: threading.Event) -> None:
+        with suppress(DeviceError):  # Who waits for an answer gets it.
+            self.wait(over.is_set)
+
+    def why(self) -> str:
+        """Why nothing comes, as far as the network said; else empty."""
+        return self._line.why()
+
+    def close(self) -> None:
+        """Say goodbye and close the socket, once no thread waits any more."""
+        with self._lock:
+            for datagrams in self.session.close(time.monotonic()):
+                self._line.send(datagrams)
+        self._line.close()
+
+    def _receive(self, done: Callable[[], bool], until: float | None) -> None:
+        while True:
+            with self._lock:
+                next_s = self._send()
+                if done() or (until is not None and time.monotonic() >= until):
+                    return
+                ends = [each for each in (next_s, until) if each is not None]
+                self._sleeps_until = min(ends, default=float("inf"))
+            wait_s = self._sleeps_until - time.monotonic()
+            self._take(None if wait_s == float("inf") else max(wait_s, 0.0))
+
+    def _take(self, timeout_s: float | None) -> None:
+        """Take what comes within so long."""
+        found = self._line.receive(timeout_s)
+        self._sleeps_until = float("-inf")
+        with self._lock:
+            if found is None:
+                self.session.lost(time.monotonic())
+            elif len(found):
+                self.session.take(found, time.monotonic())
+
+    def _send(self) -> float | None:
+        """Do what is due, send what leaves, tell what is known; when to do so again."""
+        now = time.monotonic()
+        outcomes = self.session.step(now)
+        for datagrams in self.session.leave(now):
+            self._line.send(datagrams)
+        if outcomes:
+            self._outcomes.update((one.ticket, one) for one in outcomes)
+            self._tell()
+        return self.session.next_s(now)
+
+    def _tell(self) -> None:
+        with self._news:
+            self._news.notify_all()

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One session with a server: frames cut, sealed and asked for, answers put together.
+
+No socket and no clock: times are seconds that the caller says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from splitc.arrays import Array
+from splitc.errors import DeviceError, SplitcError
+from splitc.link.packets import payload_bytes
+from splitc.runtime.manifest import Remote
+from splitc.send.delay import Delay
+from splitc.send.outbox import Outbox
+from splitc.send.settings import Settings
+from splitc.send.tally import Counters
+from splitc.send.window import Flight, Window
+from splitc.wire.answers import WHOLE_SHARE, Answers
+from splitc.wire.assembly import Assembly
+from splitc.wire.boundary import Boundary
+from splitc.wire.datagrams import Datagrams
+from splitc.wire.handshake import Welcome
+from splitc.wire.header import HEADER_BYTES, MAGIC, VERSION, Header, Kind, Transport
+from splitc.wire.keys import session_keys
+from splitc.wire.nack import NOTHING_CAME, Gap, missing_rows
+from splitc.wire.parity import Parity
+from splitc.wire.seal import Seal
+
+_LAST_FRAME = 2**32 - 2
+_GREETINGS = (Kind.HELLO, Kind.CHALLENGE, Kind.WELCOME)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a frame.
+
+    Args:
+        ticket: The device's number of it.
+        arrays: What the server's tail made; None where it made nothing.
+        share: Of the boundary's elements, how many the server had.
+        left_s: When the frame's last packet left; None while some waited.
+        done_s: When this was known.
+        error: Why there is no answer.
+        silent: Whether that is because none came.
+    """
+
+    ticket: int
+    arrays: list[Array] | None
+    share: float
+    left_s: float | None
+    done_s: float
+    error: SplitcError | None = None
+    silent: bool = False
+
+
+def given_up(
+    flight: Flight, limit_s: float, now: float, refused: SplitcError | None = None
+) -> Outcome:
+    """What becomes of a frame that nobody answered.
+
+    Args:
+        flight: The frame.
+        limit_s: How long it waited.
+        now: Seconds.
+        refused: What the server said meanwhile.
+    """
+    error = refused or DeviceError(
+        f"the server did not answer within {limit_s:g} s",
+        hint="is it running, and does the network let its packets through? See --silent-after",
+    )
+    return Outcome(flight.ticket, None, 0.0, flight.left_s, now, error, silent=True)
+
+
+class Talk:
+    """A session that a server has welcomed.
+
+    Args:
+        remote: What is sent, and what comes back.
+        split: What stands for the split in packets.
+        settings: How to send.
+        welcome: What the server said.
+        key: The key that both share; None without one.
+        outbox: Where packets leave by.
+        counters: Where what happens is counted.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        split: int,
+        settings: Settings,
+        welcome: Welcome,
+        key: bytes | None,
+        outbox: Outbox,
+        counters: Counters,
+    ) -> None:
+        size = payload_bytes(settings.mtu)
+        self._remote, self._split, self._settings = remote, split, settings
+        self._session = welcome.session
+        self._outbox, self._counters = outbox, counters
+        self._boundary = Boundary(remote.crosses, size, welcome.order_seed)
+        self._answers = Assembly(
+            {remote.route: Answers(remote.results, size)},
+            session=welcome.session,
+            split=split,
+            kind=Kind.ANSWER,
+            transport=Transport.RESEND,
+            deadline_s=settings.silent_after_s,
+            grace_s=settings.grace_s,
+            in_flight=settings.in_flight,
+        )
+        self._seal = self._open = None
+        if key is not None:
+            keys = session_keys(key, welcome.client_nonce, welcome.server_nonce)
+            self._seal, self._open = Seal(keys.device), Seal(keys.server)
+        delay = Delay(settings.deadline_s + settings.grace_s, max(settings.grace_s, 1e-3))
+        self._window = Window(settings.deadline_s, settings.silent_after_s, delay)
+        self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
+        self._parity = None
+        if settings.transport == "parity":
+            self._parity = Parity(self._boundary.chunks, size, settings.parity_percent)
+        self._next = self._questions = 0
+        self._asks = settings.transport != "tcp"
+        self.over = False
+        """Whether the server has ended it, or knows nothing of it."""
+        self.silent = False
+        """Whether a frame was given up since whose beginning nothing came."""
+        self._heard_s = float("-inf")
+        self._dropped = 0, 0
+
+    @property
+    def room(self) -> bool:
+        """Whether another frame may be begun."""
+        return len(self._window) < self._most and not self.over
+
+    def begin(self, flight: Flight) -> None:
+        """Cut a frame and queue its packets."""
+        flight.frame, self._next = self._next, self._next + 1
+        packed = self._boundary.pack(
+            flight.arrays, session=self._session, split=self._split, frame=flight.frame,
+            route=self._remote.route,
+        )  # fmt: skip
+        more = [] if self._parity is None else [self._parity.pack(packed)]
+        sealed = [self._sealed(part) for part in (packed, *more)]
+        flight.data = sealed[0]
+        self._window.begin(flight)
+        for part in sealed[:-1]:
+            self._outbox.frame(flight.frame, part)
+        left = self._window.left
+        self._outbox.frame(flight.frame, sealed[-1], lambda now: left(flight, now))
+        # The last number is never used: no two packets of a session may have one nonce.
+        self.over = self._next > _LAST_FRAME
+
+    def take(self, datagrams: Datagrams, now: float) -> list[Outcome]:
+        """What became of frames by packets that came."""
+        opened = self._opened(self._ours(datagrams))
+        if not len(opened):
+            return []
+        self._heard_s = now
+        kinds = opened.headers["kind"]
+        answers = kinds == Kind.ANSWER
+        outcomes: list[Outcome] = []
+        if answers.any():
+            outcomes = self._answered(opened if answers.all() else opened.take(answers), now)
+        for row in np.flatnonzero(~answers).tolist():
+            outcomes += self._message(opened.take(slice(row, row + 1)), now)
+        return outcomes
+
+    def _ours(self, datagrams: Datagrams) -> Datagrams:
+        """Packets of this session; a refusal of it ends it, nobody can sign one."""
+        counters = self._counters
+        long = datagrams.lengths >= HEADER_BYTES
+        if datagrams.block.shape[1] < HEADER_BYTES or not long.any():
+            counters.malformed += len(datagrams)
+            return Datagrams.packets([])
+        headers = datagrams.headers
+        ours = long & (headers["magic"] == MAGIC) & (headers["version"] == VERSION)
+        counters.malformed += len(ours) - int(ours.sum())
+        greetings = np.isin(headers["kind"], _GREETINGS)
+        ours &= (headers["session"] == self._session) & (headers["split"] == self._split)
+        ours &= ~greetings
+        refusals = ours & (headers["kind"] == Kind.REFUSE)
+        self.over = self.over or bool(refusals.any())
+        ours &= ~refusals
+        return datagrams if ours.all() else datagrams.take(ours)
+
+    def _opened(self, datagrams: Datagrams) -> Datagrams:
+        if self._open is None:
+            return datagrams
+        opened, bad = self._open.open(datagrams)
+        self._counters.bad_seal += bad
+        return opened
+
+    def _sealed(self, datagrams: Datagrams) -> Datagrams:
+        return datagrams if self._seal is None else self._seal.seal(datagrams)
+
+    def _answered(self, packets: Datagrams, now: float) -> list[Outcome]:
+        for frame in np.unique(packets.headers["frame"]).tolist():
+            self._window.heard(frame, now)
+        outcomes: list[Outcome] = []
+        for received in self._answers.add(packets, now):
+            if received.why != "complete":
+                continue
+            flight = self._window.end(received.frame)
+            if flight is not None:
+                share = received.extra / WHOLE_SHARE
+                outcomes.append(Outcome(flight.ticket, received.arrays, share, flight.left_s, now))
+        self._count_dropped()
+        return outcomes
+
+    def _count_dropped(self) -> None:
+        """Count what was not taken of answers since the last time."""
+        dropped = self._answers.counters
+        repeated = dropped.duplicate + dropped.stale + dropped.late
+        wrong = dropped.malformed + dropped.foreign + dropped.jump
+        self._counters.duplicate += repeated - self._dropped[0]
+        self._counters.malformed += wrong - self._dropped[1]
+        self._dropped = repeated, wrong
+
+    def _message(self, packet: Datagrams, now: float) -> list[Outcome]:
+        """What is no part of an answer."""
+        header = packet.headers[0]
+        kind, frame = int(header["kind"]), int(header["frame"])
+        if kind == Kind.NACK and self._settings.transport == "resend":
+            number = int(header["chunk"]) | int(header["extra"]) << 16
+            missing = missing_rows(packet.payload(0), self._boundary.chunks)
+            self._send_again(self._window.again(frame, number, missing, now))
+        elif kind == Kind.FAIL:
+            flight = self._window.end(frame)
+            if flight is not None:
+                text = bytes(packet.payload(0)).decode(errors="replace")
+                why = "".join(c for c in text if c.isprintable())
+                error = DeviceError("the server could not run the tail", why=why)
+                return [Outcome(flight.ticket, None, 0.0, flight.left_s, now, error)]
+        elif kind == Kind.BYE:
+            self.over = True
+        else:
+            self._counters.malformed += 1
+        return []
+
+    def due(self, now: float) -> list[Outcome]:
+        """What is due: questions, packets once more; and frames that are given up."""
+        outcomes: list[Outcome] = []
+        for flight in self._window.given_up(now):
+            self._outbox.take_back(flight.frame)
+            self.silent = self.silent or self._heard_s < flight.began_s
+            outcomes.append(given_up(flight, self._settings.silent_after_s, now))
+        self._answers.due(now)
+        if self._asks:
+            for flight in self._window.overdue(now):
+                self._ask(Gap(flight.frame, self._remote.route, 0, NOTHING_CAME))
+                if self._settings.transport == "resend":
+                    self._send_again(self._window.last_again(flight, now))
+            for gap in self._answers.gaps(now):
+                if self._window.get(gap.frame) is not None:
+                    self._ask(gap)
+        return outcomes
+
+    def _ask(self, gap: Gap) -> None:
+        question = gap.packet(self._session, self._split, self._questions)
+        self._questions += 1
+        self._counters.nacks += 1
+        self._outbox.message(self._sealed(question))
+
+    def _send_again(self, packets: Datagrams) -> None:
+        self._counters.packets_resent += len(packets)
+        self._outbox.message(packets)
+
+    def next_s(self) -> float | None:
+        """When something is due; None where nothing is."""
+        dues = [self._window.next_s(), self._answers.next_due()]
+        return min((due for due in dues if due is not None), default=None)
+
+    def bye(self) -> None:
+        """Tell the server that no more comes."""
+        header = Header(Kind.BYE, self._session, self._split)
+        self._outbox.message(self._sealed(Datagrams.of(header)))
+
+    def empty(self) -> list[Flight]:
+        """The frames that were under way: they may be begun again elsewhere."""
+        return self._window.empty()

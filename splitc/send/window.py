@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frames that are under way, and what is due of each: to ask, to send again, to give up.
+
+No socket and no clock: times are seconds that the caller says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitc.arrays import Array
+from splitc.send.delay import Delay
+from splitc.wire.datagrams import Datagrams
+
+_LEAST_WAIT_S, _SLOWER = 0.01, 1.25
+"""Between two questions for one answer at least, and how much more between each two that follow:
+questions are short, and where half of all packets are lost three of four are in vain."""
+
+_MOST_AGAIN = 8
+"""How often all of a frame may be sent again in packets: a server that asks for more is none."""
+
+
+@dataclass
+class Flight:
+    """One frame on its way.
+
+    Args:
+        ticket: The device's number of it, over all sessions.
+        arrays: What crosses: kept, as another session cuts and seals it anew.
+        began_s: When it was handed over.
+        frame: Its number in the session.
+        data: Its chunks as they were sent, and only they may go again.
+        left_s: When its last packet left; None while some wait.
+        ask_s: When to ask what became of it.
+        asked: How often that was done.
+        heard: The number of the server's last question, so that none counts twice.
+        again: Packets that were sent again.
+    """
+
+    ticket: int
+    arrays: Sequence[Array]
+    began_s: float
+    frame: int = -1
+    data: Datagrams | None = None
+    left_s: float | None = None
+    ask_s: float = float("inf")
+    asked: int = 0
+    heard: int = -1
+    again: int = 0
+
+
+class Window:
+    """Flights of one session by their numbers in it.
+
+    Args:
+        deadline_s: How long after its first packet a frame may be sent again.
+        limit_s: How long after it began a frame is given up.
+        delay: How long answers take.
+    """
+
+    def __init__(self, deadline_s: float, limit_s: float, delay: Delay) -> None:
+        self._deadline_s = deadline_s
+        self._limit_s = limit_s
+        self._delay = delay
+        self._flights: dict[int, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def begin(self, flight: Flight) -> None:
+        """A frame whose packets are cut, and are about to leave."""
+        self._flights[flight.frame] = flight
+
+    def get(self, frame: int) -> Flight | None:
+        """The flight of that number; None where it is done or never was."""
+        return self._flights.get(frame)
+
+    def left(self, flight: Flight, now: float) -> None:
+        """The last packet of a frame left."""
+        flight.left_s = now
+        flight.ask_s = now + self._delay.limit_s
+
+    def heard(self, frame: int, now: float) -> None:
+        """A part of a frame's answer came: what is missing of it is asked for elsewhere."""
+        flight = self._flights.get(frame)
+        if flight is not None and flight.ask_s != float("inf"):
+            flight.ask_s = float("inf")
+            if flight.left_s is not None and not flight.asked and not flight.again:
+                self._delay.add(now - flight.left_s)
+
+    def end(self, frame: int) -> Flight | None:
+        """A frame that is answered, or failed."""
+        return self._flights.pop(frame, None)
+
+    def again(self, frame: int, counter: int, missing: NDArray[np.intp], now: float) -> Datagrams:
+        """The packets of a frame that the server asked for, where they may still go.
+
+        Args:
+            frame: Its number.
+            counter: The question's, which rises.
+            missing: Numbers of the chunks that it lacks [n].
+            now: Seconds.
+        """
+        flight = self._flights.get(frame)
+        none = Datagrams.packets([])
+        if flight is None or flight.data is None or flight.left_s is None:
+            return none
+        if counter <= flight.heard or now >= flight.began_s + self._deadline_s:
+            return none
+        flight.heard = counter
+        flight.ask_s = now + self._delay.limit_s
+        rows = missing[missing < len(flight.data)]
+        rows = rows[: _MOST_AGAIN * len(flight.data) - flight.again]
+        flight.again += len(rows)
+        return flight.data.take(rows)
+
+    def last_again(self, flight: Flight, now: float) -> Datagrams:
+        """A frame's last packet once more, so that a server that lacks it knows of it."""
+        assert flight.data is not None
+        if now >= flight.began_s + self._deadline_s:
+            return Datagrams.packets([])
+        flight.again += 1
+        return flight.data.take(slice(len(flight.data) - 1, None))
+
+    def overdue(self, now: float) -> list[Flight]:
+        """Frames of whose answer nothing came in time: each is asked for more and more seldom."""
+        late = [flight for flight in self._flights.values() if now >= flight.ask_s]
+        for flight in late:
+            wait_s = max(self._delay.limit_s, _LEAST_WAIT_S) * _SLOWER ** min(flight.asked, 32)
+            flight.asked += 1
+            flight.ask_s = now + wait_s
+        return late
+
+    def given_up(self, now: float) -> list[Flight]:
+        """Frames that waited too long; they are under way no more."""
+        late = [f for f in self._flights.values() if now >= f.began_s + self._limit_s]
+        for flight in late:
+            del self._flights[flight.frame]
+        return late
+
+    def empty(self) -> list[Flight]:
+        """All of them, under way no more: their session is none."""
+        flights = list(self._flights.values())
+        self._flights.clear()
+        return flights
+
+    def next_s(self) -> float | None:
+        """When something is due; None where nothing is."""
+        dues = (min(f.ask_s, f.began_s + self._limit_s) for f in self._flights.values())
+        return min(dues, default=None)

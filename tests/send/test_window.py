@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is due of frames under way: to ask, to send again, to give up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from splitc.send.delay import Delay
+from splitc.send.window import Flight, Window
+from tests.send.test_pacing import packets
+
+
+def flight(frame: int, began_s: float = 0.0, chunks: int = 8) -> Flight:
+    return Flight(100 + frame, [], began_s, frame, packets(chunks))
+
+
+def window(delay: Delay | None = None) -> Window:
+    return Window(0.1, 1.0, delay or Delay(0.05))
+
+
+def chunks_again(one: Window, counter: int, missing: list[int], now: float) -> list[int]:
+    return one.again(0, counter, np.array(missing), now).headers["chunk"].tolist()
+
+
+def test_the_delay_is_that_of_rfc_6298() -> None:
+    delay = Delay(0.5, least_s=0.001)
+    assert delay.limit_s == 0.5
+    delay.add(0.1)  # SRTT = R, RTTVAR = R / 2
+    assert delay.limit_s == pytest.approx(0.1 + 4 * 0.05)
+    delay.add(0.2)  # RTTVAR = 3/4 RTTVAR + 1/4 |SRTT - R|, then SRTT = 7/8 SRTT + 1/8 R
+    assert delay.limit_s == pytest.approx(0.1125 + 4 * (0.75 * 0.05 + 0.25 * 0.1))
+
+
+def test_the_delay_settles_on_what_is_measured() -> None:
+    delay = Delay(0.5, least_s=0.001)
+    for _ in range(200):
+        delay.add(0.02)
+    assert delay.limit_s == pytest.approx(0.021)
+
+
+def test_an_answer_that_is_late_is_asked_for_more_and_more_seldom() -> None:
+    one = window()
+    one.begin(late := flight(0))
+    assert one.overdue(10.0) == [], "nothing is late of what has not left"
+    one.left(late, 0.0)
+    asked = [now / 1000 for now in range(400) if one.overdue(now / 1000)]
+    assert asked == pytest.approx([0.05, 0.1, 0.1625, 0.2406, 0.3383], abs=5e-3)
+
+
+def test_an_answer_that_began_to_come_is_not_asked_for_as_a_whole() -> None:
+    one = window()
+    one.begin(late := flight(0))
+    one.left(late, 0.0)
+    one.heard(0, 0.01)
+    assert one.overdue(0.9) == []
+
+
+def test_only_answers_to_frames_sent_once_are_measured() -> None:
+    delay = Delay(0.05)
+    one = window(delay)
+    one.begin(late := flight(0))
+    one.left(late, 0.0)
+    assert one.overdue(0.06) == [late]
+    one.heard(0, 0.07)
+    assert delay.limit_s == 0.05
+
+
+def test_a_frame_is_given_up_in_time_and_then_unknown() -> None:
+    one = window()
+    one.begin(first := flight(0, 0.0))
+    one.begin(flight(1, 0.5))
+    assert one.given_up(0.99) == []
+    assert one.given_up(1.0) == [first]
+    assert one.get(0) is None
+    assert one.end(0) is None
+    assert one.next_s() == 1.5
+
+
+def test_what_the_server_lacks_goes_again_while_the_deadline_lets_it() -> None:
+    one = window()
+    one.begin(late := flight(0))
+    assert chunks_again(one, 0, [1], 0.0) == [], "it has not even left"
+    one.left(late, 0.01)
+    assert chunks_again(one, 0, [2, 5], 0.02) == [2, 5]
+    assert chunks_again(one, 0, [2, 5], 0.03) == [], "the same question, by another way"
+    assert chunks_again(one, 1, [7, 8, 500], 0.03) == [7]
+    assert chunks_again(one, 2, [2], 0.1) == []
+    assert late.again == 3
+
+
+def test_a_server_cannot_make_a_device_send_for_ever() -> None:
+    one = window()
+    one.begin(late := flight(0))
+    one.left(late, 0.0)
+    again = [len(chunks_again(one, counter, list(range(8)), 0.05)) for counter in range(100)]
+    assert sum(again) == 8 * 8
+
+
+def test_a_session_that_ends_gives_its_frames_back() -> None:
+    one = window()
+    flights = [flight(k) for k in range(3)]
+    for each in flights:
+        one.begin(each)
+    assert one.empty() == flights
+    assert len(one) == 0
+    assert one.next_s() is None
