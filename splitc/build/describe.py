@@ -14,6 +14,7 @@ from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.bundle.golden import tolerance_of
 from splitc.cost.topology import DEVICE, SERVER
+from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
 from splitc.runtime.manifest import (
@@ -125,8 +126,9 @@ def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, 
         if part.site == SERVER
         for tensor in models[part.name].graph.output_tensors
     )
+    crosses = crossing(job, models)
     one = Remote(
-        route=0, name=ROUTE, crosses=crossing(job, models), results=results,
+        route=0, name=ROUTE, crosses=crosses, missing=missing(job, crosses), results=results,
         outputs=job.model.graph.outputs,
     )  # fmt: skip
     return {device: (one,)}
@@ -134,11 +136,11 @@ def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, 
 
 def missing(job: Job, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
     """What stands for elements of what crosses that did not arrive, for each tensor."""
-    noisy, fills = job.ready.noisy, job.model.fills
+    noisy, codes = job.ready.noisy, job.model.codes
     trained = noisy if isinstance(noisy, Trainable) else None
     return tuple(
         Missing.of(
-            spec, fills.get(spec.name, b""), trained.loss_scale(spec.name) if trained else None
+            spec, codes.get(spec.name, Code()), trained.loss_scale(spec.name) if trained else None
         )
         for spec in crosses
     )

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from splitc.errors import BadModelError
 from splitc.ir.chain import (
+    Code,
     Insertion,
     bypass_layers,
-    fills_of,
+    codes_of,
     insert_layers,
     replace_head_layers,
 )
@@ -46,8 +47,8 @@ class Model(Protocol):
         ...
 
     @property
-    def fills(self) -> Mapping[str, bytes]:
-        """By tensor name the bytes that stand for its elements that a link lost, if not zeros."""
+    def codes(self) -> Mapping[str, Code]:
+        """Of tensors that are codes, by name, how elements are read that a link lost."""
         ...
 
     def with_graph(self: M, graph: LayerGraph) -> M:
@@ -195,12 +196,12 @@ class GraphModel(SplitInTwo):
     Args:
         graph: The layer DAG.
         cut: The cut a pass chose.
-        fills: What stands for lost elements, where that is not zeros.
+        codes: Of tensors that are codes, how lost elements are read.
     """
 
     graph: LayerGraph
     cut: Cut | None = None
-    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    codes: Mapping[str, Code] = field(default_factory=dict[str, Code])
 
     def with_graph(self, graph: LayerGraph) -> GraphModel:
         """The model with another graph."""
@@ -212,17 +213,17 @@ class GraphModel(SplitInTwo):
 
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers behind a tensor."""
-        fills = {**self.fills, **fills_of(tensor, chain)}
-        return GraphModel(insert_layers(self.graph, tensor, chain), fills=fills)
+        codes = {**self.codes, **codes_of(tensor, chain)}
+        return GraphModel(insert_layers(self.graph, tensor, chain), codes=codes)
 
     def bypass(self, layers: Collection[str]) -> GraphModel:
         """The model without some layers of one input and one output."""
-        return GraphModel(bypass_layers(self.graph, layers), fills=self.fills)
+        return GraphModel(bypass_layers(self.graph, layers), codes=self.codes)
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers in the place of a cut's head."""
-        fills = {**self.fills, **fills_of(cut.boundary[0].name, chain)}
-        return GraphModel(replace_head_layers(cut, chain), fills=fills)
+        codes = {**self.codes, **codes_of(cut.boundary[0].name, chain)}
+        return GraphModel(replace_head_layers(cut, chain), codes=codes)
 
     def extract(self, segment: Segment, layouts: Layouts | None = None) -> GraphModel:
         """A segment as a bare graph; it knows no order in memory."""

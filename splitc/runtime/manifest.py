@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from splitc.errors import BadBundleError
-from splitc.ir.chain import FLOATS
+from splitc.ir.chain import FLOATS, Code
 from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
 from splitc.ir.proof import Proof
@@ -83,17 +83,19 @@ class Missing(_Strict, frozen=True, omit_defaults=True):
     unit: int = 1
 
     @staticmethod
-    def of(spec: TensorSpec, fill: bytes = b"", scale: Scale | None = None) -> Missing:
+    def of(spec: TensorSpec, code: Code | None = None, scale: Scale | None = None) -> Missing:
         """What stands for missing elements of a tensor.
 
         Args:
             spec: The tensor, as it crosses.
-            fill: Repeated over it; nothing for zeros.
+            code: What is known of it where it is a code.
             scale: As the network was trained; by default the share that came. Integers
                 are not scaled whatever it says: a code is no number.
         """
         floats = spec.dtype in FLOATS
-        return Missing(fill=fill.hex(), scale=(scale or "realised") if floats else "none")
+        fill, unit = code or Code()
+        kept = (scale or "realised") if floats else "none"
+        return Missing(fill=fill.hex(), scale=kept, unit=unit)
 
     @property
     def pattern(self) -> bytes:
@@ -105,8 +107,9 @@ class Remote(_Strict, frozen=True):
     """What a part sends for, on one route: what it needs to know of the other side.
 
     `route` is the place of the route among the bundle's, `name` its name there; `crosses` what
-    goes over the link, `results` what comes back, each in order and as it lies there; `outputs`
-    the network's results in its order, those that the part makes itself among them.
+    goes over the link, `results` what comes back, each in order and as it lies there; `missing`
+    as in the route; `outputs` the network's results in its order, those that the part makes
+    itself among them.
     """
 
     route: int
@@ -114,6 +117,7 @@ class Remote(_Strict, frozen=True):
     crosses: tuple[TensorSpec, ...]
     results: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
+    missing: tuple[Missing, ...] = ()
 
 
 class PartManifest(_Strict, frozen=True, omit_defaults=True):
