@@ -62,6 +62,13 @@ def _config(job: Job, runtime: str) -> dict[str, str]:
     return {**config, **{key: text for key, text in more.items() if text}}
 
 
+def _besides(job: Job) -> dict[str, str]:
+    """Options that change nothing of what head and tail are to each other."""
+    sizes = ",".join(map(str, (1, *job.batch_sizes))) if job.batch_sizes else ""
+    more = {"batch": sizes, "whole": "device" if job.with_whole else ""}
+    return {key: text for key, text in more.items() if text}
+
+
 def manifest_of(
     folder: Path,
     job: Job,
@@ -97,13 +104,13 @@ def manifest_of(
             part.name: PartEntry(
                 segment=part.segment.name, site=part.site, target=part.board.name,
                 folder=part.name, format=built.formats[part.name],
-                layers=len(part.segment.layers),
+                layers=len(part.segment.layers), batch=part.batch,
             )
-            for part in job.parts
+            for part in (*job.parts, *job.others)
         },
         routes=(_route(job, models, codec),),
         default=ROUTE,
-        config=_config(job, runtime),
+        config={**_config(job, runtime), **_besides(job)},
         seed=seed,
         tolerance=tolerance_of(graph),
         tools=dict(sorted(built.tools.items())),

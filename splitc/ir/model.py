@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from splitc.arrays import Array, Arrays
 
 M = TypeVar("M", bound="Model")
+N = TypeVar("N", bound="Network")
 
 DEFAULT_MAX_BYTES = 8 * 2**30
 """Of weights: larger models are refused when they are read."""
@@ -118,6 +119,18 @@ class Network(Model, Protocol):
     @property
     def digest(self) -> str:
         """sha256 of what was read, or of what it is now where it can be trained."""
+        ...
+
+    def batched(self: N, count: int) -> N:
+        """The network for so many times as many samples a call.
+
+        Its inputs and results have the same names, or stand in the same order; their first
+        extent is that of the samples. Whether it computes the same is for the caller to check:
+        not every layer that works across samples can be told from others.
+
+        Raises:
+            BadModelError: Names the layer that computes with the number of samples.
+        """
         ...
 
     def unload(self) -> None:

@@ -61,6 +61,14 @@ class TensorSpec(_Strict, frozen=True):
             layout=(layouts or {}).get(tensor.name, ""),
         )  # fmt: skip
 
+    def batched(self, frames: int) -> TensorSpec:
+        """The same for several frames, one behind the other along the first axis."""
+        if frames == 1:
+            return self
+        first, *rest = self.shape
+        many = None if first is None else first * frames
+        return msgspec.structs.replace(self, shape=(many, *rest), bytes=self.bytes * frames)
+
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of that shape keeps the contract."""
         return len(shape) == len(self.shape) and all(
@@ -392,7 +400,12 @@ def _check_routes(manifest: Manifest, at: str) -> None:
     for name in (name for route in manifest.routes for name in route.parts):
         if name not in manifest.parts:
             raise BadBundleError(f"a route runs '{name}'", at=at, why="there is no such part")
+        if manifest.parts[name].batch != 1:
+            why = f"it takes {manifest.parts[name].batch} frames a call"
+            raise BadBundleError(f"a route runs '{name}'", at=at, why=why)
     for name, part in manifest.parts.items():
+        if part.batch < 1:
+            raise BadBundleError(f"part '{name}' takes {part.batch} frames a call", at=at)
         if "/" in part.folder or part.folder.startswith(".") or part.folder in ("", "golden"):
             why = f"its folder is '{part.folder}', which is none of a part"
             raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)

@@ -14,6 +14,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from splitc.errors import BadModelError, UnsupportedOpError
+from splitc.frontend.onnx.batch import with_batch
 from splitc.frontend.onnx.channels_last import turn
 from splitc.frontend.onnx.form import name_nodes, reads, runnable
 from splitc.frontend.onnx.indices import divisors, index_extents
@@ -162,6 +163,17 @@ class OnnxModel(SplitInTwo):
         names = ",".join((*outputs, *(f"{name}:channels-last" for name in turned)))
         digest = hashlib.sha256(f"{self.digest}:{segment.name}:{names}".encode())
         return OnnxModel(part, build_graph(part, tensors), tensors, digest.hexdigest())
+
+    def batched(self, count: int) -> OnnxModel:
+        """The model for so many times as many samples, along the first axis of what crosses.
+
+        Raises:
+            BadModelError: It computes with the number of samples.
+        """
+        proto, tensors = with_batch(self.proto, self.tensors, count)
+        name_nodes(proto.graph)
+        digest = hashlib.sha256(f"{self.digest}:x{count}".encode()).hexdigest()
+        return OnnxModel(proto, build_graph(proto, tensors), tensors, digest)
 
     def _constant_nodes(
         self, nodes: Iterable[NodeProto], results: Iterable[str]

@@ -151,6 +151,20 @@ class TorchModel(SplitInTwo):
         codes = {**self.codes, **codes_of(cut.boundary[0].name, chain)}
         return TorchModel(module, analyse(module).graph, note=self.note, codes=codes)
 
+    def batched(self, count: int) -> TorchModel:
+        """The model for so many times as many samples, along the first axis of what crosses.
+
+        Its inputs and results stand in the same order; their names may be others. Weights stay
+        shared.
+
+        Raises:
+            BadModelError: It computes with the number of samples.
+        """
+        from splitc.frontend.torch.batch import any_batch
+
+        many = tuple(each.repeat(count, *[1] * (each.dim() - 1)) for each in self.examples())
+        return load_torch(any_batch(self), many)
+
     @cached_property
     def program(self) -> ExportedProgram:
         """The module as torch.export has it at inference, for backends.
