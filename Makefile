@@ -43,6 +43,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/kernels.py --limit 40
 	$(BIN)/python benchmarks/arm_inner_loops.py
 	$(BIN)/python benchmarks/si_nr_theory.py
+	$(BIN)/python benchmarks/serve.py
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/operators.py

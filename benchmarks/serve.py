@@ -181,51 +181,6 @@ def _device(bundle: Bundle, address: Address, work: Work, number: int, pipe: Con
     pipe.send(device.run())
 
 
-@dataclass(frozen=True)
-class Carried:
-    """What a server carried.
-
-    Args:
-        devices: Of how many devices.
-        frames_per_s: Frames that were answered in a second.
-        lost: Frames that were not.
-        p50_ms: From the last packet sent until the answer, half of them; and so on.
-    """
-
-    devices: int
-    frames_per_s: float
-    lost: int
-    p50_ms: float
-    p99_ms: float
-
-
-def crowd(bundle: Bundle, address: Address, count: int, work: Work) -> Carried:
-    """Devices, a process each, all at once."""
-    context = multiprocessing.get_context("fork")
-    pipes: list[Connection] = []
-    processes: list[BaseProcess] = []
-    for number in range(count):
-        ours, theirs = context.Pipe()
-        made = context.Process(target=_device, args=(bundle, address, work, number, theirs))
-        made.start()
-        pipes.append(ours)
-        processes.append(made)
-    for pipe in pipes:
-        pipe.recv()
-    start = time.perf_counter()
-    for pipe in pipes:
-        pipe.send(None)
-    found: list[tuple[list[float], int]] = [pipe.recv() for pipe in pipes]
-    seconds = time.perf_counter() - start
-    for process in processes:
-        process.join()
-    times = sorted(one for each, _ in found for one in each)
-    return Carried(
-        count, len(times) / seconds, sum(lost for _, lost in found),
-        median(times), times[int(len(times) * 0.99)],
-    )  # fmt: skip
-
-
 class Serving:
     """`splitc serve` in a process of its own."""
 
@@ -245,11 +200,64 @@ class Serving:
         else:
             raise SystemExit("the server did not start")
 
+    def cpu_s(self) -> float:
+        """Processor seconds that it has taken."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text("ascii")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> dict[str, Any]:
         """What it counted."""
         self._process.send_signal(signal.SIGINT)
         out, _ = self._process.communicate(timeout=20)
         return json.loads(out)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a server carried.
+
+    Args:
+        devices: Of how many devices.
+        frames_per_s: Frames that were answered in a second.
+        lost: Frames that were not.
+        p50_ms: From the last packet sent until the answer, half of them; and so on.
+        cpu_us: Of a processor that the server took for a frame.
+    """
+
+    devices: int
+    frames_per_s: float
+    lost: int
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+
+
+def crowd(bundle: Bundle, server: Serving, count: int, work: Work) -> Carried:
+    """Devices, a process each, all at once."""
+    context = multiprocessing.get_context("fork")
+    pipes: list[Connection] = []
+    processes: list[BaseProcess] = []
+    for number in range(count):
+        ours, theirs = context.Pipe()
+        made = context.Process(target=_device, args=(bundle, server.address, work, number, theirs))
+        made.start()
+        pipes.append(ours)
+        processes.append(made)
+    for pipe in pipes:
+        pipe.recv()
+    start, before_s = time.perf_counter(), server.cpu_s()
+    for pipe in pipes:
+        pipe.send(None)
+    found: list[tuple[list[float], int]] = [pipe.recv() for pipe in pipes]
+    seconds, cpu_s = time.perf_counter() - start, server.cpu_s() - before_s
+    for process in processes:
+        process.join()
+    times = sorted(one for each, _ in found for one in each)
+    return Carried(
+        count, len(times) / seconds, sum(lost for _, lost in found),
+        median(times), times[int(len(times) * 0.99)], cpu_s / len(times) * 1e6,
+    )  # fmt: skip
 
 
 def tail_ms(bundle: Bundle, boundary: list[Any]) -> float:
@@ -293,7 +301,7 @@ def main() -> None:
             alone_ms = tail_ms(bundle, zeros)
             server = Serving(bundle, key)
             found: dict[str, Any] = {"tail_ms": alone_ms}
-            one = crowd(bundle, server.address, 1, Work(int(3000 * share), 1, key=secret))
+            one = crowd(bundle, server, 1, Work(int(3000 * share), 1, key=secret))
             added = one.p50_ms - alone_ms
             print(f"{label}, one device that waits for each answer: p50 {one.p50_ms:.2f} ms, "
                   f"p99 {one.p99_ms:.2f} ms; tail {alone_ms:.3f} ms")  # fmt: skip
@@ -302,16 +310,20 @@ def main() -> None:
             if width == 1024:
                 for count in (1, 10, 100):
                     frames = int(20_000 * share) // count
-                    got = crowd(bundle, server.address, count, Work(frames, 4, key=secret))
+                    got = crowd(bundle, server, count, Work(frames, 4, key=secret))
                     text = f"{label}, {count} devices: {got.frames_per_s:,.0f} frames/s"
                     print(told("frames_per_s", got.frames_per_s, text),
-                          f"p50 {got.p50_ms:.1f} ms, {got.lost} lost")  # fmt: skip
+                          f"p50 {got.p50_ms:.1f} ms, {got.lost} lost, "
+                          f"server {got.cpu_us:.0f} us a frame")  # fmt: skip
                     found[f"devices_{count}"] = vars(got)
             else:
-                work = Work(int(5000 * share), 64, 500.0, key=secret)
-                got = crowd(bundle, server.address, 1, work)
+                work = Work(int(5000 * share), 8, 500.0, key=secret)
+                got = crowd(bundle, server, 1, work)
                 text = f"{label} at 500 frames/s: {got.lost} of {work.frames} lost"
-                print(told("lost", got.lost, text), f"p50 {got.p50_ms:.2f} ms")
+                print(
+                    told("lost", got.lost, text),
+                    f"p50 {got.p50_ms:.2f} ms, server {got.cpu_us:.0f} us a frame",
+                )
                 found["steady"] = vars(got)
             counted = server.stop()
             stages = {name: one["p50_ms"] for name, one in counted["stages"].items()}
