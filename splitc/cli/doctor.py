@@ -1,15 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`splitc doctor`: what this machine has and lacks."""
+"""`splitc doctor`: what this machine has and lacks, and what the link to a server is like."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splitc.cli import options as o
 
+if TYPE_CHECKING:
+    from splitc.link.measured import Losses
+    from splitc.net.probing import Measured
+    from splitc.net.sockets import Buffers
 
-def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
-    """Check what this machine has and lacks; exit status 6 if compiling would fail."""
+LinkTo = Annotated[
+    str | None,
+    typer.Option("--link", metavar="HOST:PORT", rich_help_panel=o.LINK,
+                 help="Measure the link to a `splitc serve` instead, and say which options "
+                 "describe it."),
+]  # fmt: skip
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="FILE", envvar="SPLITC_KEY", rich_help_panel=o.LINK,
+                 help="The server's key file."),
+]  # fmt: skip
+Mtu = Annotated[
+    int,
+    typer.Option("--mtu", metavar="BYTES", envvar="SPLITC_MTU", rich_help_panel=o.LINK,
+                 help="Largest packet, headers included."),
+]  # fmt: skip
+Seconds = Annotated[
+    float,
+    typer.Option("--seconds", metavar="N", min=1, max=600, rich_help_panel=o.LINK,
+                 help="How long measuring may take, about."),
+]  # fmt: skip
+
+
+def doctor(
+    link: LinkTo = None,
+    key: Key = None,
+    mtu: Mtu = 1500,
+    seconds: Seconds = 10.0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Check what this machine has and lacks; exit status 6 if compiling would fail. With --link,
+    measure the link to a server."""
+    if link is None:
+        _machine(json=json, quiet=quiet)
+    else:
+        _link(link, key, mtu, seconds, json=json, quiet=quiet)
+
+
+def _machine(*, json: bool, quiet: bool) -> None:
     from rich.text import Text
 
     from splitc.build.doctor import diagnose
@@ -34,3 +79,56 @@ def doctor(json: o.Json = False, quiet: o.Quiet = False) -> None:
         console.print("ready to compile" if not broken else "not ready to compile", style="bold")
     if broken:
         raise typer.Exit(6)
+
+
+def _link(link: str, key: str | None, mtu: int, seconds: float, *, json: bool, quiet: bool) -> None:
+    from splitc.cli import show
+    from splitc.net.address import Address
+    from splitc.send.link_check import check_link
+    from splitc.wire.key_file import read_key
+
+    to = Address.parse(link)
+    secret = None if key is None else read_key(Path(key))
+    with show.progress(quiet or json) as tell:
+        tell(f"measuring the link to {to}, about {seconds:g} s")
+        found, buffers = check_link(to, secret, mtu=mtu, seconds=seconds)
+    if json:
+        from splitc.cli.link_object import LinkCheckObject
+
+        show.print_json(LinkCheckObject.of(str(to), mtu, found, buffers))
+        return
+    console = show.out()
+    for name, text in _rows(found, buffers):
+        console.print(f"{name:15} {text}")
+    console.print(f"options: {' '.join(found.flags(mtu))}", style="bold")
+    if buffers.warning and not quiet:
+        show.err().print(f"splitc: {buffers.warning}")
+
+
+def _rows(found: Measured, buffers: Buffers) -> list[tuple[str, str]]:
+    from splitc.cli.show import short_bytes
+    from splitc.net.probing import three_digits
+
+    rtt, up = found.rtt, found.up
+    bandwidth = found.bandwidth_bps
+    ms = [f"{three_digits(seconds * 1e3)} ms" for seconds in (rtt.median_s, rtt.least_s, rtt.p99_s)]
+    return [
+        (
+            "bandwidth",
+            "too fast to tell" if bandwidth is None else f"{three_digits(bandwidth / 1e6)} Mbit/s",
+        ),
+        ("round trip", f"{ms[0]}, at least {ms[1]}, 99 in 100 within {ms[2]} ({rtt.count} probes)"),
+        ("loss", f"{up.rate:.1%} there ({up.packets} probes), {found.down_loss_rate:.1%} back"),
+        ("bursts", _bursts(up)),
+        ("receive buffer", f"{short_bytes(buffers.receive)} of {short_bytes(buffers.asked)} asked"),
+    ]
+
+
+def _bursts(up: Losses) -> str:
+    if not up.lost:
+        return "none"
+    text = f"{up.bursts}, {up.mean_burst:.1f} packets long on average"
+    alone = 1 / (1 - up.rate)
+    if up.bursty:
+        return f"{text}: bursty, independent losses would make it {alone:.1f}"
+    return f"{text}: as independent losses are"

@@ -71,41 +71,36 @@ class Losses:
         return self.bursts < n * spread - 4 * math.sqrt(n * spread * (1 - 3 * spread)) - 1
 
 
-def train_bandwidth(
-    arrivals_s: NDArray[np.float64],
-    came: NDArray[np.bool_],
-    packet_bytes: int,
-    loss_rate: float = 0.0,
-) -> float | None:
+def train_bandwidth(arrivals_s: NDArray[np.float64], packet_bytes: int) -> float | None:
     """Bits a second of the slowest part of a way, from packets sent at once.
 
-    They come as far apart as that part takes for each. The first quarter is left out, which a
-    bucket of tokens lets through at once. What is lost behind that part took its time there;
-    what it lost itself, since its queue was full, did not: so what came is counted, and as much
-    as gets lost also of packets sent slowly is added.
+    They come as far apart as that part takes for each. Only neighbours tell it: between others
+    something is missing, and whether that took its time there depends on where it got lost. The
+    first quarter is left out, which a bucket of tokens lets through at once.
 
     Args:
-        arrivals_s: When each packet came; not a number where that is not known [packets].
-        came: Whether it came [packets].
+        arrivals_s: When each packet came; not a number where it did not, or that is not known
+            [packets].
         packet_bytes: Bytes of each on the link.
-        loss_rate: Share of packets that get lost when they are sent slowly.
 
     Returns:
-        The rate; None where there are too few packets, or no time between them.
+        The rate; None where there are no neighbours, or no time between them.
 
     References:
         Dovrolis, Ramanathan, Moore, "Packet-Dispersion Techniques and a Capacity-Estimation
         Methodology", IEEE/ACM Transactions on Networking 12(6), 2004.
     """
     known = np.flatnonzero(~np.isnan(arrivals_s))
-    known = known[len(known) // 4 :]
-    if len(known) < 2:
+    times = arrivals_s[known]
+    late = np.flatnonzero(times > times[len(times) // 4]) if len(times) else known
+    if not len(late):
         return None
-    first, last = int(known[0]), int(known[-1])
-    took_s = float(arrivals_s[last] - arrivals_s[first])
-    if took_s <= 0:
-        return None
-    return int(came[first + 1 : last + 1].sum()) * packet_bytes * 8 / took_s / (1 - loss_rate)
+    # From one packet that was the first read of several at once to the last such.
+    first, last = known[late[0]], known[np.argmax(times == times[-1])]
+    apart_s = np.diff(arrivals_s[first : last + 1])
+    apart_s = apart_s[~np.isnan(apart_s)]
+    took_s = float(apart_s.sum())
+    return len(apart_s) * packet_bytes * 8 / took_s if took_s > 0 else None
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,11 @@ class Measured:
 
     def flags(self, mtu: int) -> list[str]:
         """The options of verbs that take a link, for this one."""
-        flags = ["--rtt", f"{self.rtt.median_s * 1e3:.3g}ms", "--loss", f"{self.up.rate:.3g}"]
+        flags: list[str] = []
         if self.bandwidth_bps is not None:
-            flags = ["--bandwidth", f"{self.bandwidth_bps / 1e6:.3g}Mbit", *flags]
-        return [*flags, "--mtu", str(mtu)]
+            flags += ["--bandwidth", f"{three_digits(self.bandwidth_bps / 1e6)}Mbit"]
+        flags += ["--rtt", f"{three_digits(self.rtt.median_s * 1e3)}ms"]
+        return [*flags, "--loss", three_digits(self.up.rate), "--mtu", str(mtu)]
 
 
 def measure(
@@ -88,15 +89,21 @@ def measure(
     pings = one.train(_in(seconds / 5, apart_s, 10, _PINGS), _PING_BYTES, apart_s)
     fast = one.fast_train(payload_bytes, time.monotonic() + seconds / 3)
     packet_bytes = payload_bytes + overhead_bytes
-    rough = fast.bandwidth(packet_bytes)
-    apart_s = packet_bytes * 8 / (rough * _SLOW_SHARE) if rough else 0.0
-    apart_s = max(apart_s, _SLOW_APART_S)
+    bandwidth_bps = fast.bandwidth(packet_bytes)
+    apart_s = _SLOW_APART_S
+    if bandwidth_bps is not None:
+        apart_s = max(packet_bytes * 8 / (bandwidth_bps * _SLOW_SHARE), apart_s)
     slow = one.train(
         _in(end - time.monotonic(), apart_s, SEEN, _SLOW_PROBES), payload_bytes, apart_s
     )
     up, down_loss_rate = slow.losses()
     round_trips = RoundTrips.of(np.array([first_s, *pings.took_s.values()]))
-    return Measured(round_trips, fast.bandwidth(packet_bytes, up.rate), up, down_loss_rate)
+    return Measured(round_trips, bandwidth_bps, up, down_loss_rate)
+
+
+def three_digits(value: float) -> str:
+    """A figure as it was measured, without an exponent."""
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
 
 
 def _in(seconds: float, apart_s: float, least: int, most: int) -> int:
@@ -132,12 +139,12 @@ class Train:
             raise DeviceError("no probe of a train came back", hint=hint)
         return Losses.of(~came[told]), 1 - len(self.echoes) / int(came.sum())
 
-    def bandwidth(self, packet_bytes: int, loss_rate: float = 0.0) -> float | None:
+    def bandwidth(self, packet_bytes: int) -> float | None:
         """See `train_bandwidth`."""
         arrivals_s = np.full(self.count, np.nan)
         for number, echo in self.echoes.items():
             arrivals_s[number] = echo.clock_ns / 1e9
-        return train_bandwidth(arrivals_s, self._told()[0], packet_bytes, loss_rate)
+        return train_bandwidth(arrivals_s, packet_bytes)
 
     @property
     def lasted_s(self) -> float:

@@ -171,6 +171,11 @@ class DatagramSocket(Carrier):
         return peer_of(self._socket.family, self._socket.getsockname())
 
     @property
+    def overhead_bytes(self) -> int:
+        """Bytes of a datagram on the link beyond its own: the headers of IP and UDP."""
+        return 48 if self._socket.family == socket.AF_INET6 else 28
+
+    @property
     def dropped(self) -> int:
         """Datagrams that came and were lost, since the receive buffer was full."""
         if sys.platform != "linux":
@@ -275,10 +280,10 @@ class DatagramSocket(Carrier):
     def _too_long(self, length: int) -> DeviceError:
         is_ipv6 = self._socket.family == socket.AF_INET6
         level, option = (41, _IPV6_MTU) if is_ipv6 else (0, _IP_MTU)
-        headers = 48 if is_ipv6 else 28
         mtu = self._socket.getsockopt(level, option) if sys.platform == "linux" else 0
+        size = length + self.overhead_bytes
         return DeviceError(
-            f"packets of {length + headers} bytes are too long for the way to {self.address}",
+            f"packets of {size} bytes are too long for the way to {self.address}",
             why=f"it takes {mtu} bytes at most" if mtu else "",
             hint=f"--mtu {mtu}" if mtu else "choose a smaller --mtu",
         )

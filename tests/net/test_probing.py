@@ -12,7 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from splitc.errors import DeviceError
+from splitc.link.link import parse_bandwidth
 from splitc.link.loss_latency import GilbertElliott
+from splitc.link.measured import Losses, RoundTrips
 from splitc.net import probing
 from splitc.net.address import Address
 from splitc.net.impairment import Impairment, Plan
@@ -144,3 +146,12 @@ def test_a_train_of_which_nothing_came_says_so() -> None:
         Train(300).losses()
     assert Train(1, {0: Echo(0, 0, 0, 2**64 - 1)}).losses()[0].packets == 1
     assert (Train(300).bandwidth(1500), Train(300).lasted_s) == (None, 0.0)
+
+
+def test_options_are_written_without_exponents() -> None:
+    fast = Measured(RoundTrips(1, 1.2e-5, 1.234e-5, 1.3e-5), 2.2e9, Losses(10_000, 1, 1), 0.0)
+    written = ["--bandwidth", "2200Mbit", "--rtt", "0.0123ms", "--loss", "0.0001"]
+    assert fast.flags(1500) == [*written, "--mtu", "1500"]
+    assert parse_bandwidth(fast.flags(1500)[1]) == 2.2e9
+    untold = Measured(fast.rtt, None, Losses(10, 0, 0), 0.0)
+    assert untold.flags(9000) == ["--rtt", "0.0123ms", "--loss", "0", "--mtu", "9000"]
