@@ -7,14 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from splitc.arrays import Array
 from splitc.build.backend import Built, Tuning
 from splitc.build.codec_cost import codec_cost
-from splitc.build.describe import codec_entry, manifest_of, remotes, split_digest, unverified
+from splitc.build.describe import (
+    codec_entry,
+    crossing,
+    manifest_of,
+    remotes,
+    split_digest,
+    unverified,
+)
 from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.memory import return_memory
+from splitc.build.others import build_others, check_batches, refuse_others, share_weights
 from splitc.build.parts import build_parts, places_of, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.build.report import write_report
@@ -42,6 +50,8 @@ def compile(
     runtime: Runtime = "bundle",
     seed: int = 0,
     tuning: Tuning | None = None,
+    batch_sizes: Sequence[int] = (),
+    with_whole: bool = False,
     batches: Sequence[Mapping[str, Array]] = (),
     labels: Array | None = None,
     check: bool = True,
@@ -61,6 +71,10 @@ def compile(
         runtime: `none` leaves out what runs a part: the runner and its library.
         seed: Of the golden inputs, and of what a channel draws for the golden vectors.
         tuning: Measure other kernels than the analytic choice, and use what is quicker.
+        batch_sizes: How many frames a call the tail is compiled for besides one, for a server
+            that runs waiting frames together: parts `tail-x2`, `tail-x4`, ...
+        with_whole: Compile the whole network for the device too, as the part `whole`: for when
+            the server is silent.
         batches: Values to calibrate the codec with: arrays by input name.
         labels: Their right classes, samples along the first axis: the manifest gets the
             accuracy with the codec and without.
@@ -81,8 +95,8 @@ def compile(
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.cutters.min_cut`.
     """
     job = plan(
-        model, cut=cut, name=name, emit=emit, batches=batches, labels=labels, scenario=scenario,
-        **conditions,
+        model, cut=cut, name=name, emit=emit, batches=batches, labels=labels,
+        batch_sizes=batch_sizes, with_whole=with_whole, scenario=scenario, **conditions,
     )  # fmt: skip
     return build(job, output=output, runtime=runtime, seed=seed, tuning=tuning, check=check)
 
@@ -128,6 +142,7 @@ def build(
         if part.backend.compiles:
             refuse_contract(models[part.name])
         refuse_unsupported(part.backend, models[part.name], part.name)
+    refuse_others(job, models)
     if tuning is not None:
         refuse_tuning(job, tuning)
     room = ExitStack()
@@ -135,28 +150,24 @@ def build(
         folder = room.enter_context(beside(target))
         scratch = room.enter_context(beside(target)) if check and runtime == "none" else None
         progress("golden vectors")
-        head, tail = models.values()
-        with ThreadPoolExecutor(1, thread_name_prefix="golden") as beside_it:
-            vectors = beside_it.submit(
-                write_golden, folder / "golden", job.ready, head, tail, layouts, seed
-            )
-            if isinstance(job.model, Trainable):
-                # Tracing replaces methods of PyTorch's modules, also of those that run.
-                wait([vectors])
-            lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
-            golden = vectors.result()
+        golden, lowered = _golden_beside_lowering(job, models, folder / "golden", seed)
         tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
+        check_batches(job, models, folder / "golden", crossing(job, models))
         cost = _cost(job, golden, progress)
-        for network in (job.model, job.source, head, tail):
+        for network in (job.model, job.source, *models.values()):
             network.unload()
         return_memory()
-        places = places_of(job.parts, folder, scratch, runtime == "bundle")
+        bundled, split = runtime == "bundle", split_digest(job, models, runtime)
+        places = places_of(job.parts, folder, scratch, bundled)
         built = build_parts(
             places, models,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
-            job.scenario.limits.max_head_bytes, split_digest(job, models, runtime), layouts,
-            remotes(job, models), progress, told,
+            job.scenario.limits.max_head_bytes, split, layouts, remotes(job, models), progress,
+            told,
         )  # fmt: skip
+        more = build_others(job, models, folder, scratch, bundled, split, progress, told)
+        built = built.and_(more)
+        share_weights([folder / name for name in built.formats])
         progress("writing the bundle")
         codec = codec_entry(job, golden.received, cost)
         write_report(folder / "report.html", job.name, job.table, job.row, codec)
@@ -179,6 +190,20 @@ def build(
         if caveat:
             note(caveat)
     return Bundle.open(target)
+
+
+def _golden_beside_lowering(
+    job: Job, models: Mapping[str, Network], folder: Path, seed: int
+) -> tuple[Golden, dict[str, Any]]:
+    """The golden vectors, and the parts as their backends have them, by name."""
+    head, tail = models.values()
+    with ThreadPoolExecutor(1, thread_name_prefix="golden") as beside_it:
+        vectors = beside_it.submit(write_golden, folder, job.ready, head, tail, job.layouts, seed)
+        if isinstance(job.model, Trainable):
+            # Tracing replaces methods of PyTorch's modules, also of those that run.
+            wait([vectors])
+        lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
+        return vectors.result(), lowered
 
 
 def _cost(job: Job, golden: Golden, progress: Callable[[str], None]) -> CodecCost | None:

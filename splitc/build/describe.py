@@ -14,6 +14,7 @@ from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.bundle.golden import tolerance_of
 from splitc.cost.topology import DEVICE, SERVER
+from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
 from splitc.runtime.manifest import (
@@ -61,6 +62,13 @@ def _config(job: Job, runtime: str) -> dict[str, str]:
     return {**config, **{key: text for key, text in more.items() if text}}
 
 
+def _besides(job: Job) -> dict[str, str]:
+    """Options that change nothing of what head and tail are to each other."""
+    sizes = ",".join(map(str, (1, *job.batch_sizes))) if job.batch_sizes else ""
+    more = {"batch": sizes, "whole": "device" if job.with_whole else ""}
+    return {key: text for key, text in more.items() if text}
+
+
 def manifest_of(
     folder: Path,
     job: Job,
@@ -96,13 +104,13 @@ def manifest_of(
             part.name: PartEntry(
                 segment=part.segment.name, site=part.site, target=part.board.name,
                 folder=part.name, format=built.formats[part.name],
-                layers=len(part.segment.layers),
+                layers=len(part.segment.layers), batch=part.batch,
             )
-            for part in job.parts
+            for part in (*job.parts, *job.others)
         },
         routes=(_route(job, models, codec),),
         default=ROUTE,
-        config=_config(job, runtime),
+        config={**_config(job, runtime), **_besides(job)},
         seed=seed,
         tolerance=tolerance_of(graph),
         tools=dict(sorted(built.tools.items())),
@@ -125,8 +133,9 @@ def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, 
         if part.site == SERVER
         for tensor in models[part.name].graph.output_tensors
     )
+    crosses = crossing(job, models)
     one = Remote(
-        route=0, name=ROUTE, crosses=crossing(job, models), results=results,
+        route=0, name=ROUTE, crosses=crosses, missing=missing(job, crosses), results=results,
         outputs=job.model.graph.outputs,
     )  # fmt: skip
     return {device: (one,)}
@@ -134,11 +143,11 @@ def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, 
 
 def missing(job: Job, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
     """What stands for elements of what crosses that did not arrive, for each tensor."""
-    noisy, fills = job.ready.noisy, job.model.fills
+    noisy, codes = job.ready.noisy, job.model.codes
     trained = noisy if isinstance(noisy, Trainable) else None
     return tuple(
         Missing.of(
-            spec, fills.get(spec.name, b""), trained.loss_scale(spec.name) if trained else None
+            spec, codes.get(spec.name, Code()), trained.loss_scale(spec.name) if trained else None
         )
         for spec in crosses
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Unpack
@@ -30,6 +30,8 @@ from splitc.search.table import CutTable
 EMIT = "tvm"
 """The backend that writes parts where none is named."""
 
+_LARGEST_BATCH = 256
+
 
 @dataclass(frozen=True)
 class PartJob:
@@ -40,17 +42,19 @@ class PartJob:
         site: Name of the site.
         board: What is compiled for.
         backend: What compiles and writes it.
+        batch: How many frames one call takes.
     """
 
     segment: Segment
     site: str
     board: Board
     backend: Backend
+    batch: int = 1
 
     @property
     def name(self) -> str:
         """The part's name, which is its folder's too."""
-        return self.segment.name
+        return self.segment.name if self.batch == 1 else f"{self.segment.name}-x{self.batch}"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Job:
         backends: What writes the parts, by their sites.
         batches: Values that the codec was calibrated with, to say what it costs.
         labels: Their right classes, where they are known.
+        batch_sizes: How many frames a call the tail is compiled for, besides one.
+        with_whole: Whether the device gets the whole network too.
     """
 
     source: Network
@@ -78,6 +84,8 @@ class Job:
     backends: Mapping[str, Backend]
     batches: Sequence[Mapping[str, Array]] = ()
     labels: Array | None = None
+    batch_sizes: tuple[int, ...] = ()
+    with_whole: bool = False
 
     @property
     def head(self) -> Board:
@@ -109,6 +117,19 @@ class Job:
                 segments(self.cut.graph, [self.cut]), boards.items(), strict=True
             )
         )
+
+    @cached_property
+    def others(self) -> tuple[PartJob, ...]:
+        """What is compiled besides: tails for several frames, the whole network on the device."""
+        tails = (
+            replace(part, batch=size)
+            for size in self.batch_sizes
+            for part in self.parts
+            if part.site == SERVER
+        )
+        (whole,) = segments(self.cut.graph, [])
+        more = [PartJob(whole, DEVICE, self.head, self.backends[DEVICE])] if self.with_whole else []
+        return (*tails, *more)
 
     @cached_property
     def layouts(self) -> Layouts:
@@ -178,6 +199,20 @@ def backends_of(emit: str, scenario: Scenario) -> dict[str, Backend]:
     }
 
 
+def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """The batch sizes besides 1, ascending.
+
+    Raises:
+        UsageError: One is not in 1 to 256, or there twice.
+    """
+    for size in sizes:
+        if not 1 <= size <= _LARGEST_BATCH:
+            raise UsageError(f"batch size {size} is not in 1 to {_LARGEST_BATCH}")
+    if len({*sizes}) < len(sizes):
+        raise UsageError("a batch size is there twice", why=",".join(map(str, sizes)))
+    return tuple(sorted({*sizes} - {1}))
+
+
 def plan(
     model: Network | str | Path,
     *,
@@ -186,6 +221,8 @@ def plan(
     emit: str = EMIT,
     batches: Sequence[Mapping[str, Array]] = (),
     labels: Array | None = None,
+    batch_sizes: Sequence[int] = (),
+    with_whole: bool = False,
     scenario: Scenario | None = None,
     **conditions: Unpack[Conditions],
 ) -> Job:
@@ -208,10 +245,11 @@ def plan(
     # A graph's name comes out of the file, and becomes a folder's.
     name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
     given = scenario_of(scenario, conditions)
+    sizes = checked_sizes(batch_sizes)
     backends = backends_of(emit, given)
     if len({backend.name for backend in backends.values()}) == 1:
         refuse_unsupported(backends[DEVICE], loaded, "network")
     table = find_cuts(loaded, scenario=given)
     row = choose(table, cut)
     ready = prepare(loaded, row.cut, given.codec, batches)
-    return Job(loaded, ready, name, table, row, given, backends, batches, labels)
+    return Job(loaded, ready, name, table, row, given, backends, batches, labels, sizes, with_whole)

@@ -65,10 +65,18 @@ class Parts:
     tools: dict[str, str]
     caveats: tuple[str, ...]
 
+    def and_(self, more: Parts) -> Parts:
+        """These parts and more of the same split."""
+        return Parts(
+            self.split, self.formats | more.formats, self.tools | more.tools,
+            tuple(dict.fromkeys((*self.caveats, *more.caveats))),
+        )  # fmt: skip
+
 
 def places_of(
-    parts: Sequence[PartJob], folder: Path, scratch: Path | None, runtime: bool
-) -> list[Place]:
+    parts: Sequence[PartJob], folder: Path, scratch: Path | None, runtime: bool,
+    route: Sequence[PartJob] = (),
+) -> list[Place]:  # fmt: skip
     """What has to be compiled: every part, and a twin of each that this machine cannot run.
 
     Args:
@@ -77,6 +85,8 @@ def places_of(
         scratch: Where parts that lack a runtime are built with one, to be checked; None to
             leave that out.
         runtime: Whether the bundle's parts have the runtime.
+        route: The parts whose boards may stand in for one that does not run here; by default
+            these.
     """
     places: list[Place] = []
     for part in parts:
@@ -85,7 +95,7 @@ def places_of(
         if part.backend.compiles and not foreign and not runtime and scratch:
             own = (*own, (scratch / part.name, True))
         places.append(Place(part, part.board, True, own))
-        here = _twin_board(part, parts) if foreign else None
+        here = _twin_board(part, route or parts) if foreign else None
         if here is not None and (runtime or scratch):
             beside = twin_folder(folder, part.name)
             where = beside if runtime or not scratch else scratch / part.name
@@ -133,7 +143,7 @@ def build_parts(
 
     Args:
         places: What, what for, and where to.
-        models: The parts' networks by name.
+        models: The parts' networks for one frame, by their segments' names.
         lowered: Each in the backend's form, as its own board takes it (True) and as others do.
         limit: Bytes that a part on the device may take.
         split: The digest that the parts carry.
@@ -151,10 +161,11 @@ def build_parts(
         for folder, runtime in place.folders:
             folder.mkdir(parents=True)
             built.append(backend.write(code, place.board, folder, runtime=runtime))
-            graph = models[name].graph
+            graph = models[place.part.segment.name].graph
             describe_part(
-                built[-1], graph, place.board, folder, name, split, layouts, remote.get(name, ())
-            )
+                built[-1], graph, place.board, folder, name, split, layouts, remote.get(name, ()),
+                place.part.batch,
+            )  # fmt: skip
         return built[0]
 
     tools = {"splitc": __version__, "numpy": np.__version__}
@@ -204,19 +215,20 @@ def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:
 def describe_part(
     built: Built, graph: LayerGraph, board: Board, folder: Path,
     name: str = "head", split: str = "", layouts: Layouts | None = None,
-    remote: tuple[Remote, ...] = (),
+    remote: tuple[Remote, ...] = (), batch: int = 1,
 ) -> None:  # fmt: skip
     """Write the manifest of a part, over what else lies in its folder.
 
     Args:
         built: What was written there.
-        graph: Its layers.
+        graph: Its layers, for one frame.
         board: What it was compiled for.
         folder: The part's.
         name: What it is called in its bundle.
         split: The digest of the split that it belongs to.
         layouts: Of the tensors of its contract that do not lie in the model's own order.
         remote: What it sends for, where it sends.
+        batch: How many frames one call takes.
     """
     part = PartManifest(
         schema=SCHEMA,
@@ -238,8 +250,8 @@ def describe_part(
         weight_bytes=built.file_bytes,
         packed_bytes=built.packed_bytes,
         tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
-        inputs=tuple(TensorSpec.of(t, layouts) for t in graph.inputs),
-        outputs=tuple(TensorSpec.of(t, layouts) for t in graph.output_tensors),
+        inputs=tuple(TensorSpec.of(t, layouts).batched(batch) for t in graph.inputs),
+        outputs=tuple(TensorSpec.of(t, layouts).batched(batch) for t in graph.output_tensors),
         files=part_files(folder),
         remote=remote,
     )

@@ -93,6 +93,8 @@ class Bundle:
                 raise BadBundleError(f"the bundle and its {name} disagree about its format")
         for route in self.manifest.routes:
             self._check_contract(route, parts)
+        for name in parts.keys() - {name for route in self.manifest.routes for name in route.parts}:
+            self._check_beside(name, parts)
         for part in parts.values():
             for remote in part.remote:
                 self._check_remote(part.part, remote, parts)
@@ -121,6 +123,22 @@ class Bundle:
             known |= {spec.name: spec for spec in makes}
         if not source.outputs:
             raise BadBundleError("the bundle has no results")
+
+    def _check_beside(self, name: str, parts: Mapping[str, PartManifest]) -> None:
+        """A part on no route does for several frames what another one does, or all of it."""
+        source, entry = self.manifest.source, self.manifest.parts[name]
+        inputs, outputs = source.inputs, source.outputs
+        if entry.batch > 1:
+            alone = self.manifest.batched(name).get(1)
+            if alone is None:
+                why = f"no part does for one frame what it does for {entry.batch}"
+                raise BadBundleError(f"the bundle needs no '{name}'", why=why)
+            inputs, outputs = (
+                tuple(spec.batched(entry.batch) for spec in specs)
+                for specs in (parts[alone].inputs, parts[alone].outputs)
+            )
+        if (parts[name].inputs, parts[name].outputs) != (inputs, outputs):
+            raise BadBundleError(f"the {name} takes or makes something else than it should")
 
     def _check_remote(self, name: str, remote: Remote, parts: Mapping[str, PartManifest]) -> None:
         """What a part sends for is a route that it is on, and comes back from other sites."""
@@ -192,7 +210,7 @@ class Bundle:
             ToolchainError: A part cannot run on this machine.
         """
         self.check()
-        parts = runnable_parts(self.path, self.manifest, emulate=emulate)
+        parts = runnable_parts(self.path, self.manifest, emulate=emulate, every=True)
         return verify(self.path, self.manifest, parts)
 
     def pack(self, target: Path) -> Path:

@@ -67,6 +67,7 @@ def runnable_parts(
     *,
     emulate: bool = False,
     elsewhere: Mapping[str, Path] | None = None,
+    every: bool = False,
 ) -> dict[str, Runnable]:
     """What to run of a bundle's default route, by the parts' names, in order.
 
@@ -75,6 +76,7 @@ def runnable_parts(
         manifest: Its manifest.
         emulate: Run a part for another ISA under qemu, not its build for this machine.
         elsewhere: Folders to run in the place of parts, by their names.
+        every: Parts that are on no route, too, behind the others.
 
     Raises:
         UsageError: There is nothing to emulate.
@@ -82,7 +84,7 @@ def runnable_parts(
     """
     return {
         name: runnable_part(bundle, name, bundle / manifest.parts[name].folder, emulate, elsewhere)
-        for name in manifest.route.parts
+        for name in (manifest.parts if every else manifest.route.parts)
     }
 
 

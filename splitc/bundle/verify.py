@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class Verification:
         outputs: Difference of each result from the unsplit model's.
         received: Difference of each of the tail's results, on what the seeded channel leaves
             of what crosses, from the trained tail's; empty where there is no channel.
+        others: Difference of each result of the parts beside the route's, by the part's name.
         ran: What ran of each part, by its name.
         samples: How many golden inputs there are.
         tolerance: What was allowed.
@@ -51,11 +52,19 @@ class Verification:
     samples: int
     tolerance: float
     received: tuple[Difference, ...] = ()
+    others: Mapping[str, tuple[Difference, ...]] = field(
+        default_factory=dict[str, tuple[Difference, ...]]
+    )
+
+    @property
+    def _results(self) -> tuple[Difference, ...]:
+        beside = (one for differences in self.others.values() for one in differences)
+        return (*self.outputs, *self.received, *beside)
 
     @property
     def worst(self) -> Difference:
         """The result, or else the crossing tensor, that is furthest off."""
-        results = (*self.outputs, *self.received)
+        results = self._results
         everything = (*results, *self.boundary)
         far = [d for d in results if not d.same_argmax] or [d for d in everything if d.wrong]
         return max(far or everything, key=lambda d: d.relative)
@@ -67,8 +76,7 @@ class Verification:
         Arg-max counts for results only: in a feature map, ties are common.
         """
         crossing = all(d.near(self.tolerance) for d in self.boundary)
-        results = (*self.outputs, *self.received)
-        return crossing and all(d.within(self.tolerance) for d in results)
+        return crossing and all(d.within(self.tolerance) for d in self._results)
 
 
 def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> Verification:
@@ -80,7 +88,7 @@ def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> V
     Args:
         folder: The bundle's.
         manifest: Its manifest.
-        parts: What runs, by the names of the route's parts.
+        parts: What runs, by the parts' names: those of the route, and others to be checked.
 
     Raises:
         BadBundleError: Golden vectors do not fit their contract.
@@ -110,6 +118,13 @@ def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> V
         got = _stacked(of[name], reference)
         return worst_of(name, got, reference, tolerance, quantised=rough)
 
+    others: dict[str, tuple[Difference, ...]] = {}
+    for name in (name for name in parts if name not in route.parts):
+        batch = manifest.parts[name].batch
+        places = np.arange(-(-samples // batch) * batch) % samples
+        found, how = _run_together(parts, name, {**feed, **crossing}, places, batch)
+        others[name] = tuple(compared(n, expected[n][places], found, n in quantised) for n in found)
+        more |= how
     return Verification(
         boundary=tuple(compared(n, a, made, n in whole) for n, a in crossing.items()),
         outputs=tuple(compared(n, a, made, n in quantised) for n, a in expected.items()),
@@ -117,6 +132,7 @@ def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> V
         samples=samples,
         tolerance=tolerance,
         received=_received(golden, route, parts, feed, tolerance),
+        others=others,
     )
 
 
@@ -137,6 +153,21 @@ def _run(
         made |= results
         ran[name] = Ran(parts[name].ran, timing)
     return made, ran
+
+
+def _run_together(
+    parts: Mapping[str, Runnable], name: str, known: Mapping[str, Array], places: Array, batch: int
+) -> tuple[dict[str, Array], dict[str, Ran]]:
+    """What a part that takes several frames a call makes of samples, by their places."""
+    if batch == 1:
+        return _run(parts, [name], known)
+    calls = len(places) // batch
+    part = read_manifest(parts[name].folder, PartManifest)
+    given = {spec.name: known[spec.name][places] for spec in part.inputs}
+    together = {n: a.reshape(calls, batch * a.shape[1], *a.shape[2:]) for n, a in given.items()}
+    made, ran = _run(parts, [name], together)
+    apart = {n: a.reshape(len(places), a.shape[1] // batch, *a.shape[2:]) for n, a in made.items()}
+    return apart, ran
 
 
 def _received(
@@ -195,7 +226,9 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
     hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
     elsewhere = {} if scratch is None else {name: scratch / name for name in manifest.parts}
     try:
-        found = verify(folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere))
+        found = verify(
+            folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere, every=True)
+        )
         require(found)
     except VerificationError as error:
         raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error

@@ -48,8 +48,8 @@ def bench(
         return
     console = show.out()
     console.print(_table(found, "+".join(opened.manifest.route.parts)))
-    for name, one in found.parts.items():
-        console.print(show.plain(f"{name} ran as {one.ran}"))
+    for line in show.ran_lines({name: one.ran for name, one in found.parts.items()}):
+        console.print(line)
     count = f"{found.threads} threads, " if found.threads else ""
     resident = show.short_bytes(found.resident_bytes)
     console.print(f"{count}{found.route.calls} rounds; this process holds {resident}")

@@ -57,6 +57,17 @@ def compile_(
         typer.Option("--check/--no-check",
                      help="Run the compiled parts on golden vectors before the bundle is there."),
     ] = True,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="N,N,…", envvar="SPLITC_BATCH",
+                     help="Compile the tail for so many frames a call too, like [b]1,2,4,8[/]: "
+                     "a server runs frames that wait together."),
+    ] = None,
+    with_whole: Annotated[
+        bool,
+        typer.Option("--with-whole", help="Compile the whole network for the device too, for "
+                     "when the server is silent."),
+    ] = False,
     pack: Annotated[bool, typer.Option("--pack", help="Write DIR.zip as well.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the golden inputs.")] = 0,
     tune: o.Tune = False,
@@ -83,6 +94,7 @@ def compile_(
     from splitc.cli import show
     from splitc.passes.calibration import read_batches, read_labels
 
+    sizes = o.parse_sizes(batch) if batch is not None else ()
     tuning = Tuning(tune_seconds, tune_rpc, tuple(tune_parts.split(","))) if tune else None
     scenario = where.scenario()
     with show.progress(quiet or json) as step:
@@ -94,7 +106,7 @@ def compile_(
         labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None
         job = plan(
             loaded, cut=cut, scenario=scenario, name=Path(model).stem, emit=emit,
-            batches=batches, labels=labels,
+            batches=batches, labels=labels, batch_sizes=sizes, with_whole=with_whole,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
@@ -117,7 +129,9 @@ def compile_(
                 packed=str(packed) if packed else None,
                 chosen=RowObject.of(job.row, job.table.value(job.row)),
                 table=TableObject.of(job.table),
-                bytes={part.name: _size(bundle.path / part.name) for part in job.parts},
+                bytes={
+                    part.name: _size(bundle.path / part.name) for part in (*job.parts, *job.others)
+                },
                 **CompileObject.sizes(parts),
                 check=CheckObject.of(found[0]) if found else None,
                 codec_cost=codec.cost if codec else None,
@@ -142,7 +156,7 @@ def _print_parts(
     from splitc.cli import show
 
     console = show.out()
-    for part in job.parts:
+    for part in (*job.parts, *job.others):
         folder = bundle.path / part.name
         size = show.short_bytes(_size(folder))
         console.print(f"wrote {folder}/  {size} for {part.board.title}")

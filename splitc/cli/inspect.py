@@ -136,7 +136,11 @@ def _bundle(path: str, *, json: bool) -> None:
     for name, part in parts.items():
         size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
         cpu = "".join([part.cpu, *part.features])
-        lines.append(f"  {name}     {part.target}: {part.isa} {cpu}, glibc {part.glibc}+, {size}")
+        batch = manifest.parts[name].batch
+        many = f", {batch} frames a call" if batch > 1 else ""
+        lines.append(
+            f"  {name:<8} {part.target}: {part.isa} {cpu}, glibc {part.glibc}+, {size}{many}"
+        )
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
     lines.append(f"  tools    {tools}")
     for line in lines:

@@ -242,6 +242,7 @@ class CheckObject(msgspec.Struct, frozen=True, kw_only=True):
     boundary: tuple[DifferenceObject, ...]
     outputs: tuple[DifferenceObject, ...]
     received: tuple[DifferenceObject, ...]
+    others: dict[str, tuple[DifferenceObject, ...]]
 
     @staticmethod
     def of(found: Verification) -> CheckObject:
@@ -260,6 +261,9 @@ def _check(found: Verification) -> dict[str, Any]:
         "boundary": tuple(map(DifferenceObject.of, found.boundary)),
         "outputs": tuple(map(DifferenceObject.of, found.outputs)),
         "received": tuple(map(DifferenceObject.of, found.received)),
+        "others": {
+            name: tuple(map(DifferenceObject.of, each)) for name, each in found.others.items()
+        },
     }
 
 

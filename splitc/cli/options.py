@@ -269,6 +269,17 @@ def parse_bytes(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Batch sizes from `1,2,4`.
+
+    Raises:
+        UsageError: They are no whole numbers.
+    """
+    if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
+        raise UsageError(f"--batch {text}", hint="whole numbers with commas: 1,2,4,8")
+    return tuple(map(int, text.split(",")))
+
+
 def parse_link(
     name: str | None,
     bandwidth: str | None,

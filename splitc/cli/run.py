@@ -61,7 +61,8 @@ def run_(
         shape = "x".join(map(str, one.shape)) or "scalar"
         where = f"  {folder / one.file}" if folder and one.file else ""
         console.print(show.plain(f"{one.name}  {shape} {one.dtype}{where}"))
-    console.print(show.plain(", ".join(f"{name} ran as {how}" for name, how in ran.items())))
+    for line in show.ran_lines(ran):
+        console.print(line)
     console.print(f"first frame {found.first_ms:.2f} ms", end="")
     then = found.times
     console.print(

@@ -20,7 +20,7 @@ from splitc.cli.objects import BASELINES
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from splitc.build.backend import Built
     from splitc.bundle.verify import Verification
@@ -212,6 +212,16 @@ def checked(found: Verification) -> str:
         f"checked: worst error {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}, "
         f"{samples(found)}"
     )
+
+
+def ran_lines(ran: Mapping[str, str]) -> list[Text]:
+    """What ran of each part, in lines; parts that ran alike together."""
+    alike: dict[str, list[str]] = {}
+    for name, how in ran.items():
+        alike.setdefault(how, []).append(name)
+    clauses = [f"{', '.join(names)} ran as {how}" for how, names in alike.items()]
+    line = "; ".join(clauses)
+    return [plain(text) for text in ([line] if len(line) <= 80 else clauses)]
 
 
 def cost_lines(codec: CodecEntry | None) -> list[str]:

@@ -43,8 +43,9 @@ def verify(
     console = show.out()
     over = _over(opened.manifest.route.codec)
     inside = " with the codec" if opened.manifest.route.codec else ""
+    beside = [("result", f" by {name}", each) for name, each in found.others.items()]
     judged = (("boundary", "", found.boundary), ("result", inside, found.outputs),
-              ("result", over, found.received))  # fmt: skip
+              ("result", over, found.received), *beside)  # fmt: skip
     for what, where, differences in judged:
         for one in differences:
             same = ", same arg-max" if one.same_argmax and what == "result" else ""
@@ -53,7 +54,8 @@ def verify(
             )
     for line in show.cost_lines(opened.manifest.route.codec):
         console.print(line, markup=False)
-    console.print(", ".join(f"{name} ran as {one.how}" for name, one in found.ran.items()))
+    for line in show.ran_lines({name: one.how for name, one in found.ran.items()}):
+        console.print(line)
     worst = f"worst {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}"
     console.print(f"verified: {worst}, {show.samples(found)}", style="bold green")
     if quiet:

@@ -183,8 +183,9 @@ def load_tuned(folder: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Tor
         lost = "its channel is not put back: torch.export changed its layers"
         model = replace(model, note="; ".join(filter(None, (given.note, lost))))
     model = model.with_cut(Cut.sending(model.graph, found))
-    fill = applied.fills.get(manifest.boundary, b"")
-    return replace(model, codec=manifest.pipeline, fills={found: fill} if fill else {})
+    code = applied.codes.get(manifest.boundary)
+    codes = {} if code is None else {found: code}
+    return replace(model, codec=manifest.pipeline, codes=codes)
 
 
 def _check(path: Path, sha256: str, max_bytes: int) -> None:
@@ -225,7 +226,7 @@ class _Recording(GraphModel):
         return replace(self, cut=cut)
 
     def bypass(self, layers: Collection[str]) -> _Recording:
-        return _Recording(super().bypass(layers).graph, fills=self.fills, chains=self.chains)
+        return _Recording(super().bypass(layers).graph, codes=self.codes, chains=self.chains)
 
     def extract(self, segment: Segment, layouts: Layouts | None = None) -> _Recording:
         return _Recording(super().extract(segment, layouts).graph)
@@ -233,11 +234,11 @@ class _Recording(GraphModel):
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> _Recording:
         self.chains.append((tensor, chain))
         made = super().insert(tensor, chain)
-        return _Recording(made.graph, fills=made.fills, chains=self.chains)
+        return _Recording(made.graph, codes=made.codes, chains=self.chains)
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> _Recording:
         made = super().replace_head(cut, chain)
-        return _Recording(made.graph, fills=made.fills, chains=self.chains)
+        return _Recording(made.graph, codes=made.codes, chains=self.chains)
 
     def channels(self) -> list[tuple[str, Sequence[Insertion]]]:
         """The channels among them, and the tensor that each stands behind, channels left out."""

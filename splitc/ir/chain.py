@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitc.errors import BadModelError, IllegalCutError, UsageError, nearest
 from splitc.ir.cut import Cut
@@ -19,6 +19,18 @@ CHANNEL = "channel"
 """Kind of the layers that stand for what the link does to values: not compiled, no cost."""
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class Code(NamedTuple):
+    """How elements of a tensor of codes are read that a link lost.
+
+    Args:
+        fill: Bytes that stand for them, repeated over the tensor: the code of the value 0.
+        unit: Elements that travel together, those that packed codes share.
+    """
+
+    fill: bytes = b""
+    unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,7 @@ class Insertion:
         node: For ONNX: given the name read and the name to make, the one node that
             computes it and the arrays that it reads by name, which begin with the name
             to make. None where ONNX has no such operator.
-        fill: Bytes that stand for elements of what it makes that a link lost, repeated over it:
-            the code of the value 0, where that is not zeros.
+        code: How elements of what it makes are read that a link lost, where that is a code.
     """
 
     name: str
@@ -52,7 +63,7 @@ class Insertion:
     kind: str = ""
     modules: Callable[[], Sequence[nn.Module]] | None = None
     node: Callable[[str, str], tuple[NodeProto, Mapping[str, Any]]] | None = None
-    fill: bytes = b""
+    code: Code | None = None
 
 
 def chain_layers(tensor: str, chain: Sequence[Insertion], source: str = "") -> list[Layer]:
@@ -69,9 +80,9 @@ def chain_layers(tensor: str, chain: Sequence[Insertion], source: str = "") -> l
     return made
 
 
-def fills_of(tensor: str, chain: Sequence[Insertion]) -> dict[str, bytes]:
-    """What stands for lost elements of what a chain behind a tensor makes, where not zeros."""
-    return {f"{tensor}.{each.name}": each.fill for each in chain if each.fill}
+def codes_of(tensor: str, chain: Sequence[Insertion]) -> dict[str, Code]:
+    """How lost elements are read of the codes that a chain behind a tensor makes."""
+    return {f"{tensor}.{each.name}": each.code for each in chain if each.code is not None}
 
 
 def check_chain(graph: LayerGraph, tensor: str, chain: Sequence[Insertion]) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from splitc.errors import BadModelError
 from splitc.ir.chain import (
+    Code,
     Insertion,
     bypass_layers,
-    fills_of,
+    codes_of,
     insert_layers,
     replace_head_layers,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from splitc.arrays import Array, Arrays
 
 M = TypeVar("M", bound="Model")
+N = TypeVar("N", bound="Network")
 
 DEFAULT_MAX_BYTES = 8 * 2**30
 """Of weights: larger models are refused when they are read."""
@@ -46,8 +48,8 @@ class Model(Protocol):
         ...
 
     @property
-    def fills(self) -> Mapping[str, bytes]:
-        """By tensor name the bytes that stand for its elements that a link lost, if not zeros."""
+    def codes(self) -> Mapping[str, Code]:
+        """Of tensors that are codes, by name, how elements are read that a link lost."""
         ...
 
     def with_graph(self: M, graph: LayerGraph) -> M:
@@ -117,6 +119,18 @@ class Network(Model, Protocol):
     @property
     def digest(self) -> str:
         """sha256 of what was read, or of what it is now where it can be trained."""
+        ...
+
+    def batched(self: N, count: int) -> N:
+        """The network for so many times as many samples a call.
+
+        Its inputs and results have the same names, or stand in the same order; their first
+        extent is that of the samples. Whether it computes the same is for the caller to check:
+        not every layer that works across samples can be told from others.
+
+        Raises:
+            BadModelError: Names the layer that computes with the number of samples.
+        """
         ...
 
     def unload(self) -> None:
@@ -195,12 +209,12 @@ class GraphModel(SplitInTwo):
     Args:
         graph: The layer DAG.
         cut: The cut a pass chose.
-        fills: What stands for lost elements, where that is not zeros.
+        codes: Of tensors that are codes, how lost elements are read.
     """
 
     graph: LayerGraph
     cut: Cut | None = None
-    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    codes: Mapping[str, Code] = field(default_factory=dict[str, Code])
 
     def with_graph(self, graph: LayerGraph) -> GraphModel:
         """The model with another graph."""
@@ -212,17 +226,17 @@ class GraphModel(SplitInTwo):
 
     def insert(self, tensor: str, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers behind a tensor."""
-        fills = {**self.fills, **fills_of(tensor, chain)}
-        return GraphModel(insert_layers(self.graph, tensor, chain), fills=fills)
+        codes = {**self.codes, **codes_of(tensor, chain)}
+        return GraphModel(insert_layers(self.graph, tensor, chain), codes=codes)
 
     def bypass(self, layers: Collection[str]) -> GraphModel:
         """The model without some layers of one input and one output."""
-        return GraphModel(bypass_layers(self.graph, layers), fills=self.fills)
+        return GraphModel(bypass_layers(self.graph, layers), codes=self.codes)
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> GraphModel:
         """The model with a chain of layers in the place of a cut's head."""
-        fills = {**self.fills, **fills_of(cut.boundary[0].name, chain)}
-        return GraphModel(replace_head_layers(cut, chain), fills=fills)
+        codes = {**self.codes, **codes_of(cut.boundary[0].name, chain)}
+        return GraphModel(replace_head_layers(cut, chain), codes=codes)
 
     def extract(self, segment: Segment, layouts: Layouts | None = None) -> GraphModel:
         """A segment as a bare graph; it knows no order in memory."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from splitc.errors import BadBundleError
-from splitc.ir.chain import FLOATS
+from splitc.ir.chain import FLOATS, Code
 from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
 from splitc.ir.proof import Proof
@@ -61,6 +61,14 @@ class TensorSpec(_Strict, frozen=True):
             layout=(layouts or {}).get(tensor.name, ""),
         )  # fmt: skip
 
+    def batched(self, frames: int) -> TensorSpec:
+        """The same for several frames, one behind the other along the first axis."""
+        if frames == 1:
+            return self
+        first, *rest = self.shape
+        many = None if first is None else first * frames
+        return msgspec.structs.replace(self, shape=(many, *rest), bytes=self.bytes * frames)
+
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of that shape keeps the contract."""
         return len(shape) == len(self.shape) and all(
@@ -83,17 +91,19 @@ class Missing(_Strict, frozen=True, omit_defaults=True):
     unit: int = 1
 
     @staticmethod
-    def of(spec: TensorSpec, fill: bytes = b"", scale: Scale | None = None) -> Missing:
+    def of(spec: TensorSpec, code: Code | None = None, scale: Scale | None = None) -> Missing:
         """What stands for missing elements of a tensor.
 
         Args:
             spec: The tensor, as it crosses.
-            fill: Repeated over it; nothing for zeros.
+            code: What is known of it where it is a code.
             scale: As the network was trained; by default the share that came. Integers
                 are not scaled whatever it says: a code is no number.
         """
         floats = spec.dtype in FLOATS
-        return Missing(fill=fill.hex(), scale=(scale or "realised") if floats else "none")
+        fill, unit = code or Code()
+        kept = (scale or "realised") if floats else "none"
+        return Missing(fill=fill.hex(), scale=kept, unit=unit)
 
     @property
     def pattern(self) -> bytes:
@@ -105,8 +115,9 @@ class Remote(_Strict, frozen=True):
     """What a part sends for, on one route: what it needs to know of the other side.
 
     `route` is the place of the route among the bundle's, `name` its name there; `crosses` what
-    goes over the link, `results` what comes back, each in order and as it lies there; `outputs`
-    the network's results in its order, those that the part makes itself among them.
+    goes over the link, `results` what comes back, each in order and as it lies there; `missing`
+    as in the route; `outputs` the network's results in its order, those that the part makes
+    itself among them.
     """
 
     route: int
@@ -114,6 +125,7 @@ class Remote(_Strict, frozen=True):
     crosses: tuple[TensorSpec, ...]
     results: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
+    missing: tuple[Missing, ...] = ()
 
 
 class PartManifest(_Strict, frozen=True, omit_defaults=True):
@@ -388,7 +400,12 @@ def _check_routes(manifest: Manifest, at: str) -> None:
     for name in (name for route in manifest.routes for name in route.parts):
         if name not in manifest.parts:
             raise BadBundleError(f"a route runs '{name}'", at=at, why="there is no such part")
+        if manifest.parts[name].batch != 1:
+            why = f"it takes {manifest.parts[name].batch} frames a call"
+            raise BadBundleError(f"a route runs '{name}'", at=at, why=why)
     for name, part in manifest.parts.items():
+        if part.batch < 1:
+            raise BadBundleError(f"part '{name}' takes {part.batch} frames a call", at=at)
         if "/" in part.folder or part.folder.startswith(".") or part.folder in ("", "golden"):
             why = f"its folder is '{part.folder}', which is none of a part"
             raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)

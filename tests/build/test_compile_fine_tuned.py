@@ -19,7 +19,7 @@ from splitc.errors import UsageError  # noqa: E402
 from splitc.finetune.folder import Origin, save_tuned  # noqa: E402
 from splitc.finetune.loop import Tuned  # noqa: E402
 from splitc.frontend.torch.model import TorchModel  # noqa: E402
-from splitc.ir.chain import channel_layers  # noqa: E402
+from splitc.ir.chain import Code, channel_layers  # noqa: E402
 from splitc.passes.base import Pipeline  # noqa: E402
 from tests.build.test_compile_codec import network  # noqa: E402
 
@@ -100,8 +100,9 @@ def test_a_tuned_folder_knows_what_stands_for_lost_levels(tmp_path: Path) -> Non
     pipeline = Pipeline.parse('quantize-boundary(cut="4", bits=3, low=-1.0, high=2.0)')
     before = network()
     model = pipeline(before)
-    assert model.fills == {"4.levels": bytes.fromhex("922449")}, "eight times the level 2"
+    code = Code(bytes.fromhex("922449"), unit=3)
+    assert model.codes == {"4.levels": code}, "eight times the level 2"
     origin = Origin("small", "small.pt2", before.digest, before.graph, pipeline)
     save_tuned(tmp_path / "q.tuned", Tuned(model, ()), origin)
     loaded = splitc.load(tmp_path / "q.tuned")
-    assert loaded.fills == model.fills
+    assert loaded.codes == model.codes

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from splitc.arrays import Array  # noqa: E402
-from splitc.build.describe import crossing, missing  # noqa: E402
+from splitc.build.describe import crossing, missing, remotes  # noqa: E402
 from splitc.build.job import Job, plan  # noqa: E402
 from splitc.bundle.golden import write_golden  # noqa: E402
 from splitc.frontend.torch.model import TorchModel  # noqa: E402
@@ -96,6 +96,15 @@ def test_levels_are_received_as_over_the_channel_of_the_training(
     lost = received != sent
     assert lost.any()
     np.testing.assert_array_equal(erase(one, sent, lost, LOSS), received)
+
+
+@pytest.mark.parametrize(("bits", "unit"), [(3, 3), (4, 1), (8, 1), (12, 3), (16, 2)])
+def test_levels_that_share_bytes_travel_together_on_both_sides(bits: int, unit: int) -> None:
+    job = plan(QuantizeBoundary("4", bits, 0.0, 1.0)(network()), head="host")
+    models = {part.name: job.model.extract(part.segment, job.layouts) for part in job.parts}
+    rules = missing(job, crossing(job, models))
+    assert rules == (Missing(scale="none", unit=unit),)
+    assert remotes(job, models)["head"][0].missing == rules
 
 
 def test_without_a_channel_that_scales_it_is_by_the_share_that_came() -> None:

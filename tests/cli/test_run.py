@@ -62,7 +62,7 @@ def test_one_frame_gives_results_of_the_networks_own_shape(
     assert run(["run", str(compiled.path), "-i", path, "--out", str(tmp_path)]) == 0
     assert np.load(tmp_path / "0.npy").shape == (1, 10)
     printed = capsys.readouterr()
-    assert "head ran as host build of the rpi4 head, tail ran as host" in printed.out
+    assert "head ran as host build of the rpi4 head; tail ran as host" in printed.out
     assert "running 1 frame" in printed.err
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from splitc.errors import UsageError
-from splitc.ir.chain import Insertion
+from splitc.ir.chain import Code, Insertion
 from splitc_passes.codecs import operators as op
 from splitc_passes.codecs.bit_packing import BYTE, group_of, packed_bytes, regroup
 
@@ -49,8 +49,8 @@ def quantising(shape: Shape, dtype: str, bits: int, low: float, high: float) -> 
         chain += [op.cast("levels", shape, "uint8"), op.cast("floats", shape, op.SINGLE)]
     else:
         chain += [op.floor("whole", shape), *_packing(shape, bits), *_unpacking(shape, bits)]
-    fill = _fill(shape, bits, _level_of_zero(bits, low, high))
-    chain = [replace(each, fill=fill) if each.name == "levels" else each for each in chain]
+    code = Code(_fill(shape, bits, _level_of_zero(bits, low, high)), group_of(bits).octets)
+    chain = [replace(each, code=code) if each.name == "levels" else each for each in chain]
     chain.append(op.times("steps", shape, span / top))
     if dtype == op.SINGLE:
         return [*chain, op.plus("restored", shape, low)]

@@ -8,8 +8,7 @@ sample, then k of the next. ONNX writes B into the constants that its reshapes r
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from splitc.frontend.convert.registry import Node
 from splitc.ir.graph import Tensor
@@ -35,15 +34,6 @@ def followed(node: Node, result: Tensor) -> int | None:
         place = axis + len(shape) - len(given)
         fits = 0 <= place < len(shape) and shape[place] == given[axis]
         if fits and (anywhere or (axis == place == 0)):
-            return place
-    return None
-
-
-def reshaped(given: Sequence[int], axis: int, made: Sequence[int], batch: int) -> int | None:
-    """The axis of the batch behind a reshape: as many elements stand before it as before."""
-    before = math.prod(given[:axis])
-    for place, extent in enumerate(made):
-        if math.prod(made[:place]) == before and extent % batch == 0:
             return place
     return None
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from splitc.errors import UnsupportedOpError
-from splitc.frontend.convert.batch import reshaped, without
+from splitc.frontend.convert.batch import without
 from splitc.frontend.convert.modules import Function, Join
 from splitc.frontend.convert.registry import Call, Node, converts
+from splitc.frontend.onnx.batch import reshaped
 
 
 @converts("Reshape")

@@ -14,6 +14,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from splitc.errors import BadModelError, UnsupportedOpError
+from splitc.frontend.onnx.batch import with_batch
 from splitc.frontend.onnx.channels_last import turn
 from splitc.frontend.onnx.form import name_nodes, reads, runnable
 from splitc.frontend.onnx.indices import divisors, index_extents
@@ -25,7 +26,7 @@ from splitc.frontend.onnx.read import (
     stored_bytes,
 )
 from splitc.frontend.onnx.shapes import value_info
-from splitc.ir.chain import Insertion, check_bypass, check_chain, fills_of
+from splitc.ir.chain import Code, Insertion, check_bypass, check_chain, codes_of
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layouts
@@ -54,7 +55,7 @@ class OnnxModel(SplitInTwo):
         digest: sha256 of the source file, or of the model given in memory.
         cut: The cut a pass chose.
         note: What the reader should know: say, that onnxsim gave up.
-        fills: What stands for lost elements, where that is not zeros.
+        codes: Of tensors that are codes, how lost elements are read.
     """
 
     proto: ModelProto = field(repr=False)
@@ -63,7 +64,7 @@ class OnnxModel(SplitInTwo):
     digest: str
     cut: Cut | None = None
     note: str = ""
-    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    codes: Mapping[str, Code] = field(default_factory=dict[str, Code], repr=False)
 
     @property
     def name(self) -> str:
@@ -101,12 +102,12 @@ class OnnxModel(SplitInTwo):
         """
         check_chain(self.graph, tensor, chain)
         proto, tensors = insert_nodes(self.proto, self.tensors, tensor, chain)
-        return self._changed(proto, tensors, {**self.fills, **fills_of(tensor, chain)})
+        return self._changed(proto, tensors, {**self.codes, **codes_of(tensor, chain)})
 
     def bypass(self, layers: Collection[str]) -> OnnxModel:
         """The model without some layers of one input and one output."""
         check_bypass(self.graph, layers)
-        return self._changed(bypass_nodes(self.proto, layers), self.tensors, self.fills)
+        return self._changed(bypass_nodes(self.proto, layers), self.tensors, self.codes)
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> OnnxModel:
         """A new head has to be trained, which an ONNX graph cannot be.
@@ -121,10 +122,10 @@ class OnnxModel(SplitInTwo):
         )
 
     def _changed(
-        self, proto: ModelProto, tensors: Mapping[str, Tensor], fills: Mapping[str, bytes]
+        self, proto: ModelProto, tensors: Mapping[str, Tensor], codes: Mapping[str, Code]
     ) -> OnnxModel:
         graph = build_graph(proto, tensors)
-        return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note, fills=fills)
+        return OnnxModel(proto, graph, tensors, digest_of(proto), note=self.note, codes=codes)
 
     def extract(self, segment: Segment, layouts: Layouts | None = None) -> OnnxModel:
         """A segment of this model's graph as a valid ONNX model, nothing dead in it.
@@ -162,6 +163,17 @@ class OnnxModel(SplitInTwo):
         names = ",".join((*outputs, *(f"{name}:channels-last" for name in turned)))
         digest = hashlib.sha256(f"{self.digest}:{segment.name}:{names}".encode())
         return OnnxModel(part, build_graph(part, tensors), tensors, digest.hexdigest())
+
+    def batched(self, count: int) -> OnnxModel:
+        """The model for so many times as many samples, along the first axis of what crosses.
+
+        Raises:
+            BadModelError: It computes with the number of samples.
+        """
+        proto, tensors = with_batch(self.proto, self.tensors, count)
+        name_nodes(proto.graph)
+        digest = hashlib.sha256(f"{self.digest}:x{count}".encode()).hexdigest()
+        return OnnxModel(proto, build_graph(proto, tensors), tensors, digest)
 
     def _constant_nodes(
         self, nodes: Iterable[NodeProto], results: Iterable[str]

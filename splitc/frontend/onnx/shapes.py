@@ -54,7 +54,7 @@ def infer(proto: ModelProto) -> dict[str, Tensor]:
     except _FAILURES as error:
         raise BadModelError("the model is malformed", why=one_line(error)) from error
     claims = {value.name: value.type for value in proto.graph.value_info}
-    walk = _Walk(tuple(bare.opset_import), {}, {}, claims)
+    walk = Walk(tuple(bare.opset_import), {}, {}, claims)
     walk.follow(bare.graph, [None] * len(bare.graph.input))
     for value in bare.graph.output:
         found = walk.known.get(value.name)
@@ -112,7 +112,7 @@ def _check(bare: ModelProto) -> None:
 
 
 @dataclass(frozen=True)
-class _Walk:
+class Walk:
     """What is known of the tensors so far, in a graph or in a body that sees its outer one.
 
     Args:
@@ -131,6 +131,12 @@ class _Walk:
 
     def follow(self, graph: GraphProto, entries: Sequence[TypeProto | None]) -> None:
         """Know every tensor of a graph; where an entry is None its input is as declared."""
+        self.enter(graph, entries)
+        for node in graph.node:
+            self.step(node)
+
+    def enter(self, graph: GraphProto, entries: Sequence[TypeProto | None]) -> None:
+        """Know what a graph takes in and stores."""
         for value, entry in zip(graph.input, entries, strict=False):
             self.known[value.name] = value.type if entry is None else entry
         for tensor in graph.initializer:
@@ -139,22 +145,24 @@ class _Walk:
             )
             if tensor_bytes(tensor) <= INLINE_BYTES:
                 self.values[tensor.name] = tensor
-        for node in graph.node:
-            made = self._made_by(node)
-            for name in filter(None, node.output):
-                one = made.get(name)
-                # A claim of what hangs on data would be one example's.
-                if name in self.claims and (one is None or _is_silent(one)):
-                    one = _claimed(self.claims[name], one)
-                if one is not None:
-                    self.known[name] = one
-            self.values.update(values_of(node, self.known, self.values, self.opsets))
+
+    def step(self, node: NodeProto) -> None:
+        """Know what a node makes of what is known."""
+        made = self._made_by(node)
+        for name in filter(None, node.output):
+            one = made.get(name)
+            # A claim of what hangs on data would be one example's.
+            if name in self.claims and (one is None or _is_silent(one)):
+                one = _claimed(self.claims[name], one)
+            if one is not None:
+                self.known[name] = one
+        self.values.update(values_of(node, self.known, self.values, self.opsets))
 
     def inside(self, body: GraphProto, entries: Sequence[TypeProto | None]) -> list[TypeProto]:
         """The types of a body's results, given those of its inputs; sees the outer tensors."""
         claims = {v.name: v.type for v in (*body.value_info, *body.output)}
         known, values = ChainMap({}, self.known), ChainMap({}, self.values)
-        inner = _Walk(self.opsets, known, values, claims, self.rules)
+        inner = Walk(self.opsets, known, values, claims, self.rules)
         inner.follow(body, entries)
         return [inner.known.get(v.name, v.type) for v in body.output]
 
@@ -241,7 +249,7 @@ def _claimed(claim: TypeProto, found: TypeProto | None) -> TypeProto | None:
 
 
 def _is_onnxs_mistake(
-    value: ValueInfoProto, found: TypeProto, bare: ModelProto, walk: _Walk
+    value: ValueInfoProto, found: TypeProto, bare: ModelProto, walk: Walk
 ) -> bool:
     """Whether a result declares what onnx's inference gives of its operators, and is wrong.
 
@@ -252,7 +260,7 @@ def _is_onnxs_mistake(
         return False
     if not any(node.op_type in walk.rules for node in bare.graph.node):
         return False
-    naive = _Walk(walk.opsets, {}, {}, walk.claims, {})
+    naive = Walk(walk.opsets, {}, {}, walk.claims, {})
     try:
         naive.follow(bare.graph, [None] * len(bare.graph.input))
     except BadModelError:

@@ -29,7 +29,7 @@ from splitc.frontend.torch.split import extract
 from splitc.frontend.torch.ties import lower_places_first
 from splitc.frontend.torch.trace import FAILURES, VALUE, as_at_inference
 from splitc.frontend.torch.values import leaves
-from splitc.ir.chain import Insertion, check_bypass, fills_of
+from splitc.ir.chain import Code, Insertion, check_bypass, codes_of
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layouts
@@ -54,7 +54,7 @@ class TorchModel(SplitInTwo):
         cut: The cut a pass chose.
         note: What the reader should know: say, that only torch.export could trace it.
         codec: The passes that put its codec in, as text, where a fine-tuned folder says so.
-        fills: What stands for lost elements, where that is not zeros.
+        codes: Of tensors that are codes, how lost elements are read.
     """
 
     module: fx.GraphModule = field(repr=False)
@@ -62,7 +62,7 @@ class TorchModel(SplitInTwo):
     cut: Cut | None = None
     note: str = ""
     codec: str = ""
-    fills: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    codes: Mapping[str, Code] = field(default_factory=dict[str, Code], repr=False)
 
     @property
     def name(self) -> str:
@@ -131,15 +131,15 @@ class TorchModel(SplitInTwo):
         The modules get the device and element type of the tensor and the mode of the module.
         """
         module = insert_modules(self.module, tensor, chain)
-        fills = {**self.fills, **fills_of(tensor, chain)}
-        return TorchModel(module, analyse(module).graph, note=self.note, fills=fills)
+        codes = {**self.codes, **codes_of(tensor, chain)}
+        return TorchModel(module, analyse(module).graph, note=self.note, codes=codes)
 
     def bypass(self, layers: Collection[str]) -> TorchModel:
         """The model without some layers of one input and one output; weights stay shared."""
         check_bypass(self.graph, layers)
         module = bypass_nodes(self.module, layers)
         return TorchModel(
-            module, analyse(module).graph, note=self.note, codec=self.codec, fills=self.fills
+            module, analyse(module).graph, note=self.note, codec=self.codec, codes=self.codes
         )
 
     def replace_head(self, cut: Cut, chain: Sequence[Insertion]) -> TorchModel:
@@ -148,8 +148,22 @@ class TorchModel(SplitInTwo):
         The modules get the device and element type of the boundary and the mode of the module.
         """
         module = replace_head(self.module, cut, chain)
-        fills = {**self.fills, **fills_of(cut.boundary[0].name, chain)}
-        return TorchModel(module, analyse(module).graph, note=self.note, fills=fills)
+        codes = {**self.codes, **codes_of(cut.boundary[0].name, chain)}
+        return TorchModel(module, analyse(module).graph, note=self.note, codes=codes)
+
+    def batched(self, count: int) -> TorchModel:
+        """The model for so many times as many samples, along the first axis of what crosses.
+
+        Its inputs and results stand in the same order; their names may be others. Weights stay
+        shared.
+
+        Raises:
+            BadModelError: It computes with the number of samples.
+        """
+        from splitc.frontend.torch.batch import any_batch
+
+        many = tuple(each.repeat(count, *[1] * (each.dim() - 1)) for each in self.examples())
+        return load_torch(any_batch(self), many)
 
     @cached_property
     def program(self) -> ExportedProgram:

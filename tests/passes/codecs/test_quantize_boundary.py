@@ -14,6 +14,7 @@ from onnx import ModelProto, helper
 import splitc
 from splitc.errors import IllegalCutError, PassError, SplitcError, UnsupportedOpError, UsageError
 from splitc_passes.analyses.group_blocks import cut_points
+from splitc_passes.codecs.bit_packing import group_of
 from splitc_passes.codecs.quantize_boundary import QuantizeBoundary
 from splitc_passes.codecs.value_range import calibrate
 from tests.helpers import assert_rewrites, model_of, shared, small_network
@@ -56,7 +57,9 @@ def test_what_stands_for_lost_levels_is_the_code_of_zero(
     assert model.cut is not None
     head, tail = model.split(model.cut)
     sent = head.run({"x": np.zeros(shape, np.float32)})["t.levels"]
-    fill = model.fills.get("t.levels", b"\0")
+    code = model.codes["t.levels"]
+    assert code.unit == group_of(bits).octets
+    fill = code.fill or b"\0"
     lost = np.frombuffer((fill * sent.nbytes)[: sent.nbytes], np.uint8).reshape(sent.shape)
     # Past the last level of a sample there may be bits that nobody reads.
     np.testing.assert_array_equal(

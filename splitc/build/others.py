@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts beside those of the route: tails for several frames a call, the device's whole network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from splitc.arrays import Array, Arrays
+from splitc.build.backend import Built
+from splitc.build.job import Job, PartJob
+from splitc.build.memory import return_memory
+from splitc.build.parts import Parts, build_parts, places_of
+from splitc.build.refusals import refuse_contract, refuse_unsupported
+from splitc.bundle.difference import worst_of
+from splitc.bundle.golden import tolerance_of
+from splitc.bundle.vectors import read_vectors
+from splitc.errors import BadModelError
+from splitc.ir.model import Network
+from splitc.runtime.manifest import PartManifest, TensorSpec, read_manifest
+
+_HINT = "leave --batch out: the server then runs such a network frame by frame"
+
+
+def refuse_others(job: Job, models: Mapping[str, Network]) -> None:
+    """Raise where a part beside those of the route cannot be.
+
+    Args:
+        job: What is compiled.
+        models: The networks of the route's parts, by name.
+
+    Raises:
+        BadModelError: The network computes with the number of frames, and where.
+        UnsupportedOpError: A backend cannot compile a layer.
+    """
+    for part in job.others:
+        network = _network(job, part, models)
+        if part.backend.compiles:
+            refuse_contract(network)
+        refuse_unsupported(part.backend, network, part.name)
+
+
+def check_batches(
+    job: Job, models: Mapping[str, Network], golden: Path, crosses: Sequence[TensorSpec]
+) -> None:
+    """Hold networks for several frames against what the frames give one by one.
+
+    Frames are what crosses of the golden samples, each changed a little where there are more
+    frames than samples, so that no two are the same.
+
+    Raises:
+        BadModelError: A layer works across frames, and so the frames' results are others.
+    """
+    known = {**read_vectors(golden / "boundary", tuple(crosses))}
+    for part in job.others:
+        if part.batch == 1:
+            continue
+        one, many = models[part.segment.name], _network(job, part, models)
+        names = [tensor.name for tensor in one.graph.inputs]
+        frames = [{name: _varied(known[name], k) for name in names} for k in range(part.batch)]
+        _compare(part, one, many, frames)
+        many.unload()
+
+
+def _varied(samples: Array, k: int) -> Array:
+    """The k-th frame of some samples: one of them, in a later turn a little changed."""
+    turn, place = divmod(k, len(samples))
+    one = samples[place]
+    if one.dtype.kind == "f":
+        return (one * (1 - turn / 16)).astype(one.dtype)
+    return np.roll(one, turn) if one.dtype.itemsize == 1 else one
+
+
+def _compare(part: PartJob, one: Network, many: Network, frames: Sequence[Arrays]) -> None:
+    inputs = zip(many.graph.inputs, one.graph.inputs, strict=True)
+    feed = {to.name: np.concatenate([frame[of.name] for frame in frames]) for to, of in inputs}
+    tolerance = tolerance_of(one.graph)
+    what = f"the {part.segment.name} cannot take {part.batch} frames a call"
+    try:
+        together = many.run(feed)
+    except BadModelError as error:
+        why = f"{error.what}: {error.why}"
+        raise BadModelError(what, at=error.at, why=why, hint=_HINT) from error
+    alone = [one.run(frame) for frame in frames]
+    results = zip(many.graph.outputs, one.graph.outputs, strict=True)
+    for name, known in results:
+        got, wanted = together[name], np.concatenate([found[known] for found in alone])
+        if got.shape != wanted.shape or not worst_of(
+            known, _by_frame(got, part.batch), _by_frame(wanted, part.batch), tolerance
+        ).near(tolerance):
+            why = f"result '{known}' of a frame is another one beside others: a layer mixes them"
+            raise BadModelError(what, why=why, hint=_HINT)
+
+
+def _by_frame(array: Array, frames: int) -> Array:
+    return array.reshape(frames, -1, *array.shape[1:])
+
+
+def build_others(
+    job: Job, models: Mapping[str, Network], folder: Path, scratch: Path | None, runtime: bool,
+    split: str, progress: Callable[[str], None], told: Callable[[str, Built], None],
+) -> Parts:  # fmt: skip
+    """Compile and link the parts beside those of the route, one after the other.
+
+    Each is held in memory only while it is compiled: every one holds the weights again.
+
+    Args:
+        job: What is compiled.
+        models: The networks of the route's parts, by name.
+        folder: The bundle's.
+        scratch: Where parts without a runtime are built with one; see `places_of`.
+        runtime: Whether parts have the runtime.
+        split: The digest that the parts carry.
+        progress: Called with each step's name.
+        told: Called with a part's name and what was built for its own board.
+    """
+    built = Parts(split, {}, {}, ())
+    for part in job.others:
+        network = _network(job, part, models)
+        lowered = part.backend.lower(network)
+        known = {part.segment.name: models.get(part.segment.name, network)}
+        built = built.and_(
+            build_parts(
+                places_of([part], folder, scratch, runtime, job.parts), known,
+                {part.name: {True: lowered, False: lowered}},
+                job.scenario.limits.max_head_bytes, split, job.layouts, {}, progress, told,
+            )
+        )  # fmt: skip
+        del network, lowered
+        return_memory()
+    return built
+
+
+def _network(job: Job, part: PartJob, models: Mapping[str, Network]) -> Network:
+    if part.batch == 1:
+        return job.model.extract(part.segment, {})
+    try:
+        return models[part.segment.name].batched(part.batch)
+    except BadModelError as error:
+        what = f"the {part.segment.name} cannot take {part.batch} frames a call"
+        why = ": ".join(filter(None, (error.what, error.why)))
+        raise BadModelError(what, at=error.at, why=why, hint=_HINT) from error
+
+
+def share_weights(folders: Sequence[Path]) -> None:
+    """Have parts with the same weights, byte for byte, share them on disk and in memory.
+
+    Each folder has its own name for the one file, so that it is complete by itself: where a
+    folder is copied somewhere else it becomes a file of its own.
+    """
+    first: dict[tuple[int, str], Path] = {}
+    for folder in folders:
+        part = read_manifest(folder, PartManifest)
+        if not part.weights:
+            continue
+        entry, path = part.files[part.weights], folder / part.weights
+        same = first.setdefault((entry.bytes, entry.sha256), path)
+        if same == path:
+            continue
+        beside = path.with_name(f".{path.name}.new")
+        try:
+            os.link(same, beside)
+        except OSError:
+            # A file system without hard links: the copy that is there is as good.
+            continue
+        beside.replace(path)
