@@ -33,6 +33,8 @@ from splitc.wire.header import HEADER_BYTES, TAG_BYTES
 
 _SWEEP_S, _STRANGER_S = 1.0, 5.0
 """How often to look for connections that are over, and how long one may say nothing at first."""
+_TURN_S = 0.001
+"""How long quick tails may run before what came meanwhile is read."""
 _SEND_S = 0.05
 """How long to wait for room in the kernel's buffer for what is sent."""
 
@@ -218,10 +220,8 @@ class Server:
                     out = self._service.receive(arrived.datagrams, arrived.peers, now)
                 out += self._service.due(now)
                 self._wake_workers()
-                quick = self._service.work.take(now, quick=True)
             self._send(out)
-            if quick is not None:
-                self._run(quick)
+            self._run_quick(now + _TURN_S)
 
     def _patience(self) -> float | None:
         """How long to wait for datagrams: not at all where there is something to run."""
@@ -313,14 +313,18 @@ class Server:
         if wake:
             self._datagrams.wake()
         self._send(out)
-        while True:
-            with self._lock:
-                quick = self._service.work.take(time.monotonic(), quick=True)
-            if quick is None:
-                return
-            self._run(quick)
+        self._run_quick()
 
     # All threads.
+
+    def _run_quick(self, until: float = float("inf")) -> None:
+        """Run the quick tails of frames that wait; of those that wait after some time none."""
+        while (now := time.monotonic()) < until:
+            with self._lock:
+                batch = self._service.work.take(now, quick=True)
+            if batch is None:
+                return
+            self._run(batch)
 
     def _run(self, batch: Batch) -> None:
         """Run a tail and answer."""

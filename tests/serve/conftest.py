@@ -10,9 +10,7 @@ import pytest
 
 import splitc
 from splitc.bundle.bundle import Bundle
-from splitc.runtime.part import load_part
-from splitc.serve.tails import Served, Step, Tail
-from tests.helpers import save, small_network
+from splitc.serve.tails import Served, Tail
 
 
 @pytest.fixture(scope="session")
@@ -23,22 +21,14 @@ def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def in_pairs(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tail]:
+def in_pairs(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tail]:
     """The same tail, which takes two frames at once as well."""
     folder = tmp_path_factory.mktemp("pairs")
-    model = small_network()
-    for tensor in (*model.graph.input, *model.graph.output):
-        tensor.type.tensor_type.shape.dim[0].dim_value = 2
-    del model.graph.value_info[:]
-    two = splitc.compile(
-        save(model, folder / "two.onnx"), cut="block_add", emit="onnx", output=folder / "2.splitc"
+    bundle = splitc.compile(
+        small_onnx, cut="block_add", emit="onnx", batch_sizes=(2,), output=folder / "small.splitc"
     )
-    one = served.tails[0]
-    with load_part(two.path / "tail") as part:
-        yield Tail(
-            "small", one.crosses, one.missing, one.results,
-            {1: one.steps[1], 2: [Step.of(part)]},
-        )  # fmt: skip
+    with Served(bundle.path) as one:
+        yield one.tails[0]
 
 
 @pytest.fixture(scope="session")

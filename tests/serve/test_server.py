@@ -63,6 +63,29 @@ def test_a_frame_that_is_sent_is_answered(
     assert [device.read(device.next())[0][0].kind for device in devices] == [Kind.BYE] * 3
 
 
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A network whose results are as large as what crosses: 64 kB."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["crossing"], "head"),
+        helper.make_node("Neg", ["crossing"], ["y"], "tail"),
+    ]
+    folder = tmp_path_factory.mktemp("wide")
+    model = save(model_of(nodes, {"x": [1, 16384]}, ["y"]), folder / "wide.onnx")
+    return splitc.compile(model, cut="head", emit="onnx", output=folder / "wide.splitc")
+
+
+def test_several_bundles_share_a_port(small: Bundle, wide: Bundle) -> None:
+    with Server([small.path, wide.path]) as server:
+        for served in server.bundles.values():
+            device = came(server, served)
+            packets = device.hand(device.packets(crossing(served), 0), now=0.0)
+            found = device.read(packets)
+            while sum(header.kind == Kind.ANSWER for header, _ in found) < found[0][0].chunks:
+                found += device.read(device.next())
+            assert answers(found) == {0: expected(served, crossing(served))}
+
+
 def every_tail(server: Server) -> list[Tail]:
     return [tail for one in server.bundles.values() for tail in one.tails.values()]
 
@@ -168,18 +191,6 @@ def test_a_metrics_port_in_use_is_named(small: Bundle) -> None:
         pytest.raises(DeviceError, match="cannot show metrics"),
     ):
         Server([small.path], metrics=server.metrics)
-
-
-@pytest.fixture(scope="session")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A network whose results are as large as what crosses: 64 kB."""
-    nodes = [
-        helper.make_node("Relu", ["x"], ["crossing"], "head"),
-        helper.make_node("Neg", ["crossing"], ["y"], "tail"),
-    ]
-    folder = tmp_path_factory.mktemp("wide")
-    model = save(model_of(nodes, {"x": [1, 16384]}, ["y"]), folder / "wide.onnx")
-    return splitc.compile(model, cut="head", emit="onnx", output=folder / "wide.splitc")
 
 
 def test_a_device_that_does_not_read_its_answers_holds_up_nobody(wide: Bundle) -> None:

@@ -21,6 +21,7 @@ from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Code, Refuse, Welcome
 from splitc.wire.header import Header, Kind, Transport, read_header, write_header
 from splitc.wire.nack import NOTHING_CAME, missing_bits
+from splitc.wire.parity import Parity
 from splitc.wire.probe import probes, read_echoes
 from tests.serve.device import Device, answers, run_all
 
@@ -305,6 +306,28 @@ def test_what_is_lost_of_an_answer_is_sent_again_the_same(served: Served) -> Non
     of_another = device.one(Header(Kind.NACK, frame=3, chunk=2), NOTHING_CAME)
     assert device.hand(of_another, now=0.1) == []
     assert desk.measures.resent == 2 * len(first)
+
+
+def test_parity_makes_up_for_what_is_lost(served: Served, desk: Desk) -> None:
+    device = came(desk, served, transport=Transport.PARITY, parity_percent=50)
+    arrays = crossing(served)
+    packets = device.packets(arrays, 0)
+    parity = Parity(len(packets), 1404, 50).pack(packets)
+    device.hand(packets.take(slice(1, len(packets))), now=0.0)
+    assert desk.service.work.take(0.0, quick=True) is None
+    device.hand(parity.take([0]), now=0.001)
+    read = device.read(device.mine(run_all(desk.service, 0.002)))
+    assert answers(read) == {0: expected(served, arrays)}
+
+
+@pytest.mark.parametrize("percent", [0, 255])
+def test_parity_that_is_none_is_refused(served: Served, desk: Desk, percent: int) -> None:
+    device = Device(desk.service, served, transport=Transport.PARITY, parity_percent=percent)
+    told = device.greet(0.0)
+    assert isinstance(told, Refuse)
+    assert told.code == Code.BAD
+    assert "parity" in told.text
+    assert desk.service.now.peers == 0
 
 
 def test_only_so_many_answers_are_kept(served: Served) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from splitc.bundle.bundle import Bundle
-from splitc.errors import BadBundleError, UsageError
+from splitc.errors import BadBundleError, ToolchainError, UsageError
 from splitc.serve.tails import Served, Tail, load_bundles
 from splitc.wire.header import split_id
 
@@ -53,6 +54,17 @@ def test_an_altered_bundle_is_not_served(small: Bundle, tmp_path: Path) -> None:
     model = tmp_path / "b.splitc" / "tail" / small.part("tail").model
     model.write_bytes(model.read_bytes() + b"x")
     with pytest.raises(BadBundleError, match="was altered"):
+        Served(tmp_path / "b.splitc")
+
+
+def test_a_bundle_whose_tail_is_for_another_machine_is_not_served(
+    compiled: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(compiled.path, tmp_path / "b.splitc")
+    manifest = tmp_path / "b.splitc" / "tail" / "manifest.json"
+    text = manifest.read_text("utf-8")
+    manifest.write_text(re.sub(r'"isa": "[^"]+"', '"isa": "riscv64"', text), "utf-8")
+    with pytest.raises(ToolchainError, match="cannot start the tail on this machine"):
         Served(tmp_path / "b.splitc")
 
 

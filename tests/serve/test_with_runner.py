@@ -48,8 +48,10 @@ def send(
 
 def inputs_of(bundle: Bundle) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    specs = bundle.manifest.source.inputs
-    return {spec.name: rng.standard_normal(spec.shape).astype(spec.dtype) for spec in specs}
+    return {
+        spec.name: rng.standard_normal([n or 1 for n in spec.shape]).astype(spec.dtype)
+        for spec in bundle.manifest.source.inputs
+    }
 
 
 def check(bundle: Bundle, inputs: dict[str, Any], told: dict[str, Any], folder: Path) -> None:
