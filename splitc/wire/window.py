@@ -67,12 +67,13 @@ class Window:
         if frame <= self.newest:
             return _NOTHING
         oldest = frame - self.size + 1
-        near = frame - self.newest <= self.size
-        skipped = range(self.newest + 1, frame) if near else range(0)
-        self._skipped.update(skipped)
-        self.newest = frame
+        ahead, self.newest = frame - self.newest, frame
         if len(self._closed) > 2 * self.size:
             self._closed = {each for each in self._closed if each >= oldest}
+        if ahead == 1 and not self._skipped:
+            return _NOTHING
+        skipped = range(frame - ahead + 1, frame) if ahead <= self.size else range(0)
+        self._skipped.update(skipped)
         left = frozenset(each for each in self._skipped if each < oldest)
         self._skipped -= left
         return Begun(skipped, left)
