@@ -50,7 +50,8 @@ def bench(
     console.print(_table(found, "+".join(opened.manifest.route.parts)))
     for line in show.ran_lines({name: one.ran for name, one in found.parts.items()}):
         console.print(line)
-    count = f"{found.threads} threads, " if found.threads else ""
+    plural = "" if found.threads == 1 else "s"
+    count = f"{found.threads} thread{plural}, " if found.threads else ""
     resident = show.short_bytes(found.resident_bytes)
     console.print(f"{count}{found.route.calls} rounds; this process holds {resident}")
 
