@@ -11,7 +11,7 @@ import numpy as np
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError
 from splitc.ir.model import Network
-from splitc.runtime.manifest import CodecCost, Cost
+from splitc.runtime.codec_entry import CodecCost, Cost
 
 
 @dataclass

@@ -33,7 +33,8 @@ from splitc.bundle.output_folder import beside, move_into_place
 from splitc.bundle.verify import Verification, verify_built
 from splitc.errors import OutputError, UsageError
 from splitc.ir.model import Network, Trainable
-from splitc.runtime.manifest import CodecCost, write_manifest
+from splitc.runtime.codec_entry import CodecCost
+from splitc.runtime.manifest import write_manifest
 from splitc.search.scenario import Conditions, Scenario
 
 Runtime = Literal["bundle", "none"]

@@ -17,11 +17,9 @@ from splitc.cost.topology import DEVICE, SERVER
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
+from splitc.runtime.codec_entry import ChannelEntry, CodecCost, CodecEntry
 from splitc.runtime.manifest import (
     SCHEMA,
-    ChannelEntry,
-    CodecCost,
-    CodecEntry,
     Manifest,
     Missing,
     PartEntry,

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from splitc.build.codec_cost import in_words
-from splitc.runtime.manifest import CodecEntry
+from splitc.runtime.codec_entry import CodecEntry
 from splitc.search.problem import CutRow
 from splitc.search.table import CutTable
 

@@ -93,8 +93,10 @@ class Bundle:
                 raise BadBundleError(f"the bundle and its {name} disagree about its format")
         for route in self.manifest.routes:
             self._check_contract(route, parts)
-        for name in parts.keys() - {name for route in self.manifest.routes for name in route.parts}:
-            self._check_beside(name, parts)
+        routed = {name for route in self.manifest.routes for name in route.parts}
+        for name in parts:
+            if name not in routed:
+                self._check_beside(name, parts)
         for part in parts.values():
             for remote in part.remote:
                 self._check_remote(part.part, remote, parts)
@@ -150,8 +152,9 @@ class Bundle:
         theirs = (other for at, names in route.runs.items() if at != site for other in names)
         results = tuple(spec for other in theirs for spec in parts[other].outputs)
         outputs = tuple(spec.name for spec in self.manifest.source.outputs)
-        told = (remote.name, remote.crosses, remote.results, remote.outputs)
-        if told != (route.name, route.crosses, results, outputs) or name not in route.parts:
+        told = (remote.name, remote.crosses, remote.missing, remote.results, remote.outputs)
+        true = (route.name, route.crosses, route.missing, results, outputs)
+        if told != true or name not in route.parts:
             raise wrong
 
     def run(self, inputs: Arrays | Array, *, emulate: bool = False) -> dict[str, Array]:

@@ -15,7 +15,7 @@ import msgspec
 
 from splitc.build.backend import Kernel
 from splitc.ir.proof import Proof
-from splitc.runtime.manifest import CodecCost
+from splitc.runtime.codec_entry import CodecCost
 
 if TYPE_CHECKING:
     from splitc.build.backend import Built, Unsupported

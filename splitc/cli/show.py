@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from splitc.build.backend import Built
     from splitc.bundle.verify import Verification
-    from splitc.runtime.manifest import CodecEntry
+    from splitc.runtime.codec_entry import CodecEntry
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 

@@ -10,7 +10,7 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
-    from splitc.runtime.manifest import CodecEntry
+    from splitc.runtime.codec_entry import CodecEntry
 
 
 def verify(

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -17,24 +17,22 @@ from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
 from splitc.ir.proof import Proof
 from splitc.link.packets import Scale
+from splitc.runtime.codec_entry import CodecEntry, Strict
+from splitc.runtime.manifest_checks import check_bundle_manifest, check_part_manifest
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 * 2**20
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class FileEntry(_Strict, frozen=True):
+class FileEntry(Strict, frozen=True):
     """A file's size in bytes and its sha256 in hexadecimal."""
 
     bytes: int
     sha256: str
 
 
-class TensorSpec(_Strict, frozen=True):
+class TensorSpec(Strict, frozen=True):
     """A tensor of a contract: name, numpy dtype, shape, size in bytes, order of dimensions.
 
     `layout` is "" for the model's own order, or "channels-last" for a map that the model
@@ -76,7 +74,7 @@ class TensorSpec(_Strict, frozen=True):
         )
 
 
-class Missing(_Strict, frozen=True, omit_defaults=True):
+class Missing(Strict, frozen=True, omit_defaults=True):
     """What a receiver puts in the place of elements that did not arrive.
 
     `fill` is bytes in hexadecimal, repeated over the flattened tensor as it lies on the link;
@@ -111,7 +109,7 @@ class Missing(_Strict, frozen=True, omit_defaults=True):
         return bytes.fromhex(self.fill) or bytes(1)
 
 
-class Remote(_Strict, frozen=True):
+class Remote(Strict, frozen=True):
     """What a part sends for, on one route: what it needs to know of the other side.
 
     `route` is the place of the route among the bundle's, `name` its name there; `crosses` what
@@ -128,7 +126,7 @@ class Remote(_Strict, frozen=True):
     missing: tuple[Missing, ...] = ()
 
 
-class PartManifest(_Strict, frozen=True, omit_defaults=True):
+class PartManifest(Strict, frozen=True, omit_defaults=True):
     """What one part needs to run: the runner reads this file and nothing else.
 
     `activation_bytes` is the memory planned for tensors between its kernels, in addition to
@@ -158,7 +156,7 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]
-    tuned: dict[str, str] = {}
+    tuned: dict[str, str] = {}  # noqa: RUF012 - msgspec makes a new one each time
     features: tuple[str, ...] = ()
     weights: str = ""
     weight_bytes: int = 0
@@ -166,61 +164,7 @@ class PartManifest(_Strict, frozen=True, omit_defaults=True):
     remote: tuple[Remote, ...] = ()
 
 
-class ChannelEntry(_Strict, frozen=True):
-    """A channel that the network was trained over and that the code leaves out.
-
-    `settings` is what it was set to, as `rate=0.1`.
-    """
-
-    op: str
-    settings: str
-
-
-class Cost(_Strict, frozen=True):
-    """One result of a network with a codec against the given network's, over some samples.
-
-    `relative_error` is the root mean square of the difference over that of the given result;
-    `argmax_same` how many of `argmax_of` arg-max are the same, which is 0 where there are none.
-    """
-
-    result: str
-    relative_error: float
-    argmax_same: int
-    argmax_of: int
-
-
-class CodecCost(_Strict, frozen=True):
-    """What the codec costs: the compiled network against the given one, by their references.
-
-    `on` says whose samples they were: a user's, or the golden ones. The accuracies, of the
-    compiled network and of the given one, are there where the samples had labels.
-    """
-
-    samples: int
-    on: Literal["calibration", "golden"]
-    results: tuple[Cost, ...]
-    accuracy: float | None = None
-    given_accuracy: float | None = None
-
-
-class CodecEntry(_Strict, frozen=True, omit_defaults=True):
-    """The codec that is inside: encoder in the head, decoder in the tail.
-
-    `pipeline` is the passes that put it in, empty where the model does not say; `cut` the
-    layers that it stands behind, as the cut table names them. Where `received` is true,
-    `golden/received` holds what the tail gets with the channels on, drawn with the manifest's
-    seed, and `golden/received_outputs` the tail's results on that. `cost` is left out where
-    the network was given with its codec.
-    """
-
-    pipeline: str
-    cut: str
-    channels: tuple[ChannelEntry, ...]
-    received: bool
-    cost: CodecCost | None = None
-
-
-class Source(_Strict, frozen=True):
+class Source(Strict, frozen=True):
     """The model that was compiled: file name, sha256, its inputs and results."""
 
     name: str
@@ -229,7 +173,7 @@ class Source(_Strict, frozen=True):
     outputs: tuple[TensorSpec, ...]
 
 
-class PartEntry(_Strict, frozen=True):
+class PartEntry(Strict, frozen=True):
     """One part of a bundle: a segment of the network, compiled for a site.
 
     `layers` is how many it holds; `folder` lies in the bundle's; `format` says what loads it,
@@ -246,7 +190,7 @@ class PartEntry(_Strict, frozen=True):
     batch: int = 1
 
 
-class Predicted(_Strict, frozen=True):
+class Predicted(Strict, frozen=True):
     """What a route was predicted to take, in milliseconds; `figures` says where they are from."""
 
     figures: str
@@ -254,7 +198,7 @@ class Predicted(_Strict, frozen=True):
     link_ms: float
 
 
-class Route(_Strict, frozen=True):
+class Route(Strict, frozen=True):
     """One way through a bundle: which parts run where, and what crosses between them.
 
     `cut` is the head's last layers; `runs` the parts of each site, in their order; `crosses`
@@ -279,7 +223,7 @@ class Route(_Strict, frozen=True):
         return tuple(name for names in self.runs.values() for name in names)
 
 
-class Manifest(_Strict, frozen=True):
+class Manifest(Strict, frozen=True):
     """What a bundle is: `manifest.json` in its folder.
 
     `default` names the route that runs where none is asked for.
@@ -344,10 +288,9 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBundleError("manifest is malformed", at=at, why=str(error)) from error
     if isinstance(manifest, PartManifest):
-        _check_names(manifest, at)
+        check_part_manifest(manifest, at)
     else:
-        _check_routes(manifest, at)
-        _check_missing(manifest, at)
+        check_bundle_manifest(manifest, at)
     return manifest
 
 
@@ -376,57 +319,6 @@ def _read_plain(path: Path) -> bytes:
     if len(data) > _MAX_MANIFEST_BYTES:
         raise BadBundleError("manifest is too large", at=str(path))
     return data
-
-
-def _check_names(part: PartManifest, at: str) -> None:
-    """What a part loads and runs is a listed file in its own folder, what it sends for a route."""
-    for remote in part.remote:
-        if not 0 <= remote.route < 2**16:
-            why = f"routes have numbers of 16 bits, not {remote.route}"
-            raise BadBundleError(f"the part sends for '{remote.name}'", at=at, why=why)
-    optional = [name for name in (part.runner, part.weights) if name]
-    for name in (part.model, *part.libraries, *optional):
-        if "/" in name or name.startswith(".") or name not in part.files:
-            why = "it is no file of the part"
-            raise BadBundleError(f"the part names '{name}'", at=at, why=why)
-
-
-def _check_routes(manifest: Manifest, at: str) -> None:
-    """The default is a route, routes run parts that there are, and those lie in the bundle."""
-    names = [route.name for route in manifest.routes]
-    if manifest.default not in names or len({*names}) < len(names):
-        why = "it names no route, or there are two of one name"
-        raise BadBundleError(f"there is no one route '{manifest.default}'", at=at, why=why)
-    for name in (name for route in manifest.routes for name in route.parts):
-        if name not in manifest.parts:
-            raise BadBundleError(f"a route runs '{name}'", at=at, why="there is no such part")
-        if manifest.parts[name].batch != 1:
-            why = f"it takes {manifest.parts[name].batch} frames a call"
-            raise BadBundleError(f"a route runs '{name}'", at=at, why=why)
-    for name, part in manifest.parts.items():
-        if part.batch < 1:
-            raise BadBundleError(f"part '{name}' takes {part.batch} frames a call", at=at)
-        if "/" in part.folder or part.folder.startswith(".") or part.folder in ("", "golden"):
-            why = f"its folder is '{part.folder}', which is none of a part"
-            raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)
-
-
-def _check_missing(manifest: Manifest, at: str) -> None:
-    """What stands for missing elements is said of each tensor that crosses, or of none."""
-    for route in manifest.routes:
-        what = f"route '{route.name}' does not say what stands for what is missing"
-        if len(route.missing) not in (0, len(route.crosses)):
-            why = f"{len(route.crosses)} tensors cross, it tells of {len(route.missing)}"
-            raise BadBundleError(what, at=at, why=why)
-        for spec, one in zip(route.crosses, route.missing, strict=False):
-            try:
-                size = len(one.pattern)
-            except ValueError as error:
-                why = f"the fill of '{spec.name}' is not in hexadecimal"
-                raise BadBundleError(what, at=at, why=why) from error
-            if size > max(1, spec.bytes):
-                why = f"the fill of '{spec.name}' is longer than the tensor"
-                raise BadBundleError(what, at=at, why=why)
 
 
 def file_entry(path: Path) -> FileEntry:

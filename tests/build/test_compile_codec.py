@@ -24,7 +24,7 @@ from splitc.cli.app import run  # noqa: E402
 from splitc.errors import UsageError, VerificationError  # noqa: E402
 from splitc.frontend.torch.model import TorchModel  # noqa: E402
 from splitc.passes.calibration import read_batches, read_labels  # noqa: E402
-from splitc.runtime.manifest import ChannelEntry  # noqa: E402
+from splitc.runtime.codec_entry import ChannelEntry  # noqa: E402
 from splitc_passes.codecs.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.layers.bit_erasure import BitErasure  # noqa: E402
 from splitc_passes.layers.channel import transmitting  # noqa: E402

@@ -16,8 +16,9 @@ from splitc.build.job import Job, plan  # noqa: E402
 from splitc.bundle.golden import write_golden  # noqa: E402
 from splitc.frontend.torch.model import TorchModel  # noqa: E402
 from splitc.ir.chain import Insertion  # noqa: E402
-from splitc.link.packets import Scale  # noqa: E402
+from splitc.link.packets import Scale, element_order  # noqa: E402
 from splitc.runtime.manifest import Missing, TensorSpec  # noqa: E402
+from splitc.wire.boundary import Boundary  # noqa: E402
 from splitc_passes.codecs.insert_bottleneck import InsertBottleneck  # noqa: E402
 from splitc_passes.codecs.quantize_boundary import QuantizeBoundary  # noqa: E402
 from splitc_passes.layers.channel import channels  # noqa: E402
@@ -52,12 +53,15 @@ def golden(job: Job, folder: Path) -> tuple[TensorSpec, Array, Array]:
     return spec, sent, received
 
 
-def erase(one: Missing, sent: Array, lost: Array, loss_rate: float) -> Array:
-    """What a receiver makes of a tensor of which some elements are lost."""
-    data = np.frombuffer((one.pattern * sent.nbytes)[: sent.nbytes], sent.dtype)
-    share = {"rate": 1 - loss_rate, "realised": 1 - lost.mean(), "none": 1.0}[one.scale]
-    came = (sent / share).astype(sent.dtype) if one.scale != "none" else sent
-    return np.where(lost, data.reshape(sent.shape), came)
+def erase(spec: TensorSpec, one: Missing, sent: Array, lost: Array) -> Array:
+    """What a receiver makes of a tensor of which some elements are lost, each a packet."""
+    boundary = Boundary([spec], sent.itemsize, 1, [one])
+    packets = boundary.pack([sent], session=1, split=2, frame=0)
+    rows = np.stack([np.frombuffer(packets.payload(k), np.uint8) for k in range(boundary.chunks)])
+    came = ~lost.reshape(-1)[element_order(sent.size, 1)]
+    (received,), share = boundary.unpack(rows, came, LOSS)
+    assert share == pytest.approx(1 - lost.mean())
+    return received
 
 
 @pytest.mark.parametrize("scale", ["rate", "realised", "none"])
@@ -70,7 +74,7 @@ def test_floats_are_received_as_over_the_channel_of_the_training(
     assert one == Missing(fill="", scale=scale)
     lost = received == 0
     assert 0.2 < lost.mean() < 0.6
-    np.testing.assert_allclose(erase(one, sent, lost, LOSS), received, rtol=1e-6)
+    np.testing.assert_allclose(erase(spec, one, sent, lost), received, rtol=1e-6)
 
 
 @pytest.mark.parametrize("levels", [(0.0, 1.0), (-1.0, 3.0), (0.1, 0.5)])
@@ -95,7 +99,7 @@ def test_levels_are_received_as_over_the_channel_of_the_training(
     assert one.scale == "none"
     lost = received != sent
     assert lost.any()
-    np.testing.assert_array_equal(erase(one, sent, lost, LOSS), received)
+    np.testing.assert_array_equal(erase(spec, one, sent, lost), received)
 
 
 @pytest.mark.parametrize(("bits", "unit"), [(3, 3), (4, 1), (8, 1), (12, 3), (16, 2)])

@@ -285,6 +285,15 @@ def other_result(bundle: Bundle) -> None:
     rehash(bundle)
 
 
+def other_fill(bundle: Bundle) -> None:
+    edit(bundle.path / "head", lambda m: m["remote"][0].update(missing=[{"scale": "rate"}]))
+    rehash(bundle)
+
+
+def no_unit(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0].update(missing=[{"unit": 0}]))
+
+
 def twice_missing(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["routes"][0].update(missing=[{}, {}]))
 
@@ -329,6 +338,8 @@ def deep_manifest(bundle: Bundle) -> None:
         (other_format, "disagree about its format"),
         (other_route, "the head and the bundle disagree about route 'cut'"),
         (other_result, "the head and the bundle disagree about route 'cut'"),
+        (other_fill, "the head and the bundle disagree about route 'cut'"),
+        (no_unit, "'cut' does not say what stands for what is missing"),
         (twice_missing, "'cut' does not say what stands for what is missing"),
         (no_bytes_missing, "'cut' does not say what stands for what is missing"),
         (long_missing, "'cut' does not say what stands for what is missing"),
