@@ -189,6 +189,10 @@ class Server:
         for _ in range(self._workers):
             self._work.put(False)
         pool.shutdown()
+        for stream in self._streams.values():
+            stream.flush(_SEND_S)
+            stream.close()
+        self._streams.clear()
         for thread in self._threads:
             thread.result()
 

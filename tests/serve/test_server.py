@@ -229,6 +229,15 @@ def test_connections_that_say_nothing_do_not_pile_up(small: Bundle, served: Serv
             one.close()
 
 
+def test_a_server_that_stops_closes_its_connections(small: Bundle, served: Served) -> None:
+    with Server([small.path]) as server:
+        device = came(server, served, transport=Transport.TCP)
+    assert [header.kind for header, _ in device.read(device.next())] == [Kind.BYE]
+    assert device.next() == []
+    assert isinstance(device.wired.carrier, StreamSocket)
+    assert device.wired.carrier.closed
+
+
 def test_rubbish_over_a_connection_ends_it_alone(server: Server, served: Served) -> None:
     import socket
 
