@@ -197,7 +197,7 @@ class Service:
         if peer is None or not len(packet):
             return
         if kind == Kind.NACK:
-            self._resend(peer, packet, out)
+            self._resend(peer, packet, now, out)
         else:
             self._leave(peer, "left", "said goodbye")
 
@@ -249,18 +249,21 @@ class Service:
         self._leave(peer, "evicted", "made room for another")
         return True
 
-    def _resend(self, peer: Peer, nack: Datagrams, out: list[Outgoing]) -> None:
-        """What a device misses of an answer, or its word that it sent all of an open frame."""
-        frame = int(nack.headers["frame"][0])
+    def _resend(self, peer: Peer, nack: Datagrams, now: float, out: list[Outgoing]) -> None:
+        """What a device misses of an answer, or its word that it sent all of a frame."""
+        header = nack.headers[0]
+        frame = int(header["frame"])
         answer = peer.kept(frame)
         if answer is not None:
             rows = missing_rows(nack.payload(0), len(answer))
             if len(rows):
                 self.measures.resent += len(rows)
                 out.append(Outgoing(answer.take(rows), peer.place))
-        elif peer.assembly is not None:
-            peer.assembly.ended(frame)
+        elif peer.assembly is not None and not header["chunks"] and not self._stopping:
+            closed = peer.assembly.ended(frame, int(header["route"]), now)
+            self.work.add(peer, closed, out)
             self._peers.settle(peer)
+            self._make_room(out)
 
     def due(self, now: float) -> list[Outgoing]:
         """Do what time asks for: close frames, ask for packets, forget the silent.

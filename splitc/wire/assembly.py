@@ -163,10 +163,27 @@ class Assembly:
                 found.append(Gap(number, frame.route, chunks, missing_bits(frame.came)))
         return found
 
-    def ended(self, number: int) -> None:
-        """Note that a frame's sender says it has sent all of it; nothing where it is not open."""
-        if number in self._open:
-            self._open[number].ended = True
+    def ended(self, number: int, route: int, now: float) -> list[Received]:
+        """Note that a frame's sender says it has sent all of it.
+
+        One of which nothing came begins now, so that it is answered too.
+
+        Args:
+            number: The frame's.
+            route: Its route.
+            now: Seconds on the same clock.
+
+        Returns:
+            The frames that it closed, to make room.
+        """
+        closed: list[Received] = []
+        if number not in self._open:
+            if route not in self._layouts or self._window.judge(number) != Verdict.TAKE:
+                return closed
+            header = Header(self._kind, self._session, self._split, number, route)
+            self._begin(header, now, closed)
+        self._open[number].ended = True
+        return closed
 
     def drop_oldest(self) -> tuple[int, int] | None:
         """Close the frame that began first, unread, for its memory.

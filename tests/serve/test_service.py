@@ -20,7 +20,7 @@ from splitc.serve.tails import Served, Tail
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Code, Refuse, Welcome
 from splitc.wire.header import Header, Kind, Transport, read_header, write_header
-from splitc.wire.nack import NOTHING_CAME, missing_bits
+from splitc.wire.nack import NOTHING_CAME, missing_bits, missing_rows
 from splitc.wire.parity import Parity
 from splitc.wire.probe import probes, read_echoes
 from tests.serve.device import Device, answers, run_all
@@ -306,6 +306,49 @@ def test_what_is_lost_of_an_answer_is_sent_again_the_same(served: Served) -> Non
     of_another = device.one(Header(Kind.NACK, frame=3, chunk=2), NOTHING_CAME)
     assert device.hand(of_another, now=0.1) == []
     assert desk.measures.resent == 2 * len(first)
+
+
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.PARITY])
+def test_a_frame_of_which_every_packet_was_lost_is_answered_when_it_is_asked_for(
+    served: Served, desk: Desk, transport: Transport
+) -> None:
+    device = came(desk, served, transport=transport, parity_percent=25, grace_s=0.005)
+    device.hand(device.packets(crossing(served), 0), now=1.0)
+    run_all(desk.service, 1.0)
+    device.hand(device.one(Header(Kind.NACK, frame=1), NOTHING_CAME), now=1.1)
+    desk.service.due(1.106)
+    ((header, payload),) = device.read(device.mine(run_all(desk.service, 1.106)))
+    assert (header.kind, header.frame, header.extra) == (Kind.ANSWER, 1, 0)
+    assert payload == expected(served, [np.zeros_like(array) for array in crossing(served)])
+    device.hand(device.packets(crossing(served), 1), now=1.2)
+    assert desk.service.work.take(1.2, quick=True) is None
+
+
+def test_what_is_sent_again_is_asked_for_where_every_packet_was_lost(
+    served: Served, desk: Desk
+) -> None:
+    device = came(desk, served, transport=Transport.RESEND, grace_s=0.005)
+    device.hand(device.one(Header(Kind.NACK, frame=0), NOTHING_CAME), now=1.0)
+    ((header, bitmap),) = device.read(device.mine(desk.service.due(1.006)))
+    packets = device.packets(crossing(served), 0)
+    assert header.kind == Kind.NACK
+    assert missing_rows(bitmap, header.chunks).tolist() == list(range(len(packets)))
+    device.hand(packets, now=1.01)
+    read = device.read(device.mine(run_all(desk.service, 1.01)))
+    assert answers(read) == {0: expected(served, crossing(served))}
+
+
+def test_asking_for_frames_that_never_were_holds_no_more_than_frames_do(
+    served: Served, desk: Desk
+) -> None:
+    device = came(desk, served)
+    one = sum(array.nbytes for array in crossing(served))
+    for frame in range(50):
+        nack = Header(Kind.NACK, frame=frame, route=frame % 2)
+        device.hand(device.one(nack, NOTHING_CAME), now=1.0)
+        assert desk.service.now.memory_bytes < 3 * 8 * (one + 1404)
+    device.hand(device.one(Header(Kind.NACK, frame=2**31), NOTHING_CAME), now=1.0)
+    assert desk.service.now.queue <= 8
 
 
 def test_parity_makes_up_for_what_is_lost(served: Served, desk: Desk) -> None:

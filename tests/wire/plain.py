@@ -31,7 +31,7 @@ class Open:
     first_s: float
     last_s: float
     deadline_s: float
-    extra: int
+    extra: int | None
     asked_s: float
     wait_s: float
     ended: bool = False
@@ -93,15 +93,15 @@ class Receiver:
             return []
         closed: list[Closed] = []
         if frame not in self.open:
-            if len(self.open) == self.in_flight:
-                closed.append(self.close(next(iter(self.open)), "pushed"))
-            self.begin(frame, len(sizes), now)
-            own_s = extra / 1000 if extra else self.deadline_s
-            self.open[frame] = Open(route, now, now, own_s, extra, now, self.grace_s)
+            closed += self.start(frame, route, now)
         one = self.open[frame]
         if one.route != route:
             self.tell("malformed")
-        elif chunk in one.chunks:
+            return closed
+        if one.extra is None:
+            one.extra = extra
+            one.deadline_s = extra / 1000 if extra else self.deadline_s
+        if chunk in one.chunks:
             self.tell("duplicate")
         else:
             self.tell("chunks")
@@ -111,6 +111,27 @@ class Receiver:
             one.ended = one.ended or chunk == chunks - 1
             if len(one.chunks) == chunks:
                 closed.append(self.close(frame, "complete"))
+        return closed
+
+    def start(self, frame: int, route: int, now: float) -> list[Closed]:
+        closed: list[Closed] = []
+        if len(self.open) == self.in_flight:
+            closed.append(self.close(next(iter(self.open)), "pushed"))
+        self.begin(frame, len(self.sizes[route]), now)
+        self.open[frame] = Open(route, now, now, self.deadline_s, None, now, self.grace_s)
+        return closed
+
+    def all_was_sent(self, frame: int, route: int, now: float) -> list[Closed]:
+        """The sender says that it has sent all of a frame."""
+        closed: list[Closed] = []
+        if frame not in self.open:
+            counted = dict(self.count)
+            taken = route in self.sizes and self.admits(frame)
+            self.count = counted
+            if not taken:
+                return closed
+            closed = self.start(frame, route, now)
+        self.open[frame].ended = True
         return closed
 
     def admits(self, frame: int) -> bool:
@@ -149,7 +170,7 @@ class Receiver:
         self.tell(why)
         self.tell("expected", chunks)
         self.tell("missing", chunks - len(one.chunks))
-        return Closed(frame, one.route, why, one.chunks, one.extra)
+        return Closed(frame, one.route, why, one.chunks, one.extra or 0)
 
     def over_s(self, frame: int) -> float:
         """When it has been silent for long enough, if it is known to be over."""

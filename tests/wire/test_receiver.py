@@ -150,13 +150,12 @@ class ReceiverMachine(RuleBasedStateMachine):
         ]
         assert asked == self.plain.gaps(self.now)
 
-    @rule(data=st.data())
-    def told_that_all_was_sent(self, data: st.DataObject) -> None:
-        """The sender says that it is through with a frame."""
-        frame = data.draw(st.integers(0, self.next_frame))
-        self.assembly.ended(frame)
-        if frame in self.plain.open:
-            self.plain.open[frame].ended = True
+    @rule(data=st.data(), route=st.sampled_from([0, 2, 9]), far=st.sampled_from([0, 0, 90]))
+    def told_that_all_was_sent(self, data: st.DataObject, route: int, far: int) -> None:
+        """The sender says that it is through with a frame, of which nothing may have come."""
+        frame = data.draw(st.integers(0, self.next_frame)) + far
+        self.closed += self.assembly.ended(frame, route, self.now)
+        self.wanted += self.plain.all_was_sent(frame, route, self.now)
 
     @invariant()
     def the_same_frames_were_closed_for_the_same_reasons(self) -> None:
