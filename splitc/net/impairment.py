@@ -75,6 +75,12 @@ class Impairment:
         """One direction of a link: its bandwidth and loss, half its round trip."""
         return Impairment(loss=link.loss_rate, delay=link.rtt_s / 2, bandwidth=link.bandwidth_bps)
 
+    @property
+    def only_slow(self) -> bool:
+        """Whether every packet comes, once, as it was and in order: late at most."""
+        lossless = not self.loss and self.burst is None and self.trace is None
+        return lossless and not (self.reorder or self.duplicate or self.corrupt or self.jitter_s)
+
     @cached_property
     def delay_s(self) -> float:
         """Seconds on the way."""
