@@ -196,3 +196,14 @@ def test_the_command_line_writes_tells_and_measures_them(
     assert {name: part["frames"] for name, part in parts.items()} == {
         "head": 1, "tail": 1, "tail-x2": 2, "whole": 1,
     }  # fmt: skip
+
+
+def test_parts_without_a_runtime_are_checked_all_the_same(
+    small_onnx: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    line = ["compile", str(small_onnx), "--cut", "pool", "-o", str(tmp_path / "n.splitc")]
+    more = ["--runtime", "none", "--batch", "2", "--with-whole", "--json"]
+    assert run([*line, *more]) == 0
+    got = json.loads(capsys.readouterr().out)
+    assert got["check"]["others"].keys() == {"tail-x2", "whole"}
+    assert not (tmp_path / "n.splitc" / "whole" / "libsplitc.so").exists()

@@ -273,3 +273,18 @@ def test_labels_that_fit_no_result_are_refused(tmp_path: Path) -> None:
         build(job, output=tmp_path / "q.splitc")
     with pytest.raises(UsageError, match="holds no labels"):
         read_labels(path, model.graph.inputs, 39)
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+def test_a_tail_with_a_decoder_takes_several_frames(bits: int, tmp_path: Path) -> None:
+    codec = f"quantize-boundary(bits={bits}, low=-1.0, high=2.0)"
+    bundle = splitc.compile(
+        network(), cut="4", head="host", codec=codec, batch_sizes=[3], with_whole=True,
+        output=tmp_path / "q.splitc",
+    )  # fmt: skip
+    found = bundle.verify()
+    require(found)
+    assert found.others.keys() == {"tail-x3", "whole"}
+    assert bundle.part("tail-x3").inputs == tuple(
+        spec.batched(3) for spec in bundle.part("tail").inputs
+    )
