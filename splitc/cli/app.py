@@ -21,6 +21,7 @@ from splitc.cli import (
     ops,
     passes,
     schema,
+    send,
     serve,
     targets,
     verify,
@@ -46,6 +47,7 @@ VERBS = {
     "doctor": doctor.doctor,
     "schema": schema.schema,
     "serve": serve.serve,
+    "send": send.send,
 }
 
 app = typer.Typer(

@@ -33,7 +33,7 @@ def schema(
 
 def verbs() -> dict[str, tuple[type[Any], ...]]:
     """What each verb prints with `--json`; any of them prints an `ErrorObject` when it fails."""
-    from splitc.cli import link_object, listings, objects, serve_object
+    from splitc.cli import link_object, listings, objects, send_object, serve_object
 
     return {
         "compile": (objects.CompileObject,),
@@ -48,6 +48,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         "ops": (listings.OpsObject,),
         "doctor": (listings.DoctorObject, link_object.LinkCheckObject),
         "serve": (serve_object.ServeObject,),
+        "send": (send_object.SendObject,),
     }
 
 

@@ -259,5 +259,5 @@ class Device:
 
 def _line(to: Address, settings: Settings) -> Line:
     if settings.transport == "tcp":
-        return TcpLine(to, settings.silent_after_s)
+        return TcpLine(to, settings.mtu, settings.silent_after_s)
     return UdpLine(to, settings.mtu)

@@ -141,6 +141,9 @@ class Exchange:
         """Do what is due, send what leaves, tell what is known; when to do so again."""
         now = time.monotonic()
         outcomes = self.session.step(now)
+        if self.session.wants_new_line:
+            self.session.wants_new_line = False
+            self._line.renew()
         for datagrams in self.session.leave(now):
             self._line.send(datagrams)
         if outcomes:

@@ -51,12 +51,16 @@ class Greeting:
     ) -> None:
         self._split, self._settings, self._key, self._nonce = split, settings, key, nonce
         self._cookie = NO_COOKIE
-        self._said = 0
+        self._said_s = now
+        self.said = 0
+        """How many HELLOs were."""
         self._refusals: set[int] = set()
         self.next_s = now
         """When the next HELLO is due."""
         self.refused: SplitcError | None = None
         """Why the server does not want this device, where it said so."""
+        self.rtt_s = 0.0
+        """How long the server took to say what it last said, at least."""
         self.final = False
         """Whether asking again is of no use until somebody changes something."""
 
@@ -64,8 +68,9 @@ class Greeting:
         """The HELLO that is due, if one is."""
         if now < self.next_s:
             return Datagrams.packets([])
-        self.next_s = now + (_OFTEN_S if self._said < _OFTEN else _SELDOM_S)
-        self._said += 1
+        self.next_s = now + (_OFTEN_S if self.said < _OFTEN else _SELDOM_S)
+        self.said += 1
+        self._said_s = now
         settings = self._settings
         hello = Hello(
             client_nonce=self._nonce,
@@ -96,6 +101,7 @@ class Greeting:
             if refuse.client_nonce in (self._nonce, NO_NONCE) and not refuse.session:
                 self._end(_refusal(refuse), final=refuse.code not in _PASSING)
         elif (welcome := Welcome.read(packet)) is not None:
+            self.rtt_s = now - self._said_s
             return self._welcomed(welcome, packet)
         return None
 
@@ -110,7 +116,7 @@ class Greeting:
     def _end(self, why: SplitcError, *, final: bool = True) -> None:
         """Note a refusal; it counts once for each HELLO."""
         self.refused = why
-        self._refusals.add(self._said)
+        self._refusals.add(self.said)
         self.final = final and len(self._refusals) >= _BELIEVED
 
     def _other_key(self, packet: bytes) -> SplitcError:

@@ -34,6 +34,10 @@ class Line(Protocol):
         """End a `receive` that waits, or the next one."""
         ...
 
+    def renew(self) -> None:
+        """Take a new connection from now on, where there are any: nobody hears this one."""
+        ...
+
     def why(self) -> str:
         """Why nothing comes, as far as the network said; else empty."""
         ...
@@ -69,6 +73,9 @@ class UdpLine(Line):
         """See `Line`."""
         self._socket.wake()
 
+    def renew(self) -> None:
+        """See `Line`: datagrams need none."""
+
     def why(self) -> str:
         """See `Line`."""
         counters = self._socket.counters
@@ -86,27 +93,31 @@ class TcpLine(Line):
 
     Args:
         to: Where it is.
+        mtu: Bytes of the largest packet.
         patience_s: How long the server may take to make room for packets.
     """
 
-    def __init__(self, to: Address, patience_s: float) -> None:
+    def __init__(self, to: Address, mtu: int, patience_s: float) -> None:
         self._to, self._patience_s = to, patience_s
+        self._packet_bytes = max(DATAGRAM_BYTES, mtu)
         self._stream: StreamSocket | None = None
         self._news = threading.Event()
         self._why = ""
 
     def send(self, datagrams: Datagrams) -> None:
         """See `Line`. What cannot be sent is dropped: who waits for an answer asks again."""
-        if self._stream is None:
+        stream = self._stream
+        if stream is None or stream.closed:
             try:
-                self._stream = StreamSocket.connect(self._to, _CONNECT_S)
+                stream = StreamSocket.connect(self._to, _CONNECT_S, packet_bytes=self._packet_bytes)
             except DeviceError as error:
                 self._why = error.why
                 return
+            self._stream = stream
             self._news.set()
         for start in range(0, len(datagrams), _GROUP):
             group = datagrams.take(slice(start, start + _GROUP))
-            self._stream.send(group, timeout_s=self._patience_s)
+            stream.send(group, timeout_s=self._patience_s)
 
     def receive(self, timeout_s: float | None) -> Datagrams | None:
         """See `Line`."""
@@ -121,7 +132,8 @@ class TcpLine(Line):
         found = stream.receive(timeout_s).datagrams
         if len(found) or not stream.closed:
             return found
-        self._stream = None
+        if self._stream is stream:
+            self._stream = None
         stream.close()
         return None
 
@@ -129,6 +141,12 @@ class TcpLine(Line):
         """See `Line`."""
         self._news.set()
         if (stream := self._stream) is not None:
+            stream.wake()
+
+    def renew(self) -> None:
+        """See `Line`. Who receives closes the old one."""
+        if (stream := self._stream) is not None:
+            stream.closed = True
             stream.wake()
 
     def why(self) -> str:

@@ -23,6 +23,9 @@ from splitc.send.window import Flight
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.keys import NONCE_BYTES
 
+_PATIENCE = 10
+"""HELLOs without an answer after which a connection is taken for dead."""
+
 
 class Session:
     """A device's conversation with a server.
@@ -57,6 +60,8 @@ class Session:
         self._talk: Talk | None = None
         self._greeting = self._greet(now)
         self.counters = Counters()
+        self.wants_new_line = False
+        """Whether a connection is of no use any more: its session ended, or nobody answers."""
         self.silent = False
         """Whether the server said nothing while a frame waited as long as one may."""
         self.refused: SplitcError | None = None
@@ -105,7 +110,7 @@ class Session:
             if welcome is not None:
                 self._talk = Talk(
                     self._remote, self._split, self._settings, welcome, self._key,
-                    self._outbox, self.counters,
+                    self._greeting.rtt_s, self._outbox, self.counters,
                 )  # fmt: skip
                 self.counters.sessions += 1
                 self.silent, self.refused, self.final = False, None, False
@@ -133,7 +138,10 @@ class Session:
                 self.silent = True
                 self._start_over(now)
         if self._talk is None:
-            self._outbox.message(self._greeting.due(now))
+            hello = self._greeting.due(now)
+            self._outbox.message(hello)
+            if len(hello) and self._greeting.said % _PATIENCE == 0:
+                self.wants_new_line = True
         self._begin()
         outcomes, self._outcomes = self._outcomes, []
         for outcome in outcomes:
@@ -174,6 +182,7 @@ class Session:
         """Ask for another session; what was under way waits for it."""
         if self._talk is None:
             return  # The next HELLO comes when it is due.
+        self.wants_new_line = True
         self._held.extendleft(reversed(self._talk.empty()))
         self._talk = None
         self._outbox.clear()

@@ -30,6 +30,8 @@ from splitc.wire.nack import NOTHING_CAME, Gap, missing_rows
 from splitc.wire.parity import Parity
 from splitc.wire.seal import Seal
 
+_TAIL_S = 0.05
+"""What a tail is taken to need while nothing was measured: a question too early costs little."""
 _LAST_FRAME = 2**32 - 2
 _GREETINGS = (Kind.HELLO, Kind.CHALLENGE, Kind.WELCOME)
 
@@ -84,6 +86,7 @@ class Talk:
         settings: How to send.
         welcome: What the server said.
         key: The key that both share; None without one.
+        rtt_s: Seconds that packets take there and back, as far as that is known.
         outbox: Where packets leave by.
         counters: Where what happens is counted.
     """
@@ -95,6 +98,7 @@ class Talk:
         settings: Settings,
         welcome: Welcome,
         key: bytes | None,
+        rtt_s: float,
         outbox: Outbox,
         counters: Counters,
     ) -> None:
@@ -102,7 +106,7 @@ class Talk:
         self._remote, self._split, self._settings = remote, split, settings
         self._session = welcome.session
         self._outbox, self._counters = outbox, counters
-        self._boundary = Boundary(remote.crosses, size, welcome.order_seed)
+        self._boundary = Boundary(remote.crosses, size, welcome.order_seed, remote.missing)
         self._answers = Assembly(
             {remote.route: Answers(remote.results, size)},
             session=welcome.session,
@@ -117,7 +121,8 @@ class Talk:
         if key is not None:
             keys = session_keys(key, welcome.client_nonce, welcome.server_nonce)
             self._seal, self._open = Seal(keys.device), Seal(keys.server)
-        delay = Delay(settings.deadline_s + settings.grace_s, max(settings.grace_s, 1e-3))
+        tail_s = min(_TAIL_S, settings.deadline_s / 2)
+        delay = Delay(2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3))
         self._window = Window(settings.deadline_s, settings.silent_after_s, delay)
         self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
         self._parity = None
@@ -179,9 +184,9 @@ class Talk:
             return Datagrams.packets([])
         headers = datagrams.headers
         ours = long & (headers["magic"] == MAGIC) & (headers["version"] == VERSION)
-        counters.malformed += len(ours) - int(ours.sum())
         greetings = np.isin(headers["kind"], _GREETINGS)
         ours &= (headers["session"] == self._session) & (headers["split"] == self._split)
+        counters.malformed += len(ours) - int(np.count_nonzero(ours | greetings))
         ours &= ~greetings
         refusals = ours & (headers["kind"] == Kind.REFUSE)
         self.over = self.over or bool(refusals.any())

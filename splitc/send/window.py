@@ -130,6 +130,8 @@ class Window:
         """Frames of whose answer nothing came in time: each is asked for more and more seldom."""
         late = [flight for flight in self._flights.values() if now >= flight.ask_s]
         for flight in late:
+            if not flight.asked:
+                self._delay.too_early()
             wait_s = max(self._delay.limit_s, _LEAST_WAIT_S) * _SLOWER ** min(flight.asked, 32)
             flight.asked += 1
             flight.ask_s = now + wait_s

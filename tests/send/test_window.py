@@ -45,7 +45,7 @@ def test_an_answer_that_is_late_is_asked_for_more_and_more_seldom() -> None:
     assert one.overdue(10.0) == [], "nothing is late of what has not left"
     one.left(late, 0.0)
     asked = [now / 1000 for now in range(400) if one.overdue(now / 1000)]
-    assert asked == pytest.approx([0.05, 0.1, 0.1625, 0.2406, 0.3383], abs=5e-3)
+    assert asked == pytest.approx([0.05, 0.1125, 0.1906, 0.2883], abs=5e-3)
 
 
 def test_an_answer_that_began_to_come_is_not_asked_for_as_a_whole() -> None:
@@ -63,7 +63,20 @@ def test_only_answers_to_frames_sent_once_are_measured() -> None:
     one.left(late, 0.0)
     assert one.overdue(0.06) == [late]
     one.heard(0, 0.07)
-    assert delay.limit_s == 0.05
+    assert delay.limit_s == pytest.approx(1.25 * 0.05), "it may have been too short"
+
+
+def test_a_limit_that_is_always_too_early_grows_until_it_is_not() -> None:
+    delay = Delay(0.01)
+    one = window(delay)
+    asked: list[bool] = []
+    for number in range(40):
+        one.begin(each := flight(number))
+        one.left(each, 0.0)
+        asked.append(bool(one.overdue(0.2)))
+        one.heard(number, 0.2)
+        one.end(number)
+    assert asked == [True] * 14 + [False] * 26, "0.01 * 1.25^14 > 0.2"
 
 
 def test_a_frame_is_given_up_in_time_and_then_unknown() -> None:
