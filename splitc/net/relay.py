@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 from splitc.net.address import Address, Place, cannot, resolve
 from splitc.net.impairment import Direction, Impairment, Passed
 from splitc.net.kernel import Bell, Waiter
-from splitc.net.sockets import BUFFER_BYTES, Buffers
+from splitc.net.sockets import BUFFER_BYTES, Buffers, dropped_by
 
 _LOOPBACK = Address("127.0.0.1", 0)
 _LONGEST = 65_535
@@ -74,6 +74,7 @@ class Relay:
         self.address = Address(bind.host, self._front.getsockname()[1])
         self._most_devices = devices
         self._backs: OrderedDict[Any, socket.socket] = OrderedDict()
+        self._missed, self._closed = 0, False
         self._under_way: list[tuple[float, int, _Handed]] = []
         self._numbers = itertools.count()
         self._bell, self._stopped = Bell(), False
@@ -91,11 +92,19 @@ class Relay:
         """What became of the packets from the server to devices."""
         return self._down.passed
 
+    @property
+    def missed(self) -> int:
+        """Packets that came faster than the relay takes them, some 40,000 a second, and were
+        lost to no plan."""
+        there = () if self._closed else (self._front, *list(self._backs.values()))
+        return self._missed + sum(map(dropped_by, there))
+
     def close(self) -> None:
         """Stop; what is under way is lost."""
         self._stopped = True
         self._bell.ring()
         self._thread.join()
+        self._missed, self._closed = self.missed, True
         for each in (self._front, *self._backs.values()):
             each.close()
         self._bell.close()
@@ -153,7 +162,9 @@ class Relay:
             self._backs.move_to_end(device)
             return self._backs[device]
         if len(self._backs) >= self._most_devices:
-            self._backs.popitem(last=False)[1].close()
+            _, forgotten = self._backs.popitem(last=False)
+            self._missed += dropped_by(forgotten)
+            forgotten.close()
         back = _socket(self._server)
         back.connect(self._server.name)
         self._backs[device] = back

@@ -178,10 +178,7 @@ class DatagramSocket(Carrier):
     @property
     def dropped(self) -> int:
         """Datagrams that came and were lost, since the receive buffer was full."""
-        if sys.platform != "linux":
-            return 0
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * (_DROPS + 1))
-        return int.from_bytes(raw[4 * _DROPS :], sys.byteorder)
+        return dropped_by(self._socket)
 
     def send(self, datagrams: Datagrams, to: bytes | None = None, timeout_s: float = 1.0) -> int:
         """Send packets: see `Carrier`.
@@ -287,6 +284,14 @@ class DatagramSocket(Carrier):
             why=f"it takes {mtu} bytes at most" if mtu else "",
             hint=f"--mtu {mtu}" if mtu else "choose a smaller --mtu",
         )
+
+
+def dropped_by(one: socket.socket) -> int:
+    """Datagrams that came to a socket and were lost, since its receive buffer was full."""
+    if sys.platform != "linux":
+        return 0
+    raw = one.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * (_DROPS + 1))
+    return int.from_bytes(raw[4 * _DROPS :], sys.byteorder)
 
 
 def _forbid_fragments(made: socket.socket, *, connected: bool) -> None:

@@ -177,6 +177,21 @@ def test_the_longest_silent_device_is_forgotten_for_another(server: socket.socke
         assert len(set(ports[-2:])) == 2
 
 
+def test_what_comes_too_fast_for_the_relay_is_counted_apart(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitc.net.relay.BUFFER_BYTES", 4096)
+    with Relay(address(server)) as relay, open_socket(relay.address) as device:
+        sent = 0
+        until_s = time.monotonic() + LIMIT_S
+        while not relay.missed:
+            assert time.monotonic() < until_s
+            for _ in range(200):
+                sent += device.send(bytes(500)) // 500
+        until(lambda: relay.up.came + relay.missed == sent)
+    assert relay.up.came + relay.missed == sent
+
+
 def test_a_port_in_use_is_named(server: socket.socket) -> None:
     with pytest.raises(DeviceError, match="cannot listen on"):
         Relay(Address("127.0.0.1", 9), bind=address(server))
