@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
-from splitc.errors import SplitcError, UsageError, one_line
+from splitc.errors import DeviceError, SplitcError, UsageError, one_line
 from splitc.net.address import Address
 from splitc.net.kernel import Bell
 from splitc.net.sockets import DATAGRAM_BYTES, DatagramSocket
@@ -367,12 +367,20 @@ class Server:
 
 
 def _listen(
-    where: Address, packet_bytes: int, stack: ExitStack
+    where: Address, packet_bytes: int, stack: ExitStack, tries: int = 20
 ) -> tuple[DatagramSocket, StreamListener]:
     """Sockets for datagrams and for connections on one port.
 
     Raises:
         DeviceError: One of them is in use.
     """
-    datagrams = stack.enter_context(DatagramSocket.bind(where, datagram_bytes=packet_bytes))
-    return datagrams, stack.enter_context(StreamListener(datagrams.address))
+    datagrams = DatagramSocket.bind(where, datagram_bytes=packet_bytes)
+    try:
+        listener = StreamListener(datagrams.address)
+    except DeviceError:
+        datagrams.close()
+        # On a port that was free for datagrams, connections may be somebody else's.
+        if where.port or tries == 1:
+            raise
+        return _listen(where, packet_bytes, stack, tries - 1)
+    return stack.enter_context(datagrams), stack.enter_context(listener)

@@ -17,7 +17,7 @@ from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle
 from splitc.errors import DeviceError, UsageError
 from splitc.net.address import Address
-from splitc.net.stream import StreamSocket
+from splitc.net.stream import StreamListener, StreamSocket
 from splitc.serve.limits import Limits
 from splitc.serve.server import Server
 from splitc.serve.tails import Served, Tail
@@ -144,6 +144,25 @@ def test_a_port_in_use_is_named(server: Server, small: Bundle) -> None:
     with pytest.raises(DeviceError, match="cannot listen on") as caught:
         Server([small.path], bind=server.address)
     assert "in use" in caught.value.why
+
+
+def test_a_free_port_is_one_that_is_free_for_both(
+    small: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Address] = []
+
+    def listener(address: Address) -> StreamListener:
+        found.append(address)
+        if len(found) < 3:
+            # Somebody else came first.
+            with StreamListener(address):
+                return StreamListener(address)
+        return StreamListener(address)
+
+    monkeypatch.setattr("splitc.serve.server.StreamListener", listener)
+    with Server([small.path]) as server:
+        assert server.address == found[-1]
+    assert len(found) == 3
 
 
 def test_a_server_that_was_not_started_is_closed_all_the_same(small: Bundle) -> None:
