@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-RESEND = 1
+UDP, RESEND = 0, 1
 
 
 class Closed(NamedTuple):
@@ -46,7 +46,7 @@ class Receiver:
         sizes: Bytes of each chunk, by route.
         session: See the header.
         split: See the header.
-        transport: As in a HELLO; neither parity nor TCP.
+        transport: As in a HELLO; but for parity.
         deadline_s: Seconds from a frame's first packet.
         grace_s: Seconds of silence.
         window: Frames.
@@ -176,7 +176,7 @@ class Receiver:
         """When it has been silent for long enough, if it is known to be over."""
         one = self.open[frame]
         over = one.ended or frame < self.newest
-        return one.last_s + self.grace_s if over and self.transport != RESEND else float("inf")
+        return one.last_s + self.grace_s if over and self.transport == UDP else float("inf")
 
     def due(self, now: float) -> list[Closed]:
         closed: list[Closed] = []

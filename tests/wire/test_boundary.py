@@ -204,7 +204,7 @@ def test_what_cannot_be_sent_is_refused(
         Boundary(specs, payload, 0, missing)
 
 
-@pytest.mark.parametrize("name", ["object", "str", "nonsense"])
+@pytest.mark.parametrize("name", ["object", "str", "nonsense", "f4,f4", "bfloat16", ""])
 def test_a_type_that_is_none_of_numbers_is_refused(name: str) -> None:
     one = TensorSpec(name="t", dtype=name, shape=(1,), bytes=4)
     with pytest.raises(BadBundleError, match="'t' cannot be sent"):

@@ -55,7 +55,7 @@ class ReceiverMachine(RuleBasedStateMachine):
         self.wanted: list[Closed] = []
 
     @initialize(
-        transport=st.sampled_from([Transport.UDP, Transport.RESEND]),
+        transport=st.sampled_from([Transport.UDP, Transport.RESEND, Transport.TCP]),
         window=st.sampled_from([2, 4, 64]), in_flight=st.sampled_from([1, 2, 8]),
     )  # fmt: skip
     def begin(self, transport: Transport, window: int, in_flight: int) -> None:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fuzz the Python side, guided by coverage: `python -m tests.fuzz.python packets --seconds 60`.
+
+By atheris (`pip install atheris`), which is libFuzzer on Python's bytecode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from splitc.errors import ToolchainError
+
+
+def main() -> None:
+    """Fuzz one target for a while; ends with an exit code other than 0 where it found something.
+
+    Raises:
+        ToolchainError: atheris is not installed.
+    """
+    try:
+        import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+    except ImportError as error:
+        raise ToolchainError("it needs atheris", hint="pip install atheris") from error
+    fuzzer: Any = atheris
+    # Coverage is seen of what is imported within.
+    with fuzzer.instrument_imports(include=["splitc"]):
+        from tests.fuzz.hostile import TARGETS, seeds
+
+    parser = argparse.ArgumentParser(description="Fuzz the Python side with atheris.")
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(seeds(options.target)):
+            (Path(corpus) / f"{number}").write_bytes(seed)
+        limits = [f"-max_total_time={options.seconds}", "-max_len=4096", "-timeout=10",
+                  "-rss_limit_mb=1024"]  # fmt: skip
+        fuzzer.Setup([sys.argv[0], corpus, *limits], TARGETS[options.target])
+        fuzzer.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
