@@ -232,7 +232,10 @@ class Talk:
         kind, frame = int(header["kind"]), int(header["frame"])
         if kind == Kind.NACK and self._settings.transport == "resend":
             number = int(header["chunk"]) | int(header["extra"]) << 16
-            missing = missing_rows(packet.payload(0), self._boundary.chunks)
+            chunks = self._boundary.chunks
+            missing = missing_rows(packet.payload(0), chunks)
+            if not header["chunks"]:  # Nothing came, not even how many there are.
+                missing = np.arange(chunks)
             self._send_again(self._window.again(frame, number, missing, now))
         elif kind == Kind.FAIL:
             flight = self._window.end(frame)

@@ -104,7 +104,7 @@ class HonestServer:
             if bad:
                 return []
         if header.kind == Kind.NACK:
-            return self._asked(meeting, header, one)
+            return self._asked(meeting, header, one, now)
         if header.kind == Kind.BYE:
             del self.meetings[header.session]
             return []
@@ -173,11 +173,13 @@ class HonestServer:
             out.append(meeting.answers[one.frame])
         return out
 
-    def _asked(self, meeting: Meeting, header: Header, one: Datagrams) -> list[Datagrams]:
+    def _asked(
+        self, meeting: Meeting, header: Header, one: Datagrams, now: float
+    ) -> list[Datagrams]:
         answer = meeting.answers.get(header.frame)
         if answer is None:
-            meeting.frames.ended(header.frame)
-            return []
+            ended = meeting.frames.ended(header.frame, header.route, now)
+            return self._answer(meeting, ended)
         if not header.chunks:
             return [answer]
         return [answer.take(missing_rows(one.payload(0), len(answer)))]
