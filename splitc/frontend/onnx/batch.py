@@ -138,14 +138,14 @@ class _Grown:
 
     def _follow(self, node: NodeProto, name: str) -> None:
         """Find the axis of the samples in what a node makes: the one that has grown."""
-        tensor = self._before[name]
+        tensor = self._before.get(name, Tensor(name, None, "unknown"))
         before, now = tensor.shape, self._shape_now(name)
         if now is None and before and before[0] and 0 in map(self.axes.get, node.input):
             # An operator that onnx does not know: most leave the samples where they are.
             now = (before[0] * self._count, *before[1:])
             self.walk.known[name] = value_info(replace(tensor, shape=now)).type
         if before is None or now is None or None in (*before, *now) or len(before) != len(now):
-            raise self._refused(node, f"the shape of '{name}' depends on data")
+            raise self._refused(node, f"the shape of '{name}' is not known before it runs")
         grown = [i for i, (a, b) in enumerate(zip(before, now, strict=True)) if a != b]
         if len(grown) != 1 or now[grown[0]] != self._count * (before[grown[0]] or 0):
             raise self._refused(node, f"'{name}' does not grow with the samples")

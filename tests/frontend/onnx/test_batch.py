@@ -12,9 +12,10 @@ from onnx import NodeProto, helper
 
 import splitc
 from splitc import zoo
-from splitc.errors import BadModelError
+from splitc.errors import BadModelError, SplitcError
 from splitc.frontend.onnx.model import OnnxModel
 from tests.helpers import model_of, small_network
+from tests.random_networks.strategy import seeded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 node = helper.make_node
@@ -131,3 +132,22 @@ def test_what_works_across_samples_is_refused_by_name(what: str) -> None:
     with pytest.raises(BadModelError) as caught:
         loaded(nodes, shape, weights).batched(2)
     assert where in f"{caught.value.at} {caught.value.what}"
+
+
+def test_networks_of_any_operators_take_several_samples_or_are_refused_by_name() -> None:
+    taken = 0
+    for seed in range(150):
+        try:
+            model = splitc.load(seeded(seed).proto(), simplify=False)
+        except SplitcError:
+            continue
+        try:
+            made = model.batched(3)
+        except BadModelError as error:
+            assert "samples" in f"{error.what} {error.why}"
+            continue
+        taken += 1
+        before, after = model.graph, made.graph
+        for one, many in zip(before.output_tensors, after.output_tensors, strict=True):
+            assert many.static_shape == (3 * one.static_shape[0], *one.static_shape[1:])
+    assert taken > 20
