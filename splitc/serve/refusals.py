@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from splitc.net.address import show_peer
@@ -15,6 +16,8 @@ from splitc.wire.handshake import NO_NONCE, Code, Refuse
 
 _AGAIN_S = 0.05
 """A peer is not told the same so soon again."""
+_WRITTEN_AGAIN_S = 10.0
+"""And a peer that asks again and again fills no journal."""
 _KEPT = 1024
 
 
@@ -31,7 +34,7 @@ class Refusals:
         self._measures = measures
         self._journal = journal
         self._allowance = Allowance(per_second)
-        self._not_before: OrderedDict[tuple[Place, Code], float] = OrderedDict()
+        self._told: OrderedDict[tuple[Place, Code], float] = OrderedDict()
 
     def tell(
         self,
@@ -56,12 +59,13 @@ class Refusals:
             What to send: nothing where it was told a moment ago, or too many were.
         """
         whom = (place, code)
-        if now < self._not_before.get(whom, now) or not self._allowance.take(now):
+        before = self._told.get(whom, -math.inf)
+        if now < before + _AGAIN_S or not self._allowance.take(now):
             return []
-        self._not_before[whom] = now + _AGAIN_S
-        self._not_before.move_to_end(whom)
-        if len(self._not_before) > _KEPT:
-            self._not_before.popitem(last=False)
+        self._told[whom] = now
+        self._told.move_to_end(whom)
+        if len(self._told) > _KEPT:
+            self._told.popitem(last=False)
         header = packet.headers[0]
         refusal = Refuse(code, nonce, text, int(header["session"]), int(header["split"]))
         data = refusal.write(int(packet.lengths[0]))
@@ -69,7 +73,7 @@ class Refusals:
             return []
         name = code.name.lower()
         self._measures.refused[name] += 1
-        if text:
+        if text and now >= before + _WRITTEN_AGAIN_S:
             where = show_peer(place.address)
             self._journal("refused", f"{where} is not served: {text}", peer=where, code=name)
         return [Outgoing(Datagrams.packets([data]), place)]
