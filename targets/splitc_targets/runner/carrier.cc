@@ -21,7 +21,6 @@ namespace {
 
 // What the kernel keeps for a socket, where it grants that: a few frames.
 constexpr int kSocketBytes = 1 << 20;
-constexpr size_t kStreamPackets = 16;
 
 [[noreturn]] void BadAddress(const std::string& text, const std::string& why) {
   Fail(ExitCode::kUsage, "--send", "\"" + text + "\" " + why + ": write it like 10.0.0.1:9000");
@@ -80,7 +79,7 @@ Batch::Batch(size_t packet_bytes)
       memory_(kMost * stride_) {}
 
 Carrier::Carrier(bool tcp, size_t packet_bytes)
-    : tcp_(tcp), stream_(tcp ? kStreamPackets * (packet_bytes + 4) : 0) {}
+    : tcp_(tcp), stream_(packet_bytes) {}
 
 bool Carrier::Connect(const SocketAddress& address) {
   Close();
@@ -117,7 +116,8 @@ bool Carrier::Fails() {
 void Carrier::Close() {
   fd_ = UniqueFd();
   connecting_ = refused_ = false;
-  sent_bytes_ = stream_bytes_ = 0;
+  sent_bytes_ = 0;
+  stream_.Clear();
 }
 
 Carrier::Result Carrier::Broken(const std::string& why) {
@@ -222,31 +222,24 @@ Carrier::Result Carrier::ReceiveDatagrams(Batch* batch) {
 }
 
 Carrier::Result Carrier::ReceiveStream(Batch* batch) {
-  if (!TakeFrames(batch)) return Broken("it does not speak this protocol");
+  if (!TakePackets(batch)) return Broken("it does not speak this protocol");
   if (!batch->empty()) return Result::kSome;
-  const ssize_t got =
-      recv(fd(), stream_.data() + stream_bytes_, stream_.size() - stream_bytes_, 0);
+  const ssize_t got = recv(fd(), stream_.Room(), stream_.room(), 0);
   if (got < 0 && (WouldBlock() || errno == EINTR)) return Result::kBlocked;
   if (got < 0) return Broken(LastSystemError());
   if (got == 0) return Broken("it closed the connection");
-  stream_bytes_ += static_cast<size_t>(got);
-  return TakeFrames(batch) ? Result::kSome : Broken("it does not speak this protocol");
+  stream_.Came(static_cast<size_t>(got));
+  return TakePackets(batch) ? Result::kSome : Broken("it does not speak this protocol");
 }
 
-// Moves whole packets from the stream to the batch. False where a length is none of ours.
-bool Carrier::TakeFrames(Batch* batch) {
-  size_t at = 0;
-  uint32_t size = 0;
-  while (batch->count < Batch::kMost && stream_bytes_ - at >= sizeof size) {
-    std::memcpy(&size, stream_.data() + at, sizeof size);
-    if (size > batch->packet_bytes()) return false;
-    if (stream_bytes_ - at - sizeof size < size) break;
-    std::memcpy(batch->Packet(batch->count), stream_.data() + at + sizeof size, size);
-    batch->sizes[batch->count++] = size;
-    at += sizeof size + size;
+// Moves whole packets from the stream to the batch. False where the stream makes no sense.
+bool Carrier::TakePackets(Batch* batch) {
+  while (batch->count < Batch::kMost) {
+    const size_t at = batch->count;
+    const StreamReader::Result result = stream_.Next(batch->Packet(at), &batch->sizes[at]);
+    if (result != StreamReader::Result::kPacket) return result == StreamReader::Result::kNotYet;
+    ++batch->count;
   }
-  stream_bytes_ -= at;
-  std::memmove(stream_.data(), stream_.data() + at, stream_bytes_);
   return true;
 }
 

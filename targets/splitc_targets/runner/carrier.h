@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "file_util.h"
+#include "framing.h"
 
 namespace splitc {
 
@@ -44,7 +45,7 @@ class Batch {
  private:
   friend class Carrier;
   // In front of each packet is room for its length.
-  static constexpr size_t kLengthBytes = 4;
+  static constexpr size_t kLengthBytes = StreamReader::kLengthBytes;
   uint8_t* Framed(size_t i) { return &memory_[i * stride_]; }
 
   size_t packet_bytes_;
@@ -84,16 +85,15 @@ class Carrier {
   Result Broken(const std::string& why);
   bool Fails();
   void NoteTrouble();
-  bool TakeFrames(Batch* batch);
+  bool TakePackets(Batch* batch);
 
   bool tcp_;
   UniqueFd fd_;
   bool connecting_ = false;
   std::string trouble_;
   bool refused_ = false;
-  size_t sent_bytes_ = 0;        // of the batch's first packet, over TCP
-  std::vector<uint8_t> stream_;  // received and not yet whole
-  size_t stream_bytes_ = 0;
+  size_t sent_bytes_ = 0;  // of the batch's first packet, over TCP
+  StreamReader stream_;    // TCP's
 };
 
 }  // namespace splitc

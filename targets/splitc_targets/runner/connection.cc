@@ -108,6 +108,8 @@ void Connection::Loop() {
   while (!leaving_) {
     const int64_t now = NowNanoseconds();
     if (carrier_.connecting() && now >= connect_ns_) Lost(now);
+    const bool connected = carrier_.fd() >= 0 && !carrier_.connecting();
+    if (tcp_ && connected && session_.wants_other_way()) Lost(now);
     if (carrier_.fd() < 0 && now >= connect_ns_) Connect(now);
     session_.Expire(now);
     Flush(now);

@@ -90,10 +90,11 @@ double Boundary::Unpack(const uint8_t* rows, size_t stride, const uint8_t* came,
     }
     double kept = 1;
     if (piece.missing.scale == Missing::Scale::kRate) kept = 1 - loss_rate;
-    if (piece.missing.scale == Missing::Scale::kRealised && units > 0) {
+    if (piece.missing.scale == Missing::Scale::kRealised) {
       kept = static_cast<double>(units) / piece.count;
     }
-    Scale(*piece.dtype, tensor, piece.bytes, kept);
+    // Nothing that came is nothing to scale.
+    if (units > 0) Scale(*piece.dtype, tensor, piece.bytes, kept);
     if (piece.dtype->npy_kind == 'b') {
       std::for_each(tensor, tensor + piece.bytes, [](uint8_t& value) { value = value != 0; });
     }

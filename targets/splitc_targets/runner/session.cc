@@ -14,6 +14,12 @@ namespace {
 constexpr int64_t kHelloWait = 100 * kMillisecond;
 constexpr int64_t kLongestWait = kSecond;
 constexpr uint32_t kQuickHellos = 50;
+// Over TCP, so many without an answer may be said into a connection that is half dead.
+constexpr uint32_t kHellosOverOneWay = 10;
+constexpr int64_t kFirstAsk = 2 * kMillisecond;
+constexpr uint32_t kQuickAsks = 8;
+constexpr int64_t kShortestAskWait = 5 * kMillisecond;
+constexpr int64_t kLongestAskWait = 50 * kMillisecond;
 // Of IPv4 and UDP: they take their share of the bandwidth.
 constexpr size_t kDatagramOverhead = 28;
 // What may be sent at once where the sender had been idle.
@@ -47,6 +53,7 @@ void Session::Begin(int64_t now) {
   hello_.grace_us = static_cast<uint32_t>(config_.grace_ns / 1000);
   hello_ns_ = now;
   hellos_ = 0;
+  other_way_ = false;
 }
 
 Frame* Session::Take() {
@@ -71,8 +78,8 @@ void Session::Restart(Frame* frame) {
   frame->number = next_number_++;
   frame->next_chunk = frame->next_parity = 0;
   frame->heard = frame->ask_now = false;
+  frame->asks = 0;
   frame->ask_ns = kNever;
-  frame->asked = 0;
   frame->resend.assign(shape_.chunks(), false);
   frame->resends = 0;
   frame->resends_left = kResendsPerChunk * shape_.chunks();
@@ -109,6 +116,7 @@ size_t Session::ProduceHello(int64_t now, uint8_t* packet) {
   const auto bytes = WriteHello(hello_, config_.split, config_.key);
   std::copy(bytes.begin(), bytes.end(), packet);
   hello_sent_ns_ = now;
+  if ((hellos_ + 1) % kHellosOverOneWay == 0) other_way_ = true;
   hello_ns_ = now + (++hellos_ < kQuickHellos ? kHelloWait : kLongestWait);
   return Count(bytes.size());
 }
@@ -158,20 +166,25 @@ size_t Session::WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet) {
   return Seal(header, packet, kHeaderBytes + size);
 }
 
-// Answers take as long as the tail and the way: as TCP (RFC 6298) reckons a round trip.
+// When an answer is later than answers usually are, as TCP (RFC 6298) takes it for lost; at
+// the latest when the server must have closed the frame.
 void Session::StartAsking(Frame* frame, int64_t now) {
   if (config_.transport == Transport::kTcp) return;
-  frame->ask_wait_ns = std::max(config_.grace_ns + 2 * round_trip_ns_,
-                                answer_mean_ns_ + 4 * answer_spread_ns_);
-  frame->ask_ns = now + frame->ask_wait_ns;
+  const int64_t usual = answer_mean_ns_ > 0 ? answer_mean_ns_ + 4 * answer_spread_ns_
+                                            : config_.grace_ns + 2 * round_trip_ns_;
+  const int64_t closed = config_.deadline_ns + config_.grace_ns + round_trip_ns_;
+  frame->ask_ns = now + std::max(std::min(usual, closed), kFirstAsk);
+  frame->ask_wait_ns = std::clamp(2 * round_trip_ns_, kShortestAskWait, kLongestAskWait);
 }
 
 // Says what is missing of the answer. Where nothing came back, the server may know nothing of
 // the frame's end: what is sent again then has its last chunk.
 void Session::Ask(Frame* frame, int64_t now) {
   frame->ask_now = true;
-  frame->ask_wait_ns = std::min(2 * frame->ask_wait_ns, kLongestWait);
   frame->ask_ns = now + frame->ask_wait_ns;
+  if (++frame->asks > kQuickAsks) {
+    frame->ask_wait_ns = std::min(frame->ask_wait_ns * 3 / 2, kLongestAskWait);
+  }
   if (config_.transport == Transport::kResend && !frame->heard) {
     Resend(frame, shape_.chunks() - 1);
   }
@@ -187,7 +200,9 @@ void Session::Resend(Frame* frame, uint32_t chunk) {
 size_t Session::ProduceNack(Frame* frame, uint8_t* packet) {
   frame->ask_now = false;
   Header header = HeaderOf(PacketKind::kNack, *frame);
-  header.chunk = frame->asked++;
+  header.chunk = static_cast<uint16_t>(asked_);
+  header.extra = static_cast<uint16_t>(asked_ >> 16);
+  ++asked_;
   ++counters_.nacks;
   // All of it: then the number of pieces is not said, and the server takes the frame as ended.
   std::vector<uint8_t> bitmap{0xff};

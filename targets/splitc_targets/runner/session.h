@@ -67,7 +67,7 @@ struct Frame {
   int64_t give_up_ns = kNever;
   int64_t ask_ns = kNever;  // when to ask for what is missing
   int64_t ask_wait_ns = 0;
-  uint16_t asked = 0;
+  uint32_t asks = 0;
   bool ask_now = false;
   std::vector<bool> resend;
   uint32_t resends = 0;       // that wait
@@ -80,6 +80,8 @@ class Session {
 
   // Says HELLO from now on: also where the way to the server is a new one.
   void Begin(int64_t now);
+  // Whether another connection should be tried, where there are connections.
+  bool wants_other_way() const { return other_way_; }
   bool open() const { return state_ == State::kOpen; }
   // Why there will be no session: a server's refusal, its text for people.
   const std::optional<Refuse>& refused() const { return refused_; }
@@ -134,6 +136,7 @@ class Session {
   void HandleGreeting(const Header& header, const uint8_t* packet, size_t size, int64_t now);
   void HandleOpened(const Header& header, const uint8_t* data, size_t size, int64_t now);
   void Welcomed(const ReadWelcomeResult& result);
+  void Refused(const Refuse& refuse);
   void HandleRefuse(const Header& header, const Refuse& refuse, int64_t now);
   void HandleAnswer(Frame* frame, const Header& header, const uint8_t* data, size_t size,
                     int64_t now);
@@ -155,8 +158,11 @@ class Session {
   Hello hello_;
   int64_t hello_ns_ = kNever;
   uint32_t hellos_ = 0;
+  bool other_way_ = false;
   int64_t hello_sent_ns_ = 0;
   std::optional<Refuse> refused_;
+  uint32_t refusals_ = 0;  // of so many HELLOs, the last of which was sent then
+  int64_t refused_hello_ns_ = 0;
   std::string put_off_;
   uint64_t session_ = 0;
   std::optional<SessionKeys> keys_;
@@ -167,6 +173,7 @@ class Session {
   uint64_t taken_ = 0;
   uint64_t sent_ = 0;
   uint32_t next_number_ = 0;
+  uint32_t asked_ = 0;  // NACKs of this session
   int64_t pace_ns_ = 0;
   int64_t round_trip_ns_ = kSecond;
   int64_t answer_mean_ns_ = 0;  // from a frame's last chunk to its answer

@@ -14,6 +14,7 @@ namespace splitc {
 namespace {
 
 constexpr size_t kMaxFailureBytes = 200;
+constexpr uint32_t kRefusalsOverUdp = 3;
 
 }  // namespace
 
@@ -43,7 +44,9 @@ void Session::Handle(uint8_t* packet, size_t size, int64_t now) {
 void Session::HandleOpened(const Header& header, const uint8_t* data, size_t size, int64_t now) {
   if (header.kind == PacketKind::kBye) {
     // It may be restarting. HELLO is answered when it is there again.
-    return Begin(now);
+    Begin(now);
+    other_way_ = true;
+    return;
   }
   const bool ours = header.kind == PacketKind::kAnswer || header.kind == PacketKind::kNack ||
                     header.kind == PacketKind::kFail;
@@ -85,10 +88,7 @@ void Session::HandleAnswer(Frame* frame, const Header& header, const uint8_t* da
   frame->share = header.extra / 65535.0;
   if (!frame->answer.complete()) {
     // The other pieces follow at once, or not at all.
-    if (config_.transport != Transport::kTcp) {
-      frame->ask_wait_ns = config_.grace_ns + round_trip_ns_;
-      frame->ask_ns = now + frame->ask_wait_ns;
-    }
+    if (config_.transport != Transport::kTcp) frame->ask_ns = now + config_.grace_ns;
     return;
   }
   frame->state = Frame::State::kAnswered;
@@ -97,6 +97,7 @@ void Session::HandleAnswer(Frame* frame, const Header& header, const uint8_t* da
   if (HasChunks(*frame)) return;  // at its deadline, before the last chunk was sent
   const int64_t took = now - frame->sent_ns;
   if (took > config_.deadline_ns) ++counters_.late;
+  if (frame->asks > 0) return;  // that tells how long was waited, and not how long it takes
   if (answer_mean_ns_ == 0) {
     answer_mean_ns_ = took;
     answer_spread_ns_ = took / 2;
@@ -109,13 +110,14 @@ void Session::HandleAnswer(Frame* frame, const Header& header, const uint8_t* da
 void Session::HandleNack(Frame* frame, const Header& header, const uint8_t* bitmap, size_t size,
                          int64_t now) {
   const uint32_t chunks = shape_.chunks();
-  if (config_.transport != Transport::kResend || header.chunks != chunks ||
-      size != (chunks + 7) / 8) {
+  const bool nothing_came = header.chunks == 0 && size == 1 && bitmap[0] == 0xff;
+  const bool some_came = header.chunks == chunks && size == (chunks + 7) / 8;
+  if (config_.transport != Transport::kResend || !(nothing_came || some_came)) {
     ++counters_.malformed;
     return;
   }
   for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-    if ((bitmap[chunk / 8] >> (chunk % 8) & 1) != 0) Resend(frame, chunk);
+    if (nothing_came || (bitmap[chunk / 8] >> (chunk % 8) & 1) != 0) Resend(frame, chunk);
   }
   if (!HasChunks(*frame)) StartAsking(frame, now);
 }
@@ -154,9 +156,8 @@ void Session::HandleGreeting(const Header& header, const uint8_t* packet, size_t
 void Session::Welcomed(const ReadWelcomeResult& result) {
   if (!result.authentic) {
     ++counters_.bad_seal;
-    refused_ = Refuse{Refusal::kKey, hello_.nonce,
-                      config_.key ? "it does not have this key" : "it seals, and no key is given"};
-    return;
+    const char* text = config_.key ? "it does not have this key" : "it has a key, and none is given";
+    return Refused(Refuse{Refusal::kKey, hello_.nonce, text});
   }
   const Welcome& welcome = result.welcome;
   session_ = welcome.session;
@@ -167,9 +168,10 @@ void Session::Welcomed(const ReadWelcomeResult& result) {
   seed_ = welcome.order_seed;
   in_flight_ = std::clamp<uint32_t>(welcome.frames_in_flight, 1, config_.in_flight);
   ++counters_.sessions;
+  refusals_ = 0;
   state_ = State::kOpen;
   hello_ns_ = kNever;
-  next_number_ = 0;
+  next_number_ = asked_ = 0;
   parity_.Forget();
   for (uint64_t id = oldest_; id < sent_; ++id) {
     if (At(id).state == Frame::State::kOnItsWay) Restart(&At(id));
@@ -179,7 +181,9 @@ void Session::Welcomed(const ReadWelcomeResult& result) {
 void Session::HandleRefuse(const Header& header, const Refuse& refuse, int64_t now) {
   if (refuse.code == Refusal::kUnknownSession) {
     // The server was started anew: frames go again, in a new session.
-    if (open() && header.session == session_) Begin(now);
+    if (!open() || header.session != session_) return;
+    Begin(now);
+    other_way_ = true;
     return;
   }
   if (state_ != State::kHello || refuse.nonce != hello_.nonce) return;
@@ -187,6 +191,14 @@ void Session::HandleRefuse(const Header& header, const Refuse& refuse, int64_t n
     put_off_ = OneLine(refuse.text, kMaxFailureBytes);
     return;
   }
+  Refused(refuse);
+}
+
+// A HELLO that was damaged on its way is refused too: over UDP, several must have been.
+void Session::Refused(const Refuse& refuse) {
+  if (refusals_ > 0 && hello_sent_ns_ == refused_hello_ns_) return;
+  refused_hello_ns_ = hello_sent_ns_;
+  if (++refusals_ < kRefusalsOverUdp && config_.transport != Transport::kTcp) return;
   refused_ = refuse;
   refused_->text = OneLine(refuse.text, kMaxFailureBytes);
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "answer.cc"
 #include "dtype.cc"
 #include "error.cc"
 #include "half.h"
@@ -19,12 +20,16 @@
 #include "parity_writer.cc"
 #include "reassemble.cc"
 #include "seal.cc"
+#include "session.cc"
+#include "session_handle.cc"
 #include "sha256.cc"
 #include "sha256_hw.cc"
 #include "support.cc"
 #include "text.h"
+#include "timings.h"
 #include "utf8.cc"
 #include "wire.cc"
+#include "lossy.h"
 
 namespace {
 
@@ -90,7 +95,7 @@ Bytes Padded(const Boundary& boundary, const std::vector<Boundary::Tensor>& tens
   return padded;
 }
 
-// pack TENSORS PAYLOAD SEED SESSION SPLIT FRAME ROUTE EXTRA
+// pack TENSORS PAYLOAD SEED SESSION SPLIT FRAME ROUTE EXTRA PARITY
 Bytes Pack(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
@@ -107,14 +112,25 @@ Bytes Pack(const Words& words, const Bytes& data) {
   header.chunks = static_cast<uint16_t>(boundary.chunks());
   Bytes packets;
   Bytes packet(kHeaderBytes + payload_bytes);
-  for (uint32_t chunk = 0; chunk < boundary.chunks(); ++chunk) {
+  const auto add = [&](uint32_t chunk, size_t size) {
     header.chunk = static_cast<uint16_t>(chunk);
     WriteHeader(header, packet.data());
-    const size_t size = boundary.Pack(padded.data(), chunk, &packet[kHeaderBytes]);
-    if (size != boundary.ChunkBytes(chunk)) std::abort();
     Append(static_cast<uint32_t>(kHeaderBytes + size), &packets);
     packets.insert(packets.end(), packet.begin(),
                    packet.begin() + static_cast<std::ptrdiff_t>(kHeaderBytes + size));
+  };
+  for (uint32_t chunk = 0; chunk < boundary.chunks(); ++chunk) {
+    const size_t size = boundary.Pack(padded.data(), chunk, &packet[kHeaderBytes]);
+    if (size != boundary.ChunkBytes(chunk)) std::abort();
+    add(chunk, size);
+  }
+  const auto percent = static_cast<uint32_t>(Number(words[9]));
+  ParityWriter writer(boundary.chunks(), percent, payload_bytes);
+  header.kind = PacketKind::kParity;
+  header.extra = static_cast<uint16_t>(percent);
+  for (uint32_t block = 0; block < writer.chunks(); ++block) {
+    writer.Write(boundary, padded.data(), 0, block, &packet[kHeaderBytes]);
+    add(block, payload_bytes);
   }
   return packets;
 }
@@ -258,15 +274,22 @@ Bytes Halves(const Words&, const Bytes& data) {
   return result;
 }
 
+// lossy FRAMES LOSS_PERCENT SEED: how a session fares over a link that loses.
+Bytes Lossy(const Words& words, const Bytes&) {
+  LossyLink link(Number(words[2]), Number(words[3]));
+  return link.Run(Number(words[1]));
+}
+
 struct Command {
   const char* name;
   Bytes (*answer)(const Words& words, const Bytes& data);
 };
 
 constexpr Command kCommands[] = {
-    {"pack", Pack},     {"unpack", Unpack}, {"order", Order},        {"parity", Parity},
-    {"seal", Seal},     {"open", Seal},     {"aead", Aead},          {"hmac", HmacOf},
-    {"keys", Keys},     {"hello", WriteHelloOf}, {"greeting", Greeting}, {"halves", Halves},
+    {"pack", Pack},   {"unpack", Unpack}, {"order", Order},        {"parity", Parity},
+    {"seal", Seal},   {"open", Seal},     {"aead", Aead},          {"hmac", HmacOf},
+    {"keys", Keys},   {"hello", WriteHelloOf}, {"greeting", Greeting}, {"halves", Halves},
+    {"lossy", Lossy},
 };
 
 bool Read(void* to, size_t size) { return std::fread(to, 1, size, stdin) == size; }

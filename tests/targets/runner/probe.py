@@ -28,7 +28,8 @@ class Probe:
         program = folder / f"probe-{board}"
         build_program(SOURCE, program, processor.isa, processor.glibc)
         command = [str(program)]
-        if board != "host":
+        self.native = board == "host"
+        if not self.native:
             emulator = find_emulator(processor.isa)
             command = [emulator.program, "-L", emulator.sysroot, *command]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

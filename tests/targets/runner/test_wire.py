@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from splitc.arrays import Array
 from splitc.errors import ToolchainError
-from splitc.link.packets import element_order
+from splitc.link.packets import element_order, payload_bytes
 from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
@@ -25,6 +25,18 @@ from splitc.wire.header import HEADER_BYTES, Header, Kind, Transport, write_head
 from splitc.wire.keys import session_keys
 from splitc.wire.seal import Seal
 from tests.targets.runner.probe import Probe
+from tests.wire.make_golden import (
+    CLIENT,
+    FOLDER,
+    FRAMES,
+    HEADER,
+    HELLO,
+    PSK,
+    SERVER,
+    WELCOME,
+    filled,
+)
+from tests.wire.make_golden import SEED as GOLDEN_SEED
 
 SEED = 0x0123_4567_89AB_CDEF
 
@@ -102,6 +114,10 @@ def packets(data: bytes) -> list[bytes]:
     return found
 
 
+def golden(name: str) -> list[bytes]:
+    return packets((FOLDER / f"{name}.bin").read_bytes())
+
+
 def written(datagrams: Datagrams) -> list[bytes]:
     lengths = datagrams.lengths.tolist()
     return [bytes(row[:size]) for row, size in zip(datagrams.block, lengths, strict=True)]
@@ -123,7 +139,7 @@ def test_frames_are_packed_alike(probe: Probe, case: list[Case], payload: int) -
         arrays, session=2**63 + 5, split=2**62 + 3, frame=2**31, route=9, extra=7
     )
     found = probe.ask(
-        f"pack {words(case)} {payload} {SEED} {2**63 + 5} {2**62 + 3} {2**31} 9 7", joined(arrays)
+        f"pack {words(case)} {payload} {SEED} {2**63 + 5} {2**62 + 3} {2**31} 9 7 0", joined(arrays)
     )
     assert packets(found) == written(wanted)
 
@@ -144,8 +160,8 @@ def test_frames_are_put_together_alike(probe: Probe, case: list[Case], came_shar
 
 
 def test_a_frame_that_no_number_of_chunks_holds_is_refused(probe: Probe) -> None:
-    assert probe.ask("pack float64:80:1:none: 7 0 0 0 0 0 0", bytes(80)) == b""
-    assert probe.ask("pack uint8:655360:1:none: 9 0 0 0 0 0 0", bytes(655360)) == b""
+    assert probe.ask("pack float64:80:1:none: 7 0 0 0 0 0 0 0", bytes(80)) == b""
+    assert probe.ask("pack uint8:655360:1:none: 9 0 0 0 0 0 0 0", bytes(655360)) == b""
 
 
 def test_halves_are_rounded_as_numpy_rounds_them(probe: Probe) -> None:
@@ -228,6 +244,68 @@ def test_packets_are_sealed_and_opened_alike(probe: Probe) -> None:
 def test_macs_are_those_of_the_standard_library(probe: Probe, key_bytes: int) -> None:
     key, text = bytes(range(key_bytes)), b"what do ya want for nothing?" * 5
     assert probe.ask(f"hmac {key_bytes}", key + text) == hmac.digest(key, text, hashlib.sha256)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_are_the_golden_ones(probe: Probe, name: str) -> None:
+    frame = FRAMES[name]
+    tensors, arrays = filled(frame["tensors"])
+    layout = ",".join(
+        f"{spec.dtype}:{spec.bytes}:{unit}:none:"
+        for spec, (*_, unit) in zip(tensors, frame["tensors"], strict=True)
+    )
+    payload = frame.get("payload_bytes") or payload_bytes(frame["mtu"])
+    numbers = " ".join(str(HEADER[key]) for key in ("session", "split", "frame", "route", "extra"))
+    request = f"pack {layout} {payload} {GOLDEN_SEED} {numbers} {frame.get('parity', 0)}"
+    made = packets(probe.ask(request, joined(arrays)))
+    if frame.get("sealed"):
+        key = session_keys(PSK, CLIENT, SERVER).device
+        made = [probe.ask("seal", key + packet) for packet in made]
+    assert made == golden(name)
+
+
+def test_greetings_are_the_golden_ones(probe: Probe) -> None:
+    numbers = f"{HELLO.payload_bytes} {{}} {HELLO.deadline_us} {HELLO.grace_us} {HELLO.split}"
+    plain = probe.ask("hello " + numbers.format("2 20"), CLIENT + bytes(32))
+    assert [plain] == golden("hello")
+    assert [probe.ask("hello " + numbers.format("2 20"), CLIENT + bytes(32) + PSK)] == golden(
+        "hello-signed"
+    )
+    cookie = bytes(range(32, 64))
+    assert [probe.ask("hello " + numbers.format("1 0"), CLIENT + cookie + PSK)] == golden(
+        "hello-with-cookie"
+    )
+    for name, key in (("welcome", b""), ("welcome-signed", PSK)):
+        given = CLIENT + bytes([bool(key)]) + key.ljust(32, b"\0") + golden(name)[0]
+        wanted = f"welcome {WELCOME.session} {WELCOME.order_seed} {WELCOME.frames_in_flight}"
+        assert probe.ask("greeting", given).decode() == wanted
+    given = CLIENT + bytes(33) + golden("refuse")[0]
+    assert probe.ask("greeting", given) == b"refuse 2 other bundle"
+    given = CLIENT + bytes(33) + golden("challenge")[0]
+    assert probe.ask("greeting", given) == b"challenge"
+
+
+def test_what_the_server_seals_is_opened(probe: Probe) -> None:
+    key = session_keys(PSK, CLIENT, SERVER).server
+    opened = [probe.ask("open", key + packet) for packet in golden("server-sealed")]
+    assert opened == golden("server")
+
+
+@pytest.mark.parametrize("loss", [0, 30, 60])
+def test_answers_that_are_lost_are_asked_for_until_they_come(probe: Probe, loss: int) -> None:
+    frames = 20_000 if probe.native else 1000
+    found = probe.ask(f"lossy {frames} {loss} 1").decode().split()
+    answered, silent, nacks, p50_us, p99_us, longest_us = map(int, found)
+    assert answered + silent == frames
+    if loss == 0:
+        assert (silent, nacks) == (0, 0)
+        assert p50_us == p99_us
+    if loss == 30:
+        assert silent == 0
+        assert p99_us - p50_us < 40_000
+        assert longest_us < 500_000
+    if loss == 60:
+        assert silent < frames // 100
 
 
 def test_keys_and_greetings_are_those_of_python(probe: Probe) -> None:
