@@ -130,7 +130,8 @@ class Frame:
         taken = _put(numbers, payloads, self.rows, self.came)
         if taken.new:
             self.count += taken.new
-            self.ended = self.ended or bool(self.came[-1])
+            # Where there is parity it is sent behind the last chunk, perhaps a while later.
+            self.ended = self.ended or (self.parity is None and bool(self.came[-1]))
             self._heard(now)
         return taken
 
