@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast is the wire: a boundary into packets, and packets into a boundary?
 
-Bars: `pack` (permute, cut into chunks, write headers) and `unpack` (permute back) at 1 GB/s each
-at 65 kB of float32 and of uint8. In the same rounds: `memcpy` of the same bytes; `receive`, all
-that a server does with a frame's packets (check headers, copy, unpack); sealing and opening.
+Bars at 65 kB, each of `pack` (permute, cut into chunks, write headers) and `unpack` (permute back):
+1 GB/s from Python, of float32 and of uint8, and 2 GB/s in the C++ runner. In the same rounds:
+`memcpy` of the same bytes; `receive`, all that a server does with a frame's packets (check headers,
+copy, unpack); sealing and opening.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
-from common import Others, finish, median, parser
+from common import ROOT, Others, finish, median, parser
 from splitc.arrays import Array
+from splitc.cost.board import host_isa
 from splitc.link.packets import PAYLOAD_BYTES
 from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.wire.assembly import Assembly
@@ -23,12 +29,16 @@ from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.header import HEADER_BYTES
 from splitc.wire.seal import Seal
+from splitc_targets.link.toolchain import build_program
 
 CASES = [
     ("float32", 65_536), ("uint8", 65_536), ("float32", 1_000_000), ("uint8", 1_000_000),
     ("float32", 4_096),
 ]  # fmt: skip
 SEED = 7
+GLIBC = "2.28"
+"""The oldest that boards here have."""
+
 RECEIVED_STRIDE = 2048
 """Bytes that lie between packets where a socket receives them."""
 
@@ -127,11 +137,25 @@ def measured(rounds: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def measured_native(sizes: list[int]) -> dict[str, dict[str, float]]:
+    """GB/s of the same in the C++ runner's code, of float32, from `wire_speed.cc`."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "wire_speed"
+        build_program(ROOT / "benchmarks" / "wire_speed.cc", program, host_isa(), GLIBC)
+        for nbytes in sizes:
+            done = subprocess.run([program, str(nbytes)], check=True, capture_output=True)
+            row = json.loads(done.stdout)
+            names = ("memcpy", "pack", "unpack", "seal")
+            found[f"C++ {nbytes}"] = {name: row[f"{name}_gbps"] for name in names}
+    return found
+
+
 def main() -> None:
     """Measure, and print GB/s."""
     options = parser(__doc__ or "").parse_args()
     others = Others()
-    rows = measured(5 if options.quick else 25)
+    rows = measured(5 if options.quick else 25) | measured_native([65_536, 1_000_000])
     print(f"GB/s of values, {PAYLOAD_BYTES} bytes of them a packet")
     for name, row in rows.items():
         print(f"  {name:16}" + "".join(f"  {step} {rate:6.2f}" for step, rate in row.items()))
