@@ -162,3 +162,27 @@ def test_a_frame_takes_the_time_of_its_packets_at_the_rate_of_the_link(
         # Once: with retransmission it would be 1 / (1 - 0.3) times as long on average. The
         # rest of the bound is for a machine that is busy with something else.
         assert answer.frame_s < theory + 2
+
+
+@pytest.mark.parametrize("transport", ["resend", "tcp"])
+def test_what_is_sent_again_comes_whole_while_the_deadline_lets_it(
+    network: Cable, bundle: Bundle, transport: str
+) -> None:
+    network.lose(network.server, 0.1, rule="meta l4proto { udp, tcp }")
+    options: dict[str, Any] = {"deadline": "20s", "silent_after": "40s", "transport": transport}
+    with network.device.entered(), device(network.device, bundle, **options) as sends:
+        answers = [sends(frame(number)) for number in range(6)]
+    assert [(answer.origin, answer.share) for answer in answers] == [("server", 1.0)] * 6
+    _, lost = network.counted(network.server)
+    assert lost > 0
+
+
+def test_parity_packets_stand_for_what_was_lost(network: Cable, bundle: Bundle) -> None:
+    """At 7 % loss, 24 parity packets of 71 leave one of 40 frames incomplete once in 10^9."""
+    network.lose(network.server, 0.07, rule=UP)
+    options: dict[str, Any] = {
+        "deadline": "5s", "grace": "1s", "silent_after": "20s", "parity": "50%"
+    }  # fmt: skip
+    with device(network.device, bundle, transport="parity", **options) as sends:
+        answers = list(sends.stream(frame(number) for number in range(40)))
+    assert [(answer.origin, answer.share) for answer in answers] == [("server", 1.0)] * 40
