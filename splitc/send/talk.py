@@ -123,7 +123,7 @@ class Talk:
             self._seal, self._open = Seal(keys.device), Seal(keys.server)
         tail_s = min(_TAIL_S, settings.deadline_s / 2)
         delay = Delay(2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3))
-        self._window = Window(settings.deadline_s, settings.silent_after_s, delay)
+        self._window = Window(settings.deadline_s, settings.silent_after_s, delay, rtt_s)
         self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
         self._parity = None
         if settings.transport == "parity":

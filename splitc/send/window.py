@@ -16,9 +16,10 @@ from splitc.arrays import Array
 from splitc.send.delay import Delay
 from splitc.wire.datagrams import Datagrams
 
-_LEAST_WAIT_S, _SLOWER = 0.01, 1.25
-"""Between two questions for one answer at least, and how much more between each two that follow:
-questions are short, and where half of all packets are lost three of four are in vain."""
+_LEAST_WAIT_S, _MOST_WAIT_S, _SLOWER = 0.005, 0.05, 1.25
+"""Between two questions for one answer at least and at most, and how much more between each two
+which follow: questions are short, and where half of all packets are lost three of four are in
+vain."""
 
 _MOST_AGAIN = 8
 """How often all of a frame may be sent again in packets: a server that asks for more is none."""
@@ -60,12 +61,15 @@ class Window:
         deadline_s: How long after its first packet a frame may be sent again.
         limit_s: How long after it began a frame is given up.
         delay: How long answers take.
+        rtt_s: How long packets take there and back: so long a question that was in vain is waited
+            for.
     """
 
-    def __init__(self, deadline_s: float, limit_s: float, delay: Delay) -> None:
+    def __init__(self, deadline_s: float, limit_s: float, delay: Delay, rtt_s: float) -> None:
         self._deadline_s = deadline_s
         self._limit_s = limit_s
         self._delay = delay
+        self._wait_s = min(max(2 * rtt_s, _LEAST_WAIT_S), _MOST_WAIT_S)
         self._flights: dict[int, Flight] = {}
 
     def __len__(self) -> int:
@@ -132,9 +136,8 @@ class Window:
         for flight in late:
             if not flight.asked:
                 self._delay.too_early()
-            wait_s = max(self._delay.limit_s, _LEAST_WAIT_S) * _SLOWER ** min(flight.asked, 32)
+            flight.ask_s = now + min(self._wait_s * _SLOWER ** min(flight.asked, 32), _MOST_WAIT_S)
             flight.asked += 1
-            flight.ask_s = now + wait_s
         return late
 
     def given_up(self, now: float) -> list[Flight]:

@@ -16,7 +16,7 @@ def flight(frame: int, began_s: float = 0.0, chunks: int = 8) -> Flight:
 
 
 def window(delay: Delay | None = None) -> Window:
-    return Window(0.1, 1.0, delay or Delay(0.05))
+    return Window(0.1, 1.0, delay or Delay(0.05), rtt_s=0.01)
 
 
 def chunks_again(one: Window, counter: int, missing: list[int], now: float) -> list[int]:
@@ -44,8 +44,20 @@ def test_an_answer_that_is_late_is_asked_for_more_and_more_seldom() -> None:
     one.begin(late := flight(0))
     assert one.overdue(10.0) == [], "nothing is late of what has not left"
     one.left(late, 0.0)
-    asked = [now / 1000 for now in range(400) if one.overdue(now / 1000)]
-    assert asked == pytest.approx([0.05, 0.1125, 0.1906, 0.2883], abs=5e-3)
+    asked = [now / 1000 for now in range(200) if one.overdue(now / 1000)]
+    assert asked == pytest.approx([0.05, 0.07, 0.095, 0.126, 0.165], abs=5e-3)
+
+
+def test_a_slow_answer_is_asked_for_by_the_round_trip_until_one_in_a_million_is_lost() -> None:
+    delay = Delay(0.5)
+    for _ in range(50):
+        delay.add(0.2)
+    one = Window(0.1, 1.0, delay, rtt_s=0.002)
+    one.begin(late := flight(0))
+    one.left(late, 0.0)
+    asked = sum(bool(one.overdue(now / 1000)) for now in range(1000))
+    lost = 0.3  # each way
+    assert lost * (1 - (1 - lost) ** 2) ** asked < 1e-5
 
 
 def test_an_answer_that_began_to_come_is_not_asked_for_as_a_whole() -> None:
