@@ -26,6 +26,7 @@ from splitc.serve.measures import Measures, Now
 from splitc.serve.metrics import Collector, MetricsPage
 from splitc.serve.peer import Outgoing, Place
 from splitc.serve.refusals import Refusals
+from splitc.serve.runner import LoadedParts, OpenRunner
 from splitc.serve.service import Service
 from splitc.serve.tails import load_bundles
 from splitc.serve.work import Batch
@@ -58,6 +59,7 @@ class Server:
         packet_bytes: The longest packet that is taken, without the headers of IP and UDP.
         metrics: Where the page for Prometheus is; None for nowhere.
         journal: Where it writes what happened.
+        open_runner: Makes what runs the tails of a bundle; by default, this process does.
 
     Raises:
         UsageError: An argument makes no sense, or a bundle is not there.
@@ -77,13 +79,14 @@ class Server:
         packet_bytes: int = DATAGRAM_BYTES,
         metrics: str | Address | None = None,
         journal: Journal = silent,
+        open_runner: OpenRunner = LoadedParts,
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers {workers} is not above 0")
         where = Address.parse(bind) if isinstance(bind, str) else bind
         self._stack = ExitStack()
         with self._stack:
-            self.bundles = load_bundles(bundles, self._stack)
+            self.bundles = load_bundles(bundles, self._stack, open_runner)
             for one in self.bundles.values():
                 for tail in one.tails.values():
                     tail.measure()

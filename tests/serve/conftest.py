@@ -21,13 +21,18 @@ def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def in_pairs(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tail]:
-    """The same tail, which takes two frames at once as well."""
-    folder = tmp_path_factory.mktemp("pairs")
-    bundle = splitc.compile(
-        small_onnx, cut="block_add", emit="onnx", batch_sizes=(2,), output=folder / "small.splitc"
-    )
-    with Served(bundle.path) as one:
+def small_in_pairs(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same, whose tail takes two frames at once as well."""
+    return splitc.compile(
+        small_onnx, cut="block_add", emit="onnx", batch_sizes=(2,), name="small",
+        output=tmp_path_factory.mktemp("pairs") / "small.splitc",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def in_pairs(small_in_pairs: Bundle) -> Iterator[Tail]:
+    """Its tail."""
+    with Served(small_in_pairs.path) as one:
         yield one.tails[0]
 
 

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +103,65 @@ def test_a_tail_that_takes_long_runs_in_a_thread_of_its_own(small: Bundle, serve
             for device in devices:
                 arrays = crossing(served, frame)
                 assert answer(device, arrays, frame) == expected(served, arrays)
+
+
+class Elsewhere:
+    """Runs tails in a process of its own, and fails every third call."""
+
+    is_here = False
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.reached: list[str] = []
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _load, (bundle.path,))
+
+    def run(self, route: int, frames: Sequence[Sequence[Array]]) -> list[list[Array]]:
+        self.reached.append(threading.current_thread().name)
+        if len(self.reached) % 3 == 0:
+            raise DeviceError("the replica is gone")
+        return self._pool.submit(_run, route, frames).result(WITHIN_S)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+_loaded: list[Served] = []
+
+
+def _load(path: Path) -> None:
+    _loaded.append(Served(path))
+
+
+def _run(route: int, frames: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    return _loaded[0].tails[route].run(frames)
+
+
+def test_tails_may_run_elsewhere_and_the_reader_never_waits_for_them(
+    small: Bundle, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmeasured(_: Tail) -> None:
+        """The calls are counted from the first frame on."""
+
+    monkeypatch.setattr(Tail, "measure", unmeasured)
+    made: list[Elsewhere] = []
+
+    def opened(bundle: Bundle) -> Elsewhere:
+        made.append(Elsewhere(bundle))
+        return made[0]
+
+    with Server([small.path], open_runner=opened) as server:
+        device = came(server, served)
+        for frame in range(6):
+            arrays = crossing(served, frame)
+            packets = device.hand(device.packets(arrays, frame), now=0.0)
+            if frame % 3 == 2:
+                ((header, why),) = device.read(packets)
+                assert (header.kind, why) == (Kind.FAIL, b"the replica is gone")
+            else:
+                assert answers(device.read(packets)) == {frame: expected(served, arrays)}
+    (runner,) = made
+    assert len(set(runner.reached)) == 1
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        runner.run(0, [])
 
 
 def test_at_its_deadline_a_frame_is_answered_over_the_network(
@@ -291,8 +354,6 @@ def test_a_fault_of_its_own_stops_the_server_and_is_not_hidden(
 def test_a_frame_in_its_tail_is_answered_before_the_server_stops(
     small: Bundle, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
     entered, leave = threading.Event(), threading.Event()
     server = Server([small.path])
     device = WiredDevice(server.address, served)
