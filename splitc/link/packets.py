@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,15 +121,43 @@ def element_order(count: int, seed: int = 0) -> NDArray[np.int64]:
     return np.argsort(_mixed(start + steps * np.uint64(0x9E37_79B9_7F4A_7C15)), kind="stable")
 
 
-@lru_cache(maxsize=32)
-def cached_order(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`element_order`, and the place of each element in it; computed once, not to be written."""
-    order = element_order(count, seed)
-    place = np.empty_like(order)
-    place[order] = np.arange(count)
-    order.setflags(write=False)
-    place.setflags(write=False)
-    return order, place
+class Order:
+    """One `element_order`, each of its directions computed when it is first asked for.
+
+    `Order.of` shares them: however many boundaries have it, it is there once, and goes with the
+    last of them.
+
+    Args:
+        count: See `element_order`.
+        seed: See `element_order`.
+    """
+
+    _shared: ClassVar[WeakValueDictionary[tuple[int, int], Order]] = WeakValueDictionary()
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
+
+    @staticmethod
+    def of(count: int, seed: int) -> Order:
+        """The order, which others may have too."""
+        return Order._shared.setdefault((count, seed), Order(count, seed))
+
+    @cached_property
+    def elements(self) -> NDArray[np.int64]:
+        """The element at each place [count]; not to be written."""
+        return _fixed(element_order(self._count, self._seed))
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """The place of each element [count]; not to be written."""
+        places = np.empty(self._count, np.int64)
+        places[element_order(self._count, self._seed)] = np.arange(self._count)
+        return _fixed(places)
+
+
+def _fixed(array: NDArray[np.int64]) -> NDArray[np.int64]:
+    array.setflags(write=False)
+    return array
 
 
 @dataclass(frozen=True)
@@ -175,7 +204,7 @@ class Chunks:
         Args:
             seed: Of the order.
         """
-        of_unit = cached_order(self.units, seed)[1] // self.each
+        of_unit = Order.of(self.units, seed).places // self.each
         return np.repeat(of_unit, self.unit.elements)[: self.count]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from splitc.arrays import Array
 from splitc.errors import BadBundleError, UsageError
-from splitc.link.packets import Chunks, Unit, cached_order
+from splitc.link.packets import Chunks, Order, Unit
 from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.runtime.tvm_abi import aligned
 from splitc.wire.datagrams import Datagrams
@@ -123,7 +123,7 @@ class _Tensor:
     def __init__(
         self, spec: TensorSpec, payload_bytes: int, order_seed: int, rule: Missing, first: int
     ) -> None:
-        self.name, self.rule, self.seed, self.first = spec.name, rule, order_seed, first
+        self.name, self.rule, self.first = spec.name, rule, first
         self.shape, self.dtype = plain_type(spec)
         self.wire = self.dtype.newbyteorder("<")
         count, size = math.prod(self.shape), self.dtype.itemsize
@@ -135,6 +135,7 @@ class _Tensor:
         if self.last > MOST_CHUNKS:
             why = f"what crosses fills over {MOST_CHUNKS} packets of {payload_bytes} bytes"
             raise UsageError("it cannot be sent", why=why, hint="take a larger --mtu")
+        self.order = Order.of(self.chunks.units, order_seed)
         self.unit = _unit_type(self.chunks.unit.nbytes)
         self.sizes = np.full(self.chunks.packets, self.chunks.each * self.unit.itemsize, np.int64)
         if self.chunks.packets:
@@ -162,7 +163,7 @@ class _Tensor:
         if units * size != self.nbytes:
             flat = np.concatenate([flat, np.zeros(units * size - self.nbytes, np.uint8)])
         flat = flat.view(self.unit)
-        order, _ = cached_order(units, self.seed)
+        order = self.order.elements
         full = units // each
         # "wrap" is numpy's quickest: the order has no index that it would have to look at.
         taken = flat.take(order[: full * each].reshape(full, each), mode="wrap")
@@ -185,13 +186,13 @@ class _Tensor:
         """The tensor from its rows, of which those that did not come are zeros."""
         size, each = self.unit.itemsize, self.chunks.each
         whole = self.chunks.units
-        order, place = cached_order(whole, self.seed)
+        places = self.order.places
         sent = np.ascontiguousarray(rows[:, : each * size]).reshape(-1).view(self.unit)
         memory = aligned((whole * size,), np.dtype(np.uint8))
         if whole:
-            sent.take(place, out=memory.view(self.unit), mode="wrap")
+            sent.take(places, out=memory.view(self.unit), mode="wrap")
         if units < whole and self.fill is not None:
-            lost = order[np.repeat(~came, each)[:whole]]
+            lost = ~came[places // each]
             memory.view(self.unit)[lost] = self.fill[lost]
         array = memory[: self.nbytes].view(self.wire).reshape(self.shape)
         if self.dtype.kind == "b":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from splitc.errors import UsageError
 from splitc.link.packets import (
     Chunks,
+    Order,
     Unit,
     element_order,
     elements_per_packet,
@@ -71,6 +73,16 @@ def test_packets_hold_whole_elements() -> None:
     assert elements_per_packet(7, 2) == 3
     assert elements_per_packet(500, 0.5) == 1000
     assert packet_count(65_536, 500) == 132
+
+
+def test_an_order_is_there_once_for_all_that_have_it_and_goes_with_the_last() -> None:
+    one, same = Order.of(1000, 7), Order.of(1000, 7)
+    assert one is same
+    assert one.elements[one.places].tolist() == list(range(1000))
+    assert Order.of(1000, 8) is not one
+    gone = weakref.ref(one)
+    del one, same
+    assert gone() is None
 
 
 def test_elements_of_a_few_bits_travel_with_those_that_they_share_bytes_with() -> None:
