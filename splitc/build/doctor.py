@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import platform
+import socket
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from splitc.cost.board import host_isa, x86_level
 from splitc.errors import ToolchainError
+from splitc.net.sockets import BUFFER_BYTES, Buffers
 from splitc.plugins import find, plugins
 from splitc.runtime.process import find_emulator
 
@@ -43,8 +45,16 @@ def package(name: str, *, needed: bool, hint: str = "") -> Check:
         return Check(name, "", needed, hint or f"pip install {name}")
 
 
+def receive_buffer() -> Check:
+    """Whether the kernel keeps as much of what a server has not read yet as it is asked for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        got = Buffers.ask(one, BUFFER_BYTES)
+    found = "" if got.warning else f"{got.receive // 1000} kB for packets"
+    return Check("receive buffer", found, needed=False, hint=got.warning)
+
+
 def diagnose() -> list[Check]:
-    """Look at this machine: Python packages, emulator, and what the packs ask for."""
+    """Look at this machine: Python packages, buffers, emulator, and what the packs ask for."""
     level = x86_level() or host_isa()
     found = [
         Check("python", platform.python_version(), needed=True),
@@ -55,6 +65,7 @@ def diagnose() -> list[Check]:
         for name in ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim", "msgspec")
     ]
     found.append(package("torch", needed=False, hint="pip install 'splitc[torch]'"))
+    found.append(receive_buffer())
     for name in plugins().checks:
         found += find("checks", name)()
     for isa in ("aarch64",):
