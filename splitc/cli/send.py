@@ -14,7 +14,7 @@ import typer
 
 from splitc.cli import options as o
 from splitc.cli.spread import spread
-from splitc.errors import UsageError
+from splitc.errors import SplitcError, UsageError
 
 if TYPE_CHECKING:
     from splitc.cli.send_object import SendObject
@@ -29,7 +29,7 @@ Transport = Annotated[
     str,
     typer.Option("--transport", metavar="NAME", envvar="SPLITC_TRANSPORT", rich_help_panel=WIRE,
                  help="udp: each packet once. resend: what the server lacks goes again while the "
-                 "deadline lets it. parity: with parity packets. tcp: all of it, late."),
+                 "deadline lets it. parity: with parity packets. tcp: all, however late."),
 ]  # fmt: skip
 Parity = Annotated[
     str,
@@ -178,6 +178,10 @@ def send(
                     told(answer.frame + 1)
         except KeyboardInterrupt:
             stopped = True
+        except SplitcError:
+            if not json:
+                _print(SendObject.of(device, to, results, stopped=True), json=False, quiet=quiet)
+            raise
         sent = SendObject.of(device, to, results, stopped=stopped)
         if out is not None:
             results.write(Path(out), device.results, single=frames.single)

@@ -20,9 +20,11 @@ import pytest
 from splitc.bundle.bundle import Bundle
 from splitc.cli.app import run
 from splitc.cli.schema import schema_of
+from splitc.net.relay import Impairment, Relay
 from splitc.serve import Server
 from tests.helpers import ROOT
-from tests.send.test_device import KEY, free_port, image
+from tests.send.honest_server import serving
+from tests.send.test_device import KEY, free_port, image, server_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -137,6 +139,39 @@ def test_nobody_there_is_a_failure_of_the_network(
     shown = capsys.readouterr().err
     assert "there is no answer from 127.0.0.1" in shown
     assert "nothing listens there" in shown
+
+
+def test_a_server_that_falls_silent_ends_it_with_the_counters(
+    compiled: Bundle, images: Path, capsys: Capture
+) -> None:
+    gone = Impairment(trace=np.arange(10_000) > 18)
+    with (
+        server_of(compiled) as server,
+        serving(server) as address,
+        Relay(address, up=gone, seed=1) as relay,
+    ):
+        assert send(compiled, relay.address, images, "--silent-after", "100ms") == 8
+    shown = capsys.readouterr()
+    assert "the server did not answer within 0.1 s" in shown.err
+    assert "by the server" in shown.out
+    assert "whole frame" in shown.out
+
+
+def test_the_verb_loads_nothing_that_compiles(
+    compiled: Bundle, server: Server, images: Path
+) -> None:
+    heavy = ("torch", "onnx", "onnxruntime", "tvm", "networkx", "onnxsim", "cryptography")
+    code = (
+        "import sys\nfrom splitc.cli import main\n"
+        "try: main()\nexcept SystemExit as end: code = end.code\n"
+        f"print(code, [name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    arguments = ["--to", str(server.address), "--input", str(images)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "send", str(compiled.path), *arguments],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert done.stderr == "0 []\n"
 
 
 def test_a_server_with_a_key_wants_it(
