@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from splitc.arrays import Array
-from splitc.errors import DeviceError
+from splitc.errors import DeviceError, SplitcError, UsageError
 from splitc.send.line import Line
 from splitc.send.session import Session
 from splitc.send.talk import Outcome
@@ -35,11 +35,13 @@ class Exchange:
         self._news = threading.Condition()
         self._outcomes: dict[int, Outcome] = {}
         self._sleeps_until = float("-inf")
-        self._failed: DeviceError | None = None
+        self._failed: SplitcError | None = None
 
     def submit(self, ticket: int, arrays: Sequence[Array]) -> None:
-        """Send a frame, from any thread. Raises as `Session.submit` does."""
+        """Send a frame, from any thread. Raises as `wait` and `Session.submit` do."""
         with self._lock:
+            if self._failed is not None:
+                raise self._failed
             self.session.submit(ticket, arrays, time.monotonic())
             next_s = self._send()
         if next_s is not None and next_s < self._sleeps_until:
@@ -59,6 +61,7 @@ class Exchange:
 
         Raises:
             DeviceError: The network has failed.
+            UsageError: It is closed.
         """
         while not done() and (until is None or time.monotonic() < until):
             if self._failed is not None:
@@ -74,7 +77,12 @@ class Exchange:
             else:
                 left = None if until is None else max(until - time.monotonic(), 0.0)
                 with self._news:
-                    self._news.wait_for(lambda: done() or not self._receiving.locked(), left)
+                    self._news.wait_for(lambda: done() or self._may_receive, left)
+
+    @property
+    def _may_receive(self) -> bool:
+        """Whether who waits has something to do: nobody receives, or nobody can any more."""
+        return self._failed is not None or not self._receiving.locked()
 
     def look(self) -> None:
         """Send what is due and take what has come, without waiting."""
@@ -102,7 +110,7 @@ class Exchange:
             thread.join()
 
     def _receive_until(self, over: threading.Event) -> None:
-        with suppress(DeviceError):  # Who waits for an answer gets it.
+        with suppress(SplitcError):  # Who waits for an answer gets it.
             self.wait(over.is_set)
 
     def why(self) -> str:
@@ -110,17 +118,22 @@ class Exchange:
         return self._line.why()
 
     def close(self) -> None:
-        """Say goodbye and close the socket, once no thread waits any more."""
-        with self._lock:
+        """Say goodbye and close the socket; who waits still is told."""
+        with self._lock, suppress(DeviceError):
             for datagrams in self.session.close(time.monotonic()):
                 self._line.send(datagrams)
-        self._line.close()
+        self._failed = UsageError("the device is closed")
+        self._line.wake()
+        self._tell()
+        with self._receiving:
+            self._line.close()
 
     def _receive(self, done: Callable[[], bool], until: float | None) -> None:
         while True:
             with self._lock:
                 next_s = self._send()
-                if done() or (until is not None and time.monotonic() >= until):
+                over = until is not None and time.monotonic() >= until
+                if over or done() or self._failed is not None:
                     return
                 ends = [each for each in (next_s, until) if each is not None]
                 self._sleeps_until = min(ends, default=float("inf"))

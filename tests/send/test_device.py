@@ -236,6 +236,23 @@ def test_a_silent_server_is_an_error_where_nothing_stands_in(compiled: Bundle) -
             list(device.stream(image(seed) for seed in range(3)))
 
 
+def test_a_device_that_is_closed_while_frames_are_under_way_lets_nobody_wait(
+    compiled: Bundle,
+) -> None:
+    with server_of(compiled) as server, serving(server) as address:
+        device = Device(compiled.path, str(address), silent_after=60)
+        answers = device.stream(image(seed) for seed in range(100))
+        next(answers)
+        server.deaf = True
+        closing = threading.Timer(0.05, device.close)
+        closing.start()
+        with pytest.raises(UsageError, match="is closed"):
+            list(answers)
+        closing.join()
+        with pytest.raises(UsageError, match="is closed"):
+            device(image())
+
+
 def free_port() -> str:
     """Where nobody listens."""
     with DatagramSocket.bind(Address("127.0.0.1", 0)) as socket:
