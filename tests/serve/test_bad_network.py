@@ -96,6 +96,19 @@ def test_what_comes_is_binomial_and_every_frame_is_answered(
     assert abs(told["share_p50"] - (1 - loss)) <= spread
 
 
+def test_answers_come_through_a_link_that_loses_a_third_of_them(
+    bundle: Bundle, network: Cable, inputs: Path
+) -> None:
+    with serving(bundle, network) as server:
+        network.lose(network.server, 0.3)
+        network.lose(network.device, 0.3)
+        told = sent(
+            bundle, network, server, inputs, "--repeat", str(FRAMES), "--silent-after", "5s"
+        )
+    assert (told["frames"], told["answered"]) == (FRAMES, FRAMES)
+    assert server.measures.resent > 0
+
+
 def test_a_frame_takes_the_time_that_its_packets_take_on_the_wire(
     bundle: Bundle, network: Cable, inputs: Path
 ) -> None:
