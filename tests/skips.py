@@ -22,6 +22,8 @@ RIGHT = (
     "this kernel has no netem",
 )
 """How reasons begin that are no fault of the machine: the case has nothing to test."""
+OPTIONAL = ("Ray is not installed", "atheris is not installed")
+"""How reasons begin that name what an extra brings which `make test` does not install."""
 ABSENT = "shared data is not here"
 
 
@@ -59,7 +61,7 @@ def why_wrong(reason: str) -> bool:
     """Whether a reason is none of those that are right anywhere."""
     if re.match(ABSENT, reason):
         return SHARED.is_dir()
-    return not reason.startswith(RIGHT)
+    return not reason.startswith((*RIGHT, *OPTIONAL))
 
 
 def guarded() -> bool:

@@ -15,9 +15,14 @@ import pytest
 
 import splitc
 from splitc import zoo
-from tests.helpers import ROOT, save
+from tests.helpers import ROOT, needs_ray, save
 
 ARGUMENTS = {"compile_resnet50.py": ["squeezenet", "."]}
+NEEDS = {"ray_serve_tail.py": needs_ray}
+EXAMPLES = [
+    pytest.param(path, id=path.name, marks=NEEDS.get(path.name, ()))
+    for path in sorted((ROOT / "examples").glob("*.py"))
+]
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
@@ -28,7 +33,7 @@ def run(command: list[str], cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     assert run([sys.executable, str(path), *ARGUMENTS.get(path.name, [])], tmp_path)
 
