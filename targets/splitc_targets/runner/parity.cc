@@ -5,7 +5,8 @@
 
 #include "parity.h"
 
-#include <utility>
+#include <algorithm>
+#include <cstring>
 
 namespace splitc {
 namespace {
@@ -31,6 +32,18 @@ constexpr Field kField;
 
 // Point i of the Vandermonde matrix: 0 first, then the powers of the generator.
 uint8_t Point(uint32_t i) { return i == 0 ? uint8_t{0} : kField.exp[(i - 1) % 255]; }
+
+// Bytes of a block that are worked on at a time: they stay in registers and first cache.
+constexpr size_t kPiece = 256;
+
+// Each byte times the field's x.
+void Double(const uint64_t* from, uint64_t* to, size_t words) {
+  constexpr uint64_t kHigh = 0x8080808080808080u;
+  for (size_t i = 0; i < words; ++i) {
+    const uint64_t carries = (from[i] & kHigh) >> 7;
+    to[i] = ((from[i] & ~kHigh) << 1) ^ carries ^ carries << 2 ^ carries << 3 ^ carries << 4;
+  }
+}
 
 }  // namespace
 
@@ -69,12 +82,28 @@ std::vector<uint8_t> ParityMatrix(uint32_t data, uint32_t parity) {
   return matrix;
 }
 
-void AddProduct(uint8_t* parity, const uint8_t* data, size_t size, uint8_t factor) {
-  uint8_t table[256];
-  for (uint32_t i = 0; i < 256; ++i) {
-    table[i] = kField.Product(static_cast<uint8_t>(i), factor);
+// The data times 1, 2, 4 ... 128, once for all blocks: a product is the sum of some of these.
+// Whole words of it, which the compiler makes vectors of.
+void AddProducts(uint8_t* blocks, size_t stride, uint32_t count, const uint8_t* data,
+                 size_t size, const uint8_t* factors, size_t factor_stride) {
+  uint64_t powers[8][kPiece / 8];
+  for (size_t at = 0; at < size; at += kPiece) {
+    const size_t bytes = std::min(kPiece, size - at);
+    powers[0][(bytes - 1) / 8] = 0;
+    std::memcpy(powers[0], data + at, bytes);
+    const size_t words = (bytes + 7) / 8;
+    for (int i = 1; i < 8; ++i) Double(powers[i - 1], powers[i], words);
+    for (uint32_t row = 0; row < count; ++row) {
+      uint64_t sum[kPiece / 8];
+      uint8_t* block = blocks + row * stride + at;
+      std::memcpy(sum, block, bytes);
+      for (int i = 0; i < 8; ++i) {
+        if ((factors[row * factor_stride] >> i & 1) == 0) continue;
+        for (size_t word = 0; word < words; ++word) sum[word] ^= powers[i][word];
+      }
+      std::memcpy(block, sum, bytes);
+    }
   }
-  for (size_t i = 0; i < size; ++i) parity[i] = static_cast<uint8_t>(parity[i] ^ table[data[i]]);
 }
 
 }  // namespace splitc

@@ -33,8 +33,10 @@ struct ParityGroups {
 // form of a Vandermonde matrix. data + parity may be 256 at most.
 std::vector<uint8_t> ParityMatrix(uint32_t data, uint32_t parity);
 
-// Adds to a parity block what one data block gives to it.
-void AddProduct(uint8_t* parity, const uint8_t* data, size_t size, uint8_t factor);
+// Adds to `count` parity blocks, `stride` bytes apart, what one data block gives to each: its
+// product with a factor, these `factor_stride` apart.
+void AddProducts(uint8_t* blocks, size_t stride, uint32_t count, const uint8_t* data,
+                 size_t size, const uint8_t* factors, size_t factor_stride);
 
 }  // namespace splitc
 

@@ -32,9 +32,7 @@ void ParityWriter::Fill(const Boundary& boundary, const uint8_t* tensors, uint32
   std::vector<uint8_t> chunk(payload_bytes_);
   for (uint32_t i = 0; i < data; ++i) {
     const size_t size = boundary.Pack(tensors, group + i * groups_.groups, chunk.data());
-    for (uint32_t row = 0; row < parity; ++row) {
-      AddProduct(&blocks_[row * payload_bytes_], chunk.data(), size, matrix_[row * data + i]);
-    }
+    AddProducts(blocks_.data(), payload_bytes_, parity, chunk.data(), size, &matrix_[i], data);
   }
 }
 

@@ -17,7 +17,6 @@ constexpr uint32_t kQuickHellos = 50;
 // Over TCP, so many without an answer may be said into a connection that is half dead.
 constexpr uint32_t kHellosOverOneWay = 10;
 constexpr int64_t kFirstAsk = 2 * kMillisecond;
-constexpr uint32_t kQuickAsks = 8;
 constexpr int64_t kShortestAskWait = 5 * kMillisecond;
 constexpr int64_t kLongestAskWait = 50 * kMillisecond;
 // Of IPv4 and UDP: they take their share of the bandwidth.
@@ -77,8 +76,7 @@ void Session::Send(Frame* frame, int64_t now) {
 void Session::Restart(Frame* frame) {
   frame->number = next_number_++;
   frame->next_chunk = frame->next_parity = 0;
-  frame->heard = frame->ask_now = false;
-  frame->asks = 0;
+  frame->heard = frame->ask_now = frame->asked = false;
   frame->ask_ns = kNever;
   frame->resend.assign(shape_.chunks(), false);
   frame->resends = 0;
@@ -180,11 +178,9 @@ void Session::StartAsking(Frame* frame, int64_t now) {
 // Says what is missing of the answer. Where nothing came back, the server may know nothing of
 // the frame's end: what is sent again then has its last chunk.
 void Session::Ask(Frame* frame, int64_t now) {
-  frame->ask_now = true;
+  frame->ask_now = frame->asked = true;
   frame->ask_ns = now + frame->ask_wait_ns;
-  if (++frame->asks > kQuickAsks) {
-    frame->ask_wait_ns = std::min(frame->ask_wait_ns * 3 / 2, kLongestAskWait);
-  }
+  frame->ask_wait_ns = std::min(frame->ask_wait_ns * 5 / 4, kLongestAskWait);
   if (config_.transport == Transport::kResend && !frame->heard) {
     Resend(frame, shape_.chunks() - 1);
   }

@@ -67,7 +67,7 @@ struct Frame {
   int64_t give_up_ns = kNever;
   int64_t ask_ns = kNever;  // when to ask for what is missing
   int64_t ask_wait_ns = 0;
-  uint32_t asks = 0;
+  bool asked = false;
   bool ask_now = false;
   std::vector<bool> resend;
   uint32_t resends = 0;       // that wait

@@ -97,7 +97,7 @@ void Session::HandleAnswer(Frame* frame, const Header& header, const uint8_t* da
   if (HasChunks(*frame)) return;  // at its deadline, before the last chunk was sent
   const int64_t took = now - frame->sent_ns;
   if (took > config_.deadline_ns) ++counters_.late;
-  if (frame->asks > 0) return;  // that tells how long was waited, and not how long it takes
+  if (frame->asked) return;  // that tells how long was waited, and not how long it takes
   if (answer_mean_ns_ == 0) {
     answer_mean_ns_ = took;
     answer_spread_ns_ = took / 2;

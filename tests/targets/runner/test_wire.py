@@ -302,10 +302,10 @@ def test_answers_that_are_lost_are_asked_for_until_they_come(probe: Probe, loss:
         assert p50_us == p99_us
     if loss == 30:
         assert silent == 0
-        assert p99_us - p50_us < 40_000
-        assert longest_us < 500_000
+        assert p99_us - p50_us < 70_000
+        assert longest_us < 900_000
     if loss == 60:
-        assert silent < frames // 100
+        assert silent < frames // 50
 
 
 def test_keys_and_greetings_are_those_of_python(probe: Probe) -> None:
