@@ -303,7 +303,8 @@ class ResultObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunObject(Printed, frozen=True):
-    """`splitc run`: what ran of each part, in words, how long frames took, and the results."""
+    """`splitc run`: what ran of each part, in words, how long frames took, and the results;
+    the accuracy where the frames had labels."""
 
     bundle: str
     parts: dict[str, str]
@@ -311,6 +312,7 @@ class RunObject(Printed, frozen=True):
     first_ms: float
     times: TimesObject | None
     outputs: tuple[ResultObject, ...]
+    accuracy: float | None
 
 
 class PartTimesObject(msgspec.Struct, frozen=True, kw_only=True):

@@ -156,8 +156,8 @@ def send(
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Run the head here, send what crosses, and take the tail's answers."""
+    from splitc.cli.results import Results, made_folder, read_labels
     from splitc.cli.send_object import SendObject
-    from splitc.cli.send_results import Results, read_labels
     from splitc.runtime.inputs import read_inputs
     from splitc.send.device import Device
     from splitc.send.ends import Folders
@@ -169,12 +169,17 @@ def send(
     frames = read_inputs(inputs, folders.inputs)
     classes = frames.labels if labels is None else read_labels(Path(labels), len(frames))
     results = Results(len(frames), classes)
+    if out is not None:
+        made_folder(Path(out))
     stopped = False
     with Device(bundle, to, key=key, whole=whole, settings=settings) as device:
         try:
             with _progress(quiet or json, len(frames) * repeat) as told:
                 for answer in device.stream(_paced(frames, repeat, rate)):
-                    results.add(answer)
+                    if answer.origin == "nobody":
+                        results.miss(answer.frame)
+                    else:
+                        results.add(answer.frame, answer.found)
                     told(answer.frame + 1)
         except KeyboardInterrupt:
             stopped = True

@@ -11,7 +11,7 @@ import msgspec
 from splitc.cli.objects import Printed
 
 if TYPE_CHECKING:
-    from splitc.cli.send_results import Results
+    from splitc.cli.results import Results
     from splitc.send.device import Device
     from splitc.send.tally import Spread
 

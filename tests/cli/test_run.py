@@ -81,6 +81,25 @@ def test_several_inputs_come_by_name_and_several_results_go_by_number(
         np.testing.assert_array_equal(np.load(tmp_path / f"{k}.npy"), array)
 
 
+def test_frames_with_labels_give_the_accuracy(
+    compiled: Bundle, frames: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    x: Array = np.load(frames)
+    labels: Array = np.asarray(compiled.run(x)["y"].argmax(-1)[:, 0], np.int64)
+    labels[4] = (labels[4] + 1) % 10
+    np.save(tmp_path / "labels.npy", labels)
+    line = ["run", str(compiled.path), "-i", str(frames)]
+    assert as_json(capsys, line)["accuracy"] is None
+    got = as_json(capsys, [*line, "--labels", str(tmp_path / "labels.npy"), "--repeat", "2"])
+    assert got["accuracy"] == pytest.approx(0.8)
+    np.savez(tmp_path / "both.npz", x=x, labels=labels)
+    assert run(["run", str(compiled.path), "-i", str(tmp_path / "both.npz")]) == 0
+    assert "accuracy: 80.00%" in capsys.readouterr().out
+    np.save(tmp_path / "labels.npy", labels[1:])
+    assert run([*line, "--labels", str(tmp_path / "labels.npy")]) == 2
+    assert "labels do not fit" in capsys.readouterr().err
+
+
 def test_what_cannot_be_run_says_why_and_how_it_went_wrong(
     bundle: Bundle, frames: Path, tmp_path: Path, capsys: Capture
 ) -> None:

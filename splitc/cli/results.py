@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answers to many frames: written, and held against labels."""
+"""The results of many frames: written, and held against labels."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from splitc.array_files import arrays_of, headers_of
-from splitc.arrays import Array
+from splitc.arrays import Array, Arrays
 from splitc.errors import OutputError, UsageError
-from splitc.send.answer import Answer
 
 _MOST_UNANSWERED = 1000
 
 
 class Results:
-    """What came of frames.
+    """What became of frames.
 
     Args:
         count: How many there are; further ones are the same frames again.
@@ -31,21 +30,33 @@ class Results:
         self.unanswered: list[int] = []
         """Numbers of frames that nobody answered, the first thousand."""
 
-    def add(self, answer: Answer) -> None:
-        """Take an answer in."""
-        first_pass = answer.frame < self._count
-        if answer.origin == "nobody":
-            self._judged += 1
-            if len(self.unanswered) < _MOST_UNANSWERED:
-                self.unanswered.append(answer.frame)
-            return
-        place = answer.frame % self._count
-        for name, array in answer.found.items() if first_pass else ():
+    def miss(self, frame: int) -> None:
+        """Take in that nobody answered a frame."""
+        self._judged += 1
+        if len(self.unanswered) < _MOST_UNANSWERED:
+            self.unanswered.append(frame)
+
+    def add(self, frame: int, found: Arrays) -> None:
+        """Take the results of a frame in.
+
+        Args:
+            frame: Its number, which goes on where the frames come again.
+            found: Arrays by result name.
+
+        Raises:
+            UsageError: A result has another shape than that of a frame before.
+        """
+        place = frame % self._count
+        for name, array in found.items() if frame < self._count else ():
             if name not in self._arrays:
                 self._arrays[name] = np.zeros((self._count, *array.shape), array.dtype)
+            if self._arrays[name].shape[1:] != array.shape:
+                why = f"'{name}' has another shape for each, as its extents hang on the data"
+                hint = "run them one by one"
+                raise UsageError("the frames' results do not go together", why=why, hint=hint)
             self._arrays[name][place] = array
         if self._labels is not None:
-            scores = next(iter(answer.found.values()))
+            scores = next(iter(found.values()))
             self._judged += 1
             self._right += int(np.argmax(scores)) == int(self._labels[place])
 
@@ -57,7 +68,11 @@ class Results:
             return None
         return self._right / self._judged
 
-    def write(self, folder: Path, names: Sequence[str], *, single: bool) -> None:
+    def arrays(self, *, single: bool) -> dict[str, Array]:
+        """What came, by name: frames along one more axis in front, or the one frame's."""
+        return {name: array[0] if single else array for name, array in self._arrays.items()}
+
+    def write(self, folder: Path, names: Sequence[str], *, single: bool) -> list[str]:
         """Write `0.npy`, `1.npy` and so on, results in this order, frames along a first axis.
 
         Frames that nobody answered are zeros.
@@ -67,21 +82,45 @@ class Results:
             names: Names of the results.
             single: Whether there is one frame, without an axis for frames.
 
+        Returns:
+            The files' names.
+
         Raises:
             OutputError: They cannot be written.
         """
+        made_folder(folder)
+        arrays = self.arrays(single=single)
+        written: list[str] = []
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for number, name in enumerate(names):
-                if name not in self._arrays:
+                if name not in arrays:
                     continue
-                array = self._arrays[name]
                 beside = folder / f".{number}.npy.new"
                 with beside.open("wb") as file:
-                    np.save(file, array[0] if single else array)
+                    np.save(file, arrays[name])
                 beside.replace(folder / f"{number}.npy")
+                written.append(f"{number}.npy")
         except OSError as error:
-            raise OutputError(f"cannot write '{folder}'", why=error.strerror or "") from error
+            raise _unwritable(folder, error) from error
+        return written
+
+
+def made_folder(folder: Path) -> Path:
+    """A folder for results, made if it is not there: before anything runs, best.
+
+    Raises:
+        OutputError: It cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    why = error.strerror or str(error)
+    return OutputError(f"cannot write '{folder}'", why=why, hint="choose another --out")
 
 
 def read_labels(path: Path, count: int) -> Array:
