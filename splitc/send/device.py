@@ -162,7 +162,8 @@ class Device:
             DeviceError: As for one frame.
         """
         with self._exchange.receiving():
-            yield from Pipeline(self.begin, self.end, self.settings.in_flight).run(frames)
+            most = self.settings.in_flight
+            yield from Pipeline(self.begin, self.end, most, self._drop).run(frames)
 
     def begin(self, inputs: Arrays | Array) -> Begun:
         """Run a frame's head and send what crosses."""
@@ -190,6 +191,10 @@ class Device:
                 answer = self._answered(begun, begun.known, outcome, outcome.arrays)
         self.tally.add(answer)
         return answer
+
+    def _drop(self, begun: Begun) -> None:
+        if begun.known is not None:
+            self._exchange.forget(begun.number)
 
     def _answered(
         self, begun: Begun, known: Arrays, outcome: Outcome, arrays: Sequence[Array]

@@ -34,6 +34,7 @@ class Exchange:
         self._receiving = threading.Lock()
         self._news = threading.Condition()
         self._outcomes: dict[int, Outcome] = {}
+        self._unwanted: set[int] = set()
         self._sleeps_until = float("-inf")
         self._failed: SplitcError | None = None
 
@@ -51,6 +52,12 @@ class Exchange:
         """Wait until it is known what became of a frame."""
         self.wait(lambda: ticket in self._outcomes)
         return self._outcomes.pop(ticket)
+
+    def forget(self, ticket: int) -> None:
+        """Nobody wants to know what becomes of a frame."""
+        with self._lock:
+            if self._outcomes.pop(ticket, None) is None:
+                self._unwanted.add(ticket)
 
     def wait(self, done: Callable[[], bool], until: float | None = None) -> None:
         """Wait until something is so, receiving meanwhile if nobody else does.
@@ -160,7 +167,11 @@ class Exchange:
         for datagrams in self.session.leave(now):
             self._line.send(datagrams)
         if outcomes:
-            self._outcomes.update((one.ticket, one) for one in outcomes)
+            for one in outcomes:
+                if one.ticket in self._unwanted:
+                    self._unwanted.remove(one.ticket)
+                else:
+                    self._outcomes[one.ticket] = one
             self._tell()
         return self.session.next_s(now)
 

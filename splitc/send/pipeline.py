@@ -30,12 +30,17 @@ class Pipeline(Generic[Given, Begun, Ended]):
         begin: The first step.
         end: The second, in the thread that takes results.
         most: Things begun and not ended, at most.
+        drop: What is done with things that were begun and whose results nobody wants any more.
     """
 
     def __init__(
-        self, begin: Callable[[Given], Begun], end: Callable[[Begun], Ended], most: int
+        self,
+        begin: Callable[[Given], Begun],
+        end: Callable[[Begun], Ended],
+        most: int,
+        drop: Callable[[Begun], None] | None = None,
     ) -> None:
-        self._begin, self._end = begin, end
+        self._begin, self._end, self._drop = begin, end, drop
         self._room = threading.Semaphore(most)
         self._begun: SimpleQueue[Begun | _Failed] = SimpleQueue()
         self._stopped = False
@@ -55,6 +60,9 @@ class Pipeline(Generic[Given, Begun, Ended]):
             self._stopped = True
             self._room.release()
             feeder.join(_PATIENCE_S)
+            while self._drop is not None and not self._begun.empty():
+                if not isinstance(one := self._begun.get(), _Failed):
+                    self._drop(one)
 
     def _feed(self, things: Iterator[Given]) -> None:
         try:

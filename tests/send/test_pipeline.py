@@ -79,8 +79,16 @@ def test_what_the_source_raises_comes_behind_its_results() -> None:
 def test_who_wants_no_more_stops_the_source() -> None:
     began: list[int] = []
     before = threading.active_count()
-    taken = Pipeline[int, None, None](began.append, lambda x: x, 2).run(iter(range(10**9)))
+    dropped: list[int] = []
+
+    def begin(x: int) -> int:
+        began.append(x)
+        return x
+
+    pipeline = Pipeline[int, int, int](begin, lambda x: x, 3, dropped.append)
+    taken = pipeline.run(iter(range(10**9)))
     next(taken)
     taken.close()
     assert threading.active_count() == before
-    assert len(began) <= 4
+    assert began == [0, *dropped]
+    assert len(dropped) <= 3
