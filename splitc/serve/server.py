@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
-import resource
-import select
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
 from splitc.errors import DeviceError, SplitcError, UsageError, one_line
 from splitc.net.address import Address
-from splitc.net.kernel import Bell
 from splitc.net.sockets import DATAGRAM_BYTES, DatagramSocket
 from splitc.net.stream import StreamListener, StreamSocket
+from splitc.serve.connections import Connections
 from splitc.serve.door import Door
 from splitc.serve.journal import Journal, silent
 from splitc.serve.limits import Limits
@@ -32,8 +30,6 @@ from splitc.serve.tails import load_bundles
 from splitc.serve.work import Batch
 from splitc.wire.header import HEADER_BYTES, TAG_BYTES
 
-_SWEEP_S, _STRANGER_S = 1.0, 5.0
-"""How often to look for connections that are over, and how long one may say nothing at first."""
 _TURN_S = 0.001
 """How long quick tails may run before what came meanwhile is read."""
 _SEND_S = 0.05
@@ -98,8 +94,10 @@ class Server:
                 payload_bytes=packet_bytes - HEADER_BYTES - TAG_BYTES,
             )  # fmt: skip
             self._service = Service(door, refusals, self._limits, self.measures, journal)
-            self._packet_bytes = packet_bytes
-            self._datagrams, self._listener = _listen(where, packet_bytes, self._stack)
+            self._datagrams, listener = _listen(where, packet_bytes)
+            self._stack.enter_context(self._datagrams)
+            self._connections = Connections(listener, 2 * self._limits.peers, packet_bytes)
+            self._stack.callback(self._connections.close)
             self.address = self._datagrams.address
             self.metrics = self._page(metrics)
             self._stack = self._stack.pop_all()
@@ -108,12 +106,7 @@ class Server:
         self._idle = 0
         self._work: SimpleQueue[bool] = SimpleQueue()
         self._reads_until = 0.0
-        self._streams: dict[int, StreamSocket] = {}
-        self._strangers: dict[StreamSocket, float] = {}
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_streams = min(2 * self._limits.peers, files // 2)
         self._over = threading.Event()
-        self._bell = self._stack.enter_context(closing(Bell()))
         self._pool: ThreadPoolExecutor | None = None
         self._threads: list[Future[None]] = []
 
@@ -188,14 +181,10 @@ class Server:
         self._send(out)
         self._over.set()
         self._datagrams.wake()
-        self._bell.ring()
+        self._connections.wake()
         for _ in range(self._workers):
             self._work.put(False)
         pool.shutdown()
-        for stream in self._streams.values():
-            stream.flush(_SEND_S)
-            stream.close()
-        self._streams.clear()
         for thread in self._threads:
             thread.result()
 
@@ -255,57 +244,16 @@ class Server:
                 return
 
     def _read_streams(self) -> None:
-        poll = select.poll()
-        poll.register(self._bell.fileno(), select.POLLIN)
-        poll.register(self._listener.fileno(), select.POLLIN)
-        swept = 0.0
         while not self._over.is_set():
-            changed = False
-            for fd, event in poll.poll(_SWEEP_S * 1000 if self._streams else None):
-                if fd == self._listener.fileno():
-                    self._accept(poll)
-                elif fd == self._bell.fileno():
-                    self._bell.silence()
-                    changed = True
-                else:
-                    stream = self._streams[fd]
-                    if event & select.POLLOUT:
-                        stream.flush()
-                    if event & ~select.POLLOUT:
-                        self._read_stream(stream)
-                    changed |= stream.closed or bool(event & select.POLLOUT)
-            if changed or time.monotonic() - swept > _SWEEP_S:
-                self._sweep(poll)
-                swept = time.monotonic()
+            for stream in self._connections.ready():
+                self._read_stream(stream)
+            for stream in self._connections.over(self._serves):
+                with self._lock:
+                    self._service.lost(Place(stream.peer, stream))
 
-    def _accept(self, poll: select.poll) -> None:
-        stream = self._listener.accept(0, packet_bytes=self._packet_bytes)
-        if stream is None:
-            return
-        if len(self._streams) >= self._most_streams:
-            stream.close()
-            return
-        self._streams[stream.fileno()] = stream
-        self._strangers[stream] = time.monotonic() + _STRANGER_S
-        poll.register(stream.fileno(), select.POLLIN)
-
-    def _sweep(self, poll: select.poll) -> None:
-        """Write on where a peer reads slowly, and close connections that are over."""
-        now = time.monotonic()
-        for fd, stream in list(self._streams.items()):
-            with self._lock:
-                known = self._service.serves(Place(stream.peer, stream))
-                if known:
-                    self._strangers.pop(stream, None)
-                if not stream.closed and (known or now < self._strangers.get(stream, 0.0)):
-                    wanted = select.POLLOUT if stream.wants_write else 0
-                    poll.modify(fd, select.POLLIN | wanted)
-                    continue
-                self._service.lost(Place(stream.peer, stream))
-            poll.unregister(fd)
-            del self._streams[fd]
-            self._strangers.pop(stream, None)
-            stream.close()
+    def _serves(self, stream: StreamSocket) -> bool:
+        with self._lock:
+            return self._service.serves(Place(stream.peer, stream))
 
     def _read_stream(self, stream: StreamSocket) -> None:
         arrived = stream.receive(0)
@@ -360,7 +308,7 @@ class Server:
             if isinstance(place.stream, StreamSocket):
                 place.stream.send(packets, timeout_s=0)
                 if place.stream.wants_write or place.stream.closed:
-                    self._bell.ring()
+                    self._connections.wake()
             else:
                 self._datagrams.send(packets, place.address, timeout_s=_SEND_S)
         with self._lock:
@@ -370,7 +318,7 @@ class Server:
 
 
 def _listen(
-    where: Address, packet_bytes: int, stack: ExitStack, tries: int = 20
+    where: Address, packet_bytes: int, tries: int = 20
 ) -> tuple[DatagramSocket, StreamListener]:
     """Sockets for datagrams and for connections on one port.
 
@@ -385,5 +333,5 @@ def _listen(
         # On a port that was free for datagrams, connections may be somebody else's.
         if where.port or tries == 1:
             raise
-        return _listen(where, packet_bytes, stack, tries - 1)
-    return stack.enter_context(datagrams), stack.enter_context(listener)
+        return _listen(where, packet_bytes, tries - 1)
+    return datagrams, listener
