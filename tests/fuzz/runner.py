@@ -63,9 +63,12 @@ def build(target: str, clang: str, folder: Path) -> Path:
 
 def fuzz(program: Path, corpus: Path, seconds: int, seed: int = 0) -> Fuzzed:
     """Let it run for so long; inputs that reach something new stay in the corpus."""
+    # Of its memory, no single piece may be large: the most that the whole process had, which
+    # libFuzzer can limit too, counts what this one had when it forked.
     command = [
         str(program), str(corpus), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10",
-        "-rss_limit_mb=512", f"-artifact_prefix={corpus}-", "-print_final_stats=1",
+        "-rss_limit_mb=0", "-malloc_limit_mb=64", f"-artifact_prefix={corpus}-",
+        "-print_final_stats=1",
     ]  # fmt: skip
     if seed:
         command.append(f"-seed={seed}")
