@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from splitc.errors import BadBundleError
@@ -17,6 +18,7 @@ def check_part_manifest(part: PartManifest, at: str) -> None:
     Raises:
         BadBundleError: Names what is not, and the manifest's file.
     """
+    _check_split(part, at)
     for remote in part.remote:
         if not 0 <= remote.route < 2**16:
             why = f"routes have numbers of 16 bits, not {remote.route}"
@@ -35,7 +37,10 @@ def check_bundle_manifest(manifest: Manifest, at: str) -> None:
     Raises:
         BadBundleError: Names what is not, and the manifest's file.
     """
+    _check_split(manifest, at)
     for route in manifest.routes:
+        if not route.runs:
+            raise BadBundleError(f"nothing runs on route '{route.name}'", at=at)
         _check_missing(route, at)
     names = [route.name for route in manifest.routes]
     if manifest.default not in names or len({*names}) < len(names):
@@ -50,9 +55,17 @@ def check_bundle_manifest(manifest: Manifest, at: str) -> None:
     for name, part in manifest.parts.items():
         if part.batch < 1:
             raise BadBundleError(f"part '{name}' takes {part.batch} frames a call", at=at)
-        if "/" in part.folder or part.folder.startswith(".") or part.folder in ("", "golden"):
-            why = f"its folder is '{part.folder}', which is none of a part"
+        foreign = {"/", "\0"} & {*part.folder} or part.folder.startswith(".")
+        if foreign or part.folder in ("", "golden"):
+            why = f"its folder is {part.folder!r}, which is none of a part"
             raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)
+
+
+def _check_split(manifest: Manifest | PartManifest, at: str) -> None:
+    """A split is a sha256."""
+    if re.fullmatch("[0-9a-f]{64}", manifest.split) is None:
+        why = "its split is not 64 hexadecimal digits"
+        raise BadBundleError("manifest is malformed", at=at, why=why)
 
 
 def _check_missing(route: Route | Remote, at: str) -> None:

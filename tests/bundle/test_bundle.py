@@ -306,6 +306,23 @@ def long_missing(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["routes"][0].update(missing=[{"fill": "00" * 5000}]))
 
 
+def no_split(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m.update(split="another"))
+
+
+def no_split_of_a_part(bundle: Bundle) -> None:
+    edit(bundle.path / "tail", lambda m: m.update(split=" " + m["split"][1:]))
+    rehash(bundle)
+
+
+def nothing_runs(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0].update(runs={}))
+
+
+def no_folder_at_all(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["parts"]["head"].update(folder="he\0ad"))
+
+
 def junk_golden(bundle: Bundle) -> None:
     (bundle.path / "golden" / "inputs" / "0.npy").write_bytes(b"junk")
     rehash(bundle)
@@ -335,6 +352,10 @@ def deep_manifest(bundle: Bundle) -> None:
         (no_route, "there is no one route 'another'"),
         (unknown_part, "a route runs 'body'"),
         (outside_part, "part 'head' is not in the bundle"),
+        (no_folder_at_all, "part 'head' is not in the bundle"),
+        (no_split, "its split is not 64 hexadecimal digits"),
+        (no_split_of_a_part, "its split is not 64 hexadecimal digits"),
+        (nothing_runs, "nothing runs on route 'cut'"),
         (other_format, "disagree about its format"),
         (other_route, "the head and the bundle disagree about route 'cut'"),
         (other_result, "the head and the bundle disagree about route 'cut'"),
