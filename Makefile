@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BUILD  ?= build
 BIN    := $(VENV)/bin
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test lint types bench docs experiments clean
+.PHONY: demo test lint types bench fuzz docs experiments clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +45,14 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/arm_inner_loops.py
 	$(BIN)/python benchmarks/si_nr_theory.py
 	$(BIN)/python benchmarks/serve.py
+
+fuzz: $(VENV)/installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.runner packets --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/runner-packets
+	$(BIN)/python -m tests.fuzz.runner part_manifest --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/runner-part_manifest
+	$(BIN)/python -m tests.fuzz.python packets --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/packets
+	$(BIN)/python -m tests.fuzz.python conversations --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/conversations
+	$(BIN)/python -m tests.fuzz.python manifests --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/manifests
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/operators.py

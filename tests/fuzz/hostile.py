@@ -7,14 +7,10 @@ memory is bounded, manifests are refused by name. `tests.fuzz.python` runs a fuz
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from splitc.errors import SplitcError
-from splitc.runtime.manifest import MANIFEST, SCHEMA, Manifest, Missing, PartManifest, read_manifest
+from splitc.runtime.manifest import Missing
 from splitc.wire.answers import Answers
 from splitc.wire.assembly import IN_FLIGHT, Assembly
 from splitc.wire.boundary import Boundary
@@ -26,7 +22,7 @@ from splitc.wire.nack import missing_rows
 from splitc.wire.probe import Echoes, read_echoes
 from splitc.wire.received import Counters
 from splitc.wire.seal import Seal
-from tests.helpers import ROOT
+from tests.fuzz import conversations, manifests
 from tests.wire.make_golden import (
     CLIENT,
     FOLDER,
@@ -39,24 +35,6 @@ from tests.wire.make_golden import (
     SPLIT,
     filled,
 )
-
-CROSSES = {"name": "t", "dtype": "uint8", "shape": [1, 9], "bytes": 9, "layout": ""}
-MISSING = {"fill": "0102", "scale": "none", "unit": 3}
-BUNDLE: dict[str, Any] = {
-    "schema": SCHEMA, "name": "net", "split": "ab" * 32, "default": "cut", "config": {},
-    "source": {"name": "net.onnx", "sha256": "cd" * 32, "inputs": [], "outputs": []},
-    "parts": {
-        "head": {"segment": "head", "site": "device", "target": "rpi4", "folder": "head",
-                 "format": "native", "layers": 3, "batch": 1},
-    },
-    "routes": [
-        {"name": "cut", "cut": ["t"], "runs": {"device": ["head"]}, "crosses": [CROSSES],
-         "boundary_bytes": 9, "proof": {"type": "given", "value": 0.5}, "codec": None,
-         "predicted": {"figures": "", "site_ms": {}, "link_ms": 1.5}, "missing": [MISSING]},
-    ],
-    "seed": 0, "tolerance": 0.001, "tools": {}, "files": {},
-}  # fmt: skip
-"""Manifests that are right, for a fuzzer to begin from."""
 
 _LONGEST = 2047
 _PACKETS = ("chunks", "parity", "duplicate", "stale", "late", "jump", "malformed", "foreign")
@@ -149,35 +127,17 @@ def packets(data: bytes) -> None:
     read_echoes(whole)
 
 
-_SCRATCH = tempfile.TemporaryDirectory()
-
-
-def manifests(data: bytes) -> None:
-    """A manifest of any bytes, of a bundle and of a part, and what is sent by it."""
-    folder = Path(_SCRATCH.name)
-    (folder / MANIFEST).write_bytes(data)
-    for routes in (
-        lambda: read_manifest(folder, Manifest).routes,
-        lambda: read_manifest(folder, PartManifest).remote,
-    ):
-        try:
-            for each in routes():
-                Boundary(each.crosses, 1404, 0, each.missing)
-                Answers(each.crosses, 1404)
-        except SplitcError:
-            continue
-
-
-TARGETS: dict[str, Callable[[bytes], None]] = {"packets": packets, "manifests": manifests}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "packets": packets,
+    "conversations": conversations.conversations,
+    "manifests": manifests.manifests,
+}
 
 
 def seeds(target: str) -> list[bytes]:
     """Inputs that make sense, to begin from."""
-    if target == "packets":
-        return [path.read_bytes() for path in sorted(FOLDER.glob("*.bin"))]
-    part = json.loads((ROOT / "tests" / "golden" / "rpi4.json").read_text("utf-8"))
-    remote = {"route": 0, "name": "cut", "crosses": [CROSSES], "results": [], "outputs": []}
-    files = {part["model"]: {"bytes": 1, "sha256": "ef" * 32}}
-    part |= {"schema": SCHEMA, "weights": "", "files": files}
-    part["remote"] = [{**remote, "missing": [MISSING]}]
-    return [json.dumps(each).encode() for each in (part, BUNDLE)]
+    if target == "conversations":
+        return conversations.seeds()
+    if target == "manifests":
+        return manifests.seeds()
+    return [path.read_bytes() for path in sorted(FOLDER.glob("*.bin"))]

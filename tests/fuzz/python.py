@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuzz the Python side, guided by coverage: `python -m tests.fuzz.python packets --seconds 60`.
 
-By atheris (`pip install atheris`), which is libFuzzer on Python's bytecode.
+By atheris (the extra `fuzz`), which is libFuzzer on Python's bytecode. What broke a promise is
+printed, with the traceback, and left beside the corpus where one was named.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main() -> None:
     try:
         import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
     except ImportError as error:
-        raise ToolchainError("it needs atheris", hint="pip install atheris") from error
+        raise ToolchainError("it needs atheris", hint="pip install 'splitc[fuzz]'") from error
     fuzzer: Any = atheris
     # Coverage is seen of what is imported within.
     with fuzzer.instrument_imports(include=["splitc"]):
@@ -33,13 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz the Python side with atheris.")
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--corpus", type=Path, help="folder with inputs that is added to")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as corpus:
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus: Path = options.corpus or Path(scratch) / "corpus"
+        corpus.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(seeds(options.target)):
-            (Path(corpus) / f"{number}").write_bytes(seed)
+            (corpus / f"seed-{number}").write_bytes(seed)
         limits = [f"-max_total_time={options.seconds}", "-max_len=4096", "-timeout=10",
-                  "-rss_limit_mb=1024"]  # fmt: skip
-        fuzzer.Setup([sys.argv[0], corpus, *limits], TARGETS[options.target])
+                  "-rss_limit_mb=1024", f"-artifact_prefix={corpus}-"]  # fmt: skip
+        fuzzer.Setup([sys.argv[0], str(corpus), *limits], TARGETS[options.target])
         fuzzer.Fuzz()
 
 

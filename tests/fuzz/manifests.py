@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hostile manifests must not do: bytes are read as changes to those of a real bundle.
+
+A flipped bit in JSON is mostly no JSON: most inputs choose nodes of a manifest and what to put in
+their place. An input whose first octet is odd is a manifest as it stands.
+"""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from splitc.arrays import Array
+from splitc.bundle.bundle import Bundle
+from splitc.errors import SplitcError
+from splitc.runtime.integrity import check_part
+from splitc.runtime.manifest import MANIFEST, Manifest, Missing, PartManifest, read_manifest
+from splitc.send.ends import Folders
+from splitc.serve.tails import Served
+from splitc.wire.answers import Answers
+from splitc.wire.boundary import Boundary
+from tests.fuzz.conversations import small_bundle
+
+PARTS = ("", "head", "tail", "tail-x2")
+"""Whose manifests are changed: the bundle's, and those of its parts."""
+
+VALUES: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2, 3, 2**31, 2**63, 2**64, -(2**63), 1e308, -0.5, "", "head", "tail",
+    "..", "../tail", "/", "\0", "\ud800", "uint8", "float32", "bool", "NHWC", "device", "server",
+    "a" * 300, [], [[]], {}, {"": 0}, [0, 0], [-1], [2**40, 2**40], [1] * 65, ["x"], "ff" * 32,
+)  # fmt: skip
+
+
+@cache
+def folder() -> tuple[Path, tuple[Any, ...]]:
+    """A copy of the bundle to write into, and its manifests."""
+    scratch = tempfile.TemporaryDirectory()
+    atexit.register(scratch.cleanup)
+    made = Path(scratch.name) / "b.splitc"
+    shutil.copytree(small_bundle().path, made)
+    return made, tuple(json.loads((made / name / MANIFEST).read_text("utf-8")) for name in PARTS)
+
+
+def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a manifest: what holds it, and by what index or key."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items += cast("dict[str, Any]", value).items()
+    elif isinstance(value, list):
+        items += enumerate(cast("list[Any]", value))
+    for key, inner in items:
+        yield value, key
+        yield from nodes(inner)
+
+
+def changed(manifest: Any, edits: bytes) -> Any:
+    """A manifest with some places changed: which (u16), how, and by what."""
+    made = copy.deepcopy(manifest)
+    for at in range(0, len(edits) - 3, 4):
+        places = [*nodes(made)]
+        if not places:
+            break
+        holder, key = places[int.from_bytes(edits[at : at + 2], "little") % len(places)]
+        how, what = edits[at + 2] % 4, edits[at + 3]
+        if how == 0:
+            holder[key] = copy.deepcopy(VALUES[what % len(VALUES)])
+        elif how == 1:
+            del holder[key]
+        elif how == 2 and isinstance(holder[key], list):
+            holder[key] = holder[key] * 2
+        else:
+            other, its = places[what % len(places)]
+            holder[key] = copy.deepcopy(other[its])
+    return made
+
+
+class _Nowhere:
+    """Runs no tail: what is looked at is what comes before."""
+
+    is_here = False
+
+    def run(self, route: int, frames: Sequence[Sequence[Array]]) -> list[list[Array]]:
+        """Give nothing."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def manifests(data: bytes) -> None:
+    """Manifests of any bytes, to everything that reads them."""
+    path, right = folder()
+    which = data[0] >> 1 if data else 0
+    name = which % len(PARTS)
+    if data and data[0] & 1:
+        text = data[1:]
+    else:
+        text = json.dumps(changed(right[name], data[1:])).encode("utf-8", "surrogatepass")
+    file = path / PARTS[name] / MANIFEST
+    before = file.read_bytes()
+    file.write_bytes(text)
+    try:
+        for reader in (_open, _serve, _send, _cut):
+            try:
+                reader(path)
+            except SplitcError as error:
+                assert str(error)
+    finally:
+        file.write_bytes(before)
+
+
+def _open(path: Path) -> None:
+    Bundle.open(path).check()
+
+
+def _serve(path: Path) -> None:
+    with Served(path, lambda _: _Nowhere()) as served:
+        for tail in served.tails.values():
+            _lies(tail.crosses, tail.missing)
+            Answers(tail.results, 1404)
+
+
+def _send(path: Path) -> None:
+    Folders.find(path)
+    for name in PARTS[1:]:
+        check_part(path / name, name)
+
+
+def _cut(path: Path) -> None:
+    for route in read_manifest(path, Manifest).routes:
+        _lies(route.crosses, route.missing)
+    for remote in read_manifest(path / "head", PartManifest).remote:
+        _lies(remote.crosses, remote.missing)
+        Answers(remote.results, 1404)
+
+
+def _lies(crosses: Any, missing: Sequence[Missing]) -> None:
+    Boundary(crosses, 1404, 0, missing)
+
+
+def seeds() -> list[bytes]:
+    """Manifests as they are, and some changes."""
+    _, right = folder()
+    whole = [bytes([2 * k + 1]) + json.dumps(one).encode() for k, one in enumerate(right)]
+    some = [
+        bytes([2 * name]) + place.to_bytes(2, "little") + bytes([how, place % 256])
+        for name, one in enumerate(right)
+        for place in range(0, sum(1 for _ in nodes(one)), 3)
+        for how in range(4)
+    ]
+    return [*whole, *some]
