@@ -11,6 +11,7 @@
 #include <cstring>
 #include <vector>
 
+#include "cpu.cc"
 #include "dtype.cc"
 #include "error.cc"
 #include "hmac.cc"

@@ -37,6 +37,17 @@ extern "C" int splitc_open(uint8_t* data, size_t size, const uint8_t* tag, const
   return std::memcmp(tag, wanted, sizeof wanted) == 0 ? 1 : 0;
 }
 
+extern "C" void splitc_seal_avx2(uint8_t*, size_t, uint8_t*, const uint8_t*, size_t,
+                                 const uint8_t*, const uint8_t*) {}
+extern "C" int splitc_open_avx2(uint8_t*, size_t, const uint8_t*, const uint8_t*, size_t,
+                                const uint8_t*, const uint8_t*) {
+  return 0;
+}
+
+namespace splitc {
+bool IsX86V3() { return false; }
+}  // namespace splitc
+
 namespace {
 
 using namespace splitc;

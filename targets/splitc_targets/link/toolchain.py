@@ -186,13 +186,17 @@ class _Compiler:
         source = str(_SOURCES / f"{name}.c")
         self.zig("cc", "-c", *self._usual, *flags, source, "-o", f"{name}.o")
 
-    def cipher(self) -> str:
-        """The object of what zig's own library does for the runner."""
-        self.zig(
-            "build-obj", str(_SOURCES / "aead.zig"), *self.target, "-OReleaseFast", "-fPIE",
-            "-fstrip", "-femit-bin=aead.o",
-        )  # fmt: skip
-        return "aead.o"
+    def cipher(self) -> list[str]:
+        """Objects of what zig's own library does for the runner, for wider vectors too."""
+        cpus = {"aead": "baseline"}
+        if self.isa == "x86_64":
+            cpus["aead_avx2"] = "x86_64_v3"
+        for name, cpu in cpus.items():
+            self.zig(
+                "build-obj", str(_SOURCES / "aead.zig"), *self.target, f"-mcpu={cpu}",
+                "-OReleaseFast", "-fPIE", "-fstrip", f"-femit-bin={name}.o",
+            )  # fmt: skip
+        return [f"{name}.o" for name in cpus]
 
     def link(self, kind: str, output: str, *arguments: str) -> None:
         """Link objects; they are not needed after that."""
@@ -227,7 +231,7 @@ def build_program(source: Path, output: Path, isa: str, glibc: str) -> None:
     """
     compiler = _Compiler(output.parent, isa, glibc)
     program = compiler.cpp(output.name, [str(source.resolve())], "-fPIE")
-    compiler.link("build-exe", output.name, "-fPIE", program, compiler.cipher())
+    compiler.link("build-exe", output.name, "-fPIE", program, *compiler.cipher())
 
 
 def _build_runtime(folder: Path, isa: str, glibc: str) -> None:
@@ -241,7 +245,7 @@ def _build_runtime(folder: Path, isa: str, glibc: str) -> None:
         ]
         sources = sorted(path.name for path in _SOURCES.glob("*.cc"))
         runner = compiler.cpp("runner", sources, "-fPIE")
-        compiler.link("build-exe", RUNNER, "-fPIE", runner, cipher.result())
+        compiler.link("build-exe", RUNNER, "-fPIE", runner, *cipher.result())
         for other in others:
             other.result()
 

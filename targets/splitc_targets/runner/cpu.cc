@@ -96,6 +96,9 @@ bool HasFeature(const std::string& name) {
 }
 
 }  // namespace
+
+bool IsX86V3() { return HasV3(); }
+
 #else
 namespace {
 

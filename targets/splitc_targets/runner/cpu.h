@@ -19,6 +19,11 @@ extern const char kIsa[];
 void CheckCpu(const std::string& isa, const std::string& cpu,
               const std::vector<std::string>& features);
 
+#if defined(__x86_64__)
+// Whether this CPU, and what runs on it, has what x86-64-v3 has: AVX2 above all.
+bool IsX86V3();
+#endif
+
 }  // namespace splitc
 
 #endif  // SPLITC_RUNNER_CPU_H_

@@ -221,8 +221,9 @@ def test_the_cipher_gives_the_standards_bytes(probe: Probe) -> None:
 def test_the_cipher_is_that_of_another_library(probe: Probe, size: int) -> None:
     random = np.random.default_rng(size)
     key, nonce, known, text = (random.bytes(k) for k in (32, 12, size % 50, size))
-    found = probe.ask("aead", nonce + key + struct.pack("<I", len(known)) + known + text)
-    assert found == ChaCha20Poly1305(key).encrypt(nonce, text, known)
+    for cipher in ("aead", "wide"):
+        found = probe.ask(cipher, nonce + key + struct.pack("<I", len(known)) + known + text)
+        assert found == ChaCha20Poly1305(key).encrypt(nonce, text, known)
 
 
 def test_packets_are_sealed_and_opened_alike(probe: Probe) -> None:
