@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo   venv, install, resnet50.onnx, the main job, the check of its result
+# make live   a classifier behind a link that loses 30 % of all packets
 # make test   venv, install, the whole test suite
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,7 +8,7 @@ BUILD  ?= build
 BIN    := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test lint types bench fuzz docs experiments clean
+.PHONY: demo live test lint types bench fuzz docs experiments clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +24,14 @@ demo: $(VENV)/installed
 	$(BIN)/python -m splitc.zoo resnet50 $(BUILD)/resnet50.onnx
 	cd $(BUILD) && $(abspath $(BIN))/splitc compile resnet50.onnx --cut auto --target rpi4
 	cd $(BUILD) && $(abspath $(BIN))/splitc verify resnet50.splitc
+
+$(VENV)/installed-live: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[parity,plot,serve,torch]'
+	touch $@
+
+live: $(VENV)/installed-live
+	mkdir -p $(BUILD)
+	$(BIN)/python examples/lossy_wifi.py $(BUILD)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal

@@ -159,7 +159,9 @@ class StreamSocket(Carrier):
         if self._framing.broken:
             self.counters.add("truncated")
         if not data or self._framing.broken:
-            self._give_up()
+            self.closed = True
+            with self._lock:  # Another thread may be sending out of what is dropped.
+                self._give_up()
         return found
 
     def _wait(self, timeout_s: float | None) -> bool:

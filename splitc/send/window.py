@@ -69,6 +69,8 @@ class Window:
         self._deadline_s = deadline_s
         self._limit_s = limit_s
         self._delay = delay
+        # At a frame's deadline its answer leaves, whatever was measured of others.
+        self._latest_s = deadline_s + rtt_s + _LEAST_WAIT_S
         self._wait_s = min(max(2 * rtt_s, _LEAST_WAIT_S), _MOST_WAIT_S)
         self._flights: dict[int, Flight] = {}
 
@@ -86,7 +88,12 @@ class Window:
     def left(self, flight: Flight, now: float) -> None:
         """The last packet of a frame left."""
         flight.left_s = now
-        flight.ask_s = now + self._delay.limit_s
+        flight.ask_s = now + self._expected_s
+
+    @property
+    def _expected_s(self) -> float:
+        """How long an answer may take from now on before it is asked for."""
+        return min(self._delay.limit_s, self._latest_s)
 
     def heard(self, frame: int, now: float) -> None:
         """A part of a frame's answer came: what is missing of it is asked for elsewhere."""
@@ -116,7 +123,7 @@ class Window:
         if counter <= flight.heard or now >= flight.began_s + self._deadline_s:
             return none
         flight.heard = counter
-        flight.ask_s = now + self._delay.limit_s
+        flight.ask_s = now + self._expected_s
         rows = missing[missing < len(flight.data)]
         rows = rows[: _MOST_AGAIN * len(flight.data) - flight.again]
         flight.again += len(rows)

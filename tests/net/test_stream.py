@@ -7,7 +7,7 @@ import itertools
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -217,3 +217,48 @@ def test_ports_where_nothing_listens_or_somebody_does_are_named() -> None:
     with pytest.raises(DeviceError, match="cannot connect to") as caught:
         StreamSocket.connect(listener.address)
     assert caught.value.why == "nothing listens there"
+
+
+class Held(socket.socket):
+    """A socket that is in the middle of a `send` until it is let go."""
+
+    def __init__(self, made: socket.socket) -> None:
+        super().__init__(fileno=made.detach())
+        self.sending, self.go = threading.Event(), threading.Event()
+
+    def send(self, data: memoryview, flags: int = 0) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.sending.set()
+        assert self.go.wait(LIMIT_S)
+        return super().send(data, flags)
+
+
+def test_a_peer_may_leave_while_another_thread_sends_to_it() -> None:
+    wrong: list[BaseException] = []
+
+    def noting(act: Callable[[], object]) -> threading.Thread:
+        def run() -> None:
+            try:
+                act()
+            except BaseException as error:  # noqa: BLE001
+                wrong.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held = Held(socket.create_connection(listener.getsockname()))
+        peer, _ = listener.accept()
+        with StreamSocket(held, bytes(28)) as stream:
+            sender = noting(lambda: stream.send(some(2)))
+            assert held.sending.wait(LIMIT_S)
+            peer.close()
+            reader = noting(lambda: stream.receive(LIMIT_S))
+            while not stream.closed and reader.is_alive():
+                reader.join(0.01)
+            held.go.set()
+            sender.join(LIMIT_S)
+            reader.join(LIMIT_S)
+            assert not wrong
+            assert stream.closed
+            assert not stream.wants_write

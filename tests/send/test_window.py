@@ -60,6 +60,17 @@ def test_a_slow_answer_is_asked_for_by_the_round_trip_until_one_in_a_million_is_
     assert lost * (1 - (1 - lost) ** 2) ** asked < 1e-5
 
 
+def test_an_answer_is_asked_for_at_the_deadline_if_not_before() -> None:
+    delay = Delay(0.05)
+    for _ in range(30):
+        delay.too_early()  # Where packets are sent again, hardly any delay is measured.
+    one = window(delay)
+    one.begin(late := flight(0))
+    one.left(late, 0.0)
+    assert one.overdue(0.1) == []
+    assert one.overdue(0.12) == [late], "100 ms are the deadline, 10 the round trip"
+
+
 def test_an_answer_that_began_to_come_is_not_asked_for_as_a_whole() -> None:
     one = window()
     one.begin(late := flight(0))
@@ -85,10 +96,10 @@ def test_a_limit_that_is_always_too_early_grows_until_it_is_not() -> None:
     for number in range(40):
         one.begin(each := flight(number))
         one.left(each, 0.0)
-        asked.append(bool(one.overdue(0.2)))
-        one.heard(number, 0.2)
+        asked.append(bool(one.overdue(0.08)))
+        one.heard(number, 0.08)
         one.end(number)
-    assert asked == [True] * 14 + [False] * 26, "0.01 * 1.25^14 > 0.2"
+    assert asked == [True] * 10 + [False] * 30, "0.01 * 1.25^10 > 0.08"
 
 
 def test_a_frame_is_given_up_in_time_and_then_unknown() -> None:

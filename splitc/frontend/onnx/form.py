@@ -25,6 +25,9 @@ from splitc.frontend.onnx.read import subgraphs_of
 OLDEST_OPSET = 7
 RUN_OPSET = 26
 """The newest that onnxruntime 1.31 runs; onnx defines newer ones."""
+_OLDEST_IR, _NEWEST_IR = 8, 13
+"""Versions of the file format that are written: what later ones add, onnxruntime 1.31 refuses to
+load, and no graph here has; onnx 1.23 writes 14 unless told otherwise."""
 _MAX_INLINED = 1_000_000
 _MAX_REPEATED = 2**28
 """Bytes that inlining may add to what functions store."""
@@ -42,7 +45,7 @@ def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelPr
     if proto.functions:
         proto = _inline(proto)
     graph = proto.graph
-    proto.ir_version = max(proto.ir_version, 8)
+    proto.ir_version = min(max(proto.ir_version, _OLDEST_IR), _NEWEST_IR)
     if graph.sparse_initializer:
         raise BadModelError("sparse initialisers are not supported")
     stored = {t.name for t in graph.initializer}

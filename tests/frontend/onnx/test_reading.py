@@ -64,6 +64,16 @@ def test_a_model_of_any_opset_from_7_on_is_read(opset: int, simplify: bool) -> N
     assert names(tail) == ["c", "relu", "add"]
 
 
+def test_a_file_as_onnx_writes_it_today_is_run_and_written_for_onnxruntime() -> None:
+    given = chain("Relu", "Tanh")
+    given.ir_version = onnx.IR_VERSION
+    loaded = splitc.load(given)
+    x = np.full(loaded.graph.inputs[0].static_shape, 0.5, np.float32)
+    (result,) = loaded.run({"x": x}).values()
+    np.testing.assert_allclose(result, np.tanh(x), rtol=1e-6)
+    Session(loaded.proto.SerializeToString())
+
+
 def test_shapes_computed_from_shapes_are_known_in_old_opsets_without_simplifying() -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["r"], "relu"),
