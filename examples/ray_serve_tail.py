@@ -15,6 +15,7 @@ at the same path on every machine. Needs `pip install 'splitc[ray]'`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -152,8 +153,10 @@ def show(devices: int = 4, frames: int = 50, replicas: int = 2) -> None:
 
 
 def serve_bundle(bundle: Path, bind: str, key: Path | None, replicas: int) -> None:
-    """Serve a bundle until Ctrl-C."""
+    """Serve a bundle until Ctrl-C or SIGTERM."""
     ray.init()
+    # Ray's own handler would end the process before its devices are told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     secret = None if key is None else read_key(key)
     with (
         suppress(KeyboardInterrupt),
