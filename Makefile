@@ -54,6 +54,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/arm_inner_loops.py
 	$(BIN)/python benchmarks/si_nr_theory.py
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/whole_frame.py
+	$(BIN)/python benchmarks/peers.py
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'

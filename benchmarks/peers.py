@@ -92,11 +92,13 @@ def serve_zeromq(tail: Part) -> None:
         socket.send(to_bytes(tail.run(of_bytes(tail, socket.recv()))))
 
 
-def serve_splitc(bundle: Path) -> None:
-    """The tail as splitc serves it."""
+def serve_splitc(bundle: Path, key: Path | None) -> None:
+    """The tail as splitc serves it, sealed where there is a key."""
     from splitc.serve import Server
+    from splitc.wire.key_file import read_key
 
-    with Server([bundle], bind="127.0.0.1:0") as server:
+    secret = read_key(key) if key else None
+    with Server([bundle], bind="127.0.0.1:0", key=secret) as server:
         print(server.address, flush=True)
         while True:
             time.sleep(3600)
@@ -130,9 +132,10 @@ def zeromq_client(address: str, head: Part) -> Callable[[Array], object]:
 
 
 @contextmanager
-def served(side: str, bundle: Path) -> Generator[str]:
+def served(side: str, bundle: Path, key: Path | None = None) -> Generator[str]:
     """A server process; gives its address."""
     command = [sys.executable, __file__, "--serve", side, str(bundle)]
+    command += ["--key", str(key)] if key else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -195,12 +198,13 @@ def main() -> None:
     """Compile, then measure in a network namespace."""
     made = parser(__doc__ or "")
     made.add_argument("--serve", nargs=2, metavar=("SIDE", "BUNDLE"), help="be a server")
+    made.add_argument("--key", type=Path, metavar="FILE", help="of splitc's server")
     made.add_argument("--inside", type=Path, metavar="BUNDLE", help="measure here")
     options = made.parse_args()
     if options.serve:
         side, bundle = options.serve[0], Path(options.serve[1])
         if side == "splitc":
-            serve_splitc(bundle)
+            serve_splitc(bundle, options.key)
         else:
             tail = load_part(bundle / "tail")
             {"http": serve_http, "zeromq": serve_zeromq}[side](tail)

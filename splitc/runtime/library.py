@@ -61,6 +61,8 @@ class Host:
         library.splitc_host_table.restype = ctypes.c_void_p
         library.splitc_host_error.restype = ctypes.c_char_p
         library.splitc_host_threads.restype = ctypes.c_int
+        # Libraries of bundles made before this was there have their threads watch on.
+        self._rest = getattr(library, "splitc_host_rest", lambda: None)
         # Compiled code does not name the mathematical library: it takes what is loaded.
         ctypes.CDLL("libm.so.6", ctypes.RTLD_GLOBAL)
 
@@ -80,6 +82,10 @@ class Host:
     def threads(self) -> int:
         """How many threads run a loop of a part: those of `SPLITC_NUM_THREADS`, or a core each."""
         return self._library.splitc_host_threads()
+
+    def rest(self) -> None:
+        """Have threads sleep that watch for the next loop; it wakes them."""
+        self._rest()
 
     def error(self) -> str:
         """Why the last call of a model from this thread failed."""

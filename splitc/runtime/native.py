@@ -62,6 +62,12 @@ class NativePart(Part):
         finally:
             loaded.free.append(call)
 
+    def rest(self) -> None:
+        """Have the threads sleep that watch for the next loop, a millisecond otherwise."""
+        loaded = self._loaded
+        if loaded is not None:
+            loaded.host.rest()
+
     def close(self) -> None:
         """Free memory and code, as soon as no call is running."""
         self._loaded = None

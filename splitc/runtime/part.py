@@ -79,6 +79,9 @@ class Part(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Say that the next run is not at once: what is kept ready for it may sleep."""
+
     def close(self) -> None:
         """Free what it holds; calls that are running end first. A second time does nothing."""
         ...

@@ -74,6 +74,7 @@ class Ends:
         """The head's results, and the network's inputs, by name."""
         contract = self.head.contract
         made = self.head.run([inputs[spec.name] for spec in contract.inputs])
+        self.head.rest()
         return {**inputs, **_named(contract.outputs, made)}
 
     def run_whole(self, inputs: Arrays) -> dict[str, Array]:

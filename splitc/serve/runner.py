@@ -84,6 +84,7 @@ class Steps:
     def _run(self, known: dict[str, Array], count: int) -> dict[str, Array]:
         for part in self.parts[count]:
             made = part.run([known[spec.name] for spec in part.contract.inputs])
+            part.rest()
             names = [spec.name for spec in part.contract.outputs]
             known.update(zip(names, made, strict=True))
         return known

@@ -96,6 +96,15 @@ def test_an_input_that_does_not_fit_is_named(part: Path, inputs: list[Array], wh
         loaded.run(inputs)
 
 
+def test_a_part_that_rested_runs_on(part: Path) -> None:
+    with load_part(part) as loaded:
+        (expected,) = loaded.run([some()])
+        for _ in range(20):
+            loaded.rest()
+            np.testing.assert_array_equal(loaded.run([some()])[0], expected)
+    loaded.rest()
+
+
 def test_a_closed_part_does_not_run(part: Path) -> None:
     with load_part(part) as loaded:
         loaded.run([some()])

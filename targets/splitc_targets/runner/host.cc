@@ -42,7 +42,8 @@ __attribute__((visibility("default"))) const SplitcHost* splitc_host_table() {
 // Why the last call of a model from this thread failed.
 __attribute__((visibility("default"))) const char* splitc_host_error() { return splitc::error; }
 
-// See SetThreads and Threads.
+// See Rest, SetThreads and Threads.
+__attribute__((visibility("default"))) void splitc_host_rest() { splitc::Rest(); }
 __attribute__((visibility("default"))) int splitc_host_set_threads(int threads) {
   return splitc::SetThreads(threads) ? 1 : 0;
 }

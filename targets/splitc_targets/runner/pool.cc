@@ -57,6 +57,7 @@ Loop loop;
 alignas(64) std::atomic<int> pending{0};
 std::atomic<bool> failed{false};
 std::atomic<bool> taken{false};
+std::atomic<bool> resting{false};
 
 void Look() {
 #if defined(__x86_64__)
@@ -87,7 +88,7 @@ void Sleep(std::atomic<uint32_t>* word) {
 
 void AwaitWork(std::atomic<uint32_t>* word) {
   for (;; Sleep(word)) {
-    for (int offers = 0; offers < kOffers; ++offers) {
+    for (int offers = 0; offers < kOffers && !resting.load(std::memory_order_relaxed); ++offers) {
       for (int looks = 0; looks < kLooks; ++looks) {
         if (Claim(word, kBusy)) return;
         Look();
@@ -177,6 +178,7 @@ int Alone(SplitcTask task, void* data, int tasks) {
 
 int Together(SplitcTask task, void* data, int tasks) {
   if (caller_core >= 0) MakeWay();
+  resting.store(false, std::memory_order_relaxed);
   loop = Loop{task, data, {nullptr, tasks}};
   pending.store(tasks - 1, std::memory_order_relaxed);
   failed.store(false, std::memory_order_relaxed);
@@ -233,5 +235,7 @@ int Launch(SplitcTask task, void* data, int tasks) {
   taken.store(false, std::memory_order_release);
   return result;
 }
+
+void Rest() { resting.store(true, std::memory_order_relaxed); }
 
 }  // namespace splitc

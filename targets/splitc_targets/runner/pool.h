@@ -24,6 +24,10 @@ int Threads();
 // a time as there are cores keep them all busy, and more threads would only wait.
 int Launch(SplitcTask task, void* data, int tasks);
 
+// Has the threads sleep that watch for the next loop: the caller knows that none follows at
+// once, and that others want the cores. The next loop wakes them.
+void Rest();
+
 }  // namespace splitc
 
 #endif  // SPLITC_RUNNER_POOL_H_

@@ -163,6 +163,7 @@ class Sender {
     LoadSample(samples_, number % samples_.count, manifest_.inputs, &model_);
     on.start_ns = NowNanoseconds();
     head_ms_.Add(model_.Run());
+    Rest();  // What is sent now, and a tail on this machine, want the cores.
     results_.CopyOwn(model_, on.results.data());
     for (size_t i = 0; i < remote_.crosses.size(); ++i) {
       const TensorSpec& spec = remote_.crosses[i];
