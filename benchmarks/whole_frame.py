@@ -116,7 +116,9 @@ def main() -> None:
         path = folder / "key" if options.key else None
         key = make_key(path) if path else None
         with served("splitc", bundle, path) as to:
-            local, python, cpp = [], [], []
+            local: list[list[float]] = []
+            python: list[list[float]] = []
+            cpp: list[dict[str, float]] = []
             for _ in range(3):
                 local.append(in_process(bundle, frames // 3, x))
                 python.append(python_device(bundle, to, key, frames // 3, x))
