@@ -38,7 +38,7 @@ def over_the_link(bundle: Path, inputs: Path, percent: float) -> None:
 
     frames = np.load(inputs)
     with Server([bundle], bind="127.0.0.1:0") as server:
-        lose(percent)
+        lose(percent, f"udp dport {server.address.port}")
         with Device(bundle, to=str(server.address), mtu=MTU, deadline="500ms") as device:
             answers = list(device.stream(frame[None] for frame in frames))
     classes = [int(next(iter(one.results.values())).argmax()) for one in answers]

@@ -31,9 +31,15 @@ def run_inside(command: Sequence[str]) -> None:
         raise SystemExit("failed inside the network namespace (it takes unshare, ip and nft)")
 
 
-def lose(percent: float) -> None:
-    """Have the kernel drop that share of what arrives, each packet by itself."""
+def lose(percent: float, which: str = "") -> None:
+    """Have the kernel drop that share of what arrives, each packet by itself.
+
+    Args:
+        percent: The share, in steps of 0.1.
+        which: Packets that it is of, as nftables says it: `udp dport 4353`; all where empty.
+    """
     rules = [f"flush chain {_CHAIN}"]
     if percent:
-        rules.append(f"add rule {_CHAIN} numgen random mod 1000 < {round(10 * percent)} drop")
+        drop = f"numgen random mod 1000 < {round(10 * percent)} drop"
+        rules.append(f"add rule {_CHAIN} {which} {drop}")
     subprocess.run(["nft", "; ".join(rules)], check=True)

@@ -20,6 +20,7 @@ from benchmarks.cifar import NETWORKS  # noqa: E402
 from splitc.passes.crossing import crossing_tensor  # noqa: E402
 from tests.benchmarks import cifar_like  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402
+from tests.net.namespaces import why_not  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,17 @@ def test_a_network_without_weights_is_trained_first(tmp_path: Path) -> None:
     assert "cifar100, vgg16 trained" in shown
     assert [row["ratio"] for row in figures["results"]] == [64.0] * 3
     assert (tmp_path / "cifar100-vgg16-1.safetensors").is_file()
+
+
+def test_accuracy_over_a_link_that_loses_packets_is_what_the_channel_says(
+    data: Path, tmp_path: Path
+) -> None:
+    if why := why_not():
+        pytest.skip(why)
+    _, figures = run(
+        "live_accuracy", data, tmp_path, "--test-images", "400", "--loss", "60", "--point", "layer1"
+    )
+    assert figures["share"] == pytest.approx(0.4, abs=0.02)
+    # Of 400 images a point is 4: what losses of other packets make of them differs by a few.
+    assert figures["link"] == pytest.approx(figures["layer"], abs=4)
+    assert figures["layer"] > 50, "the network knows nothing: the rest says nothing"
