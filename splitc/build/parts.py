@@ -31,6 +31,9 @@ from splitc.runtime.manifest import (
 )
 from splitc.version import __version__
 
+NO_SPLIT = "0" * 64
+"""Of a part that is none of a bundle's."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -214,7 +217,7 @@ def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:
 
 def describe_part(
     built: Built, graph: LayerGraph, board: Board, folder: Path,
-    name: str = "head", split: str = "", layouts: Layouts | None = None,
+    name: str = "head", split: str = NO_SPLIT, layouts: Layouts | None = None,
     remote: tuple[Remote, ...] = (), batch: int = 1,
 ) -> None:  # fmt: skip
     """Write the manifest of a part, over what else lies in its folder.

@@ -45,7 +45,8 @@ def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelPr
     if proto.functions:
         proto = _inline(proto)
     graph = proto.graph
-    proto.ir_version = min(max(proto.ir_version, _OLDEST_IR), _NEWEST_IR)
+    if proto.ir_version <= onnx.IR_VERSION:  # A file of the future is refused as it is.
+        proto.ir_version = min(max(proto.ir_version, _OLDEST_IR), _NEWEST_IR)
     if graph.sparse_initializer:
         raise BadModelError("sparse initialisers are not supported")
     stored = {t.name for t in graph.initializer}
