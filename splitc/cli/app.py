@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tomllib
@@ -29,7 +30,7 @@ from splitc.cli import (
 )
 from splitc.cli import compile as compile_verb
 from splitc.cli import run as run_verb
-from splitc.errors import SplitcError, UsageError, nearest
+from splitc.errors import OutputError, SplitcError, UsageError, nearest
 from splitc.version import __version__
 
 CONFIG = "splitc.toml"
@@ -148,6 +149,16 @@ def run(arguments: Sequence[str]) -> int:
         return 141
     except typer.TyperException as error:
         return report_usage(error, as_json="--json" in arguments)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        # What was meant for standard output lies there still, and would fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = "standard output cannot be written"
+        return report_error(OutputError(what, why=error.strerror or ""), as_json=False)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _stopped() -> int:

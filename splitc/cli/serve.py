@@ -231,13 +231,15 @@ def _report(server: Server, seconds: float, *, sealed: bool, json: bool, quiet: 
         f"{counted['frames']} frames in {seconds:.1f} s: {counted['answers']} answered, "
         f"{counted['failed']} failed, {counted['late']} late"
     )
-    console.print(
-        f"{counted['packets']} packets came, {lost:.1%} of those of the frames did not, "
-        f"{found.dropped_by_kernel} lost here"
-    )
-    unused = {**found.dropped, **{f"refused: {name}": n for name, n in found.refused.items()}}
-    if unused:
-        console.print(", ".join(f"{name} {count}" for name, count in sorted(unused.items())))
+    if counted["frames"]:
+        console.print(
+            f"{counted['packets']} packets came, {lost:.1%} of the frames' did not, "
+            f"{found.dropped_by_kernel} lost here"
+        )
+    for what, counts in (("packets not used", found.dropped), ("refused", found.refused)):
+        if counts:
+            each = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+            console.print(f"{what}: {each}")
     for name, stage in found.stages.items():
         if stage.count:
             console.print(

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 
@@ -55,5 +56,7 @@ class LineJournal(Journal):
             line = json.dumps({**known, **fields})
         else:
             line = f"splitc: {''.join(c if c.isprintable() else '�' for c in text)}"
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        # A log on a full disk, or that nobody reads any more, is no reason to serve nobody.
+        with suppress(OSError):
+            self._stream.write(line + "\n")
+            self._stream.flush()

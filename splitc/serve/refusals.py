@@ -60,17 +60,16 @@ class Refusals:
         """
         whom = (place, code)
         before = self._told.get(whom, -math.inf)
-        if now < before + _AGAIN_S or not self._allowance.take(now):
+        header = packet.headers[0]
+        refusal = Refuse(code, nonce, text, int(header["session"]), int(header["split"]))
+        data = refusal.write(int(packet.lengths[0]))
+        # What is too short to be answered does not use up what a longer packet will be told.
+        if data is None or now < before + _AGAIN_S or not self._allowance.take(now):
             return []
         self._told[whom] = now
         self._told.move_to_end(whom)
         if len(self._told) > _KEPT:
             self._told.popitem(last=False)
-        header = packet.headers[0]
-        refusal = Refuse(code, nonce, text, int(header["session"]), int(header["split"]))
-        data = refusal.write(int(packet.lengths[0]))
-        if data is None:
-            return []
         name = code.name.lower()
         self._measures.refused[name] += 1
         if text and now >= before + _WRITTEN_AGAIN_S:

@@ -186,7 +186,9 @@ class Refuse(NamedTuple):
         header = write_header(Header(Kind.REFUSE, self.session, self.split))
         short = header + _REFUSE.pack(self.code, self.client_nonce)
         if len(short) > longest:
-            return None
+            # All that a device with small packets ever sends may be a question of 33 bytes.
+            bare = header + bytes([self.code])
+            return bare if self.client_nonce == NO_NONCE and len(bare) <= longest else None
         text = self.text.encode()[: longest - len(short)]
         return short + text.decode(errors="ignore").encode()
 
@@ -196,9 +198,12 @@ class Refuse(NamedTuple):
         header = read_header(packet)
         if header is None or header.kind != Kind.REFUSE:
             return None
-        if len(packet) < HEADER_BYTES + _REFUSE.size:
+        if len(packet) == HEADER_BYTES + 1:
+            code, nonce = packet[HEADER_BYTES], NO_NONCE
+        elif len(packet) < HEADER_BYTES + _REFUSE.size:
             return None
-        code, nonce = _REFUSE.unpack_from(packet, HEADER_BYTES)
+        else:
+            code, nonce = _REFUSE.unpack_from(packet, HEADER_BYTES)
         if code not in _CODES:
             return None
         text = bytes(packet[HEADER_BYTES + _REFUSE.size :]).decode(errors="replace")

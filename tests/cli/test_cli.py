@@ -301,6 +301,18 @@ def test_a_closed_pipe_is_quiet(small_onnx: Path) -> None:
     assert process.stderr.read() == ""
 
 
+def test_a_full_disk_behind_standard_output_is_a_named_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        code = "from splitc.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, "targets"], stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("OutputError: standard output cannot be written")
+    assert "No space left" in done.stderr
+
+
 def test_an_internal_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     code = (
         "import splitc.cli.app as app, sys\n"

@@ -20,7 +20,7 @@ from splitc.serve.tails import Served, Tail
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Code, Refuse, Welcome
 from splitc.wire.header import Header, Kind, Transport, read_header, write_header
-from splitc.wire.nack import NOTHING_CAME, missing_bits, missing_rows
+from splitc.wire.nack import NOTHING_CAME, Gap, missing_bits, missing_rows
 from splitc.wire.parity import Parity
 from splitc.wire.probe import probes, read_echoes
 from tests.serve.device import Device, answers, run_all
@@ -211,6 +211,18 @@ def test_a_connection_needs_no_cookie(served: Served, desk: Desk) -> None:
     device.hand(device.packets(arrays, 0), now=0.1)
     read = device.read(device.mine(run_all(desk.service, 0.1)))
     assert answers(read) == {0: expected(served, arrays)}
+
+
+def test_an_unknown_session_learns_so_from_the_shortest_question(served: Served) -> None:
+    desk = Desk(served)
+    device = came(desk, served)
+    device.service = Desk(served).service
+    question = Gap(0, 0, 0, NOTHING_CAME).packet(device.session, served.split, 0)
+    assert int(question.lengths[0]) == 33, "without a key; a frame of few bytes is as short"
+    (answer,) = device.hand(question, now=5.0)
+    refused = Refuse.read(answer)
+    assert refused is not None
+    assert (refused.code, refused.session, len(answer)) == (Code.SESSION, device.session, 33)
 
 
 def test_an_unknown_session_is_told_to_come_anew_and_not_too_often(

@@ -82,7 +82,12 @@ def test_no_answer_before_a_session_is_longer_than_the_hello() -> None:
 
 
 def test_a_refusal_that_would_be_longer_than_its_cause_is_not_sent() -> None:
-    assert Refuse(Code.SESSION, text="say HELLO").write(48) is None
+    assert Refuse(Code.SESSION, text="say HELLO").write(32) is None
+    assert Refuse(Code.KEY, b"n" * 16).write(48) is None
+    for longest in (33, 48):  # A question of a device's that has no key is 33 bytes.
+        bare = Refuse(Code.SESSION, text="say HELLO").write(longest)
+        assert bare is not None and len(bare) == 33
+        assert Refuse.read(bare) == Refuse(Code.SESSION)
     short = Refuse(Code.SESSION, text="say HELLO").write(49)
     assert short is not None and Refuse.read(short) == Refuse(Code.SESSION)
 

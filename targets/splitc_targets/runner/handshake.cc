@@ -82,12 +82,17 @@ std::optional<std::array<uint8_t, 32>> ReadChallenge(const uint8_t* packet, size
 }
 
 std::optional<Refuse> ReadRefuse(const uint8_t* packet, size_t size) {
-  if (size < kHeaderBytes + kRefuseBytes || size > kHelloPacketBytes) return std::nullopt;
+  // The bare code answers what is too short for more.
+  const bool bare = size == kHeaderBytes + 1;
+  if ((size < kHeaderBytes + kRefuseBytes && !bare) || size > kHelloPacketBytes) {
+    return std::nullopt;
+  }
   Reader reader(packet + kHeaderBytes);
   const uint8_t code = reader.Take<uint8_t>();
   if (code < 1 || code > static_cast<uint8_t>(Refusal::kStopping)) return std::nullopt;
   Refuse refuse;
   refuse.code = static_cast<Refusal>(code);
+  if (bare) return refuse;
   refuse.nonce = reader.Take<Nonce>();
   refuse.text.assign(packet + kHeaderBytes + kRefuseBytes, packet + size);
   return refuse;

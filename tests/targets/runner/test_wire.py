@@ -342,4 +342,7 @@ def test_what_a_server_says_is_understood(probe: Probe) -> None:
     assert refuse is not None
     assert read(refuse) == "refuse 4 no room"
     assert read(refuse[:48]) == "nothing"
+    bare = Refuse(Code.SESSION, text="say HELLO").write(33)
+    assert bare is not None
+    assert read(bare) == "refuse 5 "
     assert read(b"\x53\x43\x02" + bytes(40)) == "foreign"
