@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -139,19 +139,25 @@ def build(
         raise UsageError(f"seed {seed} is negative")
     layouts = job.layouts
     models = {part.name: job.model.extract(part.segment, layouts) for part in job.parts}
-    _refuse(job, models, tuning)
+    for part in job.parts:
+        if part.backend.compiles:
+            refuse_contract(models[part.name])
+        refuse_unsupported(part.backend, models[part.name], part.name)
+    refuse_others(job, models)
+    if tuning is not None:
+        refuse_tuning(job, tuning)
     room = ExitStack()
     try:
         folder = room.enter_context(beside(target))
         scratch = room.enter_context(beside(target)) if check and runtime == "none" else None
         progress("golden vectors")
-        vectors = room.enter_context(_written_beside(job, models, folder / "golden", seed))
-        lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
-        tuned: dict[str, Any] = {}
-        if tuning is not None or job.others:
-            vectors.result()  # Kernels are measured on a machine of their own; frames are taken.
-            tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
-            check_batches(job, models, folder / "golden", crossing(job, models))
+        golden, lowered = _golden_beside_lowering(job, models, folder / "golden", seed)
+        tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
+        check_batches(job, models, folder / "golden", crossing(job, models))
+        cost = _cost(job, golden, progress)
+        for network in (job.model, job.source, *models.values()):
+            network.unload()
+        return_memory()
         bundled, split = runtime == "bundle", split_digest(job, models, runtime)
         places = places_of(job.parts, folder, scratch, bundled)
         built = build_parts(
@@ -163,8 +169,6 @@ def build(
         more = build_others(job, models, folder, scratch, bundled, split, progress, told)
         built = built.and_(more)
         share_weights([folder / name for name in built.formats])
-        golden = vectors.result()
-        cost = _cost(job, golden, progress)
         progress("writing the bundle")
         codec = codec_entry(job, golden.received, cost)
         write_report(folder / "report.html", job.name, job.table, job.row, codec)
@@ -189,37 +193,18 @@ def build(
     return Bundle.open(target)
 
 
-def _refuse(job: Job, models: Mapping[str, Network], tuning: Tuning | None) -> None:
-    """Raise what can be known before anything is made."""
-    for part in job.parts:
-        if part.backend.compiles:
-            refuse_contract(models[part.name])
-        refuse_unsupported(part.backend, models[part.name], part.name)
-    refuse_others(job, models)
-    if tuning is not None:
-        refuse_tuning(job, tuning)
-
-
-@contextmanager
-def _written_beside(
+def _golden_beside_lowering(
     job: Job, models: Mapping[str, Network], folder: Path, seed: int
-) -> Generator[Future[Golden]]:
-    """The golden vectors, written in a thread of their own until what is within needs them."""
+) -> tuple[Golden, dict[str, Any]]:
+    """The golden vectors, and the parts as their backends have them, by name."""
     head, tail = models.values()
-
-    def written() -> Golden:
-        golden = write_golden(folder, job.ready, head, tail, job.layouts, seed)
-        for network in (job.model, job.source, *models.values()):
-            network.unload()
-        return_memory()
-        return golden
-
     with ThreadPoolExecutor(1, thread_name_prefix="golden") as beside_it:
-        vectors = beside_it.submit(written)
+        vectors = beside_it.submit(write_golden, folder, job.ready, head, tail, job.layouts, seed)
         if isinstance(job.model, Trainable):
             # Tracing replaces methods of PyTorch's modules, also of those that run.
             wait([vectors])
-        yield vectors
+        lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
+        return vectors.result(), lowered
 
 
 def _cost(job: Job, golden: Golden, progress: Callable[[str], None]) -> CodecCost | None:
