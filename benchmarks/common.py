@@ -75,6 +75,12 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
+def said(what: str, value: float, most: float, unit: str = "") -> None:
+    """Print a figure beside its bar, which it is not to exceed."""
+    met = "met" if value <= most else "missed"
+    print(f"  {what:46} {value:8.2f} {unit} (bar {most:g}: {met})")
+
+
 def children_peak_mb() -> float:
     """Largest resident set of any finished child process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from common import ROOT, Others, checkout_env, finish, median, parser
+from common import ROOT, Others, checkout_env, finish, median, parser, said
 from splitc import zoo
 
 MAIN = "from splitc.cli import main; main()"
@@ -205,12 +205,6 @@ def in_turn(rounds: int, sides: dict[str, Callable[[], Figures]]) -> dict[str, F
     }  # fmt: skip
 
 
-def bar(what: str, value: float, most: float, unit: str = "") -> None:
-    """Print a figure beside its bar."""
-    met = "met" if value <= most else "missed"
-    print(f"  {what}: {value:.2f}{unit} (bar {most:g}{unit}: {met})")
-
-
 def loads(network: str, folder: Path, against: Path | None, rounds: int) -> dict[str, Figures]:
     """Loading one network, and all that runs it."""
     model = folder / f"{network}.onnx"
@@ -240,9 +234,9 @@ def loads(network: str, folder: Path, against: Path | None, rounds: int) -> dict
         line = "  ".join(f"{key} {value:.2f}" for key, value in figures.items())
         print(f"  {name:20} {line}")
     own, ort = found["splitc-run"], found["onnxruntime"]
-    bar("load_ms of splitc-run", own["load_ms"], 120, " ms")
-    bar("its resident peak / onnxruntime's", own["peak_mb"] / ort["peak_mb"], 0.6)
-    bar("load_part / session", found["load_part"]["load_ms"] / ort["load_ms"], 0.5)
+    said("load_ms of splitc-run", own["load_ms"], 120, "ms")
+    said("its resident peak / onnxruntime's", own["peak_mb"] / ort["peak_mb"], 0.6)
+    said("load_part / session", found["load_part"]["load_ms"] / ort["load_ms"], 0.5)
     network_ms = own["median_ms"]
     print(f"  Bundle.run / the network's own time: {found['Bundle']['once_ms'] / network_ms:.2f}, "
           f"kept open: {found['Bundle']['open_ms'] / network_ms:.2f}")  # fmt: skip
@@ -261,7 +255,7 @@ def call_overhead(folder: Path, rounds: int) -> Figures:
     np.save(x, np.ones((1, 16), np.float32))
     found = in_turn(rounds, {"call": lambda: in_python("call", bundle / "head", x)})["call"]
     print(f"a call: {found['call_us']:.1f} us, the function alone {found['bare_us']:.1f} us")
-    bar("overhead of a call", found["call_us"] - found["bare_us"], 30, " us")
+    said("overhead of a call", found["call_us"] - found["bare_us"], 30, "us")
     return found
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, checkout_env, finish, median, parser
+from common import ROOT, checkout_env, finish, median, parser, said
 from splitc import zoo
 
 MAIN = "from splitc.cli import main; main()"
@@ -56,12 +56,6 @@ def run(checkout: Path, *command: str, caches: Path | None = None) -> tuple[floa
 def size_mb(folder: Path) -> float:
     """Megabytes of all files below a folder."""
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
-
-
-def said(what: str, value: float, bar: float, unit: str) -> None:
-    """A figure beside its bar."""
-    met = "met" if value <= bar else "missed"
-    print(f"  {what:34} {value:8.1f} {unit} (bar {bar:g}: {met})")
 
 
 def measured(

@@ -23,7 +23,7 @@ import numpy as np
 from peers import compiled, served
 
 import splitc
-from common import Others, finish, median, parser
+from common import Others, finish, median, parser, said
 from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.send import Device
 from splitc.wire.key_file import make_key
@@ -32,11 +32,6 @@ from splitc.zoo import build
 FRAMES = 2000
 CPP_P50_MS, CPP_P99_MS, PYTHON_P50_MS = 0.5, 1.5, 1.0
 CPP_MB, PYTHON_MB = 15.0, 60.0
-
-
-def said(what: str, value: float, bar: float, unit: str) -> None:
-    """A figure beside its bar."""
-    print(f"  {what:44} {value:7.2f} {unit} (bar {bar:g}: {'met' if value <= bar else 'missed'})")
 
 
 def in_process(bundle: Path, frames: int, x: Any) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError, nearest
 from splitc.runtime.manifest import TensorSpec
-from splitc.runtime.part import Part, stack_samples
+from splitc.runtime.part import Part, run_by_name, stack_samples
 
 
 class OpenSplit:
@@ -56,9 +56,7 @@ class OpenSplit:
     def _run(self, feed: Arrays) -> dict[str, Array]:
         made = dict(feed)
         for part in self._parts:
-            contract = part.contract
-            results = part.run([made[spec.name] for spec in contract.inputs])
-            made.update(zip((spec.name for spec in contract.outputs), results, strict=True))
+            made |= run_by_name(part, made)
         return {spec.name: made[spec.name] for spec in self._outputs}
 
     def close(self) -> None:

@@ -100,6 +100,40 @@ def resolve(address: Address, *, listens: bool = False) -> Place:
     return Place(family, name)
 
 
+def listening(
+    address: Address, kind: socket.SocketKind, *, waiting: int = 128,
+    receive_bytes: int | None = None,
+) -> socket.socket:  # fmt: skip
+    """A socket that anybody can send or connect to.
+
+    Args:
+        address: Of this machine; port 0 is any that is free.
+        kind: `socket.SOCK_DGRAM` or `socket.SOCK_STREAM`.
+        waiting: Connections at most that have come and were not accepted.
+        receive_bytes: Memory to ask the kernel for; None for what it gives.
+
+    Raises:
+        DeviceError: There is no such address here, or the port is in use.
+    """
+    place = resolve(address, listens=True)
+    made = socket.socket(place.family, kind)
+    try:
+        if receive_bytes is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if place.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.host != "::")
+        if kind == socket.SOCK_STREAM:
+            # Connections of one that has just stopped do not keep the next one out.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(place.name)
+        if kind == socket.SOCK_STREAM:
+            made.listen(waiting)
+    except OSError as error:
+        made.close()
+        raise cannot("listen on", address, error) from error
+    return made
+
+
 def peer_of(family: int, name: Any) -> bytes:
     """A socket's name in Python as a peer: its `sockaddr`, padded to 28 bytes."""
     if family == socket.AF_INET6:

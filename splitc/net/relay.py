@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
-from splitc.net.address import Address, Place, cannot, resolve
+from splitc.net.address import Address, listening, resolve
 from splitc.net.impairment import Direction, Impairment, Passed
 from splitc.net.kernel import Bell, Waiter
 from splitc.net.sockets import BUFFER_BYTES, Buffers, dropped_by
@@ -70,7 +70,7 @@ class Relay:
         self._up = Direction(up or Impairment(), seed, 0)
         self._down = Direction(down or Impairment(), seed, 1)
         self._server = resolve(to)
-        self._front = _listening(bind)
+        self._front = _ready(listening(bind, socket.SOCK_DGRAM))
         self.address = Address(bind.host, self._front.getsockname()[1])
         self._most_devices = devices
         self._backs: OrderedDict[Any, socket.socket] = OrderedDict()
@@ -165,28 +165,17 @@ class Relay:
             _, forgotten = self._backs.popitem(last=False)
             self._missed += dropped_by(forgotten)
             forgotten.close()
-        back = _socket(self._server)
+        back = _ready(socket.socket(self._server.family, socket.SOCK_DGRAM))
         back.connect(self._server.name)
         self._backs[device] = back
         self._ears = self._all_ears()
         return back
 
 
-def _socket(place: Place) -> socket.socket:
-    made = socket.socket(place.family, socket.SOCK_DGRAM)
+def _ready(made: socket.socket) -> socket.socket:
+    """A socket that does not wait, and has room for bursts."""
     made.setblocking(False)
     Buffers.ask(made, BUFFER_BYTES)
-    return made
-
-
-def _listening(address: Address) -> socket.socket:
-    place = resolve(address, listens=True)
-    made = _socket(place)
-    try:
-        made.bind(place.name)
-    except OSError as error:
-        made.close()
-        raise cannot("listen on", address, error) from error
     return made
 
 

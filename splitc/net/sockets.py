@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from splitc.errors import DeviceError
-from splitc.net.address import PEER_BYTES, Address, cannot, peer_of, resolve, show_peer
+from splitc.net.address import PEER_BYTES, Address, cannot, listening, peer_of, resolve, show_peer
 from splitc.net.carrier import Arrived, Carrier, Counters
 from splitc.net.kernel import Batches, Bell, Waiter, batches
 from splitc.wire.datagrams import Datagrams
@@ -127,12 +127,8 @@ class DatagramSocket(Carrier):
         Raises:
             DeviceError: There is no such address here, or the port is in use.
         """
-        place = resolve(address, listens=True)
-        made = socket.socket(place.family, socket.SOCK_DGRAM)
+        made = listening(address, socket.SOCK_DGRAM)
         try:
-            if place.family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.host != "::")
-            made.bind(place.name)
             at = Address(address.host, made.getsockname()[1])
             return DatagramSocket(
                 made, at, connected=False, datagram_bytes=datagram_bytes, buffer_bytes=buffer_bytes

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from splitc.errors import DeviceError
-from splitc.net.address import Address, cannot, peer_of, resolve, show_peer
+from splitc.net.address import Address, cannot, listening, peer_of, resolve, show_peer
 from splitc.net.carrier import Arrived, Carrier, Counters
 from splitc.net.framing import Framing, framed
 from splitc.net.kernel import Bell, Waiter
@@ -217,19 +217,7 @@ class StreamListener:
     """
 
     def __init__(self, address: Address, *, waiting: int = 128) -> None:
-        place = resolve(address, listens=True)
-        self._socket = socket.socket(place.family, socket.SOCK_STREAM)
-        try:
-            # Connections of a server that has just stopped do not keep the next one out.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if place.family == socket.AF_INET6:
-                only = address.host != "::"
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-            self._socket.bind(place.name)
-            self._socket.listen(waiting)
-        except OSError as error:
-            self._socket.close()
-            raise cannot("listen on", address, error) from error
+        self._socket = listening(address, socket.SOCK_STREAM, waiting=waiting)
         self._socket.setblocking(False)
         self._waiter = Waiter([self._socket.fileno()])
         self.address = Address(address.host, self._socket.getsockname()[1])

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Self
 
 from splitc.errors import UsageError
-from splitc.net.address import Address, cannot, resolve
+from splitc.net.address import Address, listening, resolve
 from splitc.net.impairment import Bottleneck, Impairment
 from splitc.net.kernel import Bell, Waiter
 
@@ -49,7 +49,10 @@ class StreamRelay:
     ) -> None:
         self._up, self._down = _Way(up or Impairment()), _Way(down or Impairment())
         self._server = resolve(to)
-        self._listener = _listening(bind, self._up.impairment.queue_bytes)
+        # What the kernel takes in before the relay does is also part of the queue.
+        queue_bytes = self._up.impairment.queue_bytes
+        self._listener = listening(bind, socket.SOCK_STREAM, receive_bytes=queue_bytes)
+        self._listener.setblocking(False)
         self.address = Address(bind.host, self._listener.getsockname()[1])
         self._pipes: list[_Pipe] = []
         self._bell, self._stopped = Bell(), False
@@ -198,19 +201,3 @@ class _Pipe:
             self._held.popleft()
             if took < len(data):
                 self._held.appendleft((due_s, data[took:]))
-
-
-def _listening(address: Address, queue_bytes: int) -> socket.socket:
-    place = resolve(address, listens=True)
-    made = socket.socket(place.family, socket.SOCK_STREAM)
-    try:
-        # What the kernel takes in before the relay does is also part of the queue.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, queue_bytes)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(place.name)
-        made.listen()
-    except OSError as error:
-        made.close()
-        raise cannot("listen on", address, error) from error
-    made.setblocking(False)
-    return made

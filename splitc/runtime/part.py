@@ -95,6 +95,13 @@ class Part(Protocol):
         self.close()
 
 
+def run_by_name(part: Part, known: Arrays) -> dict[str, Array]:
+    """Run a part on the tensors that it reads among those that are known; its results by name."""
+    contract = part.contract
+    made = part.run([known[spec.name] for spec in contract.inputs])
+    return {spec.name: array for spec, array in zip(contract.outputs, made, strict=True)}
+
+
 def stack_samples(runs: Sequence[Arrays]) -> dict[str, Array]:
     """The results of several runs, by name, each along one more leading axis.
 

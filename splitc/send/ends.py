@@ -20,7 +20,7 @@ from splitc.runtime.manifest import (
     holds_part,
     read_manifest,
 )
-from splitc.runtime.part import Part, load_part
+from splitc.runtime.part import Part, load_part, run_by_name
 from splitc.wire.header import split_id
 
 WHOLE = "whole"
@@ -72,17 +72,14 @@ class Ends:
 
     def run_head(self, inputs: Arrays) -> dict[str, Array]:
         """The head's results, and the network's inputs, by name."""
-        contract = self.head.contract
-        made = self.head.run([inputs[spec.name] for spec in contract.inputs])
+        made = run_by_name(self.head, inputs)
         self.head.rest()
-        return {**inputs, **_named(contract.outputs, made)}
+        return {**inputs, **made}
 
     def run_whole(self, inputs: Arrays) -> dict[str, Array]:
         """The network's results by name, computed here."""
         assert self.whole is not None
-        contract = self.whole.contract
-        made = self.whole.run([inputs[spec.name] for spec in contract.inputs])
-        return self.results(_named(contract.outputs, made))
+        return self.results(run_by_name(self.whole, inputs))
 
     def results(self, known: Mapping[str, Array]) -> dict[str, Array]:
         """The network's results among the tensors that are known."""
@@ -176,7 +173,3 @@ def _load_whole(folder: Path, head: PartManifest) -> Part:
     if part.split != head.split:
         raise BadBundleError("head and whole network are of two bundles", at=str(folder))
     return load_part(folder)
-
-
-def _named(specs: tuple[TensorSpec, ...], arrays: list[Array]) -> dict[str, Array]:
-    return {spec.name: array for spec, array in zip(specs, arrays, strict=True)}

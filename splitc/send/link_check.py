@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from typing import Self
 
 from splitc.errors import DeviceError
@@ -18,9 +17,9 @@ from splitc.send.settings import Settings
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Welcome
 from splitc.wire.header import HEADER_BYTES, MAGIC, TAG_BYTES, Header, Kind
-from splitc.wire.keys import NONCE_BYTES, session_keys
+from splitc.wire.keys import NONCE_BYTES
 from splitc.wire.probe import Echo, probes, read_echoes
-from splitc.wire.seal import Seal
+from splitc.wire.seal import seals_of
 
 CONNECT_S = 5.0
 """How long a server may take to welcome who asks."""
@@ -49,7 +48,7 @@ class ProbeSession(Prober):
         try:
             welcome = self._greet(settings, key)
             self._session = welcome.session
-            self._seal, self._open = _seals(key, welcome)
+            self._seals = seals_of(key, welcome.client_nonce, welcome.server_nonce)
         except BaseException:
             self._socket.close()
             raise
@@ -67,7 +66,7 @@ class ProbeSession(Prober):
     def send(self, train: int, numbers: range, nbytes: int) -> None:
         """See `Prober`."""
         made = probes(train, numbers, nbytes, session=self._session, split=_NO_SPLIT)
-        self._socket.send(self._seal(made))
+        self._socket.send(self._seals.device.seal(made))
 
     def receive(self, timeout_s: float) -> list[Echo]:
         """See `Prober`."""
@@ -78,7 +77,7 @@ class ProbeSession(Prober):
         if (ours & (headers["kind"] == Kind.REFUSE)).any():
             hint = "was it started anew? Try again"
             raise DeviceError(f"{self._to} does not know this session any more", hint=hint)
-        opened = self._open(found.take(ours))
+        opened, _ = self._seals.server.open(found.take(ours))
         if self._socket.counters.refused or (opened.headers["kind"] == Kind.BYE).any():
             raise DeviceError(f"{self._to} has stopped meanwhile")
         return read_echoes(opened)
@@ -86,7 +85,7 @@ class ProbeSession(Prober):
     def close(self) -> None:
         """Say goodbye."""
         goodbye = Datagrams.of(Header(Kind.BYE, self._session, _NO_SPLIT))
-        self._socket.send(self._seal(goodbye), timeout_s=0)
+        self._socket.send(self._seals.device.seal(goodbye), timeout_s=0)
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -136,14 +135,3 @@ def check_link(
     with ProbeSession(to, key, mtu) as session:
         found = measure(session, session.payload_bytes, session.overhead_bytes, seconds=seconds)
         return found, session.buffers
-
-
-def _seals(
-    key: bytes | None, welcome: Welcome
-) -> tuple[Callable[[Datagrams], Datagrams], Callable[[Datagrams], Datagrams]]:
-    """What seals the packets of a session and what opens them; without a key they stay plain."""
-    if key is None:
-        return lambda packets: packets, lambda packets: packets
-    keys = session_keys(key, welcome.client_nonce, welcome.server_nonce)
-    opens = Seal(keys.server)
-    return Seal(keys.device).seal, lambda sealed: opens.open(sealed)[0]

@@ -25,10 +25,9 @@ from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Welcome
 from splitc.wire.header import HEADER_BYTES, MAGIC, VERSION, Header, Kind, Transport
-from splitc.wire.keys import session_keys
 from splitc.wire.nack import NOTHING_CAME, Gap, missing_rows
 from splitc.wire.parity import Parity
-from splitc.wire.seal import Seal
+from splitc.wire.seal import seals_of
 
 _TAIL_S = 0.05
 """What a tail is taken to need while nothing was measured: a question too early costs little."""
@@ -117,10 +116,7 @@ class Talk:
             grace_s=settings.grace_s,
             in_flight=settings.in_flight,
         )
-        self._seal = self._open = None
-        if key is not None:
-            keys = session_keys(key, welcome.client_nonce, welcome.server_nonce)
-            self._seal, self._open = Seal(keys.device), Seal(keys.server)
+        self._seals = seals_of(key, welcome.client_nonce, welcome.server_nonce)
         tail_s = min(_TAIL_S, settings.deadline_s / 2)
         delay = Delay(2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3))
         self._window = Window(settings.deadline_s, settings.silent_after_s, delay, rtt_s)
@@ -194,14 +190,12 @@ class Talk:
         return datagrams if ours.all() else datagrams.take(ours)
 
     def _opened(self, datagrams: Datagrams) -> Datagrams:
-        if self._open is None:
-            return datagrams
-        opened, bad = self._open.open(datagrams)
+        opened, bad = self._seals.server.open(datagrams)
         self._counters.bad_seal += bad
         return opened
 
     def _sealed(self, datagrams: Datagrams) -> Datagrams:
-        return datagrams if self._seal is None else self._seal.seal(datagrams)
+        return self._seals.device.seal(datagrams)
 
     def _answered(self, packets: Datagrams, now: float) -> list[Outcome]:
         for frame in np.unique(packets.headers["frame"]).tolist():

@@ -18,9 +18,9 @@ from splitc.wire.assembly import Assembly
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Challenge, Code, Hello, Welcome, hello_signed, is_signed
-from splitc.wire.header import VERSION, Transport
-from splitc.wire.keys import EPOCH_S, NONCE_BYTES, cookie, cookie_fits, session_keys
-from splitc.wire.seal import Seal
+from splitc.wire.header import VERSION, Transport, version_of
+from splitc.wire.keys import EPOCH_S, NONCE_BYTES, cookie, cookie_fits
+from splitc.wire.seal import Seal, seals_of
 
 _LEAST_PAYLOAD = 64
 _KEPT_CUTS = 16
@@ -94,8 +94,9 @@ class Door:
             send, which is not longer than the packet.
         """
         data = bytes(packet.packet(0))
-        if data[2] != VERSION:
-            text = f"the server speaks version {VERSION} of the wire, the device {data[2]}"
+        version = version_of(data)
+        if version != VERSION:
+            text = f"the server speaks version {VERSION} of the wire, the device {version}"
             return self._refusals.tell(Code.VERSION, packet, place, now, text)
         hello = Hello.read(data)
         if hello is None:
@@ -153,9 +154,7 @@ class Door:
             session, hello.client_nonce, self._entropy(NONCE_BYTES), self._order_seed,
             self._limits.frames_in_flight, hello.split,
         )  # fmt: skip
-        keys = None
-        if self._key is not None:
-            keys = session_keys(self._key, hello.client_nonce, welcome.server_nonce)
+        deadline_s = self._limits.deadline(hello.deadline_us / 1e6)
         cut, served = None, self._bundles.get(hello.split)
         if served is not None:
             cut = self._cut(hello.split, hello.payload_bytes)
@@ -164,17 +163,15 @@ class Door:
             place,
             hello,
             served,
-            self._assembly(hello, session, cut) if cut is not None else None,
+            self._assembly(hello, session, cut, deadline_s) if cut is not None else None,
             cut.answers if cut is not None else {},
             welcome=Outgoing(Datagrams.packets([welcome.write(self._key)]), place),
-            opens=Seal(keys.device) if keys else None,
-            seals=Seal(keys.server) if keys else None,
-            deadline_s=self._limits.deadline(hello.deadline_us / 1e6),
+            seals=seals_of(self._key, hello.client_nonce, welcome.server_nonce),
+            deadline_s=deadline_s,
             now=now,
         )
 
-    def _assembly(self, hello: Hello, session: int, cut: Cut) -> Assembly:
-        deadline_s = self._limits.deadline(hello.deadline_us / 1e6)
+    def _assembly(self, hello: Hello, session: int, cut: Cut, deadline_s: float) -> Assembly:
         return Assembly(
             cut.boundaries,
             session=session,

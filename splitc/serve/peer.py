@@ -17,7 +17,7 @@ from splitc.wire.header import Header, Kind
 from splitc.wire.nack import Gap
 from splitc.wire.probe import Echoes
 from splitc.wire.received import Received
-from splitc.wire.seal import Seal
+from splitc.wire.seal import Seals
 
 _UNUSED = ("duplicate", "stale", "late", "jump", "malformed", "foreign")
 """Counters of an assembly that are of packets which it dropped."""
@@ -70,8 +70,7 @@ class Peer:
         assembly: What becomes of its packets of data; None with `served`.
         answers: How answers to it are cut into packets, by route.
         welcome: What began it, to be said again where it was lost.
-        opens: What opens its packets; None where nothing is sealed.
-        seals: What seals those for it.
+        seals: What seals its packets and those for it.
         deadline_s: After its first packet, until a frame is closed.
         now: When it began.
     """
@@ -86,8 +85,7 @@ class Peer:
         answers: Mapping[int, Answers],
         *,
         welcome: Outgoing,
-        opens: Seal | None,
-        seals: Seal | None,
+        seals: Seals,
         deadline_s: float,
         now: float,
     ) -> None:
@@ -108,7 +106,7 @@ class Peer:
         # What `Peers` has noted of it.
         self.alarm_s = float("inf")
         self.counted = 0
-        self._opens, self._seals = opens, seals
+        self._seals = seals
         self._kept: OrderedDict[int, Datagrams] = OrderedDict()
         self._kept_bytes = 0
         self._asked = 0
@@ -134,12 +132,11 @@ class Peer:
 
     def open(self, packets: Datagrams) -> tuple[Datagrams, int]:
         """Those of its packets that it sealed, opened, and how many it did not."""
-        return self._opens.open(packets) if self._opens is not None else (packets, 0)
+        return self._seals.device.open(packets)
 
     def to(self, packets: Datagrams) -> Outgoing:
         """Packets for it, sealed."""
-        sealed = self._seals.seal(packets) if self._seals is not None else packets
-        return Outgoing(sealed, self.place)
+        return Outgoing(self._seals.server.seal(packets), self.place)
 
     def packet(self, kind: Kind, frame: int = 0, route: int = 0, text: str = "") -> Datagrams:
         """One packet for it, with some text in it."""

@@ -16,7 +16,7 @@ from splitc.bundle.runnable import runnable_part
 from splitc.errors import BadBundleError, UsageError
 from splitc.runtime.integrity import unchanged
 from splitc.runtime.manifest import Manifest, Route, TensorSpec
-from splitc.runtime.part import Contract, Part
+from splitc.runtime.part import Contract, Part, run_by_name
 
 
 class Runner(Protocol):
@@ -83,10 +83,8 @@ class Steps:
 
     def _run(self, known: dict[str, Array], count: int) -> dict[str, Array]:
         for part in self.parts[count]:
-            made = part.run([known[spec.name] for spec in part.contract.inputs])
+            known |= run_by_name(part, known)
             part.rest()
-            names = [spec.name for spec in part.contract.outputs]
-            known.update(zip(names, made, strict=True))
         return known
 
 

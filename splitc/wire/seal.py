@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Protocol
+
 import numpy as np
 
 from splitc.errors import ToolchainError
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.header import HEADER_BYTES, TAG_BYTES
+from splitc.wire.keys import session_keys
 
 _KIND, _ROUTE, _FRAME, _CHUNK, _EXTRA = 3, 24, 20, 26, 30
 
@@ -24,7 +27,31 @@ def nonce(header: bytes | memoryview) -> bytes:
     )  # fmt: skip
 
 
-class Seal:
+class Sealing(Protocol):
+    """What is done to the packets of one direction of a session."""
+
+    def seal(self, plain: Datagrams) -> Datagrams:
+        """Packets as they are sent."""
+        ...
+
+    def open(self, sealed: Datagrams) -> tuple[Datagrams, int]:
+        """Those of packets that came which are right, as they were, and how many are not."""
+        ...
+
+
+class Plain(Sealing):
+    """Nothing: two without a key read and believe what comes."""
+
+    def seal(self, plain: Datagrams) -> Datagrams:
+        """The packets."""
+        return plain
+
+    def open(self, sealed: Datagrams) -> tuple[Datagrams, int]:
+        """All of the packets."""
+        return sealed, 0
+
+
+class Seal(Sealing):
     """Seals the packets of one direction of a session, or opens them.
 
     The payload becomes ciphertext and a tag of 16 bytes; the header stays readable and is part
@@ -83,3 +110,27 @@ class Seal:
         bad = len(lengths) - len(right)
         kept = sealed.take(right) if bad else sealed
         return Datagrams(kept.block, kept.lengths - TAG_BYTES), bad
+
+
+class Seals(NamedTuple):
+    """The two directions of a session.
+
+    Args:
+        device: What the device sends.
+        server: What the server sends.
+    """
+
+    device: Sealing
+    server: Sealing
+
+
+def seals_of(psk: bytes | None, client_nonce: bytes, server_nonce: bytes) -> Seals:
+    """What seals a session's packets, see `session_keys`; nothing where there is no key.
+
+    Raises:
+        ToolchainError: There is a key, and the package `cryptography` is not installed.
+    """
+    if psk is None:
+        return Seals(Plain(), Plain())
+    keys = session_keys(psk, client_nonce, server_nonce)
+    return Seals(Seal(keys.device), Seal(keys.server))
