@@ -110,13 +110,27 @@ class Missing(Strict, frozen=True, omit_defaults=True):
         return bytes.fromhex(self.fill) or bytes(1)
 
 
-class Remote(Strict, frozen=True):
+class Expected(Strict, frozen=True, omit_defaults=True):
+    """What a route is expected to take and to give: what a policy begins with.
+
+    Milliseconds of all its parts on the device and on the server, as predicted; `agreement` is
+    the share of samples whose largest result its codec leaves where it is.
+    """
+
+    head_ms: float
+    tail_ms: float
+    agreement: float = 1.0
+
+
+class Remote(Strict, frozen=True, omit_defaults=True):
     """What a part sends for, on one route: what it needs to know of the other side.
 
     `route` is the place of the route among the bundle's, `name` its name there; `crosses` what
     goes over the link, `results` what comes back, each in order and as it lies there; `missing`
-    as in the route; `outputs` the network's results in its order, those that the part makes
-    itself among them.
+    as in the route; `outputs` the network's results in its order, those that the device makes
+    itself among them. `runs` are the device's parts on the route, in order, this one first, and
+    left out where it is the only one: folders beside this one. `expected` is what the route
+    is expected to take.
     """
 
     route: int
@@ -125,6 +139,8 @@ class Remote(Strict, frozen=True):
     results: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     missing: tuple[Missing, ...] = ()
+    runs: tuple[str, ...] = ()
+    expected: Expected | None = None
 
 
 class PartManifest(Strict, frozen=True, omit_defaults=True):

@@ -23,6 +23,36 @@ def zeroed(size: int) -> Array:
     return np.frombuffer(memory, np.uint8)
 
 
+class Arenas:
+    """Scratch memory for parts that run one after another: each call borrows a block of it.
+
+    A block is as large as the largest part wants it; there are as many as calls run at once.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._free: list[Array] = []
+
+    def want(self, size: int) -> None:
+        """A part works in that many bytes."""
+        self._size = max(self._size, size)
+
+    def borrow(self) -> Array:
+        """A block that nobody else has; what is in it is of no meaning."""
+        while True:
+            try:
+                block = self._free.pop()
+            except IndexError:
+                return zeroed(self._size)
+            # Those of before a larger part was loaded go.
+            if len(block) >= self._size:
+                return block
+
+    def give_back(self, block: Array) -> None:
+        """A block is free again."""
+        self._free.append(block)
+
+
 class MappedFile:
     """A file's bytes, read only and shared with every process that maps it.
 

@@ -15,7 +15,7 @@ from splitc.cost.board import why_not_here
 from splitc.errors import BadBundleError, ToolchainError, UsageError
 from splitc.runtime.library import Host, host, open_library
 from splitc.runtime.manifest import PartManifest, TensorSpec
-from splitc.runtime.memory import MappedFile, zeroed
+from splitc.runtime.memory import Arenas, MappedFile, zeroed
 from splitc.runtime.part import Contract, Part
 from splitc.runtime.tvm_abi import ALIGNMENT, Arguments, address, aligned, function
 
@@ -26,7 +26,7 @@ class NativePart(Part):
     """A part of compiled code, loaded.
 
     Code and weights are there once; what one call works in once for every call that runs at
-    the same time.
+    the same time, of all parts that work in the same memory.
 
     Args:
         folder: The part's folder, its files held against the manifest.
@@ -58,9 +58,15 @@ class NativePart(Part):
         except IndexError:
             call = _Call(loaded)
         try:
-            return call.run(inputs)
+            return call.run(inputs, loaded.arenas)
         finally:
             loaded.free.append(call)
+
+    def work_in(self, arenas: Arenas) -> None:
+        """Borrow scratch memory from there."""
+        if self._loaded is not None:
+            arenas.want(self._loaded.arena_bytes)
+            self._loaded.arenas = arenas
 
     def rest(self) -> None:
         """Have the threads sleep that watch for the next loop, a millisecond otherwise."""
@@ -88,6 +94,8 @@ class _Loaded:
         self.weights = mapped.bytes if mapped is not None else zeroed(part.weight_bytes)
         self.packed = zeroed(part.packed_bytes)
         self.arena_bytes = part.activation_bytes
+        self.arenas = Arenas()
+        self.arenas.want(part.activation_bytes)
         self.free: list[_Call] = []
         if part.packed_bytes:
             arguments = _of([], self.weights, self.packed)
@@ -98,22 +106,21 @@ class _Loaded:
 
 
 class _Call:
-    """What one call needs beside code and weights: scratch memory, and arguments described."""
+    """What one call needs beside code and weights: arguments described."""
 
     def __init__(self, loaded: _Loaded) -> None:
         contract = loaded.contract
         self._contract = contract
         self._main, self._host = loaded.main, loaded.host
-        self._arena = zeroed(loaded.arena_bytes)
         # Also what keeps code and weights while the call is running.
         self._shared = (loaded.library, loaded.weights, loaded.packed)
         specs = (*contract.inputs, *contract.outputs)
-        self._arguments = _of(specs, loaded.weights, loaded.packed, self._arena)
+        self._arguments = _of(specs, loaded.weights, loaded.packed, scratch=loaded.arena_bytes)
         self._inputs = [(_shape(s), np.dtype(s.dtype), s.dtype == "bool") for s in contract.inputs]
         self._outputs = [(_shape(s), np.dtype(s.dtype)) for s in contract.outputs]
         self._copies: list[Array | None] = [None] * len(self._inputs)
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
+    def run(self, inputs: Sequence[Array], arenas: Arenas) -> list[Array]:
         arguments = self._arguments
         if len(inputs) != len(self._inputs):
             self._contract.check(inputs)
@@ -132,7 +139,13 @@ class _Call:
             arguments.put(number, address(made))
             results.append(made)
             number += 1
-        _do(arguments, self._main, self._host, self._contract.part)
+        arena = arenas.borrow()
+        # Behind weights and what is packed of them.
+        arguments.put(number + 2, address(arena))
+        try:
+            _do(arguments, self._main, self._host, self._contract.part)
+        finally:
+            arenas.give_back(arena)
         return results
 
     def _copied(self, number: int, array: Array) -> int:
@@ -165,10 +178,11 @@ def _shape(spec: TensorSpec) -> tuple[int, ...]:
     return shape
 
 
-def _of(specs: Sequence[TensorSpec], *memory: Array) -> Arguments:
-    """Tensors of a contract, without data, and then blocks of memory."""
+def _of(specs: Sequence[TensorSpec], *memory: Array, scratch: int | None = None) -> Arguments:
+    """Tensors of a contract, without data, then blocks of memory, then bytes to work in."""
     tensors = [(np.dtype(spec.dtype), _shape(spec)) for spec in specs]
-    arguments = Arguments([*tensors, *((_BYTES, block.shape) for block in memory)])
+    sizes = [*map(len, memory), *([] if scratch is None else [max(scratch, 1)])]
+    arguments = Arguments([*tensors, *((_BYTES, (size,)) for size in sizes)])
     for number, block in enumerate(memory, len(tensors)):
         arguments.put(number, address(block))
     return arguments

@@ -19,6 +19,7 @@ from splitc.errors import BadBundleError, UsageError
 from splitc.plugins import find, plugins
 from splitc.runtime.integrity import check_part, unchanged
 from splitc.runtime.manifest import PartManifest, TensorSpec
+from splitc.runtime.memory import Arenas
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ class Part(Protocol):
         """
         ...
 
+    def work_in(self, arenas: Arenas) -> None:
+        """Take scratch memory from there, which parts that run one after another share.
+
+        To be called before the first run; a part that plans no scratch memory goes on as it is.
+        """
+
     def rest(self) -> None:
         """Say that the next run is not at once: what is kept ready for it may sleep."""
 
@@ -119,8 +126,12 @@ Loader = Callable[[Path, PartManifest], Part]
 """Loads the part in a folder whose files were held against its manifest."""
 
 
-def load_part(folder: Path) -> Part:
+def load_part(folder: Path, arenas: Arenas | None = None) -> Part:
     """Load the part in a folder, every file held against its manifest once.
+
+    Args:
+        folder: The part's.
+        arenas: Scratch memory that it shares with others; by default its own.
 
     Raises:
         BadBundleError: A file is missing, altered or not listed, changes while it is loaded, or
@@ -129,14 +140,17 @@ def load_part(folder: Path) -> Part:
     """
     with unchanged(folder):
         part = check_part(folder, folder.name)
-        return load_checked(folder, part)
+        return load_checked(folder, part, arenas)
 
 
-def load_checked(folder: Path, part: PartManifest) -> Part:
+def load_checked(folder: Path, part: PartManifest, arenas: Arenas | None = None) -> Part:
     """Load a part whose files were held against its manifest. Raises as `load_part` does."""
     known = plugins().loaders
     if part.format not in known:
         hint = f"there is {', '.join(sorted(known))}"
         raise BadBundleError(f"nothing loads parts in '{part.format}'", hint=hint)
     load: Loader = find("loaders", part.format)
-    return load(folder, part)
+    loaded = load(folder, part)
+    if arenas is not None:
+        loaded.work_in(arenas)
+    return loaded

@@ -21,7 +21,8 @@ from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle
 from splitc.errors import BadBundleError, ToolchainError, UsageError
 from splitc.plugins import Plugin
-from splitc.runtime.manifest import file_entry
+from splitc.runtime.manifest import PartManifest, file_entry, read_manifest
+from splitc.runtime.memory import Arenas
 from splitc.runtime.part import load_part
 from splitc.runtime.process import run_part
 from tests.helpers import ROOT, save, small_network
@@ -124,6 +125,35 @@ def test_many_threads_may_run_it_at_once(part: Path) -> None:
         found = list(pool.map(result, inputs * 5))
     for one, right in zip(found, expected * 5, strict=True):
         np.testing.assert_array_equal(one, right)
+
+
+def test_parts_that_work_in_the_same_memory_compute_the_same(compiled: Bundle, part: Path) -> None:
+    with load_part(part) as head, load_part(compiled.path / "tail") as tail:
+        expected = [tail.run(head.run([some(seed)]))[0] for seed in range(20)]
+    arenas = Arenas()
+    with (
+        load_part(part, arenas) as head,
+        load_part(compiled.path / "tail", arenas) as tail,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        found = list(pool.map(lambda seed: tail.run(head.run([some(seed)]))[0], range(20)))
+        blocks = [arenas.borrow() for _ in range(5)]
+    np.testing.assert_array_equal(found, expected)
+    wanted = {read_manifest(folder, PartManifest).activation_bytes
+              for folder in (part, compiled.path / "tail")}  # fmt: skip
+    assert {len(block) for block in blocks} == {max(1, *wanted)}
+    assert len({id(block) for block in blocks}) == 5
+
+
+def test_one_block_serves_parts_that_run_one_after_another(compiled: Bundle, part: Path) -> None:
+    arenas = Arenas()
+    with load_part(part, arenas) as head, load_part(compiled.path / "tail", arenas) as tail:
+        for seed in range(3):
+            tail.run(head.run([some(seed)]))
+        only = arenas.borrow()
+        assert arenas.borrow() is not only
+        arenas.give_back(only)
+        assert arenas.borrow() is only
 
 
 def code_in_memory() -> int:
