@@ -6,11 +6,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from splitc.wire.header import IP_UDP_BYTES
+
 _BURST_S = 2e-3
 """What may leave at once: as much as timers are late, so that the rate is kept all the same."""
-
-IP_UDP_BYTES = 28
-"""Headers of IPv4 and UDP, which the link carries as well."""
 
 
 class Bucket:

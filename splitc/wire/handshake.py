@@ -15,6 +15,9 @@ from splitc.wire.keys import MAC_BYTES, NONCE_BYTES, mac
 HELLO_BYTES = 256
 """Bytes of a HELLO's payload, most of them zeros: no answer to it is longer."""
 
+WANTS_REPORTS = 1
+"""Bit of a HELLO's flags: the device asks for a REPORT with each answer."""
+
 _HELLO = struct.Struct("<16s32sHBBIII")
 _CHALLENGE = struct.Struct("<16s32s")
 _WELCOME = struct.Struct("<16s16sQHH")
@@ -36,7 +39,7 @@ class Hello:
         grace_us: Microseconds that late packets are waited for.
         cookie: What the server's CHALLENGE gave, 32 bytes; zeros at first.
         parity_percent: Parity packets for each 100, with `Transport.PARITY`.
-        flags: 0.
+        flags: Bits: `WANTS_REPORTS`; the others are 0.
         split: `split_id` of the device's bundle; 0 of one who has none and only probes.
     """
 

@@ -18,6 +18,9 @@ HEADER_BYTES = 32
 TAG_BYTES = 16
 """What sealing adds to a packet, behind its payload."""
 
+IP_UDP_BYTES = 28
+"""Headers of IPv4 and UDP, which the link carries with every packet."""
+
 MOST_CHUNKS = 0xFFFF
 """Chunks that a frame can have: the header counts them in 16 bits."""
 
@@ -47,6 +50,7 @@ class Kind(IntEnum):
     PROBE = 10
     ECHO = 11
     BYE = 12
+    REPORT = 13
 
 
 class Transport(IntEnum):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitc.send.outbox import Outbox
-from splitc.send.pacing import IP_UDP_BYTES, Bucket
+from splitc.send.pacing import Bucket
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.header import Kind
+from splitc.wire.header import IP_UDP_BYTES, Kind
 
 PACKET = 1472
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.wire.answers import Answers
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.handshake import Challenge, Code, Hello, Refuse, Welcome
+from splitc.wire.handshake import WANTS_REPORTS, Challenge, Code, Hello, Refuse, Welcome
 from splitc.wire.header import Header, Kind, Transport
 from splitc.wire.keys import session_keys
 from splitc.wire.nack import Gap
 from splitc.wire.parity import Parity
+from splitc.wire.report import Report
 from splitc.wire.seal import Seal
 
 FOLDER = Path(__file__).parent / "golden"
@@ -61,6 +63,9 @@ HEADER: dict[str, int] = {
     "session": SESSION, "split": SPLIT, "frame": 0x89AB_CDEF, "route": 0x0203, "extra": 250,
 }  # fmt: skip
 SEED = 0xDEAD_BEEF_0123_4567
+REPORT = Report(
+    chunks=47, came=40, spread_us=8_765_432, spread_bytes=69_120, wait_us=1_234, tail_us=5_678
+)
 
 
 def filled(tensors: list[Any]) -> tuple[list[TensorSpec], list[Array]]:
@@ -113,6 +118,11 @@ def from_server() -> list[Datagrams]:
     ]  # fmt: skip
 
 
+def report() -> Datagrams:
+    """What a server says of a frame to who asked for it."""
+    return REPORT.packet(SESSION, SPLIT, HEADER["frame"], HEADER["route"])
+
+
 def packets() -> dict[str, list[bytes]]:
     """Every file's packets."""
     greeting = {
@@ -121,6 +131,7 @@ def packets() -> dict[str, list[bytes]]:
         "hello-with-cookie": Hello(
             CLIENT, 1404, Transport.RESEND, 50_000, 3_000, bytes(range(32, 64)), split=SPLIT
         ).write(PSK),
+        "hello-for-reports": replace(HELLO, flags=WANTS_REPORTS).write(PSK),
         "challenge": Challenge(CLIENT, bytes(range(32, 64)), SPLIT).write(),
         "welcome": WELCOME.write(),
         "welcome-signed": WELCOME.write(PSK),
@@ -129,6 +140,7 @@ def packets() -> dict[str, list[bytes]]:
     seal = Seal(session_keys(PSK, CLIENT, SERVER).server)
     blocks = {name: frame(case) for name, case in FRAMES.items()}
     blocks |= {"server": from_server(), "server-sealed": [seal.seal(p) for p in from_server()]}
+    blocks |= {"report": [report()], "report-sealed": [seal.seal(report())]}
     blocks["probe"] = [Datagrams.of(Header(Kind.PROBE, SESSION, SPLIT, 3, 0, 4, 0, 16), bytes(100))]
     return {name: [packet] for name, packet in greeting.items()} | {
         name: [bytes(block.packet(k)) for block in made for k in range(len(block))]
@@ -145,6 +157,7 @@ def index() -> dict[str, Any]:
         "frames": FRAMES,
         "answer": {"tensors": [["float32", [1, 10]], ["int64", [3]]], "payload_bytes": 30,
                    "share": 0.75},
+        "report": REPORT._asdict(),
     }  # fmt: skip
 
 

@@ -79,7 +79,7 @@ class Receiver:
         magic, version, kind, session, split, frame, route, chunk, chunks, extra = struct.unpack(
             "<HBBQQIHHHH", data[:32]
         )
-        if magic != 0x4353 or version != 1 or not 1 <= kind <= 12:
+        if magic != 0x4353 or version != 1 or not 1 <= kind <= 13:
             self.tell("malformed")
             return []
         if (session, split) != (self.session, self.split):

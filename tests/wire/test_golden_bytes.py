@@ -14,9 +14,16 @@ pytest.importorskip("zfec", reason="needs the extra 'parity'")
 from splitc.runtime.manifest import Missing
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.handshake import Hello, Welcome, hello_signed, welcome_signed
+from splitc.wire.handshake import (
+    WANTS_REPORTS,
+    Hello,
+    Welcome,
+    hello_signed,
+    welcome_signed,
+)
 from splitc.wire.header import HEADER_BYTES, Kind, read_header
 from splitc.wire.keys import session_keys
+from splitc.wire.report import Report
 from splitc.wire.seal import Seal
 from tests.wire.make_golden import (
     CLIENT,
@@ -24,6 +31,7 @@ from tests.wire.make_golden import (
     FRAMES,
     HELLO,
     PSK,
+    REPORT,
     SEED,
     SERVER,
     WELCOME,
@@ -63,6 +71,22 @@ def test_greetings_are_read_back() -> None:
     assert Welcome.read(stored("welcome-signed")[0]) == WELCOME
     assert hello_signed(stored("hello-signed")[0], PSK)
     assert welcome_signed(stored("welcome-signed")[0], PSK)
+
+
+def test_who_wants_reports_says_so() -> None:
+    for name, wants in (("hello-for-reports", WANTS_REPORTS), ("hello-signed", 0)):
+        hello = Hello.read(stored(name)[0])
+        assert hello is not None
+        assert hello.flags == wants
+
+
+def test_reports_are_read_back() -> None:
+    assert Report.read(Datagrams.packets(stored("report"))) == REPORT
+    opened, bad = Seal(session_keys(PSK, CLIENT, SERVER).server).open(
+        Datagrams.packets(stored("report-sealed"))
+    )
+    assert bad == 0
+    assert Report.read(opened) == REPORT
 
 
 @pytest.mark.parametrize("name", [name for name in FRAMES if "parity" not in name])

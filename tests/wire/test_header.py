@@ -59,8 +59,8 @@ def test_what_is_none_of_ours_is_none(packet: bytes) -> None:
 @pytest.mark.parametrize(
     "packet",
     [b"", write_header(ONE)[:31], b"SD" + write_header(ONE)[2:], b"SC\x02" + write_header(ONE)[3:],
-     b"SC\x01\x00" + write_header(ONE)[4:], b"SC\x01\x0d" + write_header(ONE)[4:]],
-    ids=["empty", "short", "magic", "version", "kind 0", "kind 13"],
+     b"SC\x01\x00" + write_header(ONE)[4:], b"SC\x01\x0e" + write_header(ONE)[4:]],
+    ids=["empty", "short", "magic", "version", "kind 0", "kind 14"],
 )  # fmt: skip
 def test_a_broken_header_is_none(packet: bytes) -> None:
     assert read_header(packet) is None
