@@ -32,6 +32,8 @@ class Arenas:
     def __init__(self) -> None:
         self._size = 0
         self._free: list[Array] = []
+        self.blocks = 0
+        """How many there are, those in use among them."""
 
     def want(self, size: int) -> None:
         """A part works in that many bytes."""
@@ -43,10 +45,12 @@ class Arenas:
             try:
                 block = self._free.pop()
             except IndexError:
+                self.blocks += 1
                 return zeroed(self._size)
-            # Those of before a larger part was loaded go.
             if len(block) >= self._size:
                 return block
+            # It is from before a larger part was loaded.
+            self.blocks -= 1
 
     def give_back(self, block: Array) -> None:
         """A block is free again."""
