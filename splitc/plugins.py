@@ -36,6 +36,7 @@ class Plugin:
             one of `splitc.ir.kinds.KINDS`; what is not named is elementwise.
         loaders: What loads parts, by the format that their manifests name: functions of a
             folder and its `PartManifest` that give a `Part`.
+        policies: Policy classes by name: what picks each frame's route.
         boards: Folders of board files.
     """
 
@@ -47,6 +48,7 @@ class Plugin:
     converters: Mapping[str, str] = field(default_factory=dict[str, str])
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     loaders: Mapping[str, str] = field(default_factory=dict[str, str])
+    policies: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
 
 
@@ -56,6 +58,10 @@ KERNEL = Plugin(
     loaders={
         "native": "splitc.runtime.native:NativePart",
         "onnx": "splitc.runtime.onnx_part:OnnxPart",
+    },
+    policies={
+        "adaptive": "splitc.policy.adaptive:Adaptive",
+        "fixed": "splitc.policy.fixed:Fixed",
     },
 )
 """What needs no pack."""
@@ -70,6 +76,7 @@ def plugins() -> Plugin:
     """
     fields = (
         "passes", "cutters", "backends", "checks", "recipes", "converters", "kinds", "loaders",
+        "policies",
     )  # fmt: skip
     tables: dict[str, dict[str, str]] = {each: {} for each in fields}
     boards: list[Path] = []

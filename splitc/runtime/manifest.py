@@ -113,12 +113,14 @@ class Missing(Strict, frozen=True, omit_defaults=True):
 class Expected(Strict, frozen=True, omit_defaults=True):
     """What a route is expected to take and to give: what a policy begins with.
 
-    Milliseconds of all its parts on the device and on the server, as predicted; `agreement` is
-    the share of samples whose largest result its codec leaves where it is.
+    Milliseconds of all its parts on the device and on the server, and on the link that it was
+    compiled for, as predicted; `agreement` is the share of samples whose largest result its
+    codec leaves where it is.
     """
 
     head_ms: float
     tail_ms: float
+    link_ms: float = 0.0
     agreement: float = 1.0
 
 

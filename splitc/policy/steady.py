@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What keeps a policy from changing its mind with every frame."""
+
+from __future__ import annotations
+
+from splitc.policy.option import Option
+
+
+class Steady:
+    """The route that is taken, while another may be wanted.
+
+    A route with fewer bytes is taken at once: the link is slower than it was, and each further
+    frame pays. One with more bytes has to be wanted for `hold_s` on end, and none is taken
+    within `hold_s` of the last change: a link that comes and goes is met by the route that
+    bears it.
+
+    Args:
+        current: The route that is taken first.
+        hold_s: Seconds.
+    """
+
+    def __init__(self, current: Option, hold_s: float) -> None:
+        self.current = current
+        self._hold_s = hold_s
+        self._changed_s = float("-inf")
+        self._wanted: str | None = None
+        self._since_s = 0.0
+
+    def take(self, wanted: Option, now: float) -> str:
+        """The route to take where this one is wanted."""
+        if wanted.name == self.current.name:
+            self._wanted = None
+            return self.current.name
+        if self._wanted != wanted.name:
+            self._wanted, self._since_s = wanted.name, now
+        more = wanted.sent_bytes > self.current.sent_bytes
+        held = now >= self._since_s + self._hold_s if more else True
+        if held and now >= self._changed_s + self._hold_s:
+            self.current, self._changed_s, self._wanted = wanted, now, None
+        return self.current.name
