@@ -3,37 +3,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splitc.errors import ToolchainError, UsageError
+from splitc.errors import ToolchainError
+from splitc.link.parity_groups import parity_groups
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.header import HEADER_BYTES, Kind, read_header
-
-MOST_TOGETHER = 128
-"""Chunks of a group: with as many parity blocks they are all that GF(2^8) tells apart."""
-
-
-class _Group(NamedTuple):
-    """Chunks that are computed from one another: every `step`-th from `start`.
-
-    Args:
-        chunks: Their numbers.
-        blocks: Numbers of their parity blocks, among the frame's.
-    """
-
-    chunks: range
-    blocks: range
 
 
 class Parity:
     """The parity packets of frames of so many chunks.
 
-    A frame's chunks are dealt out to groups of up to 128, so that a burst is shared out, and of
-    each group of k there are ceil(k percent / 100) blocks more: any k of all of them give the
-    chunks.
+    Of each group of k chunks (`parity_groups`) there are blocks more: any k of all of them give
+    the chunks.
 
     Args:
         chunks: Chunks of a frame.
@@ -50,17 +35,9 @@ class Parity:
     """
 
     def __init__(self, chunks: int, payload_bytes: int, percent: int) -> None:
-        if not 1 <= percent <= 100:
-            raise UsageError(f"parity {percent} is not in 1 to 100 percent")
+        self.groups = parity_groups(chunks, percent)
         self.chunks, self.payload_bytes, self.percent = chunks, payload_bytes, percent
-        count = -(-chunks // MOST_TOGETHER)
-        self.groups: list[_Group] = []
-        self.blocks = 0
-        for number in range(count):
-            members = range(number, chunks, count)
-            more = -(-len(members) * percent // 100)
-            self.groups.append(_Group(members, range(self.blocks, self.blocks + more)))
-            self.blocks += more
+        self.blocks = sum(len(group.blocks) for group in self.groups)
         self._coders = {
             (len(group.chunks), len(group.blocks)): _coders(len(group.chunks), len(group.blocks))
             for group in self.groups

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What arrives of a boundary, and when: sent once, with parity, or again until all is there.
+
+Losses are independent. A boundary fills n packets; sent once, Binomial(n, p) of them are lost,
+and of a group with m parity packets only where fewer came than are lost. Sent again round by
+round, a packet takes a geometric number of rounds: the chance that s packets were sent within r
+rounds is the coefficient of z^s in (sum over g from 1 to r of p^(g-1) (1-p) z^g)^n. Without time
+between rounds that is the paper's negative binomial.
+
+References:
+    Itahara, Nishio, Yamamoto, "Packet-Loss-Tolerant Split Inference", GLOBECOM 2021,
+    arXiv:2104.13629, section III.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitc.errors import UsageError
+from splitc.link.link import Link
+from splitc.link.loss_latency import Transfer
+from splitc.link.packets import Chunks, payload_bytes
+from splitc.link.parity_groups import Group, parity_groups
+
+DATAGRAM_BYTES = 60
+"""Bytes of a packet beside its values: 20 of IPv4, 8 of UDP, 32 of header (docs/wire.md)."""
+SEAL_BYTES = 16
+"""More of a sealed packet."""
+MOST_CHUNKS = 65_535
+"""Of a frame: `chunks` on the wire has 16 bits."""
+
+_NEGLIGIBLE = 1e-12
+"""Chance of more rounds than are computed, and of those counts that are left out."""
+_MOST_CASES = 2**27
+"""Pairs of rounds and packets that are computed at most: a few seconds."""
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How a boundary is sent.
+
+    Args:
+        mtu: Bytes of the largest packet, all headers included.
+        parity_percent: Parity packets for 100 of data, 0 to 100; 0 is none.
+        resends: What is lost goes again until all arrived.
+
+    Raises:
+        UsageError: A value is out of its range, or there is parity for what is sent again.
+    """
+
+    mtu: int = 1500
+    parity_percent: int = 0
+    resends: bool = False
+
+    def __post_init__(self) -> None:
+        payload_bytes(self.mtu)
+        if not 0 <= self.parity_percent <= 100:
+            raise UsageError(f"parity {self.parity_percent} is not in 0 to 100 percent")
+        if self.resends and self.parity_percent:
+            why = "the wire sends packets again or with parity, not both"
+            raise UsageError(f"parity {self.parity_percent} for what is sent again", why=why)
+
+    @property
+    def transport(self) -> str:
+        """What `splitc send --transport` calls it."""
+        return "resend" if self.resends else "parity" if self.parity_percent else "udp"
+
+    def __str__(self) -> str:
+        parity = f"parity {self.parity_percent}%" if self.parity_percent else "once"
+        return "again" if self.resends else parity
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A distribution over the share of a boundary's elements that is missing.
+
+    Args:
+        values: Shares, in no order [cases].
+        pmf: The chance of each; they sum to 1 [cases].
+    """
+
+    values: NDArray[np.float64]
+    pmf: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """The expected share."""
+        return float(np.dot(self.values, self.pmf))
+
+
+class Rounds(NamedTuple):
+    """A distribution over how often packets are sent until all arrived.
+
+    Args:
+        rounds: How often the unluckiest was [cases].
+        sends: How many were sent, all together [cases].
+        pmf: The chance of each pair [cases].
+    """
+
+    rounds: NDArray[np.float64]
+    sends: NDArray[np.float64]
+    pmf: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A boundary on its way over a link, in packets as splitc sends them.
+
+    Args:
+        link: The link; its own packet size is no matter.
+        elements: What crosses: elements in units, in packets of the sending's payload.
+        sending: How.
+        grace_s: How long after the last packet of a round what is missing is asked for.
+        sealed: Packets are sealed with a key.
+
+    Raises:
+        UsageError: There are more packets than a frame can have.
+    """
+
+    link: Link
+    elements: Chunks
+    sending: Sending
+    grace_s: float = 0.0
+    sealed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.packets > MOST_CHUNKS:
+            why, hint = f"a frame has at most {MOST_CHUNKS}", "larger packets, or fewer bits"
+            raise UsageError(f"a boundary of {self.packets} packets", why=why, hint=hint)
+
+    @property
+    def packets(self) -> int:
+        """Packets with values."""
+        return self.elements.packets
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """What is computed from one another; without parity nothing is."""
+        if not self.sending.parity_percent:
+            return (Group(range(self.packets), range(0)),)
+        return tuple(parity_groups(self.packets, self.sending.parity_percent))
+
+    @property
+    def blocks(self) -> int:
+        """Parity packets."""
+        return sum(len(group.blocks) for group in self.groups)
+
+    @cached_property
+    def packet_bytes(self) -> tuple[int, ...]:
+        """Bytes of each packet on the link, headers included: values, then parity."""
+        sent, headers = self.elements, DATAGRAM_BYTES + SEAL_BYTES * self.sealed
+        full = sent.each * sent.unit.nbytes
+        last = sent.units * sent.unit.nbytes - (self.packets - 1) * full
+        values = (full + headers,) * (self.packets - 1) + (last + headers,)
+        return values + (sent.payload_bytes + headers,) * self.blocks
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes on the link when each packet goes once."""
+        return sum(self.packet_bytes)
+
+    @property
+    def once_s(self) -> float:
+        """Seconds until the last packet is there when each goes once."""
+        return self.nbytes * 8 / self.link.bandwidth_bps + self.link.rtt_s / 2
+
+    @property
+    def first_s(self) -> float:
+        """Seconds until the first packet is there."""
+        return self.packet_bytes[0] * 8 / self.link.bandwidth_bps + self.link.rtt_s / 2
+
+    @cached_property
+    def missing(self) -> Shares:
+        """The share of the elements that the server does not get."""
+        if self.sending.resends:
+            return Shares(np.zeros(1), np.ones(1))
+        return missing(self.elements, self.link.loss_rate, self.sending.parity_percent)
+
+    def quantile_s(self, share: float) -> float:
+        """Seconds within which a share of all boundaries is there, what is sent again included.
+
+        Every packet that goes again counts as a full one.
+
+        Raises:
+            UsageError: The share is not in (0, 1).
+        """
+        if not 0 < share < 1:
+            raise UsageError(f"quantile {share:g} is not in (0, 1)")
+        if not self.sending.resends:
+            return self.once_s
+        seconds, chance = self._repeated
+        order = np.argsort(seconds)
+        place = int(np.searchsorted(np.cumsum(chance[order]), share))
+        return float(seconds[order[place]]) if place < len(order) else math.inf
+
+    def within(self, seconds: float) -> float:
+        """The chance that the boundary is there within so many seconds."""
+        if not self.sending.resends:
+            return float(self.once_s <= seconds)
+        taken, chance = self._repeated
+        return float(chance[taken <= seconds].sum())
+
+    @cached_property
+    def _repeated(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Seconds of each case of `rounds_until_all`, and its chance."""
+        case = rounds_until_all(self.packets, self.link.loss_rate)
+        each_s = self.packet_bytes[0] * 8 / self.link.bandwidth_bps
+        turn_s = self.link.rtt_s + self.grace_s
+        more = (case.sends - self.packets) * each_s + (case.rounds - 1) * turn_s
+        return self.once_s + more, case.pmf
+
+
+def missing(elements: Chunks, loss_rate: float, parity_percent: int = 0) -> Shares:
+    """The share of elements that is missing when packets go once, exactly.
+
+    Args:
+        elements: In packets.
+        loss_rate: p, independent.
+        parity_percent: Parity packets for 100 of data; 0 is none.
+
+    Raises:
+        UsageError: A value is out of its range.
+    """
+    packets = elements.packets
+    groups = parity_groups(packets, parity_percent) if parity_percent else None
+    # By how many full packets are missing: `there` while the last one is not, `gone` when it is.
+    there, gone = np.ones(1), np.zeros(1)
+    for chunks, blocks in groups or [Group(range(packets), range(0))]:
+        last = packets - 1 in chunks
+        lost = _lost(len(chunks) - last, loss_rate)
+        few = _fewer_came(len(blocks), loss_rate, len(lost) + 1)
+        alone = lost * few[: len(lost)] * (1 - loss_rate * last)
+        with_last = lost * few[1 : len(lost) + 1] * (loss_rate * last)
+        alone[0] += max(0.0, 1 - alone.sum() - with_last.sum())
+        there, gone = (
+            np.convolve(there, alone),
+            np.convolve(there, with_last) if last else np.convolve(gone, alone),
+        )
+    full = elements.each * elements.unit.elements
+    rest = elements.count - (packets - 1) * full
+    values = np.concatenate([np.arange(len(there)) * full, np.arange(len(gone)) * full + rest])
+    pmf = np.concatenate([there, gone])
+    likely = pmf > 0
+    return Shares(values[likely] / elements.count, pmf[likely])
+
+
+@functools.lru_cache(maxsize=64)
+def rounds_until_all(packets: int, loss_rate: float) -> Rounds:
+    """How many packets are sent in how many rounds until all arrived; each round what is missing.
+
+    Args:
+        packets: n.
+        loss_rate: p, independent, in [0, 1).
+
+    Raises:
+        UsageError: There would be too many to tell.
+    """
+    one = Transfer(packets, 0.0, loss_rate)
+    if loss_rate == 0:
+        return Rounds(np.ones(1), np.full(1, float(packets)), np.ones(1))
+    most = max(1, math.ceil(math.log(_NEGLIGIBLE / packets) / math.log(loss_rate)))
+    size = 1 << int(one.sent.values[-1]).bit_length()
+    if size * most > _MOST_CASES:
+        what = f"{packets} packets until all arrived at a loss rate of {loss_rate:g}"
+        raise UsageError(what, why="their times are too many to tell", hint="send nothing again")
+    numbers = np.arange(size)
+    takes = np.where(numbers > 0, (1 - loss_rate) * loss_rate ** (numbers - 1.0), 0.0)
+    before, found = np.zeros(size), list[tuple[NDArray[np.float64], ...]]()
+    for r in range(1, most + 1):
+        within = np.fft.irfft(np.fft.rfft(np.where(numbers <= r, takes, 0.0)) ** packets, size)
+        exactly = within - before
+        (likely,) = np.nonzero(exactly > _NEGLIGIBLE / size)
+        found.append((np.full(len(likely), float(r)), likely.astype(float), exactly[likely]))
+        before = within
+    return Rounds(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _lost(packets: int, loss_rate: float) -> NDArray[np.float64]:
+    """The chance that 0, 1, … of so many packets are lost [packets + 1]."""
+    pmf = np.zeros(packets + 1)
+    if packets == 0:
+        pmf[0] = 1.0
+        return pmf
+    came = Transfer(packets, 0.0, loss_rate).received
+    pmf[packets - came.values] = came.pmf
+    return pmf
+
+
+def _fewer_came(blocks: int, loss_rate: float, size: int) -> NDArray[np.float64]:
+    """The chance that fewer than 0, 1, … of so many blocks came [size]."""
+    came = _lost(blocks, loss_rate)[::-1]
+    fewer = np.concatenate([[0.0], np.cumsum(came)])[:size]
+    return np.concatenate([fewer, np.ones(size - len(fewer))])
