@@ -33,8 +33,8 @@ from splitc.finetune.stage import Stage
 from splitc.frontend.torch.model import TorchModel
 from splitc.ir.chain import channel_layers
 from splitc.ir.cut import Cut
-from splitc.link.link import HEADER_BYTES
-from splitc.search.loss_choice import Choice, Trained, best_within, choices
+from splitc.link.packets import OVERHEAD_BYTES
+from splitc.search.tested import Trained
 from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.conditions import DrawConditions
 from splitc_passes.layers.packet_loss import PacketLoss
@@ -154,21 +154,18 @@ def choose(network: str, net: nn.Module, results: list[Result]) -> None:
         for each in results
     ]  # fmt: skip
     named = {layer: point for point, layer in points.items()}
-    print("chosen together:  loss  limit ms   cut       r      again  accuracy  latency ms")
+    mtu = 500 + OVERHEAD_BYTES
+    print("chosen together:  loss  from ms   cut       r      again  accuracy")
     for loss in (0.2, 0.6):
-        link = splitc.Link("9Mbit", loss=loss, mtu=500 + HEADER_BYTES)
-        found = choices(model, trained, head="rpi4", tail="host", link=link)
-        last: Choice | None = None
-        for limit in range(5, 200, 5):
-            if all(choice.latency_s > limit / 1e3 for choice in found):
-                continue
-            best = best_within(found, limit / 1e3)
-            if best == last:
-                continue
-            last = best
-            print(f"{'':16}{loss:6g}{limit:10}   {named[best.trained.cut]:8}"
-                  f"{best.trained.dropout_rate:>7}{best.resends!s:>9}"
-                  f"{best.accuracy:10.1f}{best.latency_s * 1e3:12.1f}")  # fmt: skip
+        link = splitc.Link("9Mbit", loss=loss, mtu=mtu)
+        found = splitc.plan_for_loss(
+            model, trained, within=1.0, mtus=(mtu,), parities=(0,), grace=0, head="rpi4",
+            tail="host", link=link,
+        )  # fmt: skip
+        for best in found.frontier:
+            print(f"{'':16}{loss:6g}{best.latency_s * 1e3:9.1f}   {named[best.trained.cut]:8}"
+                  f"{best.trained.dropout_rate:>7}{best.sending.resends!s:>9}"
+                  f"{best.accuracy:10.1f}")  # fmt: skip
 
 
 def main() -> None:

@@ -35,15 +35,18 @@ if TYPE_CHECKING:
     from splitc.search.cutter import Cutter, Solution
     from splitc.search.find import find_cuts
     from splitc.search.limits import Constraints
+    from splitc.search.loss_choice import LossPlan, plan_for_loss
     from splitc.search.problem import Problem
     from splitc.search.scenario import Scenario
     from splitc.search.table import CutTable
+    from splitc.search.tested import Trained, read_tested, write_tested
 
 __all__ = [
     "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "Cutter",
-    "GraphModel", "Layer", "LayerGraph", "Link", "Model", "Pass", "Pipeline", "Plugin", "Problem",
-    "Scenario", "Solution", "SplitcError", "Tensor", "__version__", "compile", "find_cuts", "load",
-    "load_board", "parse_graph", "print_graph", "to_torch",
+    "GraphModel", "Layer", "LayerGraph", "Link", "LossPlan", "Model", "Pass", "Pipeline", "Plugin",
+    "Problem", "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__",
+    "compile", "find_cuts", "load", "load_board", "parse_graph", "plan_for_loss", "print_graph",
+    "read_tested", "to_torch", "write_tested",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
@@ -55,5 +58,7 @@ __getattr__ = lazy_names(__name__, {
     "Pipeline": "passes.base", "Plugin": "plugins", "Constraints": "search.limits",
     "Problem": "search.problem", "Scenario": "search.scenario", "Cutter": "search.cutter",
     "Solution": "search.cutter", "CutTable": "search.table", "find_cuts": "search.find",
-    "parse_graph": "ir.text", "print_graph": "ir.printing",
+    "parse_graph": "ir.text", "print_graph": "ir.printing", "LossPlan": "search.loss_choice",
+    "plan_for_loss": "search.loss_choice", "Trained": "search.tested",
+    "read_tested": "search.tested", "write_tested": "search.tested",
 })  # fmt: skip
