@@ -11,6 +11,7 @@ from splitc.arrays import Array
 from splitc.cost.board import host_isa, why_not_here
 from splitc.errors import BadBundleError, ToolchainError, UsageError
 from splitc.runtime.manifest import Manifest, PartManifest, read_manifest
+from splitc.runtime.memory import Arenas
 from splitc.runtime.part import Part, load_checked
 from splitc.runtime.process import Emulator, ProcessPart, Timing, find_emulator, run_part
 
@@ -43,8 +44,11 @@ class Runnable:
         arrays, timing = run_part(self.folder, given, emulator=self.emulator)
         return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing
 
-    def open(self) -> Part:
+    def open(self, arenas: Arenas | None = None) -> Part:
         """Load it: into this process, or to be emulated. Its files are held against nothing.
+
+        Args:
+            arenas: Scratch memory that it shares with others; by default its own.
 
         Raises:
             BadBundleError: It came without its runtime.
@@ -53,7 +57,7 @@ class Runnable:
         part = read_manifest(self.folder, PartManifest)
         if self.emulator is not None:
             return ProcessPart(self.folder, part, self.emulator)
-        return load_checked(self.folder, part)
+        return load_checked(self.folder, part, arenas)
 
 
 def twin_folder(bundle: Path, name: str) -> Path:

@@ -178,7 +178,7 @@ def _until_stopped() -> Generator[threading.Event]:
 
 def _announce(server: Server, *, key: Path | None, journal: Journal) -> None:
     """Say what is served where, and what to type on the device."""
-    names = ", ".join(one.name for one in server.bundles.values())
+    names = ", ".join(one.title for one in server.bundles.values())
     sealed = "sealed" if key is not None else "not sealed"
     at = str(server.address)
     text = f"serving {names} at {at}, UDP and TCP, {sealed}"

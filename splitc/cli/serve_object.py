@@ -24,9 +24,10 @@ class StageObject(msgspec.Struct, frozen=True, kw_only=True):
 class ServeObject(Printed, frozen=True):
     """`splitc serve`: what it did until it was stopped.
 
-    `counters` are those that Prometheus gets, `dropped` the packets that were not used by the
-    reason, `refused` how often peers were told that they are not served, by the code;
-    `dropped_by_kernel` are datagrams for which the socket's buffer had no room.
+    `counters` are those that Prometheus gets, `routes` the answers by bundle and route,
+    `dropped` the packets that were not used by the reason, `refused` how often peers were told
+    that they are not served, by the code; `dropped_by_kernel` are datagrams for which the
+    socket's buffer had no room.
     """
 
     address: str
@@ -35,6 +36,7 @@ class ServeObject(Printed, frozen=True):
     sealed: bool
     seconds: float
     counters: dict[str, int]
+    routes: dict[str, int]
     dropped: dict[str, int]
     refused: dict[str, int]
     dropped_by_kernel: int
@@ -51,6 +53,7 @@ class ServeObject(Printed, frozen=True):
             sealed=sealed,
             seconds=seconds,
             counters=dict(measures.numbers()),
+            routes=dict(measures.routes),
             dropped=server.unused,
             refused=dict(measures.refused),
             dropped_by_kernel=server.dropped_by_kernel,

@@ -18,7 +18,7 @@ from splitc.wire.assembly import Assembly
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Challenge, Code, Hello, Welcome, hello_signed, is_signed
-from splitc.wire.header import VERSION, Transport, version_of
+from splitc.wire.header import TAG_BYTES, VERSION, Transport, version_of
 from splitc.wire.keys import EPOCH_S, NONCE_BYTES, cookie, cookie_fits
 from splitc.wire.seal import Seal, seals_of
 
@@ -167,6 +167,7 @@ class Door:
             cut.answers if cut is not None else {},
             welcome=Outgoing(Datagrams.packets([welcome.write(self._key)]), place),
             seals=seals_of(self._key, hello.client_nonce, welcome.server_nonce),
+            tag_bytes=TAG_BYTES if self._key is not None else 0,
             deadline_s=deadline_s,
             now=now,
         )

@@ -63,6 +63,7 @@ class Measures:
         calls: Of tails; fewer than the frames where several ran at once.
         evicted_frames: Given up for want of memory.
         evicted_peers: Forgotten, as they were silent or had to make room.
+        routes: Frames that were answered with results, by bundle and route.
         dropped: Packets that were not used, by reason.
         refused: How often a peer was told that it is not served, by the code.
         stages: Times by stage.
@@ -83,6 +84,7 @@ class Measures:
     calls: int = 0
     evicted_frames: int = 0
     evicted_peers: int = 0
+    routes: Counter[str] = field(default_factory=Counter[str])
     dropped: Counter[str] = field(default_factory=Counter[str])
     refused: Counter[str] = field(default_factory=Counter[str])
     stages: dict[str, Histogram] = field(

@@ -56,6 +56,12 @@ class Collector:
 
         for name, value in self._measures.numbers():
             yield CounterMetricFamily(f"splitc_{name}", _HELP[name], value=value)
+        routes = CounterMetricFamily(
+            "splitc_route_answers", "Frames answered with results", labels=["route"]
+        )
+        for route, count in list(self._measures.routes.items()):
+            routes.add_metric([route], count)
+        yield routes
         dropped = CounterMetricFamily("splitc_dropped", "Packets not used", labels=["reason"])
         for reason, count in self._unused().items():
             dropped.add_metric([reason], count)

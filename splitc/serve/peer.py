@@ -13,10 +13,11 @@ from splitc.wire.answers import Answers
 from splitc.wire.assembly import Assembly
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Hello
-from splitc.wire.header import Header, Kind
+from splitc.wire.header import HEADER_BYTES, IP_UDP_BYTES, Header, Kind
 from splitc.wire.nack import Gap
 from splitc.wire.probe import Echoes
 from splitc.wire.received import Received
+from splitc.wire.report import Report
 from splitc.wire.seal import Seals
 
 _UNUSED = ("duplicate", "stale", "late", "jump", "malformed", "foreign")
@@ -71,6 +72,7 @@ class Peer:
         answers: How answers to it are cut into packets, by route.
         welcome: What began it, to be said again where it was lost.
         seals: What seals its packets and those for it.
+        tag_bytes: What sealing adds to a packet.
         deadline_s: After its first packet, until a frame is closed.
         now: When it began.
     """
@@ -86,6 +88,7 @@ class Peer:
         *,
         welcome: Outgoing,
         seals: Seals,
+        tag_bytes: int,
         deadline_s: float,
         now: float,
     ) -> None:
@@ -107,6 +110,7 @@ class Peer:
         self.alarm_s = float("inf")
         self.counted = 0
         self._seals = seals
+        self._overhead_bytes = HEADER_BYTES + tag_bytes + IP_UDP_BYTES
         self._kept: OrderedDict[int, Datagrams] = OrderedDict()
         self._kept_bytes = 0
         self._asked = 0
@@ -167,3 +171,26 @@ class Peer:
         """The NACK for what is missing of a frame."""
         self._asked += 1
         return self.to(gap.packet(self.session, self.hello.split, self._asked))
+
+    def report(self, one: Received, started_s: float, done_s: float) -> Outgoing:
+        """What became of a frame of it.
+
+        Args:
+            one: The frame.
+            started_s: When its tail began.
+            done_s: When that was done.
+        """
+        spread = one.spread
+        report = Report(
+            chunks=one.chunks,
+            came=one.came - one.computed,
+            spread_us=_us(spread.seconds),
+            spread_bytes=spread.payload_bytes + spread.packets * self._overhead_bytes,
+            wait_us=_us(started_s - one.closed_s),
+            tail_us=_us(done_s - started_s),
+        )
+        return self.to(report.packet(self.session, self.hello.split, one.frame, one.route))
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1e6)

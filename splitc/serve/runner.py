@@ -16,6 +16,7 @@ from splitc.bundle.runnable import runnable_part
 from splitc.errors import BadBundleError, UsageError
 from splitc.runtime.integrity import unchanged
 from splitc.runtime.manifest import Manifest, Route, TensorSpec
+from splitc.runtime.memory import Arenas
 from splitc.runtime.part import Contract, Part, run_by_name
 
 
@@ -91,6 +92,8 @@ class Steps:
 class LoadedParts:
     """Runs the tails of a bundle in this process.
 
+    A part that is on several routes is loaded once, and all share the memory that they work in.
+
     Args:
         bundle: It.
 
@@ -107,10 +110,11 @@ class LoadedParts:
             name: runnable_part(bundle.path, name, bundle.path / manifest.parts[name].folder)
             for name in behind(manifest)
         }
+        arenas = Arenas()
         with ExitStack() as stack:
             with unchanged(bundle.path, *(one.folder for one in found.values())):
                 bundle.check()
-                parts = {name: stack.enter_context(one.open()) for name, one in found.items()}
+                parts = {n: stack.enter_context(one.open(arenas)) for n, one in found.items()}
             self._steps = {
                 number: _steps(manifest, route, parts)
                 for number, route in enumerate(manifest.routes)

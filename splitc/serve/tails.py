@@ -142,7 +142,15 @@ class Served:
                 for number, route in enumerate(manifest.routes)
                 if behind_on(route)
             }
+            self.routes = tuple(manifest.routes[number].name for number in self.tails)
             stack.pop_all()
+
+    @property
+    def title(self) -> str:
+        """Its name, and those of its routes where it has several."""
+        if len(self.routes) == 1:
+            return self.name
+        return f"{self.name} (routes {', '.join(self.routes)})"
 
     def close(self) -> None:
         """Let go of what runs them. A second time does nothing."""

@@ -131,6 +131,9 @@ class Work:
                 self._fail(frame, one_line(error), now, out)
                 continue
             self._measures.answers += 1
+            self._measures.routes[frame.tail.name] += 1
+            if peer.hello.wants_reports:
+                out.append(peer.report(one, batch.started_s, now))
             self._answer(frame, answer, now, out)
         return out
 

@@ -158,7 +158,7 @@ class Assembly:
                 found.append(Gap(number, 0, 0, NOTHING_CAME))
         for number, frame in self._open.items():
             if now >= frame.patience.due_s:
-                frame.patience.asked(now)
+                frame.ask(now)
                 chunks = len(frame.came)
                 found.append(Gap(number, frame.route, chunks, missing_bits(frame.came)))
         return found
@@ -292,8 +292,8 @@ class Assembly:
         setattr(self.counters, why, getattr(self.counters, why) + 1)
         arrays, share = frame.layout.unpack(frame.rows, frame.came, self.loss_rate)
         received = Received(
-            number, frame.route, arrays, share, frame.count, len(frame.came), frame.extra or 0,
-            frame.first_s, now, why,
+            number, frame.route, arrays, share, frame.count, frame.computed, len(frame.came),
+            frame.extra or 0, frame.first_s, now, why, frame.spread,
         )  # fmt: skip
         closed.append(received)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from splitc.arrays import Array
 from splitc.wire.parity import Parity, fill_up
+from splitc.wire.received import Spread
 
 Rows = NDArray[np.uint8]
 
@@ -23,10 +24,12 @@ class Taken(NamedTuple):
     Args:
         new: How many were taken; the others had come before.
         behind: How many stand behind the last that was taken.
+        chosen: Which were taken, as an index of the frame's chunks or blocks.
     """
 
     new: int
     behind: int
+    chosen: slice | Numbers
 
 
 class Layout(Protocol):
@@ -113,7 +116,10 @@ class Frame:
         self.extra: int | None = None
         self.rows = np.empty((layout.chunks, layout.payload_bytes), np.uint8)
         self.came = np.zeros(layout.chunks, np.bool_)
-        self.count = 0
+        self.count = self.computed = 0
+        self.asked = False
+        """Whether what is missing was asked for: what comes then tells no rate of the link."""
+        self.spread = Spread(0.0, 0, 0)
         blocks = parity.blocks if parity is not None else 0
         self.blocks = np.empty((blocks, layout.payload_bytes), np.uint8)
         self.blocks_came = np.zeros(blocks, np.bool_)
@@ -132,7 +138,7 @@ class Frame:
             self.count += taken.new
             # Where there is parity it is sent behind the last chunk, perhaps a while later.
             self.ended = self.ended or (self.parity is None and bool(self.came[-1]))
-            self._heard(now)
+            self._heard(taken, self.layout.sizes, now)
         return taken
 
     def take_parity(self, numbers: Numbers, payloads: Rows, now: float) -> Taken:
@@ -140,12 +146,25 @@ class Frame:
         taken = _put(numbers, payloads, self.blocks, self.blocks_came)
         if taken.new:
             self.ended = True
-            self._heard(now)
+            self._heard(taken, None, now)
         return taken
 
-    def _heard(self, now: float) -> None:
+    def _heard(self, taken: Taken, sizes: NDArray[np.int64] | None, now: float) -> None:
         self.last_s = now
         self.patience.heard(now)
+        if now > self.first_s and not self.asked:
+            nbytes = taken.new * self.layout.payload_bytes
+            if sizes is not None:
+                nbytes = int(sizes[taken.chosen].sum())
+            before = self.spread
+            self.spread = Spread(
+                now - self.first_s, before.packets + taken.new, before.payload_bytes + nbytes
+            )
+
+    def ask(self, now: float) -> None:
+        """What is missing is asked for."""
+        self.asked = True
+        self.patience.asked(now)
 
     @property
     def complete(self) -> bool:
@@ -163,7 +182,8 @@ class Frame:
         fill_up(self.rows, self.layout.sizes)
         self.parity.recover(self.rows, self.came, self.blocks, self.blocks_came)
         before, self.count = self.count, int(np.count_nonzero(self.came))
-        return self.count - before
+        self.computed = self.count - before
+        return self.computed
 
 
 def _put(numbers: Numbers, payloads: Rows, rows: Rows, came: NDArray[np.bool_]) -> Taken:
@@ -178,7 +198,7 @@ def _put(numbers: Numbers, payloads: Rows, rows: Rows, came: NDArray[np.bool_]) 
         if not came[here].any():
             rows[here, :width] = payloads[:, :width]
             came[here] = True
-            return Taken(count, 0)
+            return Taken(count, 0, here)
     firsts = np.zeros(count, np.bool_)
     firsts[np.unique(numbers, return_index=True)[1]] = True
     places = np.flatnonzero(firsts & ~came[numbers])
@@ -186,4 +206,4 @@ def _put(numbers: Numbers, payloads: Rows, rows: Rows, came: NDArray[np.bool_]) 
     rows[chosen, :width] = payloads[places, :width]
     came[chosen] = True
     last = int(places[-1]) if len(places) else -1
-    return Taken(len(places), count - 1 - last)
+    return Taken(len(places), count - 1 - last, chosen)

@@ -53,6 +53,11 @@ class Hello:
     flags: int = 0
     split: int = 0
 
+    @property
+    def wants_reports(self) -> bool:
+        """Whether the device asks for a REPORT with each answer."""
+        return bool(self.flags & WANTS_REPORTS)
+
     def write(self, psk: bytes | None = None) -> bytes:
         """The packet."""
         body = _HELLO.pack(

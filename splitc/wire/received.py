@@ -13,6 +13,20 @@ Why = Literal["complete", "grace", "deadline", "pushed"]
 up; another began and there was no room."""
 
 
+class Spread(NamedTuple):
+    """How far apart a frame's packets came, of those that came before any was asked for again.
+
+    Args:
+        seconds: From the arrival of the first to that of the last.
+        packets: Those that arrived after the first did.
+        payload_bytes: What they carried.
+    """
+
+    seconds: float
+    packets: int
+    payload_bytes: int
+
+
 class Received(NamedTuple):
     """A frame that takes no more packets.
 
@@ -22,11 +36,13 @@ class Received(NamedTuple):
         arrays: What its chunks give; of an answer that is not whole, nothing.
         share: Of the elements that came, or of an answer's chunks.
         came: Chunks that came or were computed from parity.
+        computed: Those of them that were computed.
         chunks: Chunks that it has.
         extra: What its packets' headers say beside: a deadline in ms, or an answer's share.
         first_s: When its first packet came.
         closed_s: When it was closed.
         why: Why it was.
+        spread: How far apart its packets came.
     """
 
     frame: int
@@ -34,11 +50,13 @@ class Received(NamedTuple):
     arrays: list[Array]
     share: float
     came: int
+    computed: int
     chunks: int
     extra: int
     first_s: float
     closed_s: float
     why: Why
+    spread: Spread
 
 
 @dataclass

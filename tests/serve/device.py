@@ -17,7 +17,14 @@ from splitc.serve.service import Service
 from splitc.serve.tails import Served
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.handshake import Challenge, Hello, Refuse, Welcome, welcome_signed
+from splitc.wire.handshake import (
+    WANTS_REPORTS,
+    Challenge,
+    Hello,
+    Refuse,
+    Welcome,
+    welcome_signed,
+)
 from splitc.wire.header import Header, Kind, Transport, read_header
 from splitc.wire.keys import session_keys
 from splitc.wire.seal import Seal
@@ -58,6 +65,7 @@ class Device:
         deadline_s: Seconds; see `Hello`.
         grace_s: Seconds; see `Hello`.
         parity_percent: See `Hello`.
+        wants_reports: See `Hello`.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class Device:
         deadline_s: float = 0.1,
         grace_s: float = 0.005,
         parity_percent: int = 0,
+        wants_reports: bool = False,
     ) -> None:
         self.service = service
         self.served = served
@@ -85,11 +94,12 @@ class Device:
         self._asks = Hello(
             client_nonce=bytes(16), payload_bytes=payload_bytes, transport=transport,
             deadline_us=int(deadline_s * 1e6), grace_us=int(grace_s * 1e6),
-            parity_percent=parity_percent, split=served.split if served else 0,
+            parity_percent=parity_percent, flags=WANTS_REPORTS if wants_reports else 0,
+            split=served.split if served else 0,
         )  # fmt: skip
         self._out: Seal | None = None
         self._in: Seal | None = None
-        self._boundary: Boundary | None = None
+        self._boundaries: dict[int, Boundary] = {}
 
     def say(self, *packets: bytes, now: float) -> list[bytes]:
         """Send packets as they are; what comes back to it."""
@@ -144,21 +154,25 @@ class Device:
             keys = session_keys(self.key, welcome.client_nonce, welcome.server_nonce)
             self._out, self._in = Seal(keys.device), Seal(keys.server)
         if self.served is not None:
-            tail = self.served.tails[0]
             payload_bytes = self._asks.payload_bytes
-            self._boundary = Boundary(tail.crosses, payload_bytes, welcome.order_seed, tail.missing)
+            self._boundaries = {
+                route: Boundary(tail.crosses, payload_bytes, welcome.order_seed, tail.missing)
+                for route, tail in self.served.tails.items()
+            }
 
     def seal(self, packets: Datagrams) -> Datagrams:
         """Packets as it sends them."""
         return self._out.seal(packets) if self._out is not None else packets
 
-    def packets(self, arrays: Sequence[Array], frame: int, extra: int = 0) -> Datagrams:
+    def packets(
+        self, arrays: Sequence[Array], frame: int, extra: int = 0, route: int = 0
+    ) -> Datagrams:
         """The packets of a frame, sealed."""
-        assert self._boundary is not None
         assert self.served is not None
-        packed = self._boundary.pack(
-            arrays, session=self.session, split=self.served.split, frame=frame, extra=extra
-        )
+        packed = self._boundaries[route].pack(
+            arrays, session=self.session, split=self.served.split, frame=frame, route=route,
+            extra=extra,
+        )  # fmt: skip
         return self.seal(packed)
 
     def one(self, header: Header, payload: bytes = b"") -> Datagrams:

@@ -23,6 +23,7 @@ from splitc.wire.header import Header, Kind, Transport, read_header, write_heade
 from splitc.wire.nack import NOTHING_CAME, Gap, missing_bits, missing_rows
 from splitc.wire.parity import Parity
 from splitc.wire.probe import probes, read_echoes
+from splitc.wire.report import Report
 from tests.serve.device import Device, answers, run_all
 
 Lines = list[tuple[str, Mapping[str, Any]]]
@@ -375,6 +376,78 @@ def test_parity_makes_up_for_what_is_lost(served: Served, desk: Desk) -> None:
     device.hand(parity.take([0]), now=0.001)
     read = device.read(device.mine(run_all(desk.service, 0.002)))
     assert answers(read) == {0: expected(served, arrays)}
+
+
+def reported(read: list[tuple[Header, bytes]]) -> list[tuple[Header, Report]]:
+    """The reports among packets of the server."""
+    found: list[tuple[Header, Report]] = []
+    for header, payload in read:
+        if header.kind == Kind.REPORT:
+            one = Report.read(Datagrams.packets([join(header, payload)]))
+            assert one is not None
+            found.append((header, one))
+    return found
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["open", "sealed"])
+def test_a_device_that_asks_for_reports_is_told_before_each_answer_what_became_of_its_frame(
+    served: Served, key: bytes | None
+) -> None:
+    desk = Desk(served, key=key)
+    device = came(desk, served, key=key, wants_reports=True, grace_s=0.02, payload_bytes=500)
+    packets = device.packets(crossing(served), 0)
+    count = len(packets)
+    assert count > 8
+    # Two are read at once, then each by itself; the last but one is lost.
+    device.hand(packets.take([0, 1]), now=1.0)
+    for row in (*range(2, count - 2), count - 1):
+        device.hand(packets.take([row]), now=1.0 + row / 1000)
+    desk.service.due(1.0 + (count - 1) / 1000 + 0.02)
+    began = 1.0 + (count - 1) / 1000 + 0.05
+    batch = desk.service.work.take(began, quick=True)
+    assert batch is not None
+    out = desk.service.work.done(batch, batch.tail.run(batch.inputs), began + 0.007)
+    read = device.read(device.mine(out))
+    assert [header.kind for header, _ in read][:2] == [Kind.REPORT, Kind.ANSWER]
+    ((header, report),) = reported(read)
+    assert (header.frame, header.chunks, header.extra) == (0, count, 0)
+    rest = [*range(2, count - 2), count - 1]
+    assert report == Report(
+        chunks=count, came=count - 1, spread_us=(count - 1) * 1000,
+        spread_bytes=sum(int(packets.lengths[row]) + 28 for row in rest),
+        wait_us=30_000, tail_us=7_000,
+    )  # fmt: skip
+    again = device.hand(device.one(Header(Kind.NACK, frame=0), NOTHING_CAME), now=1.2)
+    assert {header.kind for header, _ in device.read(again)} == {Kind.ANSWER}
+
+
+def test_who_did_not_ask_for_reports_gets_none(served: Served, desk: Desk) -> None:
+    device = came(desk, served)
+    device.hand(device.packets(crossing(served), 0), now=0.0)
+    assert reported(device.read(device.mine(run_all(desk.service, 0.0)))) == []
+
+
+def test_what_parity_computed_did_not_come(served: Served, desk: Desk) -> None:
+    device = came(desk, served, transport=Transport.PARITY, parity_percent=50, wants_reports=True)
+    packets = device.packets(crossing(served), 0)
+    parity = Parity(len(packets), 1404, 50).pack(packets)
+    device.hand(packets.take(slice(2, len(packets))), now=0.0)
+    device.hand(parity.take([0, 1]), now=0.004)
+    ((_, report),) = reported(device.read(device.mine(run_all(desk.service, 0.004))))
+    assert (report.chunks, report.came) == (len(packets), len(packets) - 2)
+    assert (report.spread_us, report.spread_bytes) == (4000, 2 * (1404 + 32 + 28))
+
+
+def test_what_came_after_it_was_asked_for_tells_no_rate(served: Served, desk: Desk) -> None:
+    device = came(desk, served, transport=Transport.RESEND, grace_s=0.005, wants_reports=True)
+    packets = device.packets(crossing(served), 0)
+    device.hand(packets.take([0]), now=1.0)
+    device.hand(packets.take([1]), now=1.001)
+    assert read_kinds(device.mine(desk.service.due(1.007))) == [Kind.NACK]
+    device.hand(packets.take(slice(2, len(packets))), now=1.05)
+    ((_, report),) = reported(device.read(device.mine(run_all(desk.service, 1.05))))
+    assert report.came == report.chunks
+    assert (report.spread_us, report.spread_bytes) == (1000, 1404 + 32 + 28)
 
 
 @pytest.mark.parametrize("percent", [0, 255])

@@ -21,6 +21,7 @@ class Closed(NamedTuple):
     why: str
     chunks: dict[int, bytes]
     extra: int
+    spread: tuple[float, int, int]
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Open:
     asked_s: float
     wait_s: float
     ended: bool = False
+    asked: bool = False
+    spread: tuple[float, int, int] = (0.0, 0, 0)
     chunks: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -106,6 +109,9 @@ class Receiver:
         else:
             self.tell("chunks")
             one.chunks[chunk] = data[32:]
+            if now > one.first_s and not one.asked:
+                _, packets, nbytes = one.spread
+                one.spread = now - one.first_s, packets + 1, nbytes + len(data) - 32
             one.last_s = one.asked_s = now
             one.wait_s = self.grace_s
             one.ended = one.ended or chunk == chunks - 1
@@ -170,7 +176,7 @@ class Receiver:
         self.tell(why)
         self.tell("expected", chunks)
         self.tell("missing", chunks - len(one.chunks))
-        return Closed(frame, one.route, why, one.chunks, one.extra or 0)
+        return Closed(frame, one.route, why, one.chunks, one.extra or 0, one.spread)
 
     def over_s(self, frame: int) -> float:
         """When it has been silent for long enough, if it is known to be over."""
@@ -201,6 +207,6 @@ class Receiver:
                 found.append((number, None))
         for number, one in self.open.items():
             if now >= one.asked_s + one.wait_s:
-                one.asked_s, one.wait_s = now, 2 * one.wait_s
+                one.asked_s, one.wait_s, one.asked = now, 2 * one.wait_s, True
                 found.append((number, {*range(len(self.sizes[one.route]))} - {*one.chunks}))
         return found

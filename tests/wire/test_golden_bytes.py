@@ -15,7 +15,6 @@ from splitc.runtime.manifest import Missing
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import (
-    WANTS_REPORTS,
     Hello,
     Welcome,
     hello_signed,
@@ -74,10 +73,10 @@ def test_greetings_are_read_back() -> None:
 
 
 def test_who_wants_reports_says_so() -> None:
-    for name, wants in (("hello-for-reports", WANTS_REPORTS), ("hello-signed", 0)):
+    for name, wants in (("hello-for-reports", True), ("hello-signed", False)):
         hello = Hello.read(stored(name)[0])
         assert hello is not None
-        assert hello.flags == wants
+        assert hello.wants_reports == wants
 
 
 def test_reports_are_read_back() -> None:

@@ -163,6 +163,7 @@ class ReceiverMachine(RuleBasedStateMachine):
         for got, wanted in zip(self.closed, self.wanted, strict=True):
             assert (got.frame, got.route, got.why) == wanted[:3]
             assert (got.came, got.extra) == (len(wanted.chunks), wanted.extra)
+            assert (got.spread, got.computed) == (wanted.spread, 0)
             assert b"".join(array.tobytes() for array in got.arrays) == tensors(wanted)
         self.closed.clear()
         self.wanted.clear()
