@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from splitc.errors import UsageError
 from splitc.link.link import Link, parse_bandwidth, parse_seconds
+from splitc.link.link_trace import LinkTrace
 from splitc.link.loss_latency import GilbertElliott
+from splitc.net.bottleneck import Bottleneck
 
 _BLOCK = 1024
 """Packets that are decided about at once."""
@@ -30,6 +32,8 @@ class Impairment:
         burst: Bursts of loss, in the place of `loss`.
         trace: A recorded loss trace (`splitc.link.loss_trace`), in the place of `loss`: True for
             each packet that is lost, from its beginning again when it is over.
+        varying: A recorded link, whose bandwidth and losses change with the time since its
+            first packet, in the place of `bandwidth` and of the models of losses.
         delay: Time on the way, like `5ms` or seconds.
         jitter: Up to so much more, each packet by itself, uniformly. Packets may overtake.
         reorder: Share of packets that go at once, without `delay` and `jitter`, as netem has it.
@@ -41,12 +45,14 @@ class Impairment:
         overhead_bytes: Of a datagram on the link beyond its own: IPv4 and UDP.
 
     Raises:
-        UsageError: A value is out of its range, or there is more than one model of losses.
+        UsageError: A value is out of its range, or there is more than one model of losses or of
+            bandwidth.
     """
 
     loss: float = 0.0
     burst: GilbertElliott | None = None
     trace: NDArray[np.bool_] | None = None
+    varying: LinkTrace | None = None
     delay: str | float = 0.0
     jitter: str | float = 0.0
     reorder: float = 0.0
@@ -60,8 +66,11 @@ class Impairment:
         for name in ("loss", "reorder", "duplicate", "corrupt"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name):g} is not in [0, 1)")
-        if (self.loss > 0) + (self.burst is not None) + (self.trace is not None) > 1:
-            raise UsageError("losses come from one of loss, burst and trace")
+        others = (self.burst, self.trace, self.varying)
+        if (self.loss > 0) + sum(one is not None for one in others) > 1:
+            raise UsageError("losses come from one of loss, burst, trace and varying")
+        if self.varying is not None and self.bandwidth is not None:
+            raise UsageError("bandwidth comes from one of bandwidth and varying")
         if self.trace is not None and not len(self.trace):
             raise UsageError("the trace is empty")
         if self.queue_bytes < 1:
@@ -79,6 +88,7 @@ class Impairment:
     def only_slow(self) -> bool:
         """Whether every packet comes, once, as it was and in order: late at most."""
         lossless = not self.loss and self.burst is None and self.trace is None
+        lossless &= self.varying is None or not any(self.varying.loss_rates)
         return lossless and not (self.reorder or self.duplicate or self.corrupt or self.jitter_s)
 
     @cached_property
@@ -91,6 +101,11 @@ class Impairment:
         """Seconds more, at most."""
         return parse_seconds(self.jitter)
 
+    @property
+    def rate(self) -> float | LinkTrace | None:
+        """How fast packets leave."""
+        return self.varying or self.bandwidth_bps
+
     @cached_property
     def bandwidth_bps(self) -> float | None:
         """Bits a second."""
@@ -101,11 +116,12 @@ class Fate(NamedTuple):
     """What happens to one packet.
 
     Args:
-        lost: It does not come.
+        lost: It does not come. Where losses change with time, `draw` says.
         delay_s: Seconds on the way, without any wait for the bandwidth.
         hurried: It goes without delay.
         copies: How often it comes: 1 or 2.
         flip: Where a bit is wrong, as a share of the packet's bits; -1 is nowhere.
+        draw: Uniform in [0, 1): below the loss rate of its time it is lost.
     """
 
     lost: bool
@@ -113,6 +129,7 @@ class Fate(NamedTuple):
     hurried: bool
     copies: int
     flip: float
+    draw: float
 
     @property
     def spoilt(self) -> bool:
@@ -171,7 +188,7 @@ class Plan:
         delays = np.where(hurried, 0.0, one.delay_s + one.jitter_s * jitters)
         flips = np.where(spoils < one.corrupt, places, -1.0)
         copies = 1 + (doubles < one.duplicate)
-        columns = (each.tolist() for each in (lost, delays, hurried, copies, flips))
+        columns = (each.tolist() for each in (lost, delays, hurried, copies, flips, loses))
         return [Fate(*row) for row in zip(*columns, strict=True)]
 
     def _losses(self, draws: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -193,34 +210,6 @@ class Plan:
                 self._losing = draw >= model.ends if self._losing else draw < model.begins
             lost[place] = self._losing
         return lost
-
-
-class Bottleneck:
-    """A link that sends one packet after another, and what waits for it.
-
-    Args:
-        bandwidth_bps: Bits a second; None is without limit.
-        queue_bytes: What waits at most, the packet that is being sent included.
-    """
-
-    def __init__(self, bandwidth_bps: float | None, queue_bytes: int) -> None:
-        self._bandwidth_bps, self._queue_bytes = bandwidth_bps, queue_bytes
-        self._free_s = float("-inf")
-
-    def leaves(self, now: float, nbytes: int) -> float | None:
-        """When a packet that comes now is through; None where the queue has no room for it.
-
-        Args:
-            now: Seconds, never less than before.
-            nbytes: Of the packet on the link.
-        """
-        if self._bandwidth_bps is None:
-            return now
-        waits_s = max(self._free_s - now, 0.0)
-        if waits_s and waits_s * self._bandwidth_bps / 8 + nbytes > self._queue_bytes:
-            return None
-        self._free_s = now + waits_s + nbytes * 8 / self._bandwidth_bps
-        return self._free_s
 
 
 @dataclass
@@ -248,6 +237,20 @@ class Passed:
     refused: int = 0
 
 
+class Carried(NamedTuple):
+    """What a link makes of a packet that it does not lose.
+
+    Args:
+        at_s: When it is handed on.
+        copies: How often: 1 or 2.
+        flip: Where a bit is wrong, as a share of its bits; -1 is nowhere.
+    """
+
+    at_s: float
+    copies: int
+    flip: float
+
+
 class Direction:
     """One direction of a link: what becomes of a packet, and when; no socket and no clock.
 
@@ -260,34 +263,54 @@ class Direction:
     def __init__(self, impairment: Impairment, seed: int, direction: int = 0) -> None:
         self.passed = Passed()
         self._plan = Plan(impairment, seed, direction)
-        self._bottleneck = Bottleneck(impairment.bandwidth_bps, impairment.queue_bytes)
+        self._varying = impairment.varying
+        self._bottleneck = Bottleneck(impairment.rate, impairment.queue_bytes)
         self._overhead_bytes = impairment.overhead_bytes
 
-    def take(self, packet: bytes, now: float) -> list[tuple[float, bytes]]:
-        """When a packet that comes now is to be handed on, and what of it.
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the bandwidth was taken."""
+        return self._bottleneck.busy_s
+
+    def begin(self, now: float) -> None:
+        """Say when a recorded link begins, if not with this direction's first packet; once."""
+        self._bottleneck.begin(now)
+
+    def carry(self, nbytes: int, now: float) -> Carried | None:
+        """When a packet that comes now is to be handed on, how often and how; None for never.
 
         A packet that is lost has taken its time on the link: it is lost behind it, as by radio.
 
         Args:
-            packet: Its bytes.
+            nbytes: Its length.
             now: Seconds, never less than before.
         """
         passed = self.passed
         fate = self._plan.fate(passed.came)
         passed.came += 1
-        leaves_s = self._bottleneck.leaves(now, len(packet) + self._overhead_bytes)
+        leaves_s = self._bottleneck.leaves(now, nbytes + self._overhead_bytes)
         if leaves_s is None:
             passed.queue_full += 1
-            return []
-        if fate.lost:
+            return None
+        lost = fate.lost
+        if self._varying is not None:
+            lost = fate.draw < self._varying.at(self._bottleneck.since(leaves_s))[1]
+        if lost:
             passed.lost += 1
-            return []
+            return None
         passed.duplicated += fate.copies - 1
         passed.hurried += fate.hurried
-        if fate.spoilt:
-            passed.corrupted += 1
-            packet = flipped(packet, fate.flip)
-        return [(leaves_s + fate.delay_s, packet)] * fate.copies
+        passed.corrupted += fate.spoilt
+        return Carried(leaves_s + fate.delay_s, fate.copies, fate.flip)
+
+    def take(self, packet: bytes, now: float) -> list[tuple[float, bytes]]:
+        """When a packet that comes now is to be handed on, and what of it. See `carry`."""
+        carried = self.carry(len(packet), now)
+        if carried is None:
+            return []
+        if carried.flip >= 0:
+            packet = flipped(packet, carried.flip)
+        return [(carried.at_s, packet)] * carried.copies
 
 
 def flipped(packet: bytes, where: float) -> bytes:

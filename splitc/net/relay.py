@@ -38,7 +38,8 @@ class Relay:
     Devices send to `address`, and the server sees each of them at a port of the relay's. Which
     packets are lost, spoilt or delayed is decided by their number in their direction and the
     seed (`splitc.net.impairment`); what is left to chance is in which order devices that send
-    at the same time are heard. It works in a thread of its own until it is closed::
+    at the same time are heard. A recorded link begins, both ways, with the first packet. It
+    works in a thread of its own until it is closed::
 
         with Relay(server, up=Impairment(loss=0.3, delay="5ms"), seed=1) as relay:
             send_frames(to=relay.address)
@@ -140,7 +141,10 @@ class Relay:
             self._keep(self._down, packet, self._front, device)
 
     def _keep(self, way: Direction, packet: bytes, through: socket.socket, to: Any) -> None:
-        for due_s, what in way.take(packet, time.monotonic()):
+        now = time.monotonic()
+        for each in (self._up, self._down):
+            each.begin(now)
+        for due_s, what in way.take(packet, now):
             handed = _Handed(through, to, what, way.passed)
             heapq.heappush(self._under_way, (due_s, next(self._numbers), handed))
 

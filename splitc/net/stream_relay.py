@@ -11,7 +11,8 @@ from typing import Self
 
 from splitc.errors import UsageError
 from splitc.net.address import Address, listening, resolve
-from splitc.net.impairment import Bottleneck, Impairment
+from splitc.net.bottleneck import Bottleneck
+from splitc.net.impairment import Impairment
 from splitc.net.kernel import Bell, Waiter
 
 _LOOPBACK = Address("127.0.0.1", 0)
@@ -134,7 +135,9 @@ class _Way:
             )
         self.impairment = impairment
         bandwidth_bps = impairment.bandwidth_bps
-        self.bottleneck = Bottleneck(bandwidth_bps, 1 << 62)
+        if impairment.varying is not None:
+            bandwidth_bps = max(impairment.varying.bandwidth_bps)
+        self.bottleneck = Bottleneck(impairment.rate, 1 << 62)
         under_way = (bandwidth_bps or _FASTEST_BPS) / 8 * impairment.delay_s
         self.most_bytes = impairment.queue_bytes + int(under_way)
         self.passed_bytes = 0

@@ -16,9 +16,11 @@ import pytest
 
 from splitc.errors import UsageError
 from splitc.link.link import Link
+from splitc.link.link_trace import LinkTrace
 from splitc.link.loss_latency import GilbertElliott
 from splitc.link.loss_trace import loss_trace
-from splitc.net.impairment import Bottleneck, Direction, Fate, Impairment, Plan, flipped
+from splitc.net.bottleneck import Bottleneck
+from splitc.net.impairment import Direction, Fate, Impairment, Plan, flipped
 
 MANY = 50_000
 
@@ -173,3 +175,44 @@ def test_an_option_out_of_range_is_a_usage_error(options: dict[str, Any], why: s
 def test_a_negative_seed_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="seed -1 is below 0"):
         Plan(Impairment(), -1)
+
+
+FALLING = LinkTrace([0, 1, 2], [8e7, 8e6, 8e7], [0.0, 0.5, 0.0])
+
+
+def test_a_recorded_link_changes_bandwidth_with_the_time_since_its_first_packet() -> None:
+    one = Direction(Impairment(varying=LinkTrace([5, 6], [8e6, 8e5], [0, 0]), delay=0.01), 1)
+    ((first, _),) = one.take(bytes(972), 100.0)
+    ((second, _),) = one.take(bytes(972), 101.5)
+    assert (first, second) == pytest.approx((100.0 + 1e-3 + 0.01, 101.5 + 1e-2 + 0.01))
+    assert one.busy_s == pytest.approx(1e-3 + 1e-2)
+
+
+def test_a_recorded_link_loses_as_much_as_at_that_time_and_the_same_again() -> None:
+    def lost(seed: int) -> list[bool]:
+        one = Direction(Impairment(varying=FALLING, queue_bytes=1 << 30), seed)
+        return [not one.take(bytes(10), 50 + k * 1e-4) for k in range(30_000)]
+
+    found = lost(3)
+    assert not any(found[:9_999])
+    assert not any(found[20_001:])
+    assert_share(sum(found[10_001:19_999]), 9_998, 0.5)
+    assert found == lost(3)
+
+
+def test_what_waits_for_a_link_that_slows_down_is_bounded_in_bytes() -> None:
+    link = Bottleneck(LinkTrace([0, 1], [8e6, 8e3], [0, 0]), queue_bytes=3000)
+    link.begin(0.0)
+    left = [link.leaves(0.9995, 1000) for _ in range(5)]
+    # Half of the first passes at the old rate, what follows at the new one.
+    assert left[:3] == pytest.approx([1.5, 2.5, 3.5])
+    assert left[3:] == [None, None]
+
+
+def test_a_recorded_link_stands_for_bandwidth_and_losses() -> None:
+    with pytest.raises(UsageError, match="losses come from one of"):
+        Impairment(varying=FALLING, loss=0.1)
+    with pytest.raises(UsageError, match="bandwidth comes from one of"):
+        Impairment(varying=FALLING, bandwidth="1Mbit")
+    assert not Impairment(varying=FALLING).only_slow
+    assert Impairment(varying=LinkTrace([0], [1e6], [0])).only_slow
