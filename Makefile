@@ -7,6 +7,8 @@ VENV   ?= .venv
 BUILD  ?= build
 BIN    := $(VENV)/bin
 FUZZ_SECONDS ?= 60
+FUZZED := packets part_manifest
+FUZZED_PYTHON := packets conversations manifests
 
 .PHONY: demo live test lint types bench fuzz docs experiments clean
 
@@ -17,6 +19,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	touch $@
+
+$(VENV)/installed-all: $(VENV)/installed-fuzz
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -57,13 +67,13 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/whole_frame.py
 	$(BIN)/python benchmarks/peers.py
 
-fuzz: $(VENV)/installed-dev
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
-	$(BIN)/python -m tests.fuzz.runner packets --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/runner-packets
-	$(BIN)/python -m tests.fuzz.runner part_manifest --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/runner-part_manifest
-	$(BIN)/python -m tests.fuzz.python packets --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/packets
-	$(BIN)/python -m tests.fuzz.python conversations --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/conversations
-	$(BIN)/python -m tests.fuzz.python manifests --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/manifests
+fuzz: $(FUZZED:%=fuzz-runner-%) $(FUZZED_PYTHON:%=fuzz-python-%)
+
+fuzz-runner-%: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz.runner $* --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/runner-$*
+
+fuzz-python-%: $(VENV)/installed-fuzz
+	$(BIN)/python -m tests.fuzz.python $* --seconds $(FUZZ_SECONDS) --corpus $(BUILD)/fuzz/$*
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/operators.py

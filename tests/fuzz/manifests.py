@@ -38,6 +38,10 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+_MOST_PLACES = 10_000
+"""Of a manifest that is changed further: one that is put into itself again and again doubles."""
+
+
 @cache
 def folder() -> tuple[Path, tuple[Any, ...]]:
     """A copy of the bundle to write into, and its manifests."""
@@ -65,7 +69,7 @@ def changed(manifest: Any, edits: bytes) -> Any:
     made = copy.deepcopy(manifest)
     for at in range(0, len(edits) - 3, 4):
         places = [*nodes(made)]
-        if not places:
+        if not 0 < len(places) <= _MOST_PLACES:
             break
         holder, key = places[int.from_bytes(edits[at : at + 2], "little") % len(places)]
         how, what = edits[at + 2] % 4, edits[at + 3]
