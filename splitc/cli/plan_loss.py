@@ -60,6 +60,12 @@ Sealed = Annotated[
     bool,
     typer.Option("--sealed", rich_help_panel=LOSSES, help="Packets are sealed with a key."),
 ]
+Burst = Annotated[
+    float | None,
+    typer.Option("--burst", metavar="PACKETS", rich_help_panel=LOSSES,
+                 help="Losses come in bursts of so many packets on average, as [b]splitc doctor "
+                 "--link[/] measures."),
+]  # fmt: skip
 Check = Annotated[
     int,
     typer.Option("--check", metavar="N", rich_help_panel=LOSSES,
@@ -82,6 +88,7 @@ class LossOptions:
     parities: Parities = "0,10,25,50,75,100"
     resend: Resend = True
     sealed: Sealed = False
+    burst: Burst = None
     check: Check = 0
     check_seed: Seed = 0
 
@@ -115,7 +122,7 @@ def plan_for_losses(
         model, read_tested(losses.tested), within=losses.within, share=losses.share,
         mtus=None if losses.mtus is None else parse_numbers("--mtus", losses.mtus),
         parities=parse_numbers("--parities", losses.parities), resends=losses.resend,
-        sealed=losses.sealed, scenario=where.scenario(),
+        sealed=losses.sealed, mean_burst=losses.burst, scenario=where.scenario(),
     )  # fmt: skip
     winner = plan.winner
     trial = None

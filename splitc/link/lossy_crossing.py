@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What arrives of a boundary, and when: sent once, with parity, or again until all is there.
 
-Losses are independent. A boundary fills n packets; sent once, Binomial(n, p) of them are lost,
-and of a group with m parity packets only where fewer came than are lost. Sent again round by
-round, a packet takes a geometric number of rounds: the chance that s packets were sent within r
-rounds is the coefficient of z^s in (sum over g from 1 to r of p^(g-1) (1-p) z^g)^n. Without time
-between rounds that is the paper's negative binomial.
+Exact where losses are independent. A boundary fills n packets; sent once, Binomial(n, p) of them
+are lost, and of a group with m parity packets only where fewer of those came than are lost. Sent
+again round by round, a packet takes a geometric number of rounds: the chance that s packets were
+sent within r rounds is the coefficient of z^s in (sum over g from 1 to r of p^(g-1) (1-p) z^g)^n.
+Without time between rounds that is the paper's negative binomial. Bursts are drawn (`arrivals`).
 
 References:
     Itahara, Nishio, Yamamoto, "Packet-Loss-Tolerant Split Inference", GLOBECOM 2021,
@@ -18,14 +18,14 @@ import functools
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from splitc.errors import UsageError
+from splitc.link.arrivals import Rounds, Shares, missing_in_bursts, rounds_in_bursts
 from splitc.link.link import Link
-from splitc.link.loss_latency import Transfer
+from splitc.link.loss_latency import GilbertElliott, Transfer
 from splitc.link.packets import Chunks, payload_bytes
 from splitc.link.parity_groups import Group, parity_groups
 
@@ -38,7 +38,7 @@ MOST_CHUNKS = 65_535
 
 _NEGLIGIBLE = 1e-12
 """Chance of more rounds than are computed, and of those counts that are left out."""
-_MOST_CASES = 2**27
+_MOST_CASES = 2**26
 """Pairs of rounds and packets that are computed at most: a few seconds."""
 
 
@@ -78,38 +78,6 @@ class Sending:
 
 
 @dataclass(frozen=True)
-class Shares:
-    """A distribution over the share of a boundary's elements that is missing.
-
-    Args:
-        values: Shares, in no order [cases].
-        pmf: The chance of each; they sum to 1 [cases].
-    """
-
-    values: NDArray[np.float64]
-    pmf: NDArray[np.float64]
-
-    @property
-    def mean(self) -> float:
-        """The expected share."""
-        return float(np.dot(self.values, self.pmf))
-
-
-class Rounds(NamedTuple):
-    """A distribution over how often packets are sent until all arrived.
-
-    Args:
-        rounds: How often the unluckiest was [cases].
-        sends: How many were sent, all together [cases].
-        pmf: The chance of each pair [cases].
-    """
-
-    rounds: NDArray[np.float64]
-    sends: NDArray[np.float64]
-    pmf: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class Crossing:
     """A boundary on its way over a link, in packets as splitc sends them.
 
@@ -119,6 +87,7 @@ class Crossing:
         sending: How.
         grace_s: How long after the last packet of a round what is missing is asked for.
         sealed: Packets are sealed with a key.
+        burst: Losses in bursts, in the place of independent ones at the link's rate.
 
     Raises:
         UsageError: There are more packets than a frame can have.
@@ -129,6 +98,7 @@ class Crossing:
     sending: Sending
     grace_s: float = 0.0
     sealed: bool = False
+    burst: GilbertElliott | None = None
 
     def __post_init__(self) -> None:
         if self.packets > MOST_CHUNKS:
@@ -181,7 +151,10 @@ class Crossing:
         """The share of the elements that the server does not get."""
         if self.sending.resends:
             return Shares(np.zeros(1), np.ones(1))
-        return missing(self.elements, self.link.loss_rate, self.sending.parity_percent)
+        parity = self.sending.parity_percent
+        if self.burst is not None:
+            return missing_in_bursts(self.elements, self.burst, parity)
+        return missing(self.elements, self.link.loss_rate, parity)
 
     def quantile_s(self, share: float) -> float:
         """Seconds within which a share of all boundaries is there, what is sent again included.
@@ -210,13 +183,18 @@ class Crossing:
     @cached_property
     def _repeated(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Seconds of each case of `rounds_until_all`, and its chance."""
-        case = rounds_until_all(self.packets, self.link.loss_rate)
+        case = (
+            rounds_until_all(self.packets, self.link.loss_rate)
+            if self.burst is None
+            else rounds_in_bursts(self.packets, self.burst)
+        )
         each_s = self.packet_bytes[0] * 8 / self.link.bandwidth_bps
         turn_s = self.link.rtt_s + self.grace_s
         more = (case.sends - self.packets) * each_s + (case.rounds - 1) * turn_s
         return self.once_s + more, case.pmf
 
 
+@functools.lru_cache(maxsize=1024)
 def missing(elements: Chunks, loss_rate: float, parity_percent: int = 0) -> Shares:
     """The share of elements that is missing when packets go once, exactly.
 
@@ -266,10 +244,10 @@ def rounds_until_all(packets: int, loss_rate: float) -> Rounds:
     if loss_rate == 0:
         return Rounds(np.ones(1), np.full(1, float(packets)), np.ones(1))
     most = max(1, math.ceil(math.log(_NEGLIGIBLE / packets) / math.log(loss_rate)))
-    size = 1 << int(one.sent.values[-1]).bit_length()
-    if size * most > _MOST_CASES:
+    if packets / (1 - loss_rate) * most > _MOST_CASES:
         what = f"{packets} packets until all arrived at a loss rate of {loss_rate:g}"
         raise UsageError(what, why="their times are too many to tell", hint="send nothing again")
+    size = 1 << int(one.sent.values[-1]).bit_length()
     numbers = np.arange(size)
     takes = np.where(numbers > 0, (1 - loss_rate) * loss_rate ** (numbers - 1.0), 0.0)
     before, found = np.zeros(size), list[tuple[NDArray[np.float64], ...]]()

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from splitc.errors import UsageError
 
@@ -49,3 +53,21 @@ def parity_groups(chunks: int, percent: int) -> list[Group]:
         groups.append(Group(members, range(blocks, blocks + more)))
         blocks += more
     return groups
+
+
+def there(groups: Sequence[Group], packets: int, came: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which packets of values the server has, those that it computes included.
+
+    Args:
+        groups: Of the frame.
+        packets: With values.
+        came: Which packets came, of values and then of parity [frames, packets + blocks].
+
+    Returns:
+        [frames, packets].
+    """
+    here = came[:, :packets].copy()
+    for chunks, blocks in groups:
+        inside = came[:, [*chunks, *(packets + block for block in blocks)]]
+        here[np.ix_(inside.sum(1) >= len(chunks), [*chunks])] = True
+    return here

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitc.errors import UsageError
-from splitc.link.loss_latency import GilbertElliott
 from splitc.link.lossy_crossing import Crossing
+from splitc.link.parity_groups import there
 from splitc.net.impairment import Direction, Impairment
 from splitc.search.loss_choice import Choice
 
@@ -63,9 +63,7 @@ class Trial:
         return _Z95 * self.accuracy_sd / math.sqrt(self.frames)
 
 
-def try_out(
-    choice: Choice, limit_s: float, frames: int, seed: int = 0, burst: GilbertElliott | None = None
-) -> Trial:
+def try_out(choice: Choice, limit_s: float, frames: int, seed: int = 0) -> Trial:
     """Send frames as a choice says, and count.
 
     Args:
@@ -73,7 +71,6 @@ def try_out(
         limit_s: Seconds from input to result.
         frames: How many.
         seed: Of the losses.
-        burst: Losses in bursts in the place of independent ones at the link's rate.
 
     Raises:
         UsageError: There are no frames, or too many.
@@ -81,6 +78,7 @@ def try_out(
     if not 1 <= frames <= _MOST_FRAMES:
         raise UsageError(f"frames {frames}", why=f"it must be from 1 to {_MOST_FRAMES}")
     crossing = choice.crossing
+    burst = crossing.burst
     impairment = Impairment(
         loss=0.0 if burst else crossing.link.loss_rate, burst=burst,
         delay=crossing.link.rtt_s / 2, bandwidth=crossing.link.bandwidth_bps,
@@ -92,9 +90,9 @@ def try_out(
     elements = np.bincount(crossing.elements.packet_of_element(), minlength=crossing.packets)
     kept, missing = 0, np.zeros(frames)
     for number in range(frames):
-        took_s, there = send(left_s)
+        took_s, here = send(left_s)
         kept += took_s <= left_s + _ROUNDED_S
-        missing[number] = elements[~there].sum() / crossing.elements.count
+        missing[number] = elements[~here].sum() / crossing.elements.count
     reached = choice.trained.each(missing)
     return Trial(frames, kept, float(missing.mean()), float(reached.mean()), float(reached.std()))
 
@@ -118,13 +116,8 @@ class _Line:
         for number, packet in enumerate(self._packets):
             for when, _ in self._direction.take(packet, start):
                 came[number], last = when <= start + left_s + _ROUNDED_S, when
-        there = came[: crossing.packets].copy()
-        for chunks, blocks in crossing.groups:
-            here = there[list(chunks)].sum() + came[[crossing.packets + b for b in blocks]].sum()
-            if here >= len(chunks):
-                there[list(chunks)] = True
         self._now = start + crossing.once_s + crossing.link.rtt_s
-        return last - start, there
+        return last - start, there(crossing.groups, crossing.packets, came[None])[0]
 
     def until_all(self, left_s: float) -> tuple[float, NDArray[np.bool_]]:
         """When the last chunk of a frame came, each round what the server lacked.
@@ -133,17 +126,17 @@ class _Line:
             left_s: Is no matter: a frame that takes longer is late.
         """
         start, crossing = self._now, self._crossing
-        there = np.zeros(crossing.packets, np.bool_)
+        here = np.zeros(crossing.packets, np.bool_)
         asked, last = start, start
         for _ in range(_MOST_ROUNDS):
             ends = asked
-            for number in np.flatnonzero(~there).tolist():
+            for number in np.flatnonzero(~here).tolist():
                 packet = self._packets[number]
                 ends += len(packet) * 8 / crossing.link.bandwidth_bps
                 for when, _ in self._direction.take(packet, asked):
-                    there[number], last = True, when
-            if there.all():
+                    here[number], last = True, when
+            if here.all():
                 break
             asked = ends + crossing.link.rtt_s + crossing.grace_s
         self._now = max(asked, last) + crossing.link.rtt_s
-        return (last - start if there.all() else math.inf), there
+        return (last - start if here.all() else math.inf), here

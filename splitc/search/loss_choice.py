@@ -25,6 +25,7 @@ from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.model import Model
 from splitc.link.link import Link, parse_seconds
+from splitc.link.loss_latency import GilbertElliott
 from splitc.link.lossy_crossing import DATAGRAM_BYTES, SEAL_BYTES, Crossing, Sending
 from splitc.link.packets import Chunks, packet_count, payload_bytes, unit_of
 from splitc.passes.at_cut import codec_of, without_channels
@@ -200,13 +201,14 @@ def plan_for_loss(
     resends: bool = True,
     grace: str | float = 0.005,
     sealed: bool = False,
+    mean_burst: float | None = None,
     scenario: Scenario | None = None,
     **conditions: Unpack[Conditions],
 ) -> LossPlan:
     """Choose cut, dropout rate, bits, packet size and parity together.
 
     Maximises the accuracy subject to P(latency <= within) >= share. Packets are splitc's own,
-    headers and all; losses are independent, at the link's rate; results come back without loss.
+    headers and all; losses are at the link's rate; results come back without loss.
 
     Args:
         model: The network without channels, as it runs.
@@ -218,6 +220,8 @@ def plan_for_loss(
         resends: Also try to send what is lost again until all is there.
         grace: How long after the last packet what is missing is asked for.
         sealed: Packets are sealed with a key.
+        mean_burst: Packets that are lost one after another, on average; None for independent
+            losses. What bursts leave is drawn, and as exact as 20,000 boundaries make it.
         scenario: Where they run, and the link with its loss rate.
         conditions: The scenario as keywords: `head`, `tail`, `link` and so on.
 
@@ -237,7 +241,8 @@ def plan_for_loss(
     ways = _ways(link, mtus, parities, resends)
     found: list[Choice] = []
     refused = "nothing was tested"
-    networks = _Networks(model, given, parse_seconds(grace), sealed)
+    burst = None if mean_burst is None else GilbertElliott(link.loss_rate, mean_burst)
+    networks = _Networks(model, given, parse_seconds(grace), sealed, burst)
     for one in tested:
         one.check(link.loss_rate)
         why = networks.why_not(one)
@@ -271,11 +276,12 @@ class _Networks:
     """What the networks of one model cost, each cut and number of bits priced once."""
 
     def __init__(
-        self, model: Model | LayerGraph, given: Scenario, grace_s: float, sealed: bool
-    ) -> None:
+        self, model: Model | LayerGraph, given: Scenario, grace_s: float, sealed: bool,
+        burst: GilbertElliott | None,
+    ) -> None:  # fmt: skip
         graph = model if isinstance(model, LayerGraph) else model.graph
         self._graph, _ = without_channels(graph, None)
-        self._given, self._grace_s, self._sealed = given, grace_s, sealed
+        self._given, self._grace_s, self._sealed, self._burst = given, grace_s, sealed, burst
         self._problems = {WHOLE_BITS: given.problem(self._graph)}
         self._rows: dict[tuple[str, int], _Row] = {}
 
@@ -293,7 +299,7 @@ class _Networks:
         row, link = self._row(one), self._given.link
         unit = unit_of(one.bits / 8)
         packets = Chunks(row.elements, unit, payload_bytes(how.mtu))
-        crossing = Crossing(link, packets, how, self._grace_s, self._sealed)
+        crossing = Crossing(link, packets, how, self._grace_s, self._sealed, self._burst)
         headers = DATAGRAM_BYTES + SEAL_BYTES * self._sealed
         back = row.results_bytes + headers * max(
             1, packet_count(row.results_bytes, payload_bytes(how.mtu))

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitc.errors import UsageError
-from splitc.link.lossy_crossing import Shares
+from splitc.link.arrivals import Shares
 
 SCHEMA = 1
 WHOLE_BITS = 32

@@ -11,7 +11,8 @@ import pytest
 
 from splitc import Link
 from splitc.errors import UsageError
-from splitc.link.loss_latency import Transfer
+from splitc.link.arrivals import missing_in_bursts, rounds_in_bursts
+from splitc.link.loss_latency import GilbertElliott, Transfer
 from splitc.link.lossy_crossing import Crossing, Sending, missing, rounds_until_all
 from splitc.link.packets import Chunks, Unit
 from splitc.link.parity_groups import parity_groups
@@ -126,6 +127,37 @@ def test_rounds_take_as_long_as_drawn_ones() -> None:
         kept = float(np.mean(np.array(seconds) <= limit))
         expected = crossing.within(limit)
         assert kept == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 2e4))
+
+
+@pytest.mark.parametrize("percent", [0, 40, 100])
+def test_bursts_of_independent_losses_are_independent_losses(percent: int) -> None:
+    elements = Chunks(1995, FLOATS, 40)
+    drawn = missing_in_bursts(elements, GilbertElliott(0.3, 1 / 0.7), percent)
+    exact = missing(elements, 0.3, percent)
+    sd = math.sqrt(float(np.dot(exact.pmf, (exact.values - exact.mean) ** 2)))
+    assert drawn.mean == pytest.approx(exact.mean, abs=5 * sd / math.sqrt(7000) + 1e-9)
+    for share in (0.0, 0.1, 0.3):
+        chance = exact.pmf[exact.values <= share].sum()
+        assert drawn.pmf[drawn.values <= share].sum() == pytest.approx(chance, abs=0.02)
+    again = missing_in_bursts(elements, GilbertElliott(0.3, 1 / 0.7), percent)
+    assert (again.values == drawn.values).all()
+
+
+def test_bursts_spread_what_is_missing_as_the_model_says() -> None:
+    elements, burst = Chunks(1000, FLOATS, 40), GilbertElliott(0.2, 5.0)
+    drawn = missing_in_bursts(elements, burst)
+    sd = math.sqrt(float(np.dot(drawn.pmf, (drawn.values - drawn.mean) ** 2)))
+    assert sd == pytest.approx(burst.received_sd(100) / 100, rel=0.03)
+    assert drawn.mean == pytest.approx(0.2, abs=0.005)
+
+
+def test_rounds_in_bursts_of_independent_losses_are_the_exact_ones() -> None:
+    drawn = rounds_in_bursts(60, GilbertElliott(0.3, 1 / 0.7))
+    exact = rounds_until_all(60, 0.3)
+    for column in (0, 1):
+        means = [float(np.dot(case.pmf, case[column])) for case in (drawn, exact)]
+        assert means[0] == pytest.approx(means[1], rel=0.01)
+    assert drawn.pmf.sum() == pytest.approx(1.0)
 
 
 def test_packets_have_splitcs_headers() -> None:

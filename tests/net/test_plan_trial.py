@@ -7,18 +7,19 @@ import pytest
 
 from splitc import Link
 from splitc.errors import UsageError
-from splitc.link.loss_latency import GilbertElliott
 from splitc.net.plan_trial import Trial, try_out
 from splitc.search.loss_choice import LossPlan, plan_for_loss
 from tests.search.lossy import GRAPH, TESTED
 
 
 def plan(
-    within: str | float, loss: float = 0.2, parities: tuple[int, ...] = (0, 25), again: bool = True
-) -> LossPlan:
+    within: str | float, loss: float = 0.2, parities: tuple[int, ...] = (0, 25),
+    again: bool = True, mean_burst: float | None = None,
+) -> LossPlan:  # fmt: skip
     return plan_for_loss(
         GRAPH, TESTED, within=within, share=0.95, head="rpi4", tail="host", parities=parities,
-        resends=again, mtus=(1500,), link=Link("9Mbit", rtt="4ms", loss=loss),
+        resends=again, mtus=(1500,), mean_burst=mean_burst,
+        link=Link("9Mbit", rtt="4ms", loss=loss),
     )  # fmt: skip
 
 
@@ -58,12 +59,19 @@ def test_parity_heals_as_much_as_the_plan_says() -> None:
     assert tried.missing == pytest.approx(healed.crossing.missing.mean, rel=0.2, abs=0.005)
 
 
-def test_bursts_of_the_same_rate_spread_further() -> None:
-    once = plan(0.05, parities=(0,), again=False).winner
-    single = try_out(once, 0.05, 400, seed=4)
-    burst = try_out(once, 0.05, 400, seed=4, burst=GilbertElliott(0.2, 6.0))
-    assert burst.accuracy_sd > single.accuracy_sd
-    assert burst.missing == pytest.approx(0.2, abs=0.04)
+@pytest.mark.parametrize("again", [False, True])
+def test_bursts_are_planned_for_as_they_are_tried_out(again: bool) -> None:
+    found = plan(1.0, again=again, mean_burst=6.0)
+    for one in [c for c in found.choices if c.sending.resends == again][::7]:
+        tried = try_out(one, one.latency_s, 400, seed=4)
+        low, high = tried.interval
+        assert low <= one.within(one.latency_s) + 0.02
+        assert high >= one.within(one.latency_s) - 0.01
+        error = 2 * tried.accuracy_error + 0.3
+        assert tried.accuracy == pytest.approx(one.accuracy, abs=error)
+    once = next(c for c in found.choices if not c.sending.resends and not c.crossing.blocks)
+    calm = next(c for c in plan(1.0, again=again).choices if c.knobs == once.knobs)
+    assert once.accuracy < calm.accuracy, "the same rate, spread further"
 
 
 @pytest.mark.parametrize(

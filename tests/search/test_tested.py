@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from splitc.errors import UsageError
-from splitc.link.lossy_crossing import Shares
+from splitc.link.arrivals import Shares
 from splitc.search.tested import Trained, read_tested, write_tested
 from tests.search.lossy import TESTED
 
