@@ -80,6 +80,7 @@ docs: $(VENV)/installed-dev
 
 experiments: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/si_nr_cifar10.py
+	$(BIN)/python benchmarks/loss_plan.py
 	$(BIN)/python benchmarks/bottlenetpp_cifar.py
 
 clean:

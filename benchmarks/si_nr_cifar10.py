@@ -86,12 +86,19 @@ def under_loss(model: TorchModel, batches: Batches, seed: int) -> dict[str, floa
     return found
 
 
-def run(options: Namespace, net: nn.Module, point: str, rate: str,
-        data: tuple[Batches, Batches, Batches]) -> Result:  # fmt: skip
-    """Fine-tune one network and test it."""
-    update, validation, test = data
-    start = time.monotonic()
-    model = splitc.load(copy.deepcopy(net), torch.zeros(1, 3, 32, 32))
+def tuned(options: Namespace, net: nn.Module, point: str, rate: str,
+          update: Batches, validation: Batches) -> TorchModel:  # fmt: skip
+    """A network fine-tuned for a dropout rate at a cut point, cut there, without channels.
+
+    Args:
+        options: Of the fine-tuning.
+        net: It is trained itself, no copy; at rate "0" not at all.
+        point: Name of the cut point.
+        rate: r, or "mixed".
+        update: Images to train on.
+        validation: Images to validate on.
+    """
+    model = splitc.load(net, torch.zeros(1, 3, 32, 32))
     untuned = model
     cut = NETWORKS[options.network].points[point]
     mixed = rate == "mixed"
@@ -108,10 +115,19 @@ def run(options: Namespace, net: nn.Module, point: str, rate: str,
             stages, train, valid = learn_from(untuned, loss, stages, update, validation, how)
         fine_tune(model, stages, train, valid, seed=options.seed, **how)
     plain = model.bypass(channel_layers(model.graph))
-    sent = Cut.after(plain.graph, [cut])
-    found = under_loss(plain.with_cut(sent), test, options.seed)
+    return plain.with_cut(Cut.after(plain.graph, [cut]))
+
+
+def run(options: Namespace, net: nn.Module, point: str, rate: str,
+        data: tuple[Batches, Batches, Batches]) -> Result:  # fmt: skip
+    """Fine-tune one network and test it."""
+    update, validation, test = data
+    start = time.monotonic()
+    model = tuned(options, copy.deepcopy(net), point, rate, update, validation)
+    assert model.cut is not None
+    found = under_loss(model, test, options.seed)
     return Result(
-        options.network, point, rate, (sent.boundary_bytes or 0) / 1000, found,
+        options.network, point, rate, (model.cut.boundary_bytes or 0) / 1000, found,
         (time.monotonic() - start) / 60, len(update.labels), options.epochs if rate != "0" else 0,
         options.seed, options.soft if rate != "0" else 0.0,
     )  # fmt: skip

@@ -55,6 +55,25 @@ def test_dropout_in_training_makes_a_network_bear_losses(data: Path, tmp_path: P
     assert time.monotonic() - begun < 60, "results are not computed again"
 
 
+def test_networks_trained_for_losses_are_tested_planned_for_and_tried_out(
+    data: Path, tmp_path: Path
+) -> None:
+    options = ("--points", "layer2", "--rates", "0,mixed", "--epochs", "1", "--test-images", "100",
+               "--images", "500", "--frames", "100")  # fmt: skip
+    shown, figures = run("loss_plan", data, tmp_path, *options)
+    tested = splitc.read_tested(tmp_path / "tested.json")
+    assert [(one.dropout_rate, one.bits) for one in tested] == [
+        (rate, bits) for rate in ("0", "mixed") for bits in (32, 16, 8, 4)
+    ]
+    assert all(set(one.accuracy) == {k / 10 for k in range(10)} for one in tested)
+    assert tested[0].accuracy[0.0] > 90 and tested[2].accuracy[0.0] > 90
+    for plan in figures["plans"]:
+        assert plan["kept"][1] >= 0.999 or plan["knobs"][-1]
+        assert plan["accuracy"] >= plan["alone"]
+        assert abs(plan["accuracy"] - plan["real"]) < 15
+    assert shown.count("above the best knob alone") == len(figures["plans"])
+
+
 def test_codecs_are_trained_and_compared(data: Path, tmp_path: Path) -> None:
     shown, figures = run(
         "bottlenetpp_cifar", data, tmp_path, "--points", "layer3", "--codec-epochs", "10",
