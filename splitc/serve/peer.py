@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from splitc.policy.gauge import Report
 from splitc.serve.tails import Served, Tail
 from splitc.wire.answers import Answers
 from splitc.wire.assembly import Assembly
@@ -17,7 +18,7 @@ from splitc.wire.header import HEADER_BYTES, IP_UDP_BYTES, Header, Kind
 from splitc.wire.nack import Gap
 from splitc.wire.probe import Echoes
 from splitc.wire.received import Received
-from splitc.wire.report import Report
+from splitc.wire.report import report_packet
 from splitc.wire.seal import Seals
 
 _UNUSED = ("duplicate", "stale", "late", "jump", "malformed", "foreign")
@@ -182,15 +183,14 @@ class Peer:
         """
         spread = one.spread
         report = Report(
-            chunks=one.chunks,
-            came=one.came - one.computed,
-            spread_us=_us(spread.seconds),
+            spread_s=spread.seconds,
             spread_bytes=spread.payload_bytes + spread.packets * self._overhead_bytes,
-            wait_us=_us(started_s - one.closed_s),
-            tail_us=_us(done_s - started_s),
+            wait_s=started_s - one.closed_s,
+            tail_s=done_s - started_s,
+            came=one.came - one.computed,
+            chunks=one.chunks,
         )
-        return self.to(report.packet(self.session, self.hello.split, one.frame, one.route))
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)
+        packet = report_packet(
+            report, session=self.session, split=self.hello.split, frame=one.frame, route=one.route
+        )
+        return self.to(packet)

@@ -11,6 +11,7 @@ import pytest
 
 from splitc.arrays import Array
 from splitc.errors import ToolchainError
+from splitc.policy.gauge import Report
 from splitc.serve.door import Door
 from splitc.serve.limits import Limits
 from splitc.serve.measures import Measures
@@ -23,7 +24,7 @@ from splitc.wire.header import Header, Kind, Transport, read_header, write_heade
 from splitc.wire.nack import NOTHING_CAME, Gap, missing_bits, missing_rows
 from splitc.wire.parity import Parity
 from splitc.wire.probe import probes, read_echoes
-from splitc.wire.report import Report
+from splitc.wire.report import read_report
 from tests.serve.device import Device, answers, run_all
 
 Lines = list[tuple[str, Mapping[str, Any]]]
@@ -383,7 +384,7 @@ def reported(read: list[tuple[Header, bytes]]) -> list[tuple[Header, Report]]:
     found: list[tuple[Header, Report]] = []
     for header, payload in read:
         if header.kind == Kind.REPORT:
-            one = Report.read(Datagrams.packets([join(header, payload)]))
+            one = read_report(Datagrams.packets([join(header, payload)]))
             assert one is not None
             found.append((header, one))
     return found
@@ -413,9 +414,9 @@ def test_a_device_that_asks_for_reports_is_told_before_each_answer_what_became_o
     assert (header.frame, header.chunks, header.extra) == (0, count, 0)
     rest = [*range(2, count - 2), count - 1]
     assert report == Report(
-        chunks=count, came=count - 1, spread_us=(count - 1) * 1000,
+        spread_s=(count - 1) / 1000,
         spread_bytes=sum(int(packets.lengths[row]) + 28 for row in rest),
-        wait_us=30_000, tail_us=7_000,
+        wait_s=0.03, tail_s=0.007, came=count - 1, chunks=count,
     )  # fmt: skip
     again = device.hand(device.one(Header(Kind.NACK, frame=0), NOTHING_CAME), now=1.2)
     assert {header.kind for header, _ in device.read(again)} == {Kind.ANSWER}
@@ -435,7 +436,7 @@ def test_what_parity_computed_did_not_come(served: Served, desk: Desk) -> None:
     device.hand(parity.take([0, 1]), now=0.004)
     ((_, report),) = reported(device.read(device.mine(run_all(desk.service, 0.004))))
     assert (report.chunks, report.came) == (len(packets), len(packets) - 2)
-    assert (report.spread_us, report.spread_bytes) == (4000, 2 * (1404 + 32 + 28))
+    assert (report.spread_s, report.spread_bytes) == (0.004, 2 * (1404 + 32 + 28))
 
 
 def test_what_came_after_it_was_asked_for_tells_no_rate(served: Served, desk: Desk) -> None:
@@ -447,7 +448,7 @@ def test_what_came_after_it_was_asked_for_tells_no_rate(served: Served, desk: De
     device.hand(packets.take(slice(2, len(packets))), now=1.05)
     ((_, report),) = reported(device.read(device.mine(run_all(desk.service, 1.05))))
     assert report.came == report.chunks
-    assert (report.spread_us, report.spread_bytes) == (1000, 1404 + 32 + 28)
+    assert (report.spread_s, report.spread_bytes) == (0.001, 1404 + 32 + 28)
 
 
 @pytest.mark.parametrize("percent", [0, 255])

@@ -18,6 +18,7 @@ import numpy as np
 
 from splitc.arrays import Array
 from splitc.link.packets import payload_bytes
+from splitc.policy.gauge import Report
 from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.wire.answers import Answers
 from splitc.wire.boundary import Boundary
@@ -27,7 +28,7 @@ from splitc.wire.header import Header, Kind, Transport
 from splitc.wire.keys import session_keys
 from splitc.wire.nack import Gap
 from splitc.wire.parity import Parity
-from splitc.wire.report import Report
+from splitc.wire.report import report_packet
 from splitc.wire.seal import Seal
 
 FOLDER = Path(__file__).parent / "golden"
@@ -63,9 +64,14 @@ HEADER: dict[str, int] = {
     "session": SESSION, "split": SPLIT, "frame": 0x89AB_CDEF, "route": 0x0203, "extra": 250,
 }  # fmt: skip
 SEED = 0xDEAD_BEEF_0123_4567
+REPORTED: dict[str, int] = {
+    "chunks": 47, "came": 40, "spread_us": 8_765_432, "spread_bytes": 69_120, "wait_us": 1_234,
+    "tail_us": 5_678,
+}  # fmt: skip
 REPORT = Report(
-    chunks=47, came=40, spread_us=8_765_432, spread_bytes=69_120, wait_us=1_234, tail_us=5_678
-)
+    REPORTED["spread_us"] / 1e6, REPORTED["spread_bytes"], REPORTED["wait_us"] / 1e6,
+    REPORTED["tail_us"] / 1e6, REPORTED["came"], REPORTED["chunks"],
+)  # fmt: skip
 
 
 def filled(tensors: list[Any]) -> tuple[list[TensorSpec], list[Array]]:
@@ -120,7 +126,8 @@ def from_server() -> list[Datagrams]:
 
 def report() -> Datagrams:
     """What a server says of a frame to who asked for it."""
-    return REPORT.packet(SESSION, SPLIT, HEADER["frame"], HEADER["route"])
+    head = {key: HEADER[key] for key in ("session", "split", "frame", "route")}
+    return report_packet(REPORT, **head)
 
 
 def packets() -> dict[str, list[bytes]]:
@@ -157,7 +164,7 @@ def index() -> dict[str, Any]:
         "frames": FRAMES,
         "answer": {"tensors": [["float32", [1, 10]], ["int64", [3]]], "payload_bytes": 30,
                    "share": 0.75},
-        "report": REPORT._asdict(),
+        "report": REPORTED,
     }  # fmt: skip
 
 

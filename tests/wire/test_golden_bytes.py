@@ -22,7 +22,7 @@ from splitc.wire.handshake import (
 )
 from splitc.wire.header import HEADER_BYTES, Kind, read_header
 from splitc.wire.keys import session_keys
-from splitc.wire.report import Report
+from splitc.wire.report import read_report
 from splitc.wire.seal import Seal
 from tests.wire.make_golden import (
     CLIENT,
@@ -80,12 +80,12 @@ def test_who_wants_reports_says_so() -> None:
 
 
 def test_reports_are_read_back() -> None:
-    assert Report.read(Datagrams.packets(stored("report"))) == REPORT
+    assert read_report(Datagrams.packets(stored("report"))) == REPORT
     opened, bad = Seal(session_keys(PSK, CLIENT, SERVER).server).open(
         Datagrams.packets(stored("report-sealed"))
     )
     assert bad == 0
-    assert Report.read(opened) == REPORT
+    assert read_report(opened) == REPORT
 
 
 @pytest.mark.parametrize("name", [name for name in FRAMES if "parity" not in name])
