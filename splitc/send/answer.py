@@ -28,6 +28,7 @@ class Answer:
             server did not answer.
         frame_s: Seconds from the inputs to the answer.
         why_not: Why the server did not answer.
+        route: Name of the route that the frame took; None where it was not sent.
     """
 
     frame: int
@@ -38,6 +39,7 @@ class Answer:
     link_tail_s: float | None
     frame_s: float
     why_not: SplitcError | None = None
+    route: str | None = None
 
     @property
     def results(self) -> Arrays:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,8 @@ from typing import Any, Self
 from splitc.arrays import Array, Arrays
 from splitc.errors import DeviceError, SplitcError
 from splitc.net.address import Address
-from splitc.runtime.manifest import TensorSpec
+from splitc.policy.base import Policy
+from splitc.runtime.manifest import Remote, TensorSpec
 from splitc.send.answer import Answer, Origin
 from splitc.send.ends import Folders
 from splitc.send.exchange import Exchange
@@ -22,6 +23,7 @@ from splitc.send.line import Line, TcpLine, UdpLine
 from splitc.send.pipeline import Pipeline
 from splitc.send.session import Session
 from splitc.send.settings import Settings
+from splitc.send.steering import Steering, chosen_policy
 from splitc.send.talk import Outcome
 from splitc.send.tally import Counters, Tally
 from splitc.wire.key_file import read_key
@@ -40,6 +42,7 @@ class Begun:
         inputs: The network's inputs.
         known: They and the head's results; None where nothing was sent, as the server is silent.
         head_s: Seconds that the head took.
+        remote: The frame's route; None where nothing was sent.
     """
 
     number: int
@@ -47,6 +50,7 @@ class Begun:
     inputs: Arrays
     known: Arrays | None
     head_s: float
+    remote: Remote | None = None
 
 
 class Device:
@@ -63,6 +67,11 @@ class Device:
     Args:
         bundle: A bundle's folder, or that of a head copied out of one.
         to: The server, `HOST:PORT`.
+        route: Name of the route that every frame takes.
+        policy: What picks each frame's route, see `Policy.parse`. By default `adaptive`, where
+            the bundle has several routes.
+        within: What `adaptive` is to keep, like "50ms": a frame's time from its inputs to its
+            answer.
         key: The key that the server has: its file, or its 32 bytes; None without one.
         whole: Folder of the whole network's part, for `when_silent="whole"`; by default the
             bundle's.
@@ -70,7 +79,7 @@ class Device:
         options: The same as text; see `Settings.of`.
 
     Raises:
-        UsageError: An option is malformed, or there is no such folder.
+        UsageError: An option is malformed, there is no such folder, or no such route.
         BadBundleError: A file is not the one that its manifest lists, or the server has another
             bundle.
         ToolchainError: A part cannot run on this machine.
@@ -82,6 +91,9 @@ class Device:
         bundle: str | Path,
         to: str,
         *,
+        route: str | None = None,
+        policy: Policy | str | None = None,
+        within: str | float | None = None,
         key: bytes | str | Path | None = None,
         whole: str | Path | None = None,
         settings: Settings | None = None,
@@ -92,11 +104,12 @@ class Device:
         secret = key if isinstance(key, bytes) or key is None else read_key(Path(key))
         wants_whole = self.settings.when_silent == "whole"
         folders = Folders.find(Path(bundle), whole=None if whole is None else Path(whole))
-        self._ends = folders.load(wants_whole=wants_whole)
+        chosen = chosen_policy(route, policy, within)
+        steering = Steering(folders.manifest.remote, self.settings, chosen)
+        self._ends = folders.load(steering.remotes, wants_whole=wants_whole)
         session = Session(
-            self._ends.remote, self._ends.split, self.settings, secret, os.urandom,
-            time.monotonic(),
-        )  # fmt: skip
+            steering, self._ends.split, self.settings, secret, os.urandom, time.monotonic()
+        )
         self._exchange = Exchange(session, _line(address, self.settings))
         self.tally = Tally(self.settings.deadline_s, session.counters)
         self._last: Arrays | None = None
@@ -121,8 +134,13 @@ class Device:
 
     @property
     def part(self) -> str:
-        """Name of the part that runs here."""
-        return self._ends.head.contract.part
+        """Name of the part that runs here first."""
+        return self._ends.first
+
+    @property
+    def switches(self) -> int:
+        """How often a frame took another route than the one before."""
+        return self._exchange.session.steering.switches
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -132,7 +150,7 @@ class Device:
     @property
     def results(self) -> tuple[str, ...]:
         """Names of the network's results, in its order."""
-        return self._ends.remote.outputs
+        return self._ends.outputs
 
     def __call__(self, inputs: Arrays | Array) -> Answer:
         """Run one frame, and wait for its answer.
@@ -174,21 +192,26 @@ class Device:
             self.counters.frames += 1
         if not self._waits:
             return Begun(number, began_s, feed, None, 0.0)
-        known = self._ends.run_head(feed)
+        remote = self._exchange.choose()
+        known = self._ends.run_head(remote, feed)
         head_s = time.monotonic() - began_s
-        self._exchange.submit(number, [known[spec.name] for spec in self._ends.remote.crosses])
-        return Begun(number, began_s, feed, known, head_s)
+        crossing = [known[spec.name] for spec in remote.crosses]
+        self._exchange.submit(number, remote.route, crossing, head_s)
+        return Begun(number, began_s, feed, known, head_s, remote)
 
     def end(self, begun: Begun) -> Answer:
         """Wait for a frame's answer."""
-        if begun.known is None:
+        if begun.known is None or begun.remote is None:
             answer = self._instead(begun, self._silence())
         else:
             outcome = self._exchange.outcome(begun.number)
             if outcome.arrays is None:
                 answer = self._instead(begun, outcome.error or self._silence())
             else:
-                answer = self._answered(begun, begun.known, outcome, outcome.arrays)
+                known = dict(begun.known)
+                names = (spec.name for spec in begun.remote.results)
+                known |= dict(zip(names, outcome.arrays, strict=True))
+                answer = self._answered(begun, begun.remote, outcome, known)
         self.tally.add(answer)
         return answer
 
@@ -196,16 +219,13 @@ class Device:
         if begun.known is not None:
             self._exchange.forget(begun.number)
 
-    def _answered(
-        self, begun: Begun, known: Arrays, outcome: Outcome, arrays: Sequence[Array]
-    ) -> Answer:
-        names = (spec.name for spec in self._ends.remote.results)
-        found = self._ends.results({**known, **dict(zip(names, arrays, strict=True))})
+    def _answered(self, begun: Begun, remote: Remote, outcome: Outcome, known: Arrays) -> Answer:
+        found = self._ends.results(known)
         self._last = found
         left_s = begun.began_s + begun.head_s if outcome.left_s is None else outcome.left_s
         return Answer(
             begun.number, "server", found, outcome.share, begun.head_s, outcome.done_s - left_s,
-            outcome.done_s - begun.began_s,
+            outcome.done_s - begun.began_s, route=remote.name,
         )  # fmt: skip
 
     def _instead(self, begun: Begun, why: SplitcError) -> Answer:
@@ -219,7 +239,8 @@ class Device:
         elif self._exchange.session.silent:
             raise why
         took_s = time.monotonic() - begun.began_s
-        return Answer(begun.number, origin, found, 0.0, begun.head_s, None, took_s, why)
+        name = None if begun.remote is None else begun.remote.name
+        return Answer(begun.number, origin, found, 0.0, begun.head_s, None, took_s, why, name)
 
     @property
     def _waits(self) -> bool:

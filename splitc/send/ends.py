@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from splitc.runtime.manifest import (
     holds_part,
     read_manifest,
 )
+from splitc.runtime.memory import Arenas
 from splitc.runtime.part import Part, load_part, run_by_name
 from splitc.wire.header import split_id
 
@@ -33,20 +35,22 @@ class Ends:
 
     Args:
         split: What stands for the split in packets.
-        remote: What the head sends, and what comes back.
-        head: The head.
+        first: Name of the part that every route begins with.
+        parts: The parts of all routes that frames may take, by name.
+        outputs: Names of the network's results, in its order.
         whole: The whole network, for when the server is silent; None where it is not wanted.
     """
 
     split: int
-    remote: Remote
-    head: Part
+    first: str
+    parts: Mapping[str, Part]
+    outputs: tuple[str, ...]
     whole: Part | None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What the network reads."""
-        return self.head.contract.inputs
+        return self.parts[self.first].contract.inputs
 
     def check(self, inputs: Arrays | Array) -> Arrays:
         """Inputs of one frame by name.
@@ -67,14 +71,18 @@ class Ends:
         for spec in specs:
             if spec.name not in inputs:
                 raise UsageError(f"no value for input '{spec.name}'")
-        self.head.contract.check([inputs[spec.name] for spec in specs])
+        self.parts[self.first].contract.check([inputs[spec.name] for spec in specs])
         return inputs
 
-    def run_head(self, inputs: Arrays) -> dict[str, Array]:
-        """The head's results, and the network's inputs, by name."""
-        made = run_by_name(self.head, inputs)
-        self.head.rest()
-        return {**inputs, **made}
+    def run_head(self, remote: Remote, inputs: Arrays) -> dict[str, Array]:
+        """What the device's parts of a route make, and the network's inputs, by name."""
+        known = dict(inputs)
+        part = self.parts[self.first]
+        for name in remote.runs or (self.first,):
+            part = self.parts[name]
+            known |= run_by_name(part, known)
+        part.rest()
+        return known
 
     def run_whole(self, inputs: Arrays) -> dict[str, Array]:
         """The network's results by name, computed here."""
@@ -83,11 +91,12 @@ class Ends:
 
     def results(self, known: Mapping[str, Array]) -> dict[str, Array]:
         """The network's results among the tensors that are known."""
-        return {name: known[name] for name in self.remote.outputs}
+        return {name: known[name] for name in self.outputs}
 
     def close(self) -> None:
-        """Free both parts."""
-        self.head.close()
+        """Free all parts."""
+        for part in self.parts.values():
+            part.close()
         if self.whole is not None:
             self.whole.close()
 
@@ -97,14 +106,16 @@ class Folders:
     """Where the device's parts are, not loaded yet.
 
     Args:
-        head: The folder of the head, or of its build for this machine.
-        manifest: The head's manifest.
+        head: The folder of the first part, or of its build for this machine.
+        manifest: That part's manifest: it tells of every route.
         whole: The folder of the whole network, where there is one.
+        bundle: The bundle that they are of, and its manifest; None for parts copied out of one.
     """
 
     head: Path
     manifest: PartManifest
     whole: Path | None
+    bundle: tuple[Path, Manifest] | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -135,27 +146,62 @@ class Folders:
         if whole is None and WHOLE in bundle.parts:
             own = folder / bundle.parts[WHOLE].folder
             whole = runnable_part(folder, WHOLE, own).folder
-        return Folders(runnable_part(folder, name, head).folder, sender, whole)
+        runs = runnable_part(folder, name, head).folder
+        return Folders(runs, sender, whole, (folder, bundle))
 
-    def load(self, *, wants_whole: bool) -> Ends:
-        """Load the head, and the whole network where it may have to answer.
+    def load(self, remotes: Sequence[Remote], *, wants_whole: bool) -> Ends:
+        """Load the parts of routes, each once, and the whole network where it may have to answer.
+
+        The parts share the memory that they work in: one runs after another.
+
+        Args:
+            remotes: The routes that frames may take.
+            wants_whole: Whether the whole network may have to answer.
 
         Raises:
             UsageError: The whole network is wanted, and there is none.
-            BadBundleError: A file is not the one that its manifest lists, or the parts are not
-                of one split.
+            BadBundleError: A part of a route is not there, a file is not the one that its
+                manifest lists, or the parts are not of one split.
             ToolchainError: A part cannot run on this machine.
         """
-        whole = None
-        if wants_whole:
-            if self.whole is None:
-                hint = "compile it with --with-whole, or name a folder with --whole"
-                raise UsageError(
-                    f"'{self.head}' comes without a part for the whole network", hint=hint
-                )
-            whole = _load_whole(self.whole, self.manifest)
-        split = split_id(self.manifest.split)
-        return Ends(split, self.manifest.remote[0], load_part(self.head), whole)
+        if wants_whole and self.whole is None:
+            hint = "compile it with --with-whole, or name a folder with --whole"
+            raise UsageError(f"'{self.head}' comes without a part for the whole network", hint=hint)
+        first, arenas = self.manifest.part, Arenas()
+        with ExitStack() as stack:
+            parts = {first: stack.enter_context(load_part(self.head, arenas))}
+            for remote in remotes:
+                for name in remote.runs:
+                    if name not in parts:
+                        folder = self._part(name, remote)
+                        parts[name] = stack.enter_context(load_part(folder, arenas))
+            whole = None
+            if wants_whole and self.whole is not None:
+                whole = _load_whole(self.whole, self.manifest)
+            stack.pop_all()
+        outputs = remotes[0].outputs
+        return Ends(split_id(self.manifest.split), first, parts, outputs, whole)
+
+    def _part(self, name: str, remote: Remote) -> Path:
+        """The folder of another part of a route, which is of the same split."""
+        folder = self.head.parent / name
+        if self.bundle is not None:
+            path, manifest = self.bundle
+            if name not in manifest.parts:
+                why = f"route '{remote.name}' runs it"
+                raise BadBundleError(f"the bundle has no part '{name}'", at=str(path), why=why)
+            folder = runnable_part(path, name, path / manifest.parts[name].folder).folder
+        elif not folder.is_dir():
+            why = f"route '{remote.name}' runs it after the {self.manifest.part}"
+            hint = f"copy {name}/ beside {self.head.name}/, or name a route without it: --route"
+            raise BadBundleError(
+                f"the device lacks the part '{name}'", at=str(folder), why=why, hint=hint
+            )
+        if read_manifest(folder, PartManifest).split != self.manifest.split:
+            raise BadBundleError(
+                f"the {self.manifest.part} and the {name} are of two bundles", at=str(folder)
+            )
+        return folder
 
 
 def _sender(folder: Path) -> PartManifest:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from splitc.arrays import Array
 from splitc.errors import DeviceError, SplitcError, UsageError
+from splitc.runtime.manifest import Remote
 from splitc.send.line import Line
 from splitc.send.session import Session
 from splitc.send.talk import Outcome
@@ -38,12 +39,25 @@ class Exchange:
         self._sleeps_until = float("-inf")
         self._failed: SplitcError | None = None
 
-    def submit(self, ticket: int, arrays: Sequence[Array]) -> None:
-        """Send a frame, from any thread. Raises as `wait` and `Session.submit` do."""
+    def choose(self) -> Remote:
+        """The route of the next frame."""
+        with self._lock:
+            return self.session.steering.choose(time.monotonic())
+
+    def submit(self, ticket: int, route: int, arrays: Sequence[Array], head_s: float) -> None:
+        """Send a frame, from any thread. Raises as `wait` and `Session.submit` do.
+
+        Args:
+            ticket: See `Session.submit`.
+            route: See `Session.submit`.
+            arrays: See `Session.submit`.
+            head_s: Seconds that the device's parts took.
+        """
         with self._lock:
             if self._failed is not None:
                 raise self._failed
-            self.session.submit(ticket, arrays, time.monotonic())
+            self.session.steering.head_took(route, head_s)
+            self.session.submit(ticket, route, arrays, time.monotonic())
             next_s = self._send()
         if next_s is not None and next_s < self._sleeps_until:
             self._line.wake()

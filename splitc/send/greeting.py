@@ -13,6 +13,7 @@ from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import (
     NO_COOKIE,
     NO_NONCE,
+    WANTS_REPORTS,
     Challenge,
     Code,
     Hello,
@@ -44,12 +45,21 @@ class Greeting:
         key: The key that both share; None without one.
         nonce: 16 random bytes, for this attempt alone.
         now: Seconds; the first HELLO is due at once.
+        wants_reports: Ask for a report with each answer.
     """
 
     def __init__(
-        self, split: int, settings: Settings, key: bytes | None, nonce: bytes, now: float
+        self,
+        split: int,
+        settings: Settings,
+        key: bytes | None,
+        nonce: bytes,
+        now: float,
+        *,
+        wants_reports: bool = False,
     ) -> None:
         self._split, self._settings, self._key, self._nonce = split, settings, key, nonce
+        self._flags = WANTS_REPORTS if wants_reports else 0
         self._cookie = NO_COOKIE
         self._said_s = now
         self.said = 0
@@ -80,6 +90,7 @@ class Greeting:
             grace_us=round(settings.grace_s * 1e6),
             cookie=self._cookie,
             parity_percent=settings.parity_percent if settings.transport == "parity" else 0,
+            flags=self._flags,
             split=self._split,
         )
         return Datagrams.packets([hello.write(self._key)])

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 from splitc.arrays import Array
 from splitc.errors import SplitcError
-from splitc.runtime.manifest import Remote
 from splitc.send.greeting import Greeting
 from splitc.send.outbox import Outbox
 from splitc.send.pacing import Bucket
 from splitc.send.settings import Settings
+from splitc.send.steering import Steering
 from splitc.send.talk import Outcome, Talk, given_up
 from splitc.send.tally import Counters
 from splitc.send.window import Flight
@@ -35,7 +35,7 @@ class Session:
     the frames that are not given up yet are sent again in it.
 
     Args:
-        remote: What is sent, and what comes back.
+        steering: The routes, and what picks among them.
         split: What stands for the split in packets.
         settings: How to send.
         key: The key that both share; None without one.
@@ -45,14 +45,15 @@ class Session:
 
     def __init__(
         self,
-        remote: Remote,
+        steering: Steering,
         split: int,
         settings: Settings,
         key: bytes | None,
         entropy: Callable[[int], bytes],
         now: float,
     ) -> None:
-        self._remote, self._split, self._settings = remote, split, settings
+        self.steering = steering
+        self._split, self._settings = split, settings
         self._key, self._entropy = key, entropy
         self._outbox = Outbox(Bucket(settings.bandwidth_bps, settings.mtu))
         self._held: deque[Flight] = deque()
@@ -74,19 +75,20 @@ class Session:
         """Whether there is a session."""
         return self._talk is not None
 
-    def submit(self, ticket: int, arrays: Sequence[Array], now: float) -> None:
+    def submit(self, ticket: int, route: int, arrays: Sequence[Array], now: float) -> None:
         """Send a frame as soon as may be.
 
         Args:
             ticket: What its outcome will be called.
+            route: Its route: one that there is.
             arrays: What crosses, in order; they stay as they are until then.
             now: Seconds.
 
         Raises:
             UsageError: A tensor does not fit.
         """
-        self._held.append(Flight(ticket, arrays, now))
-        self._begin()
+        self._held.append(Flight(ticket, route, arrays, now))
+        self._begin(now)
 
     def take(self, datagrams: Datagrams, now: float) -> None:
         """Packets that came."""
@@ -100,7 +102,7 @@ class Session:
         self._outcomes += talk.take(datagrams, now)
         if talk.over:
             self._start_over(now)
-        self._begin()
+        self._begin(now)
 
     def _answer_to_greeting(self, datagrams: Datagrams, now: float) -> Datagrams:
         """Look for a WELCOME; gives the packets behind it."""
@@ -109,12 +111,12 @@ class Session:
             self.refused, self.final = self._greeting.refused, self._greeting.final
             if welcome is not None:
                 self._talk = Talk(
-                    self._remote, self._split, self._settings, welcome, self._key,
+                    self.steering, self._split, self._settings, welcome, self._key,
                     self._greeting.rtt_s, self._outbox, self.counters,
                 )  # fmt: skip
                 self.counters.sessions += 1
                 self.silent, self.refused, self.final = False, None, False
-                self._begin()
+                self._begin(now)
                 return datagrams.take(slice(row + 1, None))
         return Datagrams.packets([])
 
@@ -142,7 +144,7 @@ class Session:
             self._outbox.message(hello)
             if len(hello) and self._greeting.said % _PATIENCE == 0:
                 self.wants_new_line = True
-        self._begin()
+        self._begin(now)
         outcomes, self._outcomes = self._outcomes, []
         for outcome in outcomes:
             self.counters.answered += outcome.arrays is not None
@@ -174,9 +176,9 @@ class Session:
             self._talk.bye()
         return self.leave(now)
 
-    def _begin(self) -> None:
+    def _begin(self, now: float) -> None:
         while self._talk is not None and self._held and self._talk.room:
-            self._talk.begin(self._held.popleft())
+            self._talk.begin(self._held.popleft(), now)
 
     def _start_over(self, now: float) -> None:
         """Ask for another session; what was under way waits for it."""
@@ -189,4 +191,7 @@ class Session:
         self._greeting = self._greet(now)
 
     def _greet(self, now: float) -> Greeting:
-        return Greeting(self._split, self._settings, self._key, self._entropy(NONCE_BYTES), now)
+        return Greeting(
+            self._split, self._settings, self._key, self._entropy(NONCE_BYTES), now,
+            wants_reports=self.steering.chooses,
+        )  # fmt: skip

@@ -7,6 +7,7 @@ No socket and no clock: times are seconds that the caller says.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from splitc.runtime.manifest import Remote
 from splitc.send.delay import Delay
 from splitc.send.outbox import Outbox
 from splitc.send.settings import Settings
+from splitc.send.steering import Steering
 from splitc.send.tally import Counters
+from splitc.send.trains import Trains
 from splitc.send.window import Flight, Window
 from splitc.wire.answers import WHOLE_SHARE, Answers
 from splitc.wire.assembly import Assembly
@@ -27,6 +30,8 @@ from splitc.wire.handshake import Welcome
 from splitc.wire.header import HEADER_BYTES, MAGIC, VERSION, Header, Kind, Transport
 from splitc.wire.nack import NOTHING_CAME, Gap, missing_rows
 from splitc.wire.parity import Parity
+from splitc.wire.probe import read_echoes
+from splitc.wire.report import read_report
 from splitc.wire.seal import seals_of
 
 _TAIL_S = 0.05
@@ -76,11 +81,33 @@ def given_up(
     return Outcome(flight.ticket, None, 0.0, flight.left_s, now, error, silent=True)
 
 
+class _Way(NamedTuple):
+    """How frames of one route are sent.
+
+    Args:
+        boundary: How they lie in packets.
+        parity: What parity packets they have; None for none.
+    """
+
+    boundary: Boundary
+    parity: Parity | None
+
+    @staticmethod
+    def of(remote: Remote, payload_bytes: int, order_seed: int, settings: Settings) -> _Way:
+        """That of a route."""
+        boundary = Boundary(remote.crosses, payload_bytes, order_seed, remote.missing)
+        # No frame waits longer as it is the first of its route.
+        boundary.prepare()
+        if settings.transport != "parity":
+            return _Way(boundary, None)
+        return _Way(boundary, Parity(boundary.chunks, payload_bytes, settings.parity_percent))
+
+
 class Talk:
     """A session that a server has welcomed.
 
     Args:
-        remote: What is sent, and what comes back.
+        steering: The routes, and what picks among them, which is told what is measured.
         split: What stands for the split in packets.
         settings: How to send.
         welcome: What the server said.
@@ -92,7 +119,7 @@ class Talk:
 
     def __init__(
         self,
-        remote: Remote,
+        steering: Steering,
         split: int,
         settings: Settings,
         welcome: Welcome,
@@ -102,12 +129,15 @@ class Talk:
         counters: Counters,
     ) -> None:
         size = payload_bytes(settings.mtu)
-        self._remote, self._split, self._settings = remote, split, settings
+        self._steering, self._split, self._settings = steering, split, settings
         self._session = welcome.session
         self._outbox, self._counters = outbox, counters
-        self._boundary = Boundary(remote.crosses, size, welcome.order_seed, remote.missing)
+        self._ways = {
+            remote.route: _Way.of(remote, size, welcome.order_seed, settings)
+            for remote in steering.remotes
+        }
         self._answers = Assembly(
-            {remote.route: Answers(remote.results, size)},
+            {remote.route: Answers(remote.results, size) for remote in steering.remotes},
             session=welcome.session,
             split=split,
             kind=Kind.ANSWER,
@@ -121,9 +151,8 @@ class Talk:
         delay = Delay(2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3))
         self._window = Window(settings.deadline_s, settings.silent_after_s, delay, rtt_s)
         self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
-        self._parity = None
-        if settings.transport == "parity":
-            self._parity = Parity(self._boundary.chunks, size, settings.parity_percent)
+        self._trains = Trains(welcome.session, split, size, sealed=key is not None)
+        self._may_probe, self._packets = True, 0
         self._next = self._questions = 0
         self._asks = settings.transport != "tcp"
         self.over = False
@@ -138,14 +167,17 @@ class Talk:
         """Whether another frame may be begun."""
         return len(self._window) < self._most and not self.over
 
-    def begin(self, flight: Flight) -> None:
+    def begin(self, flight: Flight, now: float) -> None:
         """Cut a frame and queue its packets."""
+        self._probe(now)
         flight.frame, self._next = self._next, self._next + 1
-        packed = self._boundary.pack(
+        way = self._ways[flight.route]
+        self._may_probe, self._packets = True, way.boundary.chunks
+        packed = way.boundary.pack(
             flight.arrays, session=self._session, split=self._split, frame=flight.frame,
-            route=self._remote.route,
+            route=flight.route,
         )  # fmt: skip
-        more = [] if self._parity is None else [self._parity.pack(packed)]
+        more = [] if way.parity is None else [way.parity.pack(packed)]
         sealed = [self._sealed(part) for part in (packed, *more)]
         flight.data = sealed[0]
         self._window.begin(flight)
@@ -163,11 +195,14 @@ class Talk:
             return []
         self._heard_s = now
         kinds = opened.headers["kind"]
-        answers = kinds == Kind.ANSWER
+        answers, reports = kinds == Kind.ANSWER, kinds == Kind.REPORT
         outcomes: list[Outcome] = []
+        for row in np.flatnonzero(reports).tolist():
+            self._reported(opened.take(slice(row, row + 1)), now)
         if answers.any():
             outcomes = self._answered(opened if answers.all() else opened.take(answers), now)
-        for row in np.flatnonzero(~answers).tolist():
+        self._trains.take(read_echoes(opened), now)
+        for row in np.flatnonzero(~(answers | reports | (kinds == Kind.ECHO))).tolist():
             outcomes += self._message(opened.take(slice(row, row + 1)), now)
         return outcomes
 
@@ -206,6 +241,8 @@ class Talk:
                 continue
             flight = self._window.end(received.frame)
             if flight is not None:
+                if flight.report is not None and flight.left_s is not None:
+                    self._steering.answered(flight.report, now - flight.left_s)
                 share = received.extra / WHOLE_SHARE
                 outcomes.append(Outcome(flight.ticket, received.arrays, share, flight.left_s, now))
         self._count_dropped()
@@ -220,17 +257,36 @@ class Talk:
         self._counters.malformed += wrong - self._dropped[1]
         self._dropped = repeated, wrong
 
+    def _reported(self, packet: Datagrams, now: float) -> None:
+        """What the server says of a frame: once of each, while its answer is waited for."""
+        flight = self._window.get(int(packet.headers["frame"][0]))
+        if flight is None or flight.report is not None:
+            self._counters.duplicate += 1
+            return
+        report = read_report(packet)
+        fits = int(packet.headers["route"][0]) == flight.route and self._steering.chooses
+        chunks = self._ways[flight.route].boundary.chunks
+        if report is None or not fits or report.chunks != chunks:
+            self._counters.malformed += 1
+            return
+        flight.report = report
+        self._steering.reported(flight.route, report, now)
+
+    def _probe(self, now: float) -> None:
+        """Ask for the bandwidth where nothing tells it; once after each frame at most."""
+        if (found := self._trains.over(now)) is not None:
+            self._steering.probed(found, now)
+        ready = self._may_probe and self._trains.until_s is None
+        if ready and self._steering.wants_probe(self._packets, now):
+            self._may_probe = False
+            self._outbox.message(self._sealed(self._trains.begin(now)))
+
     def _message(self, packet: Datagrams, now: float) -> list[Outcome]:
         """What is no part of an answer."""
         header = packet.headers[0]
         kind, frame = int(header["kind"]), int(header["frame"])
         if kind == Kind.NACK and self._settings.transport == "resend":
-            number = int(header["chunk"]) | int(header["extra"]) << 16
-            chunks = self._boundary.chunks
-            missing = missing_rows(packet.payload(0), chunks)
-            if not header["chunks"]:  # Nothing came, not even how many there are.
-                missing = np.arange(chunks)
-            self._send_again(self._window.again(frame, number, missing, now))
+            self._asked(header, packet.payload(0), now)
         elif kind == Kind.FAIL:
             flight = self._window.end(frame)
             if flight is not None:
@@ -244,9 +300,25 @@ class Talk:
             self._counters.malformed += 1
         return []
 
+    def _asked(self, header: Array, bitmap: memoryview, now: float) -> None:
+        """The server asks for what it lacks of a frame."""
+        frame = int(header["frame"])
+        flight = self._window.get(frame)
+        if flight is None:
+            return
+        number = int(header["chunk"]) | int(header["extra"]) << 16
+        chunks = self._ways[flight.route].boundary.chunks
+        missing = missing_rows(bitmap, chunks)
+        if not header["chunks"]:  # Nothing came, not even how many there are.
+            missing = np.arange(chunks)
+        self._send_again(self._window.again(frame, number, missing, now))
+
     def due(self, now: float) -> list[Outcome]:
         """What is due: questions, packets once more; and frames that are given up."""
         outcomes: list[Outcome] = []
+        if not len(self._window):
+            # Nothing else is on the link.
+            self._probe(now)
         for flight in self._window.given_up(now):
             self._outbox.take_back(flight.frame)
             self.silent = self.silent or self._heard_s < flight.began_s
@@ -254,7 +326,7 @@ class Talk:
         self._answers.due(now)
         if self._asks:
             for flight in self._window.overdue(now):
-                self._ask(Gap(flight.frame, self._remote.route, 0, NOTHING_CAME))
+                self._ask(Gap(flight.frame, flight.route, 0, NOTHING_CAME))
                 if self._settings.transport == "resend":
                     self._send_again(self._window.last_again(flight, now))
             for gap in self._answers.gaps(now):
@@ -274,7 +346,7 @@ class Talk:
 
     def next_s(self) -> float | None:
         """When something is due; None where nothing is."""
-        dues = [self._window.next_s(), self._answers.next_due()]
+        dues = [self._window.next_s(), self._answers.next_due(), self._trains.until_s]
         return min((due for due in dues if due is not None), default=None)
 
     def bye(self) -> None:

@@ -82,11 +82,14 @@ class Tally:
     Args:
         deadline_s: An answer of the server's later than that is late.
         counters: Where what is late is counted.
+        origins: How many frames each answered.
+        routes: How many frames took each route.
     """
 
     deadline_s: float
     counters: Counters
     origins: dict[str, int] = field(default_factory=dict[str, int])
+    routes: dict[str, int] = field(default_factory=dict[str, int])
     _shares: deque[float] = field(default_factory=_recent)
     _head: deque[float] = field(default_factory=_recent)
     _link_tail: deque[float] = field(default_factory=_recent)
@@ -95,6 +98,8 @@ class Tally:
     def add(self, answer: Answer) -> None:
         """Take an answer in."""
         self.origins[answer.origin] = self.origins.get(answer.origin, 0) + 1
+        if answer.route is not None:
+            self.routes[answer.route] = self.routes.get(answer.route, 0) + 1
         self._head.append(answer.head_s)
         self._frame.append(answer.frame_s)
         if answer.link_tail_s is None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitc.arrays import Array
+from splitc.policy.gauge import Report
 from splitc.send.delay import Delay
 from splitc.wire.datagrams import Datagrams
 
@@ -31,6 +32,7 @@ class Flight:
 
     Args:
         ticket: The device's number of it, over all sessions.
+        route: Its route.
         arrays: What crosses: kept, as another session cuts and seals it anew.
         began_s: When it was handed over.
         frame: Its number in the session.
@@ -40,9 +42,11 @@ class Flight:
         asked: How often that was done.
         heard: The number of the server's last question, so that none counts twice.
         again: Packets that were sent again.
+        report: What the server said of it.
     """
 
     ticket: int
+    route: int
     arrays: Sequence[Array]
     began_s: float
     frame: int = -1
@@ -52,6 +56,7 @@ class Flight:
     asked: int = 0
     heard: int = -1
     again: int = 0
+    report: Report | None = None
 
 
 class Window:

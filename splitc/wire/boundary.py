@@ -60,6 +60,11 @@ class Boundary:
         """Bytes of payload of each chunk [chunks]."""
         self._elements = sum(tensor.elements(tensor.chunks.units) for tensor in self._tensors)
 
+    def prepare(self) -> None:
+        """Compute the order that frames are sent in, which the first would wait for."""
+        for tensor in self._tensors:
+            _ = tensor.order.elements
+
     def pack(
         self,
         arrays: Sequence[Array],

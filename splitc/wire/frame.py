@@ -119,7 +119,7 @@ class Frame:
         self.count = self.computed = 0
         self.asked = False
         """Whether what is missing was asked for: what comes then tells no rate of the link."""
-        self.spread = Spread(0.0, 0, 0)
+        self._at_once, self._later = Spread(0.0, 0, 0), Spread(0.0, 0, 0)
         blocks = parity.blocks if parity is not None else 0
         self.blocks = np.empty((blocks, layout.payload_bytes), np.uint8)
         self.blocks_came = np.zeros(blocks, np.bool_)
@@ -152,14 +152,23 @@ class Frame:
     def _heard(self, taken: Taken, sizes: NDArray[np.int64] | None, now: float) -> None:
         self.last_s = now
         self.patience.heard(now)
-        if now > self.first_s and not self.asked:
-            nbytes = taken.new * self.layout.payload_bytes
-            if sizes is not None:
-                nbytes = int(sizes[taken.chosen].sum())
-            before = self.spread
-            self.spread = Spread(
-                now - self.first_s, before.packets + taken.new, before.payload_bytes + nbytes
-            )
+        if self.asked:
+            return
+        nbytes = taken.new * self.layout.payload_bytes
+        if sizes is not None:
+            nbytes = int(sizes[taken.chosen].sum())
+        if now > self.first_s:
+            self._later = self._later.with_more(taken.new, nbytes, now - self.first_s)
+        else:
+            self._at_once = self._at_once.with_more(taken.new, nbytes)
+
+    @property
+    def spread(self) -> Spread:
+        """How far apart its packets came."""
+        if self._later.packets or not self._at_once.packets:
+            return self._later
+        _, packets, nbytes = self._at_once
+        return Spread(0.0, packets - 1, nbytes - nbytes // packets)
 
     def ask(self, now: float) -> None:
         """What is missing is asked for."""

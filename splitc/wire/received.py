@@ -18,13 +18,17 @@ class Spread(NamedTuple):
 
     Args:
         seconds: From the arrival of the first to that of the last.
-        packets: Those that arrived after the first did.
+        packets: Those that arrived after the first did; all but one where all arrived at once.
         payload_bytes: What they carried.
     """
 
     seconds: float
     packets: int
     payload_bytes: int
+
+    def with_more(self, packets: int, payload_bytes: int, seconds: float = 0.0) -> Spread:
+        """The same when some more came, the last of them so long after the first of all."""
+        return Spread(seconds, self.packets + packets, self.payload_bytes + payload_bytes)
 
 
 class Received(NamedTuple):

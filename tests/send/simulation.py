@@ -14,6 +14,7 @@ from splitc.arrays import Array
 from splitc.runtime.manifest import Remote, TensorSpec
 from splitc.send.session import Session
 from splitc.send.settings import Settings
+from splitc.send.steering import Steering
 from splitc.send.talk import Outcome
 from splitc.wire.datagrams import Datagrams
 from tests.send.honest_server import HonestServer
@@ -88,13 +89,15 @@ class World:
         self._numbers = count()
         self._on_the_way: list[tuple[float, int, bool, bytes]] = []
         entropy = np.random.default_rng(99)
-        self.session = Session(REMOTE, SPLIT, self.settings, self.key, entropy.bytes, 0.0)
+        self.session = Session(
+            Steering((REMOTE,), self.settings), SPLIT, self.settings, self.key, entropy.bytes, 0.0
+        )
         self.outcomes: dict[int, Outcome] = {}
         self.sent: list[bytes] = []
 
     def submit(self, ticket: int) -> None:
         """Hand a frame over."""
-        self.session.submit(ticket, values(ticket), self.now)
+        self.session.submit(ticket, REMOTE.route, values(ticket), self.now)
 
     def run(self, seconds: float) -> None:
         """Let so much time go by."""

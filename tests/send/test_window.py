@@ -12,7 +12,7 @@ from tests.send.test_pacing import packets
 
 
 def flight(frame: int, began_s: float = 0.0, chunks: int = 8) -> Flight:
-    return Flight(100 + frame, [], began_s, frame, packets(chunks))
+    return Flight(100 + frame, 0, [], began_s, frame, packets(chunks))
 
 
 def window(delay: Delay | None = None) -> Window:

@@ -37,7 +37,7 @@ class Open:
     wait_s: float
     ended: bool = False
     asked: bool = False
-    spread: tuple[float, int, int] = (0.0, 0, 0)
+    came: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     chunks: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -109,9 +109,8 @@ class Receiver:
         else:
             self.tell("chunks")
             one.chunks[chunk] = data[32:]
-            if now > one.first_s and not one.asked:
-                _, packets, nbytes = one.spread
-                one.spread = now - one.first_s, packets + 1, nbytes + len(data) - 32
+            if not one.asked:
+                one.came.append((now - one.first_s, len(data) - 32))
             one.last_s = one.asked_s = now
             one.wait_s = self.grace_s
             one.ended = one.ended or chunk == chunks - 1
@@ -176,7 +175,7 @@ class Receiver:
         self.tell(why)
         self.tell("expected", chunks)
         self.tell("missing", chunks - len(one.chunks))
-        return Closed(frame, one.route, why, one.chunks, one.extra or 0, one.spread)
+        return Closed(frame, one.route, why, one.chunks, one.extra or 0, spread(one.came))
 
     def over_s(self, frame: int) -> float:
         """When it has been silent for long enough, if it is known to be over."""
@@ -210,3 +209,12 @@ class Receiver:
                 one.asked_s, one.wait_s, one.asked = now, 2 * one.wait_s, True
                 found.append((number, {*range(len(self.sizes[one.route]))} - {*one.chunks}))
         return found
+
+
+def spread(came: list[tuple[float, int]]) -> tuple[float, int, int]:
+    """What a report says of packets that came so long after the first, and so many bytes each."""
+    later = [(after_s, nbytes) for after_s, nbytes in came if after_s > 0]
+    total = sum(nbytes for _, nbytes in came)
+    if later:
+        return later[-1][0], len(later), sum(nbytes for _, nbytes in later)
+    return 0.0, max(len(came) - 1, 0), total - total // max(len(came), 1)
