@@ -62,6 +62,7 @@ KERNEL = Plugin(
     policies={
         "adaptive": "splitc.policy.adaptive:Adaptive",
         "fixed": "splitc.policy.fixed:Fixed",
+        "map": "splitc.policy.mapped:Mapped",
     },
 )
 """What needs no pack."""

@@ -5,8 +5,9 @@ from splitc.policy.adaptive import Adaptive
 from splitc.policy.base import Chooser, LinkState, Policy
 from splitc.policy.fixed import Fixed
 from splitc.policy.gauge import Gauge, Report
+from splitc.policy.mapped import Mapped
 from splitc.policy.option import Option
 
 __all__ = [
-    "Adaptive", "Chooser", "Fixed", "Gauge", "LinkState", "Option", "Policy", "Report",
+    "Adaptive", "Chooser", "Fixed", "Gauge", "LinkState", "Mapped", "Option", "Policy", "Report",
 ]  # fmt: skip
