@@ -19,6 +19,7 @@
 #include "session_handle.cc"
 #include "sha256.cc"
 #include "sha256_hw.cc"
+#include "train.cc"
 #include "utf8.cc"
 #include "wire.cc"
 
@@ -85,12 +86,15 @@ SessionConfig ConfigOf(Bytes* input) {
   const uint8_t choice = input->Byte();
   SessionConfig config;
   config.split = kSplit;
-  config.route = 3;
   Missing pairs;
   pairs.unit = 3;
-  config.crosses = {{FindDType("float32"), 1200, {}}, {FindDType("uint8"), 100, pairs}};
+  const std::vector<Boundary::Tensor> two = {{FindDType("float32"), 1200, {}},
+                                             {FindDType("uint8"), 100, pairs}};
+  config.routes = {{3, two, choice % 7 * 50 + 1u},
+                   {0, {{FindDType("uint8"), 300, {}}}, 40},
+                   {4, {{FindDType("float32"), 4, {}}}, choice % 3 * 50 + 1u}};
+  config.wants_reports = choice % 3 == 0;
   config.payload_bytes = 64;
-  config.result_bytes = choice % 7 * 50 + 1;
   config.transport = static_cast<Transport>(choice / 7 % 4);
   if (config.transport == Transport::kParity) config.parity_percent = choice % 3 * 49 + 1;
   config.deadline_ns = 100 * kMillisecond;
@@ -107,10 +111,10 @@ SessionConfig ConfigOf(Bytes* input) {
 size_t Patch(uint8_t how, bool keyed, uint64_t session, uint8_t* packet, size_t size) {
   if (size < kHeaderBytes) return size;
   Header header;
-  header.kind = static_cast<PacketKind>(1 + how % 12);
+  header.kind = static_cast<PacketKind>(1 + how % 13);
   header.session = session;
   header.split = kSplit;
-  header.route = 3;
+  header.route = how % 3 == 0 ? 0 : how % 7 == 0 ? 4 : 3;
   std::memcpy(&header.frame, packet + 20, 1);
   std::memcpy(&header.chunk, packet + 26, 1);
   std::memcpy(&header.chunks, packet + 28, 1);
@@ -176,8 +180,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const uint8_t step = input.Byte();
     now += step % 16 * step % 16 * kMillisecond;
     if (step >= 192) {
-      if (Frame* frame = session.Take()) session.Send(frame, now);
+      if (Frame* frame = session.Take(step % 3)) session.Send(frame, now);
     }
+    if (step % 5 == 0) session.Probe(now);
     SendWhatIsDue(&session, now, &id);
     const uint8_t how = input.Byte();
     uint8_t packet[kRoom];
@@ -186,6 +191,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     session.Handle(packet, taken, now);
     session.Expire(now);
     Check(session.NextWake() >= 0);
+    if (const auto bps = session.TakeBandwidth()) Check(*bps > 0);
     Frame* oldest = session.Oldest();
     if (oldest != nullptr && oldest->state != Frame::State::kOnItsWay) session.Release(oldest);
   }

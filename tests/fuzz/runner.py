@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +20,25 @@ from splitc.scratch import scratch
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ("packets", "part_manifest")
+
+
+_TENSOR = {"name": "t", "dtype": "float32", "shape": [1, 8], "bytes": 32}
+_MANIFEST = {
+    "schema": 2, "part": "head-s0", "split": "0" * 64, "isa": "aarch64", "entry": "main",
+    "format": "native", "model": "model.so", "inputs": [_TENSOR], "outputs": [_TENSOR],
+    "files": {"model.so": {"bytes": 1, "sha256": "0" * 64}},
+    "remote": [
+        {
+            "route": place, "name": f"t:{place}", "crosses": [_TENSOR], "results": [_TENSOR],
+            "outputs": ["t"], "runs": ["head-s0", "head-s1"][: place + 1],
+            "missing": [{"fill": "00", "scale": "rate", "unit": 2}],
+            "expected": {"head_ms": 1, "tail_ms": 0.5, "link_ms": 1e3, "agreement": 0.75},
+        }
+        for place in range(2)
+    ],
+}  # fmt: skip
+SEEDS = {"part_manifest": json.dumps(_MANIFEST).encode()}
+"""What fuzzing begins with, where nothing random would get as far."""
 
 
 class Fuzzed(NamedTuple):
@@ -65,6 +85,8 @@ def fuzz(program: Path, corpus: Path, seconds: int, seed: int = 0) -> Fuzzed:
     """Let it run for so long; inputs that reach something new stay in the corpus."""
     # Of its memory, no single piece may be large: the most that the whole process had, which
     # libFuzzer can limit too, counts what this one had when it forked.
+    if program.name in SEEDS:
+        (corpus / "seed").write_bytes(SEEDS[program.name])
     command = [
         str(program), str(corpus), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10",
         "-rss_limit_mb=0", "-malloc_limit_mb=64", f"-artifact_prefix={corpus}-",

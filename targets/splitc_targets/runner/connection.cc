@@ -247,9 +247,14 @@ void Connection::FailIfRefused() {
            (refuse.text.empty() ? "" : " (" + refuse.text + ")"));
 }
 
-Frame* Connection::Take() {
+bool Connection::full() {
   const Locked locked(&lock_);
-  return session_.Take();
+  return session_.full();
+}
+
+Frame* Connection::Take(size_t route) {
+  const Locked locked(&lock_);
+  return session_.Take(route);
 }
 
 // Sent from here and not from the thread, which would have to wake first.
@@ -272,9 +277,9 @@ Frame* Connection::WaitForOldest() {
   }
 }
 
-uint64_t Connection::OffsetOf(size_t tensor) {
+uint64_t Connection::OffsetOf(size_t route, size_t tensor) {
   const Locked locked(&lock_);
-  return session_.OffsetOf(tensor);
+  return session_.OffsetOf(route, tensor);
 }
 
 Frame* Connection::OldestDone() {
@@ -291,6 +296,19 @@ void Connection::Release(Frame* frame) {
 void Connection::SleepUntil(int64_t moment) {
   const Locked locked(&lock_);
   while (!stopped() && NowNanoseconds() < moment) WaitUntil(moment);
+}
+
+void Connection::Probe() {
+  const Locked locked(&lock_);
+  const int64_t now = NowNanoseconds();
+  session_.Probe(now);
+  Flush(now);
+  if (blocked_ || session_.NextWake() < planned_ns_) Wake();
+}
+
+std::optional<double> Connection::TakeBandwidth() {
+  const Locked locked(&lock_);
+  return session_.TakeBandwidth();
 }
 
 Counters Connection::counters() {

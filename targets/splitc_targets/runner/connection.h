@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,10 @@ class Connection {
   // with why there is none.
   void Open();
 
-  // As Session's. Take waits for room: the oldest frame must have been released.
-  Frame* Take();
+  // Whether the oldest frame must be released before another is taken.
+  bool full();
+  // As Session's.
+  Frame* Take(size_t route);
   void Send(Frame* frame);
   // Waits until the oldest frame is no longer on its way; null where there is none, or where
   // `Stop` was called.
@@ -40,13 +43,17 @@ class Connection {
   // The oldest frame if it is done.
   Frame* OldestDone();
   void Release(Frame* frame);
-  uint64_t OffsetOf(size_t tensor);
+  uint64_t OffsetOf(size_t route, size_t tensor);
 
   // Ends all waiting, from a signal's handler too.
   void Stop();
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
   // Waits for a moment, or until `Stop`.
   void SleepUntil(int64_t moment);
+
+  // As Session's.
+  void Probe();
+  std::optional<double> TakeBandwidth();
 
   Counters counters();
 

@@ -65,6 +65,7 @@ std::array<uint8_t, kHelloPacketBytes> WriteHello(const Hello& hello, uint64_t s
   writer.Put(hello.parity_percent);
   writer.Put(hello.deadline_us);
   writer.Put(hello.grace_us);
+  writer.Put(hello.flags);
   if (key) {
     const size_t before = packet.size() - kMacBytes;
     const Sha256Digest mac = Mac(*key, "splitc wire 1 hello", packet.data(), before);

@@ -34,6 +34,9 @@ enum class Refusal : uint8_t {
   kStopping,
 };
 
+// Of HELLO's flags: the device wants a REPORT of each frame.
+inline constexpr uint32_t kWantsReports = 1;
+
 // What a device asks for.
 struct Hello {
   Nonce nonce{};
@@ -43,6 +46,7 @@ struct Hello {
   uint8_t parity_percent = 0;
   uint32_t deadline_us = 0;
   uint32_t grace_us = 0;
+  uint32_t flags = 0;
 };
 
 struct Welcome {

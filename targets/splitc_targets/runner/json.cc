@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "error.h"
@@ -157,6 +158,8 @@ class Parser {
     if (value.is(JsonValue::Kind::kInteger) && !ToInteger(start, &value.integer)) {
       value.kind = JsonValue::Kind::kReal;
     }
+    const std::string number(text_.substr(start, pos_ - start));
+    value.real = std::strtod(number.c_str(), nullptr);
     return value;
   }
 

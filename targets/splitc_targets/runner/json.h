@@ -2,7 +2,7 @@
 //
 // A tiny strict JSON reader for untrusted text. Depth and number of values are
 // bounded, duplicate keys and bad UTF-8 are errors. Numbers that are not plain
-// 64-bit integers are checked for syntax only: nothing here needs their value.
+// 64-bit integers are reals.
 
 #ifndef SPLITC_RUNNER_JSON_H_
 #define SPLITC_RUNNER_JSON_H_
@@ -19,12 +19,14 @@ class JsonValue {
   enum class Kind : uint8_t { kNull, kBool, kInteger, kReal, kString, kArray, kObject };
 
   bool is(Kind kind) const { return kind == this->kind; }
+  bool is_number() const { return is(Kind::kInteger) || is(Kind::kReal); }
   // The member called `key`, or null; also null if this is not an object.
   const JsonValue* Find(std::string_view key) const;
 
   Kind kind = Kind::kNull;
   bool boolean = false;
   int64_t integer = 0;
+  double real = 0;  // of any number, the nearest there is
   std::string text;
   std::vector<JsonValue> items;   // elements of an array, values of an object
   std::vector<std::string> keys;  // keys of an object, alongside items

@@ -11,9 +11,11 @@
 
 #include "cpu.h"
 #include "error.h"
+#include "head.h"
 #include "json.h"
 #include "options.h"
 #include "part.h"
+#include "route_choice.h"
 #include "run.h"
 #include "send.h"
 #include "text.h"
@@ -47,12 +49,19 @@ void Main(int argc, char** argv) {
   }
   if (!options.out.empty()) CheckOutFolder(options.out);
   const Part part(options.part);
-  if (options.check) {
-    return Print("{\"part\":" + JsonQuote(part.manifest().part) +
-                 ",\"checked\":" + Decimal(part.manifest().files.size()) + "}\n");
+  if (options.send.to.empty() && options.route.empty() && !options.check) {
+    return Print(RunPart(options, part) + "\n");
   }
-  if (options.send.to.empty()) return Print(RunPart(options, part) + "\n");
-  const Sent sent = SendPart(options, part);
+  const Manifest& manifest = part.manifest();
+  const bool all = options.check && options.route.empty();
+  const RouteChoice choice = all ? RouteChoice{} : ParseRouteChoice(options, manifest);
+  const HeadParts parts(part, all ? manifest.remote : RoutesOf(choice, manifest));
+  if (options.check) {
+    return Print("{\"part\":" + JsonQuote(manifest.part) +
+                 ",\"checked\":" + Decimal(parts.files()) + "}\n");
+  }
+  if (options.send.to.empty()) return Print(RunRoute(options, parts) + "\n");
+  const Sent sent = SendFrames(options, choice, parts);
   Print(sent.report + "\n");
   if (sent.code != ExitCode::kOk) End(sent.code);
 }

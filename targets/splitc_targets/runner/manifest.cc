@@ -20,6 +20,8 @@ using Kind = JsonValue::Kind;
 constexpr size_t kMaxTensors = 256;
 constexpr size_t kMaxFiles = 256;
 constexpr size_t kMaxRoutes = 256;
+constexpr size_t kMaxRuns = 64;
+constexpr double kMaxMilliseconds = 1e9;
 constexpr size_t kMaxNameBytes = 255;
 // Of a pattern for missing elements, and of elements that travel together.
 constexpr size_t kMaxFillBytes = 256;
@@ -91,6 +93,7 @@ std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::strin
     if (spec.dtype == nullptr) Bad(where + " has unknown dtype " + Quoted(dtype));
     spec.shape = ParseShape(Member(item, "shape", Kind::kArray), where);
     if (!TensorBytes(*spec.dtype, spec.shape, &spec.bytes)) Bad(where + " is too large");
+    if (item.Find("layout") != nullptr) spec.layout = CheckedText(*item.Find("layout"), "layout");
     tensors.push_back(std::move(spec));
   }
   return tensors;
@@ -176,14 +179,6 @@ void ParseWeights(const JsonValue& root, Manifest* manifest) {
   }
 }
 
-uint64_t ParseSplit(const JsonValue& root) {
-  const Sha256Digest digest =
-      ParseDigest(Member(root, "split", Kind::kString).text, Quoted("split"));
-  uint64_t split;
-  std::memcpy(&split, digest.data(), sizeof split);
-  return split;
-}
-
 Missing::Scale ParseScale(const std::string& name) {
   if (name == "realised") return Missing::Scale::kRealised;
   if (name == "rate") return Missing::Scale::kRate;
@@ -221,16 +216,76 @@ std::vector<Missing> ParseMissings(const JsonValue& item, size_t count) {
   return missings;
 }
 
-// What crosses, the head has: as a result, or as what it was given.
+// What crosses, a head of one part has: as a result, or as what it was given. Of several, the
+// parts know (see Head).
 void CheckAtHand(const Manifest& manifest, const TensorSpec& tensor) {
-  const auto same = [&tensor](const TensorSpec& other) {
-    return other.name == tensor.name && other.dtype == tensor.dtype &&
-           other.shape == tensor.shape;
-  };
+  const auto same = [&tensor](const TensorSpec& other) { return SameTensor(tensor, other); };
   if (std::none_of(manifest.outputs.begin(), manifest.outputs.end(), same) &&
       std::none_of(manifest.inputs.begin(), manifest.inputs.end(), same)) {
     Bad(Quoted(tensor.name) + " crosses, but the part has no such tensor");
   }
+}
+
+// Names of folders beside this part's. One alone need not be named.
+std::vector<std::string> ParseRuns(const JsonValue& item, const std::string& part) {
+  std::vector<std::string> runs;
+  if (item.Find("runs") != nullptr) {
+    for (const JsonValue& name : Member(item, "runs", Kind::kArray).items) {
+      runs.push_back(CheckedFileName(name, "runs"));
+      if (runs.size() > kMaxRuns) Bad("\"runs\" has too many parts");
+      if (std::count(runs.begin(), runs.end(), runs.back()) > 1) {
+        Bad("\"runs\" has " + Quoted(runs.back()) + " twice");
+      }
+    }
+  }
+  if (runs.empty()) runs.push_back(part);
+  if (runs.front() != part) Bad("\"runs\" begins with another part than " + Quoted(part));
+  return runs;
+}
+
+double NumberFrom(const JsonValue& object, const std::string& key, double least, double most) {
+  const JsonValue* value = object.Find(key);
+  if (value == nullptr) Bad(Quoted(key) + " is missing");
+  if (!value->is_number()) Bad(Quoted(key) + " is of the wrong type");
+  if (!(value->real >= least && value->real <= most)) Bad(Quoted(key) + " is out of its range");
+  return value->real;
+}
+
+std::optional<Expected> ParseExpected(const JsonValue& item) {
+  const JsonValue* value = item.Find("expected");
+  if (value == nullptr || value->is(Kind::kNull)) return std::nullopt;
+  if (!value->is(Kind::kObject)) Bad("\"expected\" is of the wrong type");
+  Expected expected;
+  expected.head_ms = NumberFrom(*value, "head_ms", 0, kMaxMilliseconds);
+  expected.tail_ms = NumberFrom(*value, "tail_ms", 0, kMaxMilliseconds);
+  if (value->Find("link_ms") != nullptr) {
+    expected.link_ms = NumberFrom(*value, "link_ms", 0, kMaxMilliseconds);
+  }
+  if (value->Find("agreement") != nullptr) {
+    expected.agreement = NumberFrom(*value, "agreement", 0, 1);
+  }
+  return expected;
+}
+
+Remote ParseRemote(const JsonValue& item, const Manifest& manifest) {
+  if (!item.is(Kind::kObject)) Bad("\"remote\" has what is not an object");
+  Remote remote;
+  const int64_t route = Member(item, "route", Kind::kInteger).integer;
+  if (route < 0 || route > UINT16_MAX) Bad("\"route\" is not from 0 to 65535");
+  remote.route = static_cast<uint16_t>(route);
+  remote.name = TextMember(item, "name");
+  remote.runs = ParseRuns(item, manifest.part);
+  remote.expected = ParseExpected(item);
+  remote.crosses = ParseTensors(item, "crosses");
+  remote.missing = ParseMissings(item, remote.crosses.size());
+  remote.results = ParseTensors(item, "results");
+  for (const JsonValue& name : Member(item, "outputs", Kind::kArray).items) {
+    remote.outputs.push_back(CheckedText(name, "outputs"));
+  }
+  if (remote.runs.size() == 1) {
+    for (const TensorSpec& tensor : remote.crosses) CheckAtHand(manifest, tensor);
+  }
+  return remote;
 }
 
 std::vector<Remote> ParseRemotes(const JsonValue& root, const Manifest& manifest) {
@@ -239,20 +294,12 @@ std::vector<Remote> ParseRemotes(const JsonValue& root, const Manifest& manifest
   const JsonValue& array = Member(root, "remote", Kind::kArray);
   if (array.items.size() > kMaxRoutes) Bad("\"remote\" has too many routes");
   for (const JsonValue& item : array.items) {
-    if (!item.is(Kind::kObject)) Bad("\"remote\" has what is not an object");
-    Remote remote;
-    const int64_t route = Member(item, "route", Kind::kInteger).integer;
-    if (route < 0 || route > UINT16_MAX) Bad("\"route\" is not from 0 to 65535");
-    remote.route = static_cast<uint16_t>(route);
-    remote.name = TextMember(item, "name");
-    remote.crosses = ParseTensors(item, "crosses");
-    remote.missing = ParseMissings(item, remote.crosses.size());
-    remote.results = ParseTensors(item, "results");
-    for (const JsonValue& name : Member(item, "outputs", Kind::kArray).items) {
-      remote.outputs.push_back(CheckedText(name, "outputs"));
+    remotes.push_back(ParseRemote(item, manifest));
+    for (size_t i = 0; i + 1 < remotes.size(); ++i) {
+      if (remotes[i].name == remotes.back().name || remotes[i].route == remotes.back().route) {
+        Bad("\"remote\" has the route " + Quoted(remotes.back().name) + " twice");
+      }
     }
-    for (const TensorSpec& tensor : remote.crosses) CheckAtHand(manifest, tensor);
-    remotes.push_back(std::move(remote));
   }
   return remotes;
 }
@@ -284,8 +331,18 @@ Manifest ParseManifest(std::string_view text) {
   manifest.packed_bytes = BytesMember(root, "packed_bytes");
   manifest.activation_bytes = BytesMember(root, "activation_bytes");
   manifest.remote = ParseRemotes(root, manifest);
-  if (!manifest.remote.empty()) manifest.split = ParseSplit(root);
+  manifest.split = ParseDigest(Member(root, "split", Kind::kString).text, Quoted("split"));
   return manifest;
+}
+
+bool SameTensor(const TensorSpec& a, const TensorSpec& b) {
+  return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape && a.layout == b.layout;
+}
+
+uint64_t Manifest::split_id() const {
+  uint64_t id;
+  std::memcpy(&id, split.data(), sizeof id);
+  return id;
 }
 
 }  // namespace splitc

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,18 +29,32 @@ struct TensorSpec {
   std::string name;
   const DType* dtype = nullptr;
   Shape shape;
+  std::string layout;  // of dimensions, where it is not the network's own
   uint64_t bytes = 0;
 };
+
+// Whether what makes the one makes what reads the other.
+bool SameTensor(const TensorSpec& a, const TensorSpec& b);
 
 struct FileSpec {
   uint64_t bytes = 0;
   Sha256Digest sha256{};
 };
 
+// What a route is expected to take on each side, all its parts, and to give.
+struct Expected {
+  double head_ms = 0;
+  double tail_ms = 0;
+  double link_ms = 0;  // on the link that it was compiled for
+  double agreement = 1;  // share of samples whose largest result a codec leaves where it is
+};
+
 // One route on which a server goes on where a head ends.
 struct Remote {
   uint16_t route = 0;
   std::string name;
+  std::vector<std::string> runs;  // the device's parts in order, this one first
+  std::optional<Expected> expected;
   std::vector<TensorSpec> crosses;
   std::vector<Missing> missing;  // one for each that crosses
   std::vector<TensorSpec> results;
@@ -48,7 +63,7 @@ struct Remote {
 
 struct Manifest {
   std::string part;
-  uint64_t split = 0;  // which split network it is of: the start of its digest
+  Sha256Digest split{};  // which split network it is of
   std::string isa;
   std::string cpu;  // empty if any CPU of that ISA will do
   std::vector<std::string> features;  // beside those of `cpu`, as the compiler names them
@@ -61,6 +76,9 @@ struct Manifest {
   std::vector<TensorSpec> outputs;
   std::map<std::string, FileSpec> files;
   std::vector<Remote> remote;  // of a head
+
+  // What stands for the split in packets: the start of its digest.
+  uint64_t split_id() const;
 };
 
 // Fails (kBadInput) unless `text` is a complete, consistent manifest.

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -49,18 +50,17 @@ TVMFFIAny Argument::view() {
   return any;
 }
 
-Model::Model(const Part& part) : part_(part) {
+Model::Model(const Part& part, Workspace* workspace) : part_(part) {
   const double start = NowMilliseconds();
   LoadCode();
   LoadWeights();
   Prepare();
   const Manifest& manifest = part_.manifest();
-  arena_ = Mapping::Anonymous(manifest.activation_bytes);
-  AddTensors(manifest.inputs, &inputs_);
-  AddTensors(manifest.outputs, &outputs_);
-  AddBytes(weights_);
-  AddBytes(packed_);
-  AddBytes(arena_);
+  AddTensors(manifest.inputs, workspace, &inputs_);
+  AddTensors(manifest.outputs, workspace, &outputs_);
+  AddBytes(weights_.data(), weights_.bytes());
+  AddBytes(packed_.data(), packed_.bytes());
+  AddBytes(workspace->scratch(), std::max<uint64_t>(manifest.activation_bytes, 1));
   load_ms_ = NowMilliseconds() - start;
 }
 
@@ -118,18 +118,18 @@ Model::Function Model::FindFunction(const std::string& name) const {
   return function;
 }
 
-void Model::AddTensors(const std::vector<TensorSpec>& specs, std::vector<Mapping>* memory) {
+void Model::AddTensors(const std::vector<TensorSpec>& specs, Workspace* workspace,
+                       std::vector<void*>* places) {
   for (const TensorSpec& spec : specs) {
-    memory->push_back(Mapping::Anonymous(spec.bytes));
-    arguments_.push_back(
-        std::make_unique<Argument>(*spec.dtype, spec.shape, memory->back().data()));
+    places->push_back(workspace->Tensor(spec));
+    arguments_.push_back(std::make_unique<Argument>(*spec.dtype, spec.shape, places->back()));
     views_.push_back(arguments_.back()->view());
   }
 }
 
-void Model::AddBytes(const Mapping& memory) {
-  const Shape shape{static_cast<int64_t>(memory.bytes())};
-  arguments_.push_back(std::make_unique<Argument>(Bytes(), shape, memory.data()));
+void Model::AddBytes(void* data, uint64_t bytes) {
+  const Shape shape{static_cast<int64_t>(bytes)};
+  arguments_.push_back(std::make_unique<Argument>(Bytes(), shape, data));
   views_.push_back(arguments_.back()->view());
 }
 

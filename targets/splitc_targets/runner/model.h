@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A loaded part: the compiled model, its weights, and memory for its inputs and outputs as
-// the contract has them.
+// the contract has them, which parts that run one after another share.
 
 #ifndef SPLITC_RUNNER_MODEL_H_
 #define SPLITC_RUNNER_MODEL_H_
@@ -13,6 +13,7 @@
 
 #include "memory.h"
 #include "part.h"
+#include "workspace.h"
 
 namespace splitc {
 
@@ -31,17 +32,18 @@ class Argument {
 
 class Model {
  public:
-  // Loads the model and prepares its weights. `part` must outlive the model.
-  explicit Model(const Part& part);
+  // Loads the model and prepares its weights. Both must outlive the model; the scratch memory
+  // must do for the part.
+  Model(const Part& part, Workspace* workspace);
 
   // Where to put the data of input `i`; as many bytes as the contract says.
-  void* InputData(size_t i) { return inputs_[i].data(); }
+  void* InputData(size_t i) { return inputs_[i]; }
 
   // Runs the model once. Returns the time of the call alone, in milliseconds.
   double Run();
 
   // The data of output `i`, as many bytes as the contract says, until the next run.
-  const void* OutputData(size_t i) const { return outputs_[i].data(); }
+  const void* OutputData(size_t i) const { return outputs_[i]; }
 
   // Time from opening the model to prepared weights, in milliseconds.
   double load_ms() const { return load_ms_; }
@@ -53,8 +55,9 @@ class Model {
   void LoadCode();
   void LoadWeights();
   void Prepare();
-  void AddTensors(const std::vector<TensorSpec>& specs, std::vector<Mapping>* memory);
-  void AddBytes(const Mapping& memory);
+  void AddTensors(const std::vector<TensorSpec>& specs, Workspace* workspace,
+                  std::vector<void*>* places);
+  void AddBytes(void* data, uint64_t bytes);
   Function FindFunction(const std::string& name) const;
   void Call(Function function, const TVMFFIAny* args, size_t count, ExitCode code) const;
 
@@ -63,9 +66,8 @@ class Model {
   Function entry_ = nullptr;
   Mapping weights_;
   Mapping packed_;
-  Mapping arena_;
-  std::vector<Mapping> inputs_;
-  std::vector<Mapping> outputs_;
+  std::vector<void*> inputs_;
+  std::vector<void*> outputs_;
   std::vector<std::unique_ptr<Argument>> arguments_;
   std::vector<TVMFFIAny> views_;
   double load_ms_ = 0;

@@ -27,6 +27,8 @@ const char kUsage[] =
     "  --out DIR    write the outputs to DIR/0.npy, DIR/1.npy, ...\n"
     "  --repeat N   run the first sample N-1 more times, for timing (default: 1);\n"
     "               with --send, send all samples N times\n"
+    "  --route NAME the parts of that route instead of this one by itself; with --send,\n"
+    "               the route that frames take, or A,B,C: one after another in turns\n"
     "  --threads T  number of threads, 1 to 256 (default: one a core)\n"
     "  --check      only check the manifest and the hashes; inputs are ignored\n"
     "  --version    print the version\n"
@@ -87,6 +89,10 @@ class OptionParser {
     if (options_.send.to.empty() && !needs_send_.empty()) {
       BadOption(needs_send_ + " goes with --send HOST:PORT");
     }
+    const bool policy = !options_.send.policy.empty();
+    if (!options_.route.empty() + policy + options_.send.within_s.has_value() > 1) {
+      BadOption("--route, --policy and --within exclude one another");
+    }
     CheckSendOptions(options_.send);
     return options_;
   }
@@ -103,6 +109,8 @@ class OptionParser {
       options_.out = Value(name);
     } else if (name == "--repeat") {
       options_.repeat = ParseNumber(name, Value(name), kMaxRepeat);
+    } else if (name == "--route") {
+      options_.route = Value(name);
     } else if (name == "--threads") {
       options_.threads = ParseNumber(name, Value(name), kMostThreads);
     } else if (name == "--check") {

@@ -48,7 +48,8 @@ Sha256Digest HashFile(const OpenedFile& file, const std::string& path) {
 
 }  // namespace
 
-Part::Part(const std::string& folder) {
+Part::Part(const std::string& folder, const std::string& shown)
+    : shown_(shown.empty() ? shown : shown + "/") {
   const std::unique_ptr<char, Freer> resolved(realpath(folder.c_str(), nullptr));
   if (!resolved) Fail(ExitCode::kBadInput, folder, "cannot open the part: " + LastSystemError());
   folder_ = resolved.get();
@@ -61,9 +62,15 @@ Part::Part(const std::string& folder) {
   for (const auto& [name, spec] : manifest_.files) CheckFile(name, spec);
 }
 
+std::string Part::Beside(const std::string& name) const {
+  return folder_.substr(0, folder_.rfind('/') + 1) + name;
+}
+
 void Part::ReadManifest() {
   const OpenedFile file = OpenRegularFile(folder_fd_.get(), kManifestName, Symlinks::kRefuse);
-  if (file.size > kMaxManifestBytes) Fail(ExitCode::kBadInput, kManifestName, "is too large");
+  if (file.size > kMaxManifestBytes) {
+    Fail(ExitCode::kBadInput, shown_ + kManifestName, "is too large");
+  }
   std::string text(static_cast<size_t>(file.size), '\0');
   ReadExactly(file.fd.get(), text.data(), text.size(), 0, kManifestName);
   manifest_ = ParseManifest(text);
@@ -77,7 +84,7 @@ void Part::CheckNoStrangers() const {
     const std::string name = entry->d_name;
     if (name == "." || name == ".." || name == kManifestName || EndsWith(name, ".npy")) continue;
     if (manifest_.files.count(name) != 0) continue;
-    Fail(ExitCode::kBadInput, name, "is in the part's folder, but not in its manifest");
+    Fail(ExitCode::kBadInput, shown_ + name, "is in the part's folder, but not in its manifest");
   }
   if (errno != 0) {
     Fail(ExitCode::kBadInput, folder_, "cannot list the part: " + LastSystemError());
@@ -87,11 +94,11 @@ void Part::CheckNoStrangers() const {
 void Part::CheckFile(const std::string& name, const FileSpec& spec) {
   OpenedFile file = OpenRegularFile(folder_fd_.get(), name, Symlinks::kRefuse);
   if (file.size != spec.bytes) {
-    Fail(ExitCode::kBadInput, name,
+    Fail(ExitCode::kBadInput, shown_ + name,
          "has " + Decimal(file.size) + " bytes instead of " + Decimal(spec.bytes));
   }
   if (HashFile(file, name) != spec.sha256) {
-    Fail(ExitCode::kBadInput, name, "sha256 differs from the manifest");
+    Fail(ExitCode::kBadInput, shown_ + name, "sha256 differs from the manifest");
   }
   if (name != manifest_.model && name != manifest_.weights) return;
   const auto it = opened_.emplace(name, std::move(file)).first;
@@ -104,7 +111,7 @@ void Part::CheckUnchanged(const std::string& name) const {
   struct stat by_fd;
   if (lstat(PathOf(name).c_str(), &by_path) != 0 || fstat(hashed.fd.get(), &by_fd) != 0 ||
       !(FileIdentity(by_path) == hashed.identity) || !(FileIdentity(by_fd) == hashed.identity)) {
-    Fail(ExitCode::kBadInput, name, "changed while it was being checked or loaded");
+    Fail(ExitCode::kBadInput, shown_ + name, "changed while it was being checked or loaded");
   }
 }
 

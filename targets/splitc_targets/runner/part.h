@@ -24,12 +24,16 @@ namespace splitc {
 // not signed; the check is for folders that are updated while in use.
 class Part {
  public:
-  explicit Part(const std::string& folder);
+  // Messages name files below `shown`, where there are other parts to tell them from.
+  explicit Part(const std::string& folder, const std::string& shown = "");
 
   const Manifest& manifest() const { return manifest_; }
 
   // Absolute, so that the dynamic loader does not search for it.
   std::string PathOf(const std::string& name) const { return folder_ + "/" + name; }
+
+  // The folder of that name beside the part's own.
+  std::string Beside(const std::string& name) const;
 
   // The file that was hashed, `name` being the model or the weights.
   const OpenedFile& Opened(const std::string& name) const { return opened_.at(name); }
@@ -44,6 +48,7 @@ class Part {
   void CheckFile(const std::string& name, const FileSpec& spec);
 
   std::string folder_;
+  std::string shown_;
   UniqueFd folder_fd_;
   Manifest manifest_;
   std::map<std::string, OpenedFile> opened_;

@@ -31,41 +31,70 @@ uint64_t BytesBefore(const std::vector<TensorSpec>& tensors, size_t place) {
 
 }  // namespace
 
-Results::Results(const Manifest& head, const Remote& remote)
-    : answer_bytes_(BytesBefore(remote.results, remote.results.size())), bytes_(answer_bytes_) {
+Results::Results(const HeadParts& parts) {
+  for (size_t route = 0; route < parts.routes().size(); ++route) AddRoute(parts, route);
+  for (const TensorSpec& spec : specs_) {
+    offsets_.push_back(bytes_);
+    bytes_ += spec.bytes;
+  }
+}
+
+void Results::AddRoute(const HeadParts& parts, size_t route) {
+  const Remote& remote = parts.routes()[route];
+  Route& added = routes_.emplace_back();
+  added.answer_bytes = BytesBefore(remote.results, remote.results.size());
+  std::vector<TensorSpec> specs;
   for (const std::string& name : remote.outputs) {
+    Source& source = added.sources.emplace_back();
     const size_t there = PlaceOf(remote.results, name);
     if (there < remote.results.size()) {
-      specs_.push_back(remote.results[there]);
-      offsets_.push_back(BytesBefore(remote.results, there));
+      source.offset = BytesBefore(remote.results, there);
+      specs.push_back(remote.results[there]);
       continue;
     }
-    const size_t here = PlaceOf(head.outputs, name);
-    if (here == head.outputs.size()) {
+    source.own = parts.Find(route, name);
+    if (source.own == nullptr) {
       Fail(ExitCode::kBadInput, kManifestName, "nothing makes the result \"" + name + "\"");
     }
-    specs_.push_back(head.outputs[here]);
-    offsets_.push_back(bytes_);
-    own_.push_back(here);
-    bytes_ += head.outputs[here].bytes;
+    specs.push_back(*source.own);
+  }
+  if (route == 0) specs_ = specs;
+  if (!std::equal(specs.begin(), specs.end(), specs_.begin(), specs_.end(), SameContract)) {
+    Fail(ExitCode::kBadInput, kManifestName,
+         "route \"" + remote.name + "\" has other results than \"" + parts.routes()[0].name + "\"");
   }
 }
 
-void Results::CopyOwn(const Model& head, uint8_t* results) const {
-  size_t at = 0;
+void Results::CopyOwn(size_t route, Head* head, uint8_t* results) const {
   for (size_t i = 0; i < specs_.size(); ++i) {
-    if (offsets_[i] < answer_bytes_) continue;
-    const auto* data = static_cast<const uint8_t*>(head.OutputData(own_[at++]));
-    std::copy_n(data, specs_[i].bytes, results + offsets_[i]);
+    const TensorSpec* own = routes_[route].sources[i].own;
+    if (own != nullptr) std::copy_n(head->Data(*own), own->bytes, results + offsets_[i]);
   }
 }
 
-Whole::Whole(const std::string& folder, const Manifest& head, const Results& results)
-    : part_(folder) {
+void Results::CopyAnswer(size_t route, const std::vector<uint8_t>& answer,
+                         uint8_t* results) const {
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    const Source& source = routes_[route].sources[i];
+    if (source.own != nullptr) continue;
+    std::copy_n(answer.data() + source.offset, specs_[i].bytes, results + offsets_[i]);
+  }
+}
+
+void Results::CopyInstead(size_t route, const uint8_t* other, uint8_t* results) const {
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    if (routes_[route].sources[i].own != nullptr) continue;
+    std::copy_n(other + offsets_[i], specs_[i].bytes, results + offsets_[i]);
+  }
+}
+
+Whole::Whole(const std::string& folder, const std::vector<TensorSpec>& inputs,
+             const Results& results)
+    : part_(folder), workspace_(part_.manifest().activation_bytes) {
   const Manifest& manifest = part_.manifest();
   CheckCpu(manifest.isa, manifest.cpu, manifest.features);
-  if (!std::equal(head.inputs.begin(), head.inputs.end(), manifest.inputs.begin(),
-                  manifest.inputs.end(), SameContract)) {
+  if (!std::equal(inputs.begin(), inputs.end(), manifest.inputs.begin(), manifest.inputs.end(),
+                  SameContract)) {
     Fail(ExitCode::kBadInput, folder, "does not take the head's inputs");
   }
   for (const TensorSpec& spec : results.specs()) {
@@ -75,7 +104,7 @@ Whole::Whole(const std::string& folder, const Manifest& head, const Results& res
     }
     outputs_.push_back(place);
   }
-  model_ = std::make_unique<Model>(part_);
+  model_ = std::make_unique<Model>(part_, &workspace_);
 }
 
 void Whole::Run(const Samples& samples, int64_t sample, const Results& results, uint8_t* to) {

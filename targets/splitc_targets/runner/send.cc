@@ -13,12 +13,11 @@
 #include <vector>
 
 #include "connection.h"
-#include "cpu.h"
 #include "json.h"
-#include "model.h"
 #include "pool.h"
 #include "results.h"
 #include "samples.h"
+#include "steering.h"
 #include "text.h"
 #include "timings.h"
 
@@ -36,17 +35,26 @@ void FillRandom(void* bytes, size_t count) {
   }
 }
 
-SessionConfig ConfigOf(const SendOptions& options, const Manifest& manifest,
-                       uint64_t result_bytes) {
-  const Remote& remote = manifest.remote.front();
-  SessionConfig config;
-  config.split = manifest.split;
-  config.route = remote.route;
-  for (size_t i = 0; i < remote.crosses.size(); ++i) {
-    const TensorSpec& spec = remote.crosses[i];
-    config.crosses.push_back({spec.dtype, spec.bytes, remote.missing[i]});
+std::vector<SessionRoute> SessionRoutes(const HeadParts& parts, const Results& results) {
+  std::vector<SessionRoute> routes;
+  for (const Remote& remote : parts.routes()) {
+    SessionRoute& route = routes.emplace_back();
+    route.number = remote.route;
+    route.result_bytes = results.answer_bytes(routes.size() - 1);
+    for (size_t i = 0; i < remote.crosses.size(); ++i) {
+      const TensorSpec& spec = remote.crosses[i];
+      route.crosses.push_back({spec.dtype, spec.bytes, remote.missing[i]});
+    }
   }
-  config.result_bytes = result_bytes;
+  return routes;
+}
+
+SessionConfig ConfigOf(const SendOptions& options, const HeadParts& parts, const Results& results,
+                       bool wants_reports) {
+  SessionConfig config;
+  config.split = parts.parts()[0]->manifest().split_id();
+  config.routes = SessionRoutes(parts, results);
+  config.wants_reports = wants_reports;
   config.payload_bytes = options.mtu - kPacketOverhead;
   config.transport = options.transport;
   if (options.transport == Transport::kParity) config.parity_percent = options.parity_percent;
@@ -57,18 +65,13 @@ SessionConfig ConfigOf(const SendOptions& options, const Manifest& manifest,
   config.in_flight = options.in_flight;
   config.key = ReadKey(options.key);
   config.random = FillRandom;
-  if (!Boundary::Fits(config.crosses, config.payload_bytes) ||
-      (result_bytes + config.payload_bytes - 1) / config.payload_bytes > kMaxChunks) {
-    Fail(ExitCode::kUsage, "--mtu", "a frame does not fit its packets: take a larger one");
+  for (const SessionRoute& route : config.routes) {
+    if (!Boundary::Fits(route.crosses, config.payload_bytes) ||
+        (route.result_bytes + config.payload_bytes - 1) / config.payload_bytes > kMaxChunks) {
+      Fail(ExitCode::kUsage, "--mtu", "a frame does not fit its packets: take a larger one");
+    }
   }
   return config;
-}
-
-const Remote& CheckedRemote(const Manifest& manifest) {
-  if (manifest.remote.empty()) {
-    Fail(ExitCode::kBadInput, manifest.part, "is no head: nothing says what it sends");
-  }
-  return manifest.remote.front();
 }
 
 std::atomic<Connection*> to_stop{nullptr};
@@ -96,21 +99,24 @@ class StopOnSignals {
 
 class Sender {
  public:
-  Sender(const Options& options, const Part& part)
+  Sender(const Options& options, const RouteChoice& choice, const HeadParts& parts)
       : options_(options),
-        manifest_(part.manifest()),
-        remote_(CheckedRemote(manifest_)),
-        results_(manifest_, remote_),
-        samples_(OpenSamples(manifest_.inputs, options.inputs)),
+        parts_(parts),
+        inputs_(parts.parts()[0]->manifest().inputs),
+        results_(parts),
+        samples_(OpenSamples(inputs_, options.inputs)),
         outputs_(CreateOutputs(results_.specs(), samples_, options.out)),
-        model_(part),
-        connection_(options.send.to, ConfigOf(options.send, manifest_, results_.answer_bytes())),
-        on_their_way_(options.send.in_flight) {
+        head_(parts),
+        steering_(choice, parts.routes(), options.send),
+        connection_(options.send.to,
+                    ConfigOf(options.send, parts, results_, steering_.measures())),
+        on_their_way_(options.send.in_flight),
+        frames_(parts.routes().size()) {
     if (!options.send.whole.empty()) {
-      whole_ = std::make_unique<Whole>(options.send.whole, manifest_, results_);
+      whole_ = std::make_unique<Whole>(options.send.whole, inputs_, results_);
     }
     for (On& on : on_their_way_) on.results.resize(results_.bytes());
-    last_.resize(results_.answer_bytes());
+    last_.resize(results_.bytes());
   }
 
   Sent Run() {
@@ -119,6 +125,7 @@ class Sender {
     {
       const StopOnSignals stop(&connection_);
       connection_.Open();
+      if (steering_.WantsProbe(NowNanoseconds())) connection_.Probe();
       int64_t next = NowNanoseconds();
       for (int64_t i = 0; i < total && !connection_.stopped(); ++i) {
         if (options_.send.frames_per_s > 0) {
@@ -127,7 +134,7 @@ class Sender {
                  Nanoseconds(1 / options_.send.frames_per_s);
         }
         SendOne(i);
-        while (Frame* frame = connection_.OldestDone()) Finish(frame);
+        Listen();
       }
       while (Frame* frame = connection_.WaitForOldest()) Finish(frame);
     }
@@ -152,43 +159,53 @@ class Sender {
 
   // Waits for room, runs the head, and sends what it made.
   void SendOne(int64_t number) {
-    Frame* frame = connection_.Take();
-    for (; frame == nullptr; frame = connection_.Take()) {
-      Frame* oldest = connection_.WaitForOldest();
-      if (oldest == nullptr) return;
-      Finish(oldest);
+    Listen();
+    size_t route = 0;
+    Frame* frame = nullptr;
+    while (frame == nullptr) {
+      if (connection_.full()) {
+        Frame* oldest = connection_.WaitForOldest();
+        if (oldest == nullptr) return;
+        Finish(oldest);
+      } else {
+        // No sooner: what became of the frames before is known now.
+        route = steering_.Choose(NowNanoseconds());
+        frame = connection_.Take(route);
+      }
     }
     On& on = At(number);
     on.number = number;
-    LoadSample(samples_, number % samples_.count, manifest_.inputs, &model_);
+    LoadSample(samples_, number % samples_.count, inputs_, head_.first());
     on.start_ns = NowNanoseconds();
-    head_ms_.Add(model_.Run());
+    const double ms = head_.Run(route);
+    head_ms_.Add(ms);
+    steering_.HeadRan(route, ms * 1e-3);
     Rest();  // What is sent now, and a tail on this machine, want the cores.
-    results_.CopyOwn(model_, on.results.data());
-    for (size_t i = 0; i < remote_.crosses.size(); ++i) {
-      const TensorSpec& spec = remote_.crosses[i];
-      std::copy_n(Crossing(spec.name), spec.bytes,
-                  frame->tensors.data() + connection_.OffsetOf(i));
+    results_.CopyOwn(route, &head_, on.results.data());
+    const std::vector<TensorSpec>& crosses = parts_.routes()[route].crosses;
+    for (size_t i = 0; i < crosses.size(); ++i) {
+      std::copy_n(head_.Data(crosses[i]), crosses[i].bytes,
+                  frame->tensors.data() + connection_.OffsetOf(route, i));
     }
     connection_.Send(frame);
+    ++frames_[route];
+    if (steering_.WantsProbe(NowNanoseconds())) connection_.Probe();
   }
 
-  const uint8_t* Crossing(const std::string& name) {
-    for (size_t i = 0; i < manifest_.outputs.size(); ++i) {
-      if (manifest_.outputs[i].name == name) {
-        return static_cast<const uint8_t*>(model_.OutputData(i));
-      }
+  // Takes what is known of the frames before.
+  void Listen() {
+    while (Frame* frame = connection_.OldestDone()) Finish(frame);
+    if (const auto bps = connection_.TakeBandwidth()) {
+      steering_.Measured(*bps, NowNanoseconds());
     }
-    size_t i = 0;
-    while (manifest_.inputs[i].name != name) ++i;  // the manifest was checked: it is one of them
-    return static_cast<const uint8_t*>(model_.InputData(i));
   }
 
   void Finish(Frame* frame) {
     On& on = At(finished_++);
+    steering_.Ended(*frame);
     if (frame->state == Frame::State::kAnswered) {
-      std::copy(frame->answer.bytes().begin(), frame->answer.bytes().end(), on.results.begin());
-      last_ = frame->answer.bytes();
+      results_.CopyAnswer(frame->route, frame->answer.bytes(), on.results.data());
+      last_ = on.results;
       has_last_ = true;
       ++by_server_;
       share_.Add(frame->share);
@@ -215,7 +232,7 @@ class Sender {
       return;
     }
     if (options_.send.when_silent == WhenSilent::kLast && has_last_) {
-      std::copy(last_.begin(), last_.end(), on->results.begin());
+      results_.CopyInstead(frame.route, last_.data(), on->results.data());
       ++by_last_;
       return;
     }
@@ -229,7 +246,7 @@ class Sender {
   std::string Report(bool stopped) {
     static constexpr const char* kTransports[] = {"udp", "resend", "parity", "tcp"};
     const Counters c = connection_.counters();
-    std::string json = "{\"schema\":1,\"part\":" + JsonQuote(manifest_.part) +
+    std::string json = "{\"schema\":1,\"part\":" + JsonQuote(parts_.parts()[0]->manifest().part) +
                        ",\"to\":" + JsonQuote(options_.send.to) + ",\"transport\":\"" +
                        kTransports[static_cast<int>(options_.send.transport)] + "\"";
     const std::pair<const char*, uint64_t> counts[] = {
@@ -253,14 +270,26 @@ class Sender {
     }
     json += ",\"sources\":{\"server\":" + Decimal(by_server_) + ",\"last\":" + Decimal(by_last_) +
             ",\"whole\":" + Decimal(by_whole_) + "}";
+    json += RoutesMember();
     json += NumberMember("share_p50", share_.Percentile(0.5));
-    json += NumberMember("load_ms", model_.load_ms());
+    json += NumberMember("load_ms", head_.load_ms());
     json += Percentiles("head_ms", &head_ms_) + Percentiles("link_tail_ms", &link_tail_ms_) +
             Percentiles("whole_ms", &whole_ms_) + Percentiles("frame_ms", &frame_ms_);
     json += ",\"threads\":" + Decimal(Threads());
     json += std::string(",\"stopped\":") + (stopped ? "true" : "false");
     json += OutputsMember(results_.specs(), samples_, !options_.out.empty() && !stopped);
     return json + "}";
+  }
+
+  // How many frames took each route, of those that any took.
+  std::string RoutesMember() const {
+    std::string members;
+    for (size_t i = 0; i < frames_.size(); ++i) {
+      if (frames_[i] == 0) continue;
+      members += "," + JsonQuote(parts_.routes()[i].name) + ":" + Decimal(frames_[i]);
+    }
+    return ",\"routes\":{" + (members.empty() ? members : members.substr(1)) +
+           "},\"switches\":" + Decimal(steering_.switches());
   }
 
   static std::string Percentiles(const char* key, Timings* timings) {
@@ -271,17 +300,19 @@ class Sender {
   }
 
   const Options& options_;
-  const Manifest& manifest_;
-  const Remote& remote_;
+  const HeadParts& parts_;
+  const std::vector<TensorSpec>& inputs_;
   Results results_;
   Samples samples_;
   std::vector<NpyWriter> outputs_;
-  Model model_;
+  Head head_;
   std::unique_ptr<Whole> whole_;
+  Steering steering_;
   Connection connection_;
   std::vector<On> on_their_way_;  // by number
   int64_t finished_ = 0;
-  std::vector<uint8_t> last_;  // answer
+  std::vector<uint64_t> frames_;  // by route
+  std::vector<uint8_t> last_;  // results
   bool has_last_ = false;
   uint64_t by_server_ = 0, by_last_ = 0, by_whole_ = 0;
   Timings share_, head_ms_, link_tail_ms_, whole_ms_, frame_ms_;
@@ -289,11 +320,10 @@ class Sender {
 
 }  // namespace
 
-Sent SendPart(const Options& options, const Part& part) {
-  const Manifest& manifest = part.manifest();
-  CheckCpu(manifest.isa, manifest.cpu, manifest.features);
+Sent SendFrames(const Options& options, const RouteChoice& choice, const HeadParts& parts) {
+  parts.CheckCpus();
   SetThreads(static_cast<int>(options.threads));
-  return Sender(options, part).Run();
+  return Sender(options, choice, parts).Run();
 }
 
 }  // namespace splitc

@@ -8,8 +8,9 @@
 #include <string>
 
 #include "error.h"
+#include "head.h"
 #include "options.h"
-#include "part.h"
+#include "route_choice.h"
 
 namespace splitc {
 
@@ -19,7 +20,7 @@ struct Sent {
 };
 
 // Sends all samples. Fails where the server does, unless the options say what to do then.
-Sent SendPart(const Options& options, const Part& part);
+Sent SendFrames(const Options& options, const RouteChoice& choice, const HeadParts& parts);
 
 }  // namespace splitc
 

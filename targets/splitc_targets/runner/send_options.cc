@@ -29,13 +29,14 @@ const char kSendUsage[] =
     "  --key FILE         the server's key (default: the file that SPLITC_KEY names)\n"
     "  --in-flight N      frames on their way at once, 1 to 64 (default: 2)\n"
     "  --rate FPS         frames a second at most\n"
+    "  --policy P         which route each frame takes: adaptive (where there are several),\n"
+    "                     'adaptive(within_s=0.05)', or the file of a plan\n"
+    "  --within TIME      what a frame may take: then the most exact route that keeps to it\n"
     "  --silent-after TIME  when a frame without an answer is given up (default: 1s)\n"
     "  --when-silent W    then: error (default), last (the last answer) or whole\n"
     "  --whole DIR        the part that computes the whole network here\n";
 
 namespace {
-
-constexpr double kLongestSeconds = 3600;
 
 [[noreturn]] void BadValue(const std::string& option, const std::string& value,
                            const std::string& hint) {
@@ -51,6 +52,8 @@ bool ParseReal(const std::string& text, double* value, std::string* unit) {
   *unit = end;
   return end != text.c_str();
 }
+
+}  // namespace
 
 double ParseTime(const std::string& option, const std::string& text) {
   double value = 0;
@@ -68,6 +71,8 @@ double ParseTime(const std::string& option, const std::string& text) {
   }
   return value;
 }
+
+namespace {
 
 // As splitc.link.parse_bandwidth.
 double ParseBandwidth(const std::string& option, const std::string& text) {
@@ -172,6 +177,11 @@ constexpr Flag kFlags[] = {
      [](Text name, Text value, SendOptions* to) {
        to->when_silent =
            static_cast<WhenSilent>(ParseWord(name, value, {"error", "last", "whole"}));
+     }},
+    {"--policy", [](Text, Text value, SendOptions* to) { to->policy = value; }},
+    {"--within", [](Text name, Text value, SendOptions* to) {
+       to->within_s = ParseTime(name, value);
+       if (*to->within_s <= 0) BadValue(name, value, "it is above 0");
      }},
     {"--whole", [](Text, Text value, SendOptions* to) { to->whole = value; }},
     {"--key", [](Text, Text value, SendOptions* to) { to->key = value; }},

@@ -27,16 +27,24 @@ struct SendOptions {
   double frames_per_s = 0;   // 0: no limit
   uint32_t in_flight = 2;
   WhenSilent when_silent = WhenSilent::kError;
+  std::string policy;              // as it was written; empty for the usual one
+  std::optional<double> within_s;  // what a frame may take
   std::string whole;  // a part's folder
   std::string key;    // a file
 };
 
 extern const char kSendUsage[];
 
+// Of any time that is given.
+inline constexpr double kLongestSeconds = 3600;
+
 // Whether it is one of those flags. Each takes a value.
 bool IsSendOption(const std::string& name);
 // Fails (kUsage) for a value that makes no sense.
 void TakeSendOption(const std::string& name, const std::string& value, SendOptions* options);
+
+// Seconds of a text like 5ms or 0.2s. Fails (kUsage).
+double ParseTime(const std::string& option, const std::string& text);
 
 // Fails (kUsage) where flags do not go together.
 void CheckSendOptions(const SendOptions& options);

@@ -19,23 +19,27 @@ constexpr uint32_t kHellosOverOneWay = 10;
 constexpr int64_t kFirstAsk = 2 * kMillisecond;
 constexpr int64_t kShortestAskWait = 5 * kMillisecond;
 constexpr int64_t kLongestAskWait = 50 * kMillisecond;
-// Of IPv4 and UDP: they take their share of the bandwidth.
-constexpr size_t kDatagramOverhead = 28;
 // What may be sent at once where the sender had been idle.
 constexpr int64_t kBurst = 2 * kMillisecond;
+// The first echo of a train is waited for so long.
+constexpr int64_t kLongestTrain = 500 * kMillisecond;
 constexpr uint32_t kResendsPerChunk = 16;
 // Frames of a session are numbered up to here: no number is used twice under one key.
 constexpr uint32_t kLastNumber = UINT32_MAX;
 
 }  // namespace
 
+Session::Lane::Lane(const SessionRoute& route, const SessionConfig& config)
+    : number(route.number),
+      result_bytes(route.result_bytes),
+      shape(route.crosses, config.payload_bytes),
+      parity(shape.chunks(), config.parity_percent, config.payload_bytes),
+      answer_chunks(AnswerChunks(route.result_bytes, config.payload_bytes)) {}
+
 Session::Session(const SessionConfig& config)
-    : config_(config),
-      shape_(config.crosses, config.payload_bytes, 0),
-      parity_(shape_.chunks(), config.parity_percent, config.payload_bytes),
-      answer_chunks_(AnswerChunks(config.result_bytes, config.payload_bytes)),
-      frames_(config.in_flight),
-      in_flight_(config.in_flight) {}
+    : config_(config), frames_(config.in_flight), in_flight_(config.in_flight) {
+  for (const SessionRoute& route : config_.routes) lanes_.emplace_back(route, config_);
+}
 
 size_t Session::packet_bytes() const {
   return kHeaderBytes + std::max(config_.payload_bytes, kHelloBytes) + kTagBytes;
@@ -50,17 +54,19 @@ void Session::Begin(int64_t now) {
   hello_.parity_percent = static_cast<uint8_t>(config_.parity_percent);
   hello_.deadline_us = static_cast<uint32_t>(config_.deadline_ns / 1000);
   hello_.grace_us = static_cast<uint32_t>(config_.grace_ns / 1000);
+  hello_.flags = config_.wants_reports ? kWantsReports : 0;
   hello_ns_ = now;
   hellos_ = 0;
   other_way_ = false;
 }
 
-Frame* Session::Take() {
+Frame* Session::Take(size_t route) {
   Frame& frame = At(taken_);
-  if (taken_ - oldest_ >= in_flight_ || frame.state != Frame::State::kFree) return nullptr;
+  if (full() || frame.state != Frame::State::kFree) return nullptr;
   ++taken_;
   frame.state = Frame::State::kTaken;
-  frame.tensors.resize(shape_.bytes());
+  frame.route = route;
+  frame.tensors.resize(lanes_[route].shape.bytes());
   return &frame;
 }
 
@@ -74,14 +80,17 @@ void Session::Send(Frame* frame, int64_t now) {
 }
 
 void Session::Restart(Frame* frame) {
+  const Lane& lane = LaneOf(*frame);
   frame->number = next_number_++;
   frame->next_chunk = frame->next_parity = 0;
+  frame->sent_ns = kNever;
   frame->heard = frame->ask_now = frame->asked = false;
   frame->ask_ns = kNever;
-  frame->resend.assign(shape_.chunks(), false);
+  frame->resend.assign(lane.shape.chunks(), false);
   frame->resends = 0;
-  frame->resends_left = kResendsPerChunk * shape_.chunks();
-  frame->answer.Start(config_.result_bytes, config_.payload_bytes);
+  frame->resends_left = kResendsPerChunk * lane.shape.chunks();
+  frame->answer.Start(lane.result_bytes, config_.payload_bytes);
+  frame->report.reset();
 }
 
 Frame* Session::Oldest() { return oldest_ == sent_ ? nullptr : &At(oldest_); }
@@ -106,6 +115,7 @@ size_t Session::Produce(int64_t now, uint8_t* packet) {
     if (frame.resends > 0) return ProduceResend(&frame, now, packet);
     if (HasChunks(frame)) return ProduceChunk(&frame, id, now, packet);
   }
+  if (train_.on_its_way() && train_.next() < Train::kProbes) return ProduceProbe(now, packet);
   return 0;
 }
 
@@ -120,21 +130,23 @@ size_t Session::ProduceHello(int64_t now, uint8_t* packet) {
 }
 
 bool Session::HasChunks(const Frame& frame) const {
-  return frame.next_chunk < shape_.chunks() ||
-         (config_.transport == Transport::kParity && frame.next_parity < parity_.chunks());
+  const Lane& lane = LaneOf(frame);
+  return frame.next_chunk < lane.shape.chunks() ||
+         (config_.transport == Transport::kParity && frame.next_parity < lane.parity.chunks());
 }
 
 size_t Session::ProduceChunk(Frame* frame, uint64_t id, int64_t now, uint8_t* packet) {
   size_t size;
-  if (frame->next_chunk < shape_.chunks()) {
+  Lane& lane = LaneOf(*frame);
+  if (frame->next_chunk < lane.shape.chunks()) {
     size = WriteData(*frame, frame->next_chunk++, packet);
   } else {
     Header header = HeaderOf(PacketKind::kParity, *frame);
     header.chunk = static_cast<uint16_t>(frame->next_parity);
-    header.chunks = static_cast<uint16_t>(shape_.chunks());
+    header.chunks = static_cast<uint16_t>(lane.shape.chunks());
     header.extra = static_cast<uint16_t>(config_.parity_percent);
-    parity_.Write(shape_, frame->tensors.data(), id, frame->next_parity++,
-                  packet + kHeaderBytes);
+    lane.parity.Write(lane.shape, frame->tensors.data(), id, frame->next_parity++,
+                      packet + kHeaderBytes);
     size = Seal(header, packet, kHeaderBytes + config_.payload_bytes);
   }
   Pace(size, now);
@@ -156,11 +168,33 @@ size_t Session::ProduceResend(Frame* frame, int64_t now, uint8_t* packet) {
   return Count(size);
 }
 
+void Session::Probe(int64_t now) {
+  if (state_ != State::kOpen || train_.on_its_way()) return;
+  if (config_.payload_bytes < Train::kEchoBytes) return;
+  train_.Begin(now + kLongestTrain);
+}
+
+size_t Session::ProduceProbe(int64_t now, uint8_t* packet) {
+  Header header;
+  header.kind = PacketKind::kProbe;
+  header.session = session_;
+  header.split = config_.split;
+  header.frame = train_.number();
+  header.chunk = train_.next();
+  header.extra = Train::kEchoBytes;
+  train_.Sent();
+  std::fill_n(packet + kHeaderBytes, config_.payload_bytes, uint8_t{0});
+  const size_t size = Seal(header, packet, kHeaderBytes + config_.payload_bytes);
+  Pace(size, now);
+  return Count(size);
+}
+
 size_t Session::WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet) {
   Header header = HeaderOf(PacketKind::kData, frame);
   header.chunk = static_cast<uint16_t>(chunk);
-  header.chunks = static_cast<uint16_t>(shape_.chunks());
-  const size_t size = shape_.Pack(frame.tensors.data(), chunk, packet + kHeaderBytes);
+  const Boundary& shape = LaneOf(frame).shape;
+  header.chunks = static_cast<uint16_t>(shape.chunks());
+  const size_t size = shape.Pack(frame.tensors.data(), chunk, packet + kHeaderBytes);
   return Seal(header, packet, kHeaderBytes + size);
 }
 
@@ -168,8 +202,9 @@ size_t Session::WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet) {
 // the latest when the server must have closed the frame.
 void Session::StartAsking(Frame* frame, int64_t now) {
   if (config_.transport == Transport::kTcp) return;
-  const int64_t usual = answer_mean_ns_ > 0 ? answer_mean_ns_ + 4 * answer_spread_ns_
-                                            : config_.grace_ns + 2 * round_trip_ns_;
+  const Lane& lane = LaneOf(*frame);
+  const int64_t usual = lane.answer_mean_ns > 0 ? lane.answer_mean_ns + 4 * lane.answer_spread_ns
+                                                : config_.grace_ns + 2 * round_trip_ns_;
   const int64_t closed = config_.deadline_ns + config_.grace_ns + round_trip_ns_;
   frame->ask_ns = now + std::max(std::min(usual, closed), kFirstAsk);
   frame->ask_wait_ns = std::clamp(2 * round_trip_ns_, kShortestAskWait, kLongestAskWait);
@@ -182,7 +217,7 @@ void Session::Ask(Frame* frame, int64_t now) {
   frame->ask_ns = now + frame->ask_wait_ns;
   frame->ask_wait_ns = std::min(frame->ask_wait_ns * 5 / 4, kLongestAskWait);
   if (config_.transport == Transport::kResend && !frame->heard) {
-    Resend(frame, shape_.chunks() - 1);
+    Resend(frame, LaneOf(*frame).shape.chunks() - 1);
   }
 }
 
@@ -203,7 +238,7 @@ size_t Session::ProduceNack(Frame* frame, uint8_t* packet) {
   // All of it: then the number of pieces is not said, and the server takes the frame as ended.
   std::vector<uint8_t> bitmap{0xff};
   if (!frame->answer.empty()) {
-    header.chunks = static_cast<uint16_t>(answer_chunks_);
+    header.chunks = static_cast<uint16_t>(LaneOf(*frame).answer_chunks);
     bitmap = frame->answer.Missing();
   }
   std::copy(bitmap.begin(), bitmap.end(), packet + kHeaderBytes);
@@ -226,7 +261,7 @@ Header Session::HeaderOf(PacketKind kind, const Frame& frame) const {
   header.session = session_;
   header.split = config_.split;
   header.frame = frame.number;
-  header.route = config_.route;
+  header.route = LaneOf(frame).number;
   return header;
 }
 
@@ -257,10 +292,15 @@ int64_t Session::NextWake() const {
     wake = std::min(wake, frame.ask_ns);
     if (frame.resends > 0 || HasChunks(frame)) wake = std::min(wake, pace_ns_);
   }
+  if (state_ == State::kOpen && train_.on_its_way()) {
+    const bool waits = train_.next() < Train::kProbes;
+    wake = std::min(wake, waits ? pace_ns_ : train_.give_up_ns());
+  }
   return wake;
 }
 
 void Session::Expire(int64_t now) {
+  if (train_.on_its_way() && now >= train_.give_up_ns()) EndTrain();
   for (uint64_t id = oldest_; id < sent_; ++id) {
     Frame& frame = At(id);
     if (frame.state != Frame::State::kOnItsWay || now < frame.give_up_ns) continue;

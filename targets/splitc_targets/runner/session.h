@@ -9,13 +9,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "answer.h"
 #include "handshake.h"
 #include "parity_writer.h"
+#include "report.h"
+#include "train.h"
 #include "wire.h"
 
 namespace splitc {
@@ -24,11 +28,17 @@ inline constexpr int64_t kMillisecond = 1000000;
 inline constexpr int64_t kSecond = 1000 * kMillisecond;
 inline constexpr int64_t kNever = INT64_MAX;
 
-struct SessionConfig {
-  uint64_t split = 0;
-  uint16_t route = 0;
+// One of the routes that frames may take.
+struct SessionRoute {
+  uint16_t number = 0;  // in packets
   std::vector<Boundary::Tensor> crosses;
   uint64_t result_bytes = 0;
+};
+
+struct SessionConfig {
+  uint64_t split = 0;
+  std::vector<SessionRoute> routes;
+  bool wants_reports = false;
   size_t payload_bytes = 0;
   Transport transport = Transport::kUdp;
   uint32_t parity_percent = 0;
@@ -53,11 +63,13 @@ struct Frame {
   enum class State { kFree, kTaken, kOnItsWay, kAnswered, kFailed, kSilent };
 
   State state = State::kFree;
-  std::vector<uint8_t> tensors;  // as Boundary has them
+  size_t route = 0;              // its place among the session's
+  std::vector<uint8_t> tensors;  // as its Boundary has them
   AnswerPieces answer;
+  std::optional<Report> report;
   std::string failure;  // what the server says
   double share = 0;     // of elements that came, says the server
-  int64_t sent_ns = 0;  // its last chunk
+  int64_t sent_ns = kNever;  // its last chunk
   int64_t done_ns = 0;
 
   uint32_t number = 0;  // in this session
@@ -90,14 +102,22 @@ class Session {
 
   // Frames are taken, sent and released in one order, at most `in_flight` at a time.
   uint32_t in_flight() const { return in_flight_; }
-  // Room for the next frame, to be filled and then sent; null where too many are there.
-  Frame* Take();
+  bool full() const { return taken_ - oldest_ >= in_flight_; }
+  // Room for the next frame on a route, to be filled and then sent; null where it is full.
+  Frame* Take(size_t route);
   void Send(Frame* frame, int64_t now);
   // The oldest frame that is not released; null where there is none.
   Frame* Oldest();
   void Release(Frame* frame);
-  // Where a tensor lies in a frame's.
-  uint64_t OffsetOf(size_t tensor) const { return shape_.Offset(tensor); }
+  // Where a tensor lies in those of a frame on that route.
+  uint64_t OffsetOf(size_t route, size_t tensor) const {
+    return lanes_[route].shape.Offset(tensor);
+  }
+
+  // Sends a train of probes behind what is there to be sent, unless one is on its way.
+  void Probe(int64_t now);
+  // The bandwidth that a train told since this was asked last; in bits a second.
+  std::optional<double> TakeBandwidth() { return std::exchange(bandwidth_bps_, std::nullopt); }
 
   // Writes the next packet that is due, for which there is room for `packet_bytes()`.
   // Returns its size, 0 for none.
@@ -119,10 +139,24 @@ class Session {
  private:
   enum class State { kIdle, kHello, kOpen };
 
+  // What it takes to send on a route.
+  struct Lane {
+    Lane(const SessionRoute& route, const SessionConfig& config);
+
+    uint16_t number;
+    uint64_t result_bytes;
+    Boundary shape;  // in the order of the session's seed
+    ParityWriter parity;
+    uint32_t answer_chunks;
+    int64_t answer_mean_ns = 0;  // from a frame's last chunk to its answer
+    int64_t answer_spread_ns = 0;
+  };
+
   size_t ProduceHello(int64_t now, uint8_t* packet);
   size_t ProduceNack(Frame* frame, uint8_t* packet);
   size_t ProduceChunk(Frame* frame, uint64_t id, int64_t now, uint8_t* packet);
   size_t ProduceResend(Frame* frame, int64_t now, uint8_t* packet);
+  size_t ProduceProbe(int64_t now, uint8_t* packet);
   size_t WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet);
   size_t Seal(const Header& header, uint8_t* packet, size_t size);
   size_t Count(size_t size);
@@ -140,19 +174,23 @@ class Session {
   void HandleRefuse(const Header& header, const Refuse& refuse, int64_t now);
   void HandleAnswer(Frame* frame, const Header& header, const uint8_t* data, size_t size,
                     int64_t now);
+  void HandleReport(Frame* frame, const Header& header, const uint8_t* data, size_t size);
+  void HandleEcho(const Header& header, const uint8_t* data, size_t size, int64_t now);
+  void EndTrain();
   void HandleNack(Frame* frame, const Header& header, const uint8_t* bitmap, size_t size,
                   int64_t now);
   void HandleFail(Frame* frame, const uint8_t* text, size_t size, int64_t now);
   Frame* FrameOf(const Header& header);
+  Lane& LaneOf(const Frame& frame) { return lanes_[frame.route]; }
+  const Lane& LaneOf(const Frame& frame) const { return lanes_[frame.route]; }
   Frame& At(uint64_t id) { return frames_[id % frames_.size()]; }
   const Frame& At(uint64_t id) const { return frames_[id % frames_.size()]; }
   Header HeaderOf(PacketKind kind, const Frame& frame) const;
 
   SessionConfig config_;
-  Boundary shape_;  // in the order of the session's seed
+  std::vector<Lane> lanes_;
   uint64_t seed_ = 0;
-  ParityWriter parity_;
-  uint32_t answer_chunks_;
+  std::unique_ptr<ElementOrders> orders_;
 
   State state_ = State::kIdle;
   Hello hello_;
@@ -167,6 +205,9 @@ class Session {
   uint64_t session_ = 0;
   std::optional<SessionKeys> keys_;
 
+  Train train_;
+  std::optional<double> bandwidth_bps_;
+
   std::vector<Frame> frames_;
   uint32_t in_flight_;
   uint64_t oldest_ = 0;  // frames by their running number
@@ -176,8 +217,6 @@ class Session {
   uint32_t asked_ = 0;  // NACKs of this session
   int64_t pace_ns_ = 0;
   int64_t round_trip_ns_ = kSecond;
-  int64_t answer_mean_ns_ = 0;  // from a frame's last chunk to its answer
-  int64_t answer_spread_ns_ = 0;
   Counters counters_;
 };
 

@@ -15,6 +15,8 @@ namespace {
 
 constexpr size_t kMaxFailureBytes = 200;
 constexpr uint32_t kRefusalsOverUdp = 3;
+// A train is over where no further echo comes in that time.
+constexpr int64_t kLongestEchoGap = 100 * kMillisecond;
 
 }  // namespace
 
@@ -48,9 +50,12 @@ void Session::HandleOpened(const Header& header, const uint8_t* data, size_t siz
     other_way_ = true;
     return;
   }
+  if (header.kind == PacketKind::kEcho) return HandleEcho(header, data, size, now);
   const bool ours = header.kind == PacketKind::kAnswer || header.kind == PacketKind::kNack ||
-                    header.kind == PacketKind::kFail;
-  if (!ours || header.route != config_.route || header.frame >= next_number_) {
+                    header.kind == PacketKind::kFail || header.kind == PacketKind::kReport;
+  const auto named = [&header](const Lane& lane) { return lane.number == header.route; };
+  if (!ours || std::none_of(lanes_.begin(), lanes_.end(), named) ||
+      header.frame >= next_number_) {
     ++counters_.malformed;
     return;
   }
@@ -59,6 +64,11 @@ void Session::HandleOpened(const Header& header, const uint8_t* data, size_t siz
     if (header.kind == PacketKind::kAnswer) ++counters_.duplicate;
     return;
   }
+  if (LaneOf(*frame).number != header.route) {
+    ++counters_.malformed;
+    return;
+  }
+  if (header.kind == PacketKind::kReport) return HandleReport(frame, header, data, size);
   frame->heard = true;
   if (header.kind == PacketKind::kAnswer) return HandleAnswer(frame, header, data, size, now);
   if (header.kind == PacketKind::kNack) return HandleNack(frame, header, data, size, now);
@@ -98,18 +108,47 @@ void Session::HandleAnswer(Frame* frame, const Header& header, const uint8_t* da
   const int64_t took = now - frame->sent_ns;
   if (took > config_.deadline_ns) ++counters_.late;
   if (frame->asked) return;  // that tells how long was waited, and not how long it takes
-  if (answer_mean_ns_ == 0) {
-    answer_mean_ns_ = took;
-    answer_spread_ns_ = took / 2;
+  Lane& lane = LaneOf(*frame);
+  if (lane.answer_mean_ns == 0) {
+    lane.answer_mean_ns = took;
+    lane.answer_spread_ns = took / 2;
   } else {
-    answer_spread_ns_ += (std::abs(answer_mean_ns_ - took) - answer_spread_ns_) / 4;
-    answer_mean_ns_ += (took - answer_mean_ns_) / 8;
+    lane.answer_spread_ns +=
+        (std::abs(lane.answer_mean_ns - took) - lane.answer_spread_ns) / 4;
+    lane.answer_mean_ns += (took - lane.answer_mean_ns) / 8;
   }
+}
+
+void Session::HandleReport(Frame* frame, const Header& header, const uint8_t* data,
+                           size_t size) {
+  const uint32_t chunks = LaneOf(*frame).shape.chunks();
+  const std::optional<Report> report = ReadReport(data, size, chunks);
+  if (!report || header.chunks != chunks || header.chunk != 0) {
+    ++counters_.malformed;
+  } else if (frame->report) {
+    ++counters_.duplicate;
+  } else {
+    frame->report = report;
+  }
+}
+
+void Session::HandleEcho(const Header& header, const uint8_t* data, size_t size, int64_t now) {
+  // Echoes of a train that was given up come late, and mean nothing.
+  const int64_t give_up_ns = now + kLongestEchoGap;
+  if (!train_.Add(header.frame, header.chunk, data, size, give_up_ns)) return;
+  if (train_.complete()) EndTrain();
+}
+
+void Session::EndTrain() {
+  const size_t tag = keys_ ? kTagBytes : 0;
+  const auto bps =
+      train_.End(kHeaderBytes + config_.payload_bytes + tag + kDatagramOverhead);
+  if (bps) bandwidth_bps_ = bps;
 }
 
 void Session::HandleNack(Frame* frame, const Header& header, const uint8_t* bitmap, size_t size,
                          int64_t now) {
-  const uint32_t chunks = shape_.chunks();
+  const uint32_t chunks = LaneOf(*frame).shape.chunks();
   const bool nothing_came = header.chunks == 0 && size == 1 && bitmap[0] == 0xff;
   const bool some_came = header.chunks == chunks && size == (chunks + 7) / 8;
   if (config_.transport != Transport::kResend || !(nothing_came || some_came)) {
@@ -162,8 +201,9 @@ void Session::Welcomed(const ReadWelcomeResult& result) {
   const Welcome& welcome = result.welcome;
   session_ = welcome.session;
   if (config_.key) keys_ = DeriveSessionKeys(*config_.key, hello_.nonce, welcome.server_nonce);
-  if (counters_.sessions == 0 || welcome.order_seed != seed_) {
-    shape_ = Boundary(config_.crosses, config_.payload_bytes, welcome.order_seed);
+  if (!orders_ || welcome.order_seed != seed_) {
+    orders_ = std::make_unique<ElementOrders>(welcome.order_seed);
+    for (Lane& lane : lanes_) lane.shape.TakeOrders(orders_.get());
   }
   seed_ = welcome.order_seed;
   in_flight_ = std::clamp<uint32_t>(welcome.frames_in_flight, 1, config_.in_flight);
@@ -172,7 +212,8 @@ void Session::Welcomed(const ReadWelcomeResult& result) {
   state_ = State::kOpen;
   hello_ns_ = kNever;
   next_number_ = asked_ = 0;
-  parity_.Forget();
+  for (Lane& lane : lanes_) lane.parity.Forget();
+  train_.Stop();
   for (uint64_t id = oldest_; id < sent_; ++id) {
     if (At(id).state == Frame::State::kOnItsWay) Restart(&At(id));
   }

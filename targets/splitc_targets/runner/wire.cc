@@ -46,11 +46,6 @@ uint64_t UnitsOf(const Boundary::Tensor& tensor) {
   return (tensor.bytes + WidthOf(tensor) - 1) / WidthOf(tensor);
 }
 
-uint64_t ChunksOf(const Boundary::Tensor& tensor, size_t payload_bytes) {
-  const uint64_t units = payload_bytes / WidthOf(tensor);
-  return units == 0 ? kMaxChunks + 1u : (UnitsOf(tensor) + units - 1) / units;
-}
-
 }  // namespace
 
 void WriteHeader(const Header& header, uint8_t* packet) {
@@ -69,7 +64,7 @@ void WriteHeader(const Header& header, uint8_t* packet) {
 bool ReadHeader(const uint8_t* packet, size_t size, Header* header) {
   if (size < kHeaderBytes || Get<uint16_t>(packet, 0) != kWireMagic) return false;
   const uint8_t kind = packet[3];
-  if (packet[2] != kWireVersion || kind < 1 || kind > static_cast<uint8_t>(PacketKind::kBye)) {
+  if (packet[2] != kWireVersion || kind < 1 || kind > static_cast<uint8_t>(kLastKind)) {
     return false;
   }
   header->kind = static_cast<PacketKind>(kind);
@@ -96,6 +91,17 @@ std::vector<uint32_t> ElementOrder(uint32_t count, uint64_t seed) {
   return order;
 }
 
+const uint32_t* ElementOrders::Of(uint32_t count) {
+  std::vector<uint32_t>& order = orders_[count];
+  if (order.size() != count) order = ElementOrder(count, seed_);
+  return order.data();
+}
+
+uint64_t Boundary::ChunksOf(const Tensor& tensor, size_t payload_bytes) {
+  const uint64_t units = payload_bytes / WidthOf(tensor);
+  return units == 0 ? kMaxChunks + 1u : (UnitsOf(tensor) + units - 1) / units;
+}
+
 bool Boundary::Fits(const std::vector<Tensor>& tensors, size_t payload_bytes) {
   uint64_t chunks = 0;
   for (const Tensor& tensor : tensors) {
@@ -105,7 +111,7 @@ bool Boundary::Fits(const std::vector<Tensor>& tensors, size_t payload_bytes) {
   return chunks > 0;
 }
 
-Boundary::Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes, uint64_t seed) {
+Boundary::Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes) {
   for (const Tensor& tensor : tensors) {
     Piece piece{};
     piece.dtype = tensor.dtype;
@@ -117,11 +123,14 @@ Boundary::Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes, uin
     piece.first = chunks_;
     piece.chunks = static_cast<uint32_t>(ChunksOf(tensor, payload_bytes));
     piece.per_chunk = static_cast<uint32_t>(payload_bytes / piece.width);
-    piece.order = ElementOrder(piece.count, seed);
     chunks_ += piece.chunks;
     bytes_ += uint64_t{piece.count} * piece.width;
     pieces_.push_back(std::move(piece));
   }
+}
+
+void Boundary::TakeOrders(ElementOrders* orders) {
+  for (Piece& piece : pieces_) piece.order = orders->Of(piece.count);
 }
 
 Boundary::Place Boundary::PlaceOf(uint32_t chunk) const {
@@ -129,7 +138,7 @@ Boundary::Place Boundary::PlaceOf(uint32_t chunk) const {
   while (chunk - pieces_[i].first >= pieces_[i].chunks) ++i;
   const Piece& piece = pieces_[i];
   const uint32_t start = (chunk - piece.first) * piece.per_chunk;
-  return {piece, piece.order.data() + start, std::min(piece.per_chunk, piece.count - start)};
+  return {piece, piece.order + start, std::min(piece.per_chunk, piece.count - start)};
 }
 
 size_t Boundary::ChunkBytes(uint32_t chunk) const {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ inline constexpr size_t kHeaderBytes = 32;
 inline constexpr size_t kTagBytes = 16;
 // What of an MTU is no payload: IPv6 and UDP, the header, the tag; with a key or without.
 inline constexpr size_t kPacketOverhead = 40 + 8 + kHeaderBytes + kTagBytes;
+// Of IPv4 and UDP: they take their share of the bandwidth.
+inline constexpr size_t kDatagramOverhead = 28;
 inline constexpr uint32_t kMaxChunks = 65535;
 
 enum class PacketKind : uint8_t {
@@ -36,7 +39,10 @@ enum class PacketKind : uint8_t {
   kProbe,
   kEcho,
   kBye,
+  kReport,
 };
+
+inline constexpr PacketKind kLastKind = PacketKind::kReport;
 
 struct Header {
   PacketKind kind = PacketKind::kBye;
@@ -56,6 +62,18 @@ bool ReadHeader(const uint8_t* packet, size_t size, Header* header);
 // The index of the element at each place: see splitc.link.packets.element_order.
 std::vector<uint32_t> ElementOrder(uint32_t count, uint64_t seed);
 
+// The orders of one seed, each sorted once: tensors of as many units have the same.
+class ElementOrders {
+ public:
+  explicit ElementOrders(uint64_t seed) : seed_(seed) {}
+  // Stays where it is.
+  const uint32_t* Of(uint32_t count);
+
+ private:
+  uint64_t seed_;
+  std::map<uint32_t, std::vector<uint32_t>> orders_;
+};
+
 // What stands for elements that did not come, and what those that came are multiplied by.
 struct Missing {
   enum class Scale { kRealised, kRate, kNone };
@@ -74,10 +92,16 @@ class Boundary {
     Missing missing;
   };
 
+  // How many chunks one tensor takes; over kMaxChunks where no chunk holds a unit.
+  static uint64_t ChunksOf(const Tensor& tensor, size_t payload_bytes);
+
   // Whether frames can hold the tensors: no unit larger than a chunk, not too many chunks.
   static bool Fits(const std::vector<Tensor>& tensors, size_t payload_bytes);
 
-  Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes, uint64_t seed);
+  Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes);
+
+  // From now on units go in these orders, which must outlive it. Before, nothing may be packed.
+  void TakeOrders(ElementOrders* orders);
 
   uint32_t chunks() const { return chunks_; }
   // Of all tensors as they are handed over, and where each begins there.
@@ -105,7 +129,7 @@ class Boundary {
     uint32_t first;      // chunk
     uint32_t chunks;
     uint32_t per_chunk;  // units of a whole chunk
-    std::vector<uint32_t> order;
+    const uint32_t* order;
   };
 
   // One chunk's place: its tensor, and which units it holds.

@@ -34,7 +34,7 @@ class LossyLink {
     while (session_.counters().answered + session_.counters().silent < frames) {
       const bool due = session_.open() && begun < frames && now_ >= next;
       bool full = due;
-      if (Frame* frame = due ? session_.Take() : nullptr) {
+      if (Frame* frame = due ? session_.Take(0) : nullptr) {
         full = false;
         begun_ns[frame] = now_;
         session_.Send(frame, now_);
@@ -76,9 +76,8 @@ class LossyLink {
 
   static SessionConfig Config() {
     SessionConfig config;
-    config.crosses = {{FindDType("uint8"), 64 * kChunks, {}}};
+    config.routes = {{0, {{FindDType("uint8"), 64 * kChunks, {}}}, 40}};
     config.payload_bytes = 64;
-    config.result_bytes = 40;
     config.deadline_ns = 60 * kMillisecond;
     config.grace_ns = 5 * kMillisecond;
     config.silent_ns = kSecond;

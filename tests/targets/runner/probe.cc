@@ -14,11 +14,13 @@
 #include "cpu.cc"
 #include "dtype.cc"
 #include "error.cc"
+#include "gauge.cc"
 #include "half.h"
 #include "handshake.cc"
 #include "hmac.cc"
 #include "parity.cc"
 #include "parity_writer.cc"
+#include "policy.cc"
 #include "reassemble.cc"
 #include "seal.cc"
 #include "session.cc"
@@ -28,6 +30,7 @@
 #include "support.cc"
 #include "text.h"
 #include "timings.h"
+#include "train.cc"
 #include "utf8.cc"
 #include "wire.cc"
 #include "lossy.h"
@@ -101,7 +104,9 @@ Bytes Pack(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
   if (!Boundary::Fits(tensors, payload_bytes)) return {};
-  const Boundary boundary(tensors, payload_bytes, Number(words[3]));
+  ElementOrders orders(Number(words[3]));
+  Boundary boundary(tensors, payload_bytes);
+  boundary.TakeOrders(&orders);
   const Bytes padded = Padded(boundary, tensors, data);
   Header header;
   header.kind = PacketKind::kData;
@@ -140,7 +145,9 @@ Bytes Pack(const Words& words, const Bytes& data) {
 Bytes Unpack(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
-  const Boundary boundary(tensors, payload_bytes, Number(words[3]));
+  ElementOrders orders(Number(words[3]));
+  Boundary boundary(tensors, payload_bytes);
+  boundary.TakeOrders(&orders);
   const double loss_rate = Taken<double>(data, 0);
   Bytes padded(boundary.bytes());
   const uint8_t* came = &data[sizeof loss_rate];
@@ -167,7 +174,9 @@ Bytes Order(const Words& words, const Bytes&) {
 Bytes Parity(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
-  const Boundary boundary(tensors, payload_bytes, Number(words[3]));
+  ElementOrders orders(Number(words[3]));
+  Boundary boundary(tensors, payload_bytes);
+  boundary.TakeOrders(&orders);
   const Bytes padded = Padded(boundary, tensors, data);
   ParityWriter writer(boundary.chunks(), static_cast<uint32_t>(Number(words[4])), payload_bytes);
   Bytes result(writer.chunks() * payload_bytes);
@@ -220,7 +229,8 @@ Bytes Keys(const Words&, const Bytes& data) {
   return result;
 }
 
-// hello PAYLOAD TRANSPORT PARITY DEADLINE_US GRACE_US SPLIT; nonce, cookie, and the key if any.
+// hello PAYLOAD TRANSPORT PARITY DEADLINE_US GRACE_US SPLIT FLAGS; nonce, cookie, and the
+// key if any.
 Bytes WriteHelloOf(const Words& words, const Bytes& data) {
   Hello hello;
   hello.nonce = Taken<Nonce>(data, 0);
@@ -230,6 +240,7 @@ Bytes WriteHelloOf(const Words& words, const Bytes& data) {
   hello.parity_percent = static_cast<uint8_t>(Number(words[3]));
   hello.deadline_us = static_cast<uint32_t>(Number(words[4]));
   hello.grace_us = static_cast<uint32_t>(Number(words[5]));
+  hello.flags = static_cast<uint32_t>(Number(words[7]));
   std::optional<Key> key;
   if (data.size() > 48) key = Taken<Key>(data, 48);
   Bytes result;
@@ -283,6 +294,87 @@ Bytes Lossy(const Words& words, const Bytes&) {
   return link.Run(Number(words[1]));
 }
 
+// report CHUNKS; a payload. What is read of it, as text.
+Bytes ReportOf(const Words& words, const Bytes& data) {
+  const auto chunks = static_cast<uint32_t>(Number(words[1]));
+  const std::optional<Report> report = ReadReport(data.data(), data.size(), chunks);
+  std::string text = "nothing";
+  if (report) {
+    text.clear();
+    for (const uint32_t value : {report->chunks, report->came, report->spread_us,
+                                 report->spread_bytes, report->wait_us, report->tail_us}) {
+      text += (text.empty() ? "" : " ") + Decimal(value);
+    }
+  }
+  return Bytes(text.begin(), text.end());
+}
+
+// train BYTES; when each packet came, as doubles. The bandwidth, or nothing.
+Bytes TrainOf(const Words& words, const Bytes& data) {
+  std::vector<double> arrivals_s;
+  for (size_t at = 0; at < data.size(); at += 8) arrivals_s.push_back(Taken<double>(data, at));
+  Bytes result;
+  if (const auto bps = TrainBandwidth(arrivals_s, Number(words[1]))) Append(*bps, &result);
+  return result;
+}
+
+double Real(const std::string& word) { return std::strtod(word.c_str(), nullptr); }
+
+FrameReport ReportIn(const Words& words, size_t at) {
+  return {Real(words[at]),     Number(words[at + 1]), Real(words[at + 2]),
+          Real(words[at + 3]), static_cast<uint32_t>(Number(words[at + 4])),
+          static_cast<uint32_t>(Number(words[at + 5]))};
+}
+
+void AppendState(const LinkState& state, Bytes* to) {
+  Append(state.bandwidth_bps.value_or(-1), to);
+  Append(state.loss_rate, to);
+  Append(state.rtt_s.value_or(-1), to);
+  Append(state.head_load, to);
+  Append(state.tail_load, to);
+  Append(state.wait_s, to);
+}
+
+// policy LOSES WITHIN_S MARGIN HOLD_S, WITHIN_S below 0 for none; lines of words:
+//   option HEAD_S BYTES PACKETS TAIL_S LINK_S AGREEMENT   (all of them first)
+//   head ROUTE S | report ROUTE NOW REPORT | answered S REPORT | bandwidth BPS NOW | route NOW
+// For each "route": the state as six doubles (-1 where it is not known), whether a probe is
+// wanted, and the route's place, a byte each.
+Bytes PolicyOf(const Words& words, const Bytes& data) {
+  std::vector<RouteOption> options;
+  const bool loses = words[1] == "1";
+  Adaptive policy{std::nullopt, Real(words[3]), Real(words[4])};
+  if (Real(words[2]) >= 0) policy.within_s = Real(words[2]);
+  std::optional<Gauge> gauge;
+  std::optional<AdaptiveChooser> chooser;
+  Bytes result;
+  for (const std::string& line : Split(std::string(data.begin(), data.end()), '\n')) {
+    const Words event = Split(line, ' ');
+    if (event[0] == "option") {
+      options.push_back({"", Real(event[1]), Number(event[2]),
+                         Number(event[3]), Real(event[4]), Real(event[5]),
+                         Real(event[6])});
+      continue;
+    }
+    if (!gauge) {
+      gauge.emplace(options, loses);
+      chooser.emplace(policy, options);
+    }
+    if (event[0] == "head") gauge->Head(Number(event[1]), Real(event[2]));
+    if (event[0] == "report") {
+      gauge->Report(Number(event[1]), ReportIn(event, 3), Real(event[2]));
+    }
+    if (event[0] == "answered") gauge->Answered(ReportIn(event, 2), Real(event[1]));
+    if (event[0] == "bandwidth") gauge->Bandwidth(Real(event[1]), Real(event[2]));
+    if (event[0] != "route") continue;
+    const LinkState state = gauge->state();
+    AppendState(state, &result);
+    Append(gauge->WantsProbe(Real(event[1])), &result);
+    Append(static_cast<uint8_t>(chooser->Route(state, Real(event[1]))), &result);
+  }
+  return result;
+}
+
 struct Command {
   const char* name;
   Bytes (*answer)(const Words& words, const Bytes& data);
@@ -290,9 +382,10 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"pack", Pack},   {"unpack", Unpack}, {"order", Order},        {"parity", Parity},
-    {"seal", Seal},   {"open", Seal},     {"aead", Aead}, {"wide", Aead},          {"hmac", HmacOf},
+    {"seal", Seal},   {"open", Seal},     {"aead", Aead},          {"wide", Aead},
+    {"hmac", HmacOf},
     {"keys", Keys},   {"hello", WriteHelloOf}, {"greeting", Greeting}, {"halves", Halves},
-    {"lossy", Lossy},
+    {"lossy", Lossy}, {"report", ReportOf}, {"train", TrainOf}, {"policy", PolicyOf},
 };
 
 bool Read(void* to, size_t size) { return std::fread(to, 1, size, stdin) == size; }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,12 +15,11 @@ import zfec
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from splitc.arrays import Array
-from splitc.errors import ToolchainError
 from splitc.link.packets import element_order, payload_bytes
 from splitc.runtime.manifest import Missing, TensorSpec
 from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.handshake import Challenge, Code, Hello, Refuse, Welcome
+from splitc.wire.handshake import WANTS_REPORTS, Challenge, Code, Hello, Refuse, Welcome
 from splitc.wire.header import HEADER_BYTES, Header, Kind, Transport, write_header
 from splitc.wire.keys import session_keys
 from splitc.wire.seal import Seal
@@ -39,18 +38,6 @@ from tests.wire.make_golden import (
 from tests.wire.make_golden import SEED as GOLDEN_SEED
 
 SEED = 0x0123_4567_89AB_CDEF
-
-
-@pytest.fixture(scope="module", params=["host", "rpi4"])
-def probe(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Probe]:
-    try:
-        made = Probe(request.param, tmp_path_factory.mktemp("probe"))
-    except ToolchainError as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
 
 
 Case = tuple[str, tuple[int, ...], Missing]
@@ -266,12 +253,15 @@ def test_frames_are_the_golden_ones(probe: Probe, name: str) -> None:
 
 
 def test_greetings_are_the_golden_ones(probe: Probe) -> None:
-    numbers = f"{HELLO.payload_bytes} {{}} {HELLO.deadline_us} {HELLO.grace_us} {HELLO.split}"
+    numbers = f"{HELLO.payload_bytes} {{}} {HELLO.deadline_us} {HELLO.grace_us} {HELLO.split} 0"
     plain = probe.ask("hello " + numbers.format("2 20"), CLIENT + bytes(32))
     assert [plain] == golden("hello")
     assert [probe.ask("hello " + numbers.format("2 20"), CLIENT + bytes(32) + PSK)] == golden(
         "hello-signed"
     )
+    asking = numbers.format("2 20")[:-1] + str(WANTS_REPORTS)
+    asked = probe.ask("hello " + asking, CLIENT + bytes(32) + PSK)
+    assert [asked] == golden("hello-for-reports")
     cookie = bytes(range(32, 64))
     assert [probe.ask("hello " + numbers.format("1 0"), CLIENT + cookie + PSK)] == golden(
         "hello-with-cookie"
@@ -290,6 +280,19 @@ def test_what_the_server_seals_is_opened(probe: Probe) -> None:
     key = session_keys(PSK, CLIENT, SERVER).server
     opened = [probe.ask("open", key + packet) for packet in golden("server-sealed")]
     assert opened == golden("server")
+
+
+def test_reports_are_read(probe: Probe) -> None:
+    key = session_keys(PSK, CLIENT, SERVER).server
+    (packet,) = golden("report")
+    assert [probe.ask("open", key + sealed) for sealed in golden("report-sealed")] == [packet]
+    payload = packet[HEADER_BYTES:]
+    spread_us, spread_bytes, wait_us, tail_us, came, _ = struct.unpack("<IIIIHH", payload)
+    wanted = f"99 {came} {spread_us} {spread_bytes} {wait_us} {tail_us}"
+    assert probe.ask("report 99", payload).decode() == wanted
+    assert probe.ask(f"report {came - 1}", payload) == b"nothing"
+    assert probe.ask("report 99", payload[:-1]) == b"nothing"
+    assert probe.ask("report 99", payload + b"\0") == b"nothing"
 
 
 @pytest.mark.parametrize("loss", [0, 30, 60])
@@ -317,7 +320,7 @@ def test_keys_and_greetings_are_those_of_python(probe: Probe) -> None:
             client, 1404, Transport.PARITY, 100_000, 5_000, cookie, parity_percent=20, split=77
         )
         given = client + cookie + (psk or b"")
-        assert probe.ask("hello 1404 2 20 100000 5000 77", given) == hello.write(psk)
+        assert probe.ask("hello 1404 2 20 100000 5000 77 0", given) == hello.write(psk)
 
 
 def test_what_a_server_says_is_understood(probe: Probe) -> None:

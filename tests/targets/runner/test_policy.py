@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner's policy against the Python one: equal measurements, equal decisions."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitc.link.measured import train_bandwidth
+from splitc.policy import Adaptive, Gauge, LinkState, Option, Policy, Report
+from tests.policy.make_golden import history
+from tests.policy.test_policy import ALL, EARLY, GOLDEN, LATE
+from tests.targets.runner.probe import Probe
+
+
+class Decided(NamedTuple):
+    state: LinkState
+    wants_probe: bool
+    route: str
+
+
+_ONE = struct.Struct("<6d?B")
+
+
+def by_runner(
+    probe: Probe, policy: Adaptive, options: Sequence[Option], loses: bool, events: Sequence[Any]
+) -> list[Decided]:
+    """What the runner decides in a history."""
+    places = {option.name: place for place, option in enumerate(options)}
+    lines = [" ".join(["option", *map(repr, astuple(option)[1:])]) for option in options]
+    for kind, *rest in events:
+        values = [places.get(value, value) if isinstance(value, str) else value for value in rest]
+        lines.append(" ".join([kind, *map(repr, values)]))
+    within_s = -1.0 if policy.within_s is None else policy.within_s
+    words = f"policy {int(loses)} {within_s!r} {policy.margin!r} {policy.hold_s!r}"
+    found: list[Decided] = []
+    for bps, lost, rtt_s, head, tail, wait_s, wants, place in _ONE.iter_unpack(
+        probe.ask(words, "\n".join(lines).encode())
+    ):
+        known = (None if bps < 0 else bps, lost, None if rtt_s < 0 else rtt_s, head, tail, wait_s)
+        found.append(Decided(LinkState(*known), wants, options[int(place)].name))
+    return found
+
+
+def by_python(
+    policy: Policy, options: Sequence[Option], loses: bool, events: Sequence[Any]
+) -> list[Decided]:
+    """The same by the package."""
+    gauge, chooser = Gauge(options, loses=loses), policy.start(options)
+    found: list[Decided] = []
+    for event in events:
+        match event:
+            case ["head", route, seconds]:
+                gauge.head(route, seconds)
+            case ["report", route, now, *rest]:
+                gauge.report(route, Report(*rest), now)
+            case ["answered", link_tail_s, *rest]:
+                gauge.answered(Report(*rest), link_tail_s)
+            case ["bandwidth", bps, now]:
+                gauge.bandwidth(bps, now)
+            case _:
+                now, state = event[1], gauge.state()
+                found.append(Decided(state, gauge.wants_probe(now), chooser.route(state, now)))
+    return found
+
+
+def test_recorded_histories_give_the_recorded_decisions(probe: Probe) -> None:
+    for golden in json.loads(GOLDEN.read_text("utf-8"))["histories"]:
+        policy = Policy.parse(golden["policy"])
+        if not isinstance(policy, Adaptive):
+            continue  # The runner's fixed routes are no policy: they are turns of one.
+        options = [Option(**option) for option in golden["options"]]
+        found = by_runner(probe, policy, options, golden["loses"], golden["events"])
+        wanted = [event[2:] for event in golden["events"] if event[0] == "route"]
+        assert [[one.wants_probe, one.route] for one in found] == wanted
+
+
+@pytest.mark.parametrize("text", ["adaptive", "adaptive(within_s=0.02, margin=0.05, hold_s=0.1)"])
+@pytest.mark.parametrize("loses", [True, False])
+def test_measurements_are_the_same_doubles(probe: Probe, text: str, loses: bool) -> None:
+    for seed in range(10, 15):
+        for options in ((EARLY, LATE), ALL):
+            events = history(text, options, loses, seed)["events"]
+            policy = Policy.parse(text)
+            assert isinstance(policy, Adaptive)
+            found = by_runner(probe, policy, options, loses, events)
+            assert found == by_python(policy, options, loses, events)
+
+
+seconds = st.floats(0, 2)
+sizes = st.integers(0, 10**6)
+reports = st.tuples(seconds, sizes, seconds, seconds, st.integers(0, 60), st.integers(60, 70))
+
+
+@given(st.data())
+def test_histories_of_all_kinds_are_decided_alike(probe: Probe, data: st.DataObject) -> None:
+    options = [
+        Option(f"r{k}", *data.draw(st.tuples(seconds, sizes, st.just(5), seconds, seconds)), share)
+        for k, share in enumerate(
+            data.draw(st.lists(st.sampled_from((0.9, 0.99, 1.0)), min_size=1, max_size=5))
+        )
+    ]
+    names = st.sampled_from([option.name for option in options])
+    now, events = 0.0, list[Any]()
+    for later_s, route, report, bps in data.draw(
+        st.lists(st.tuples(st.floats(0, 1), names, reports, st.floats(1e3, 1e10)), max_size=25)
+    ):
+        now += later_s
+        events.append(["head", route, report[0]])
+        events.append(["report", route, now, *report])
+        events.append(["answered", report[2], *report])
+        if report[1] % 3 == 0:
+            events.append(["bandwidth", bps, now])
+        events.append(["route", now])
+    limits = st.none() | st.floats(1e-3, 3)
+    policy = Adaptive(data.draw(limits), data.draw(st.floats(0, 0.9)), data.draw(st.floats(0, 2)))
+    found = by_runner(probe, policy, options, True, events)
+    assert found == by_python(policy, options, True, events)
+
+
+@given(
+    st.lists(st.none() | st.integers(0, 30_000), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_trains_tell_the_bandwidth_that_they_tell_python(
+    probe: Probe, arrivals_us: list[int | None], in_order: bool
+) -> None:
+    times = np.array([np.nan if us is None else us * 1e-6 for us in arrivals_us])
+    if in_order:
+        times[~np.isnan(times)] = np.sort(times[~np.isnan(times)])
+    found = probe.ask("train 1500", times.tobytes())
+    wanted = train_bandwidth(times, 1500)
+    if wanted is None:
+        assert found == b""
+    else:
+        assert struct.unpack("<d", found)[0] == pytest.approx(wanted)
