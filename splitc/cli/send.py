@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from splitc.send.settings import Settings
 
 WIRE = "How packets go"
+ROUTES = "Which way each frame takes"
 SILENT = "When the server is silent"
 FRAMES = "Frames"
 
@@ -60,6 +61,23 @@ Key = Annotated[
     str | None,
     typer.Option("--key", metavar="FILE", envvar="SPLITC_KEY", rich_help_panel=WIRE,
                  help="The server's key file."),
+]  # fmt: skip
+Route = Annotated[
+    str | None,
+    typer.Option("--route", metavar="NAME", envvar="SPLITC_ROUTE", rich_help_panel=ROUTES,
+                 help="The route of every frame."),
+]  # fmt: skip
+PolicyText = Annotated[
+    str | None,
+    typer.Option("--policy", metavar="TEXT|FILE.json", envvar="SPLITC_POLICY",
+                 rich_help_panel=ROUTES,
+                 help="What picks each frame's route: a policy, or a plan of [b]splitc plan[/]. "
+                 "By default [b]adaptive[/], which goes by what it measures."),
+]  # fmt: skip
+Within = Annotated[
+    str | None,
+    typer.Option("--within", metavar="TIME", envvar="SPLITC_WITHIN", rich_help_panel=ROUTES,
+                 help="Of the routes that keep a frame within that, the most exact one."),
 ]  # fmt: skip
 WhenSilent = Annotated[
     str,
@@ -130,6 +148,9 @@ def send(
                      "or several along one more axis."),
     ],
     wire: WireOptions = _WIRE,
+    route: Route = None,
+    policy: PolicyText = None,
+    within: Within = None,
     key: Key = None,
     whole: Whole = None,
     labels: Annotated[
@@ -166,13 +187,17 @@ def send(
         raise UsageError("--repeat is at least 1, --rate at least 0")
     settings = wire.settings()
     folders = Folders.find(Path(bundle), whole=None if whole is None else Path(whole))
+    several = len(folders.manifest.remote) > 1
     frames = read_inputs(inputs, folders.inputs)
     classes = frames.labels if labels is None else read_labels(Path(labels), len(frames))
     results = Results(len(frames), classes)
     if out is not None:
         made_folder(Path(out))
     stopped = False
-    with Device(bundle, to, key=key, whole=whole, settings=settings) as device:
+    with Device(
+        bundle, to, route=route, policy=policy, within=within, key=key, whole=whole,
+        settings=settings,
+    ) as device:  # fmt: skip
         try:
             with _progress(quiet or json, len(frames) * repeat) as told:
                 for answer in device.stream(_paced(frames, repeat, rate)):
@@ -185,12 +210,13 @@ def send(
             stopped = True
         except SplitcError:
             if not json:
-                _print(SendObject.of(device, to, results, stopped=True), json=False, quiet=quiet)
+                sent = SendObject.of(device, to, results, stopped=True)
+                _print(sent, several=several, json=False, quiet=quiet)
             raise
         sent = SendObject.of(device, to, results, stopped=stopped)
         if out is not None:
             results.write(Path(out), device.results, single=frames.single)
-    _print(sent, json=json, quiet=quiet)
+    _print(sent, several=several, json=json, quiet=quiet)
     if stopped:
         raise typer.Exit(130)
 
@@ -217,7 +243,7 @@ def _progress(quiet: bool, count: int) -> Generator[Callable[[int], None]]:
         yield lambda done: status.update(f"{done:,} of {count:,} frames")
 
 
-def _print(sent: SendObject, *, json: bool, quiet: bool) -> None:
+def _print(sent: SendObject, *, several: bool, json: bool, quiet: bool) -> None:
     from rich.table import Table
 
     from splitc.cli import show
@@ -232,6 +258,9 @@ def _print(sent: SendObject, *, json: bool, quiet: bool) -> None:
     console.print(
         f"{sent.frames:,} frames to {sent.to} over {sent.transport}: {answered or 'none'}"
     )
+    if several:
+        each = ", ".join(f"{n:,} by {name}" for name, n in sent.routes.items())
+        console.print(f"routes: {each}; {sent.switches:,} changes")
     if sent.share_p50 is not None:
         console.print(f"share of the boundary received: {sent.share_p50:.1%} at the median")
     if sent.accuracy is not None:

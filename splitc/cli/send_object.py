@@ -33,16 +33,20 @@ class SendObject(Printed, frozen=True, kw_only=True):
     """What a device counted.
 
     `origins` is how many frames the server answered, the whole network here, the last answer
-    again, and nobody; `unanswered` the numbers of the first frames that nobody did. `share_p50`
-    is the median share of the boundary's elements that the server had. `link_tail_ms` is from a
-    frame's last packet to its answer, `frame_ms` from its inputs. `stopped` says that Ctrl-C
-    ended it. The other counters are those of `splitc.send.tally.Counters`.
+    again, and nobody; `routes` how many took each route, and `switches` how often a frame took
+    another than the one before; `unanswered` the numbers of the first frames that nobody did.
+    `share_p50` is the median share of the boundary's elements that the server had.
+    `link_tail_ms` is from a frame's last packet to its answer, `frame_ms` from its inputs.
+    `stopped` says that Ctrl-C ended it. The other counters are those of
+    `splitc.send.tally.Counters`.
     """
 
     part: str
     to: str
     transport: str
     origins: dict[str, int]
+    routes: dict[str, int]
+    switches: int
     unanswered: tuple[int, ...]
     share_p50: float | None
     accuracy: float | None
@@ -75,6 +79,8 @@ class SendObject(Printed, frozen=True, kw_only=True):
             to=to,
             transport=device.settings.transport,
             origins=dict(tally.origins),
+            routes=dict(tally.routes),
+            switches=device.switches,
             unanswered=tuple(results.unanswered),
             share_p50=tally.share_p50,
             accuracy=results.accuracy,

@@ -274,8 +274,6 @@ class Talk:
 
     def _probe(self, now: float) -> None:
         """Ask for the bandwidth where nothing tells it; once after each frame at most."""
-        if (found := self._trains.over(now)) is not None:
-            self._steering.probed(found, now)
         ready = self._may_probe and self._trains.until_s is None
         if ready and self._steering.wants_probe(self._packets, now):
             self._may_probe = False
@@ -316,6 +314,8 @@ class Talk:
     def due(self, now: float) -> list[Outcome]:
         """What is due: questions, packets once more; and frames that are given up."""
         outcomes: list[Outcome] = []
+        if (found := self._trains.over(now)) is not None:
+            self._steering.probed(found, now)
         if not len(self._window):
             # Nothing else is on the link.
             self._probe(now)

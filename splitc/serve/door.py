@@ -12,7 +12,7 @@ from splitc.link.packets import payload_bytes as payload_bytes_of
 from splitc.serve.limits import Limits
 from splitc.serve.peer import Outgoing, Peer, Place
 from splitc.serve.refusals import Refusals
-from splitc.serve.tails import Served
+from splitc.serve.tails import Hosted
 from splitc.wire.answers import Answers
 from splitc.wire.assembly import Assembly
 from splitc.wire.boundary import Boundary
@@ -58,7 +58,7 @@ class Door:
 
     def __init__(
         self,
-        bundles: Mapping[int, Served],
+        bundles: Mapping[int, Hosted],
         limits: Limits,
         refusals: Refusals,
         *,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from splitc.policy.gauge import Report
-from splitc.serve.tails import Served, Tail
+from splitc.serve.tails import Hosted, Tail
 from splitc.wire.answers import Answers
 from splitc.wire.assembly import Assembly
 from splitc.wire.datagrams import Datagrams
@@ -83,7 +83,7 @@ class Peer:
         session: int,
         place: Place,
         hello: Hello,
-        served: Served | None,
+        served: Hosted | None,
         assembly: Assembly | None,
         answers: Mapping[int, Answers],
         *,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -111,6 +111,20 @@ class Tail:
             self.seconds = min(times)
 
 
+class Hosted(Protocol):
+    """What a server has of a split: its tails."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def tails(self) -> Mapping[int, Tail]:
+        """What is behind the link, by route."""
+        ...
+
+
 class Served:
     """A bundle whose tails can run.
 
@@ -137,7 +151,7 @@ class Served:
         with ExitStack() as stack:
             stack.callback(self._runner.close)
             contracts = {name: _contract(bundle, name) for name in names}
-            self.tails = {
+            self.tails: Mapping[int, Tail] = {
                 number: _tail(manifest, number, contracts, self._runner)
                 for number, route in enumerate(manifest.routes)
                 if behind_on(route)
