@@ -193,3 +193,14 @@ def test_a_converter_is_found_when_a_network_needs_it(tmp_path: Path) -> None:
     (wanted,) = given.run({"x": x}).values()
     made = splitc.to_torch(given)
     np.testing.assert_allclose(made.module(torch.as_tensor(x)), wanted, rtol=1e-5)
+
+
+def test_a_policy_picks_routes() -> None:
+    from splitc.policy import LinkState, Option, Policy
+
+    policy = Policy.parse("thrifty(below_bps=2e6)")
+    assert policy == stranger("thrifty").Thrifty(below_bps=2e6)
+    options = [Option("big", 0.001, 90_000, 60, 0.001), Option("small", 0.9, 9_000, 6, 0.001)]
+    chooser = policy.start(options)
+    seen = [LinkState(), LinkState(1e6), LinkState(3e6)]
+    assert [chooser.route(state, 1.0) for state in seen] == ["big", "small", "big"]

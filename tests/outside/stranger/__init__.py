@@ -14,6 +14,7 @@ PLUGIN = Plugin(
     cutters={"deepest": "stranger.deepest:Deepest"},
     backends={"plain": "stranger.plain:PlainBackend"},
     loaders={"plain": "stranger.plain:PlainPart"},
+    policies={"thrifty": "stranger.thrifty:Thrifty"},
     converters={"Det": "stranger.determinant"},
     boards=(Path(__file__).parent / "boards",),
 )
