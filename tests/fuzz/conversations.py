@@ -2,7 +2,8 @@
 """What hostile devices must not do to a server: bytes are read as what several devices say.
 
 Each command is an octet that says what, another that says who, how many bytes are its own (u16),
-and those. Three devices have come (by datagrams, asking again, over a connection), a fourth never.
+and those. Three devices have come (by datagrams; asking again, and for reports; over a connection),
+a fourth never.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class Talk:
             Device(
                 self.service, served, number, key=key, transport=way, payload_bytes=PAYLOAD,
                 stream="a connection" if way is Transport.TCP else None,
+                wants_reports=way is Transport.RESEND,
             )
             for number, way in enumerate((*WAYS, Transport.UDP))
         ]  # fmt: skip

@@ -21,6 +21,7 @@ from splitc.wire.keys import session_keys
 from splitc.wire.nack import missing_rows
 from splitc.wire.probe import Echoes, read_echoes
 from splitc.wire.received import Counters
+from splitc.wire.report import read_report
 from splitc.wire.seal import Seal
 from tests.fuzz import conversations, manifests
 from tests.wire.make_golden import (
@@ -125,6 +126,9 @@ def packets(data: bytes) -> None:
     answered = Echoes().answer(whole, 0)
     assert answered.lengths.sum() <= whole.lengths.sum()
     read_echoes(whole)
+    for row in range(len(whole)):
+        report = read_report(whole.take(slice(row, row + 1)))
+        assert report is None or report.came <= report.chunks
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

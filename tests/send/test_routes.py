@@ -3,22 +3,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from splitc.errors import UsageError
 from splitc.policy.adaptive import Adaptive
 from splitc.policy.fixed import Fixed
+from splitc.policy.gauge import Report
 from splitc.send.settings import Settings, Transport
 from splitc.send.steering import Steering, chosen_policy
+from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Hello
-from tests.send.two_ends import REMOTES, TwoEnds, Ways, tail, values
+from splitc.wire.header import Header, Kind
+from splitc.wire.report import report_packet
+from tests.send.two_ends import REMOTES, SPLIT, TwoEnds, Ways, tail, values
 
 KEY = bytes(range(32))
 TRANSPORTS: tuple[Transport, ...] = ("udp", "resend", "parity", "tcp")
@@ -219,6 +224,57 @@ def test_a_hello_asks_for_reports_where_there_is_something_to_choose() -> None:
         said = Hello.read(bytes(hello.packet(0)))
         assert said is not None
         assert said.wants_reports == wants
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    said=st.lists(
+        st.tuples(
+            st.sampled_from([Kind.REPORT, Kind.ECHO, Kind.NACK, Kind.ANSWER, Kind.PROBE]),
+            st.integers(0, 3), st.integers(0, 3), st.sampled_from([0, 1, 10, 40]),
+            st.binary(max_size=40),
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_what_anybody_says_of_frames_and_probes_costs_no_frame(
+    said: list[tuple[Kind, int, int, int, bytes]],
+) -> None:
+    ends = TwoEnds(Settings(in_flight=4))
+    ends.meet()
+    session = ends.number
+    for ticket in range(3):
+        ends.frame(ticket, ticket)
+    ends.run(0.0205)
+    for kind, frame, route, chunks, payload in said:
+        header = Header(kind, session, SPLIT, frame, route, 0, chunks)
+        if kind != Kind.ANSWER:
+            ends.session.take(Datagrams.of(header, payload), ends.now)
+    ends.run(1.0)
+    for ticket in range(3):
+        assert_right(ends, ticket)
+    assert stream(ends, 3, 3)
+
+
+def test_a_report_counts_once_and_for_its_own_frame() -> None:
+    ends = TwoEnds(Settings(in_flight=4))
+    ends.meet()
+    session = ends.number
+    ends.frame(0, 0)
+    ends.run(0.002)
+    report = Report(0.1, 2_000, 0.0, 0.004, 40, 40)
+    known: dict[str, int] = {"session": session, "split": SPLIT}
+    for other in (
+        report_packet(report, frame=0, route=1, **known),
+        report_packet(replace(report, chunks=41), frame=0, route=0, **known),
+    ):
+        ends.session.take(other, ends.now)
+    assert ends.session.counters.malformed == 2
+    before = ends.steering.state
+    for frame in (0, 0, 7):
+        ends.session.take(report_packet(report, frame=frame, route=0, **known), ends.now)
+    assert ends.session.counters.duplicate == 2
+    assert ends.steering.state != before
 
 
 @pytest.mark.parametrize(

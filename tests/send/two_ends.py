@@ -26,7 +26,7 @@ from splitc.serve.refusals import Refusals
 from splitc.serve.service import Service
 from splitc.serve.tails import Tail
 from splitc.wire.datagrams import Datagrams
-from splitc.wire.header import IP_UDP_BYTES
+from splitc.wire.header import IP_UDP_BYTES, Kind
 from tests.serve.device import address
 
 SPLIT = 0xBEEF
@@ -144,7 +144,7 @@ class TwoEnds:
         self.key = key
         self.outcomes: dict[int, Outcome] = {}
         self.routes: dict[int, str] = {}
-        self.began_s: dict[int, float] = {}
+        self.heard: list[Datagrams] = []
         self._rng = np.random.default_rng(seed)
         self._numbers = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -172,6 +172,12 @@ class TwoEnds:
         if self._tcp:
             self.session.lost(self.now)
 
+    @property
+    def number(self) -> int:
+        """The session's."""
+        (packet,) = (p for p in self.heard if p.headers["kind"][0] == Kind.WELCOME)
+        return int(packet.headers["session"][0])
+
     def meet(self) -> None:
         """Wait for a session."""
         while not self.session.open:
@@ -185,7 +191,7 @@ class TwoEnds:
             route: Its route; by default what the policy picks.
         """
         chosen = REMOTES[route] if route is not None else self.steering.choose(self.now)
-        self.routes[ticket], self.began_s[ticket] = chosen.name, self.now
+        self.routes[ticket] = chosen.name
         assert chosen.expected is not None
         head_s = chosen.expected.head_ms / 1e3
 
@@ -272,6 +278,7 @@ class TwoEnds:
     def _arrive(self, packet: bytes, *, up: bool) -> None:
         one = Datagrams.packets([packet])
         if not up:
+            self.heard.append(Datagrams.packets([packet]))
             self.session.take(one, self.now)
             return
         peers = np.frombuffer(self.place.address, np.uint8)[None, :]
