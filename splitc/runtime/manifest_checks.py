@@ -39,8 +39,11 @@ def check_bundle_manifest(manifest: Manifest, at: str) -> None:
     """
     _check_split(manifest, at)
     for route in manifest.routes:
-        if not route.runs:
-            raise BadBundleError(f"nothing runs on route '{route.name}'", at=at)
+        if not route.runs or not all(route.runs.values()):
+            idle = next(
+                (f"on site '{site}' of" for site, own in route.runs.items() if not own), "on"
+            )
+            raise BadBundleError(f"nothing runs {idle} route '{route.name}'", at=at)
         _check_missing(route, at)
     names = [route.name for route in manifest.routes]
     if manifest.default not in names or len({*names}) < len(names):

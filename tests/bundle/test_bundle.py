@@ -319,6 +319,14 @@ def nothing_runs(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["routes"][0].update(runs={}))
 
 
+def nothing_runs_anywhere(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0]["runs"].update(device=[], server=[]))
+
+
+def idle_server(bundle: Bundle) -> None:
+    edit(bundle.path, lambda m: m["routes"][0]["runs"].update(server=[]))
+
+
 def no_folder_at_all(bundle: Bundle) -> None:
     edit(bundle.path, lambda m: m["parts"]["head"].update(folder="he\0ad"))
 
@@ -356,6 +364,8 @@ def deep_manifest(bundle: Bundle) -> None:
         (no_split, "its split is not 64 hexadecimal digits"),
         (no_split_of_a_part, "its split is not 64 hexadecimal digits"),
         (nothing_runs, "nothing runs on route 'cut'"),
+        (nothing_runs_anywhere, "nothing runs on site 'device' of route 'cut'"),
+        (idle_server, "nothing runs on site 'server' of route 'cut'"),
         (other_format, "disagree about its format"),
         (other_route, "the head and the bundle disagree about route 'cut'"),
         (other_result, "the head and the bundle disagree about route 'cut'"),
