@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // libFuzzer on what the runner reads of files: a part's manifest, what a policy makes of its
-// routes, and the header of .npy.
+// routes, a plan, and the header of .npy.
 
 #include "dtype.cc"
 #include "json.cc"
 #include "manifest.cc"
 #include "npy.cc"
+#include "plan.cc"
 #include "file_util.cc"
 #include "policy.cc"
 #include "sha256.cc"
@@ -39,6 +40,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       seen.bandwidth_bps = 1e6;
       if (chooser.Route(seen, 1) >= options.size()) __builtin_trap();
     }
+  } catch (const splitc::Failed&) {
+  }
+  try {
+    splitc::ParsePlan(text, "plan.json");
   } catch (const splitc::Failed&) {
   }
   try {

@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <utility>
 
-#include "error.h"
 #include "text.h"
 #include "utf8.h"
 
@@ -23,10 +22,11 @@ bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 class Parser {
  public:
-  Parser(std::string_view text, const std::string& source) : text_(text), source_(source) {}
+  Parser(std::string_view text, const std::string& source, ExitCode code)
+      : text_(text), source_(source), code_(code) {}
 
   JsonValue ParseDocument() {
-    if (!IsValidUtf8(text_)) Fail(ExitCode::kBadInput, source_, "is not UTF-8");
+    if (!IsValidUtf8(text_)) Fail(code_, source_, "is not UTF-8");
     JsonValue value = ParseValue();
     SkipSpace();
     if (pos_ != text_.size()) Bad("unexpected text after the end");
@@ -35,7 +35,7 @@ class Parser {
 
  private:
   [[noreturn]] void Bad(const std::string& why) const {
-    Fail(ExitCode::kBadInput, source_, why + " at byte " + Decimal(pos_));
+    Fail(code_, source_, why + " at byte " + Decimal(pos_));
   }
 
   // The current character; at the end, a NUL, which no JSON token starts with.
@@ -235,6 +235,7 @@ class Parser {
 
   std::string_view text_;
   const std::string& source_;
+  ExitCode code_;
   size_t pos_ = 0;
   size_t values_ = 0;
   int depth_ = 0;
@@ -247,8 +248,8 @@ const JsonValue* JsonValue::Find(std::string_view key) const {
   return it == keys.end() ? nullptr : &items[static_cast<size_t>(it - keys.begin())];
 }
 
-JsonValue ParseJson(std::string_view text, const std::string& source) {
-  return Parser(text, source).ParseDocument();
+JsonValue ParseJson(std::string_view text, const std::string& source, ExitCode code) {
+  return Parser(text, source, code).ParseDocument();
 }
 
 std::string JsonQuote(std::string_view text) {

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "error.h"
+
 namespace splitc {
 
 class JsonValue {
@@ -32,8 +34,9 @@ class JsonValue {
   std::vector<std::string> keys;  // keys of an object, alongside items
 };
 
-// Fails (kBadInput) that names `source` and the place in the text.
-JsonValue ParseJson(std::string_view text, const std::string& source);
+// Fails with that code, and names `source` and the place in the text.
+JsonValue ParseJson(std::string_view text, const std::string& source,
+                    ExitCode code = ExitCode::kBadInput);
 
 // `text` as a JSON string, with the quotes.
 std::string JsonQuote(std::string_view text);

@@ -4,9 +4,25 @@
 
 #include "policy.h"
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
 #include "wire.h"
 
 namespace splitc {
+namespace {
+
+// As it was predicted.
+size_t Quickest(const std::vector<RouteOption>& options) {
+  size_t quickest = 0;
+  for (size_t i = 1; i < options.size(); ++i) {
+    if (options[i].expected_s() < options[quickest].expected_s()) quickest = i;
+  }
+  return quickest;
+}
+
+}  // namespace
 
 RouteOption OptionOf(const Remote& remote, size_t payload_bytes) {
   RouteOption option;
@@ -54,6 +70,28 @@ size_t Steady::Take(const std::vector<RouteOption>& options, size_t wanted, doub
     wanted_.reset();
   }
   return current_;
+}
+
+MapChooser::MapChooser(std::vector<Point> points, double hold_s,
+                       const std::vector<RouteOption>& options)
+    : points_(std::move(points)), options_(options), steady_(Quickest(options), hold_s) {}
+
+size_t MapChooser::Route(const LinkState& seen, double now) {
+#pragma STDC FP_CONTRACT OFF
+  if (!seen.bandwidth_bps) return steady_.current();
+  // A device that is quicker than it was taken for is idle.
+  const double head_load = std::max(seen.head_load, 1.0);
+  const Point* nearest = nullptr;
+  double least = 0;
+  for (const Point& point : points_) {
+    const double load = head_load * (1.0 - point.cpu);
+    const double distance = std::abs(std::log2(*seen.bandwidth_bps / point.bandwidth_bps)) +
+                            std::abs(std::log2(load));
+    if (nearest != nullptr && !(distance < least)) continue;
+    nearest = &point;
+    least = distance;
+  }
+  return steady_.Take(options_, nearest->route, now);
 }
 
 AdaptiveChooser::AdaptiveChooser(const Adaptive& policy, const std::vector<RouteOption>& options)

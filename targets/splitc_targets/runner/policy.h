@@ -68,6 +68,28 @@ class Steady {
   double since_s_ = 0;
 };
 
+// Says where each of a plan's conditions sends frames: to the condition nearest to what is
+// measured, in ratios of bandwidth and of load (splitc.policy.Mapped).
+class MapChooser {
+ public:
+  struct Point {
+    double cpu = 0;
+    double bandwidth_bps = 0;
+    size_t route = 0;
+  };
+
+  // `points` are of the plan's conditions those with the least memory stress: a device measures
+  // none.
+  MapChooser(std::vector<Point> points, double hold_s, const std::vector<RouteOption>& options);
+
+  size_t Route(const LinkState& seen, double now);
+
+ private:
+  std::vector<Point> points_;
+  std::vector<RouteOption> options_;
+  Steady steady_;
+};
+
 class AdaptiveChooser {
  public:
   AdaptiveChooser(const Adaptive& policy, const std::vector<RouteOption>& options);

@@ -4,6 +4,8 @@
 
 #include "route_choice.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <string_view>
@@ -87,6 +89,27 @@ Adaptive ParseAdaptive(const std::string& text) {
   return adaptive;
 }
 
+// Of the plan's conditions those that a device can tell apart: it measures no memory stress.
+std::vector<PlanCondition> LeastStressed(const std::string& path,
+                                         const std::vector<std::string>& known) {
+  std::vector<PlanCondition> all = ReadPlan(path);
+  double least = 1;
+  for (const PlanCondition& one : all) {
+    least = std::min(least, one.memory);
+    CheckKnown(path, {one.route}, known);
+  }
+  std::vector<PlanCondition> found;
+  for (const PlanCondition& one : all) {
+    if (one.memory == least) found.push_back(one);
+  }
+  return found;
+}
+
+bool IsFile(const std::string& path) {
+  struct stat st;
+  return stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode);
+}
+
 RouteChoice ParsePolicy(const std::string& text, const std::vector<std::string>& known) {
   RouteChoice choice;
   std::string inside;
@@ -98,6 +121,13 @@ RouteChoice ParsePolicy(const std::string& text, const std::vector<std::string>&
     }
     choice.turns = {inside.substr(kRoute.size(), inside.size() - kRoute.size() - 1)};
     CheckKnown("--policy", choice.turns, known);
+    return choice;
+  }
+  constexpr std::string_view kJson = ".json";
+  const bool json = text.size() > kJson.size() && text.substr(text.size() - kJson.size()) == kJson;
+  if (json || IsFile(text)) {
+    choice.kind = RouteChoice::Kind::kPlan;
+    choice.plan = LeastStressed(text, known);
     return choice;
   }
   if (text != "adaptive" && !InBrackets(text, "adaptive", &inside)) {

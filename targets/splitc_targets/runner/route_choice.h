@@ -10,6 +10,7 @@
 
 #include "manifest.h"
 #include "options.h"
+#include "plan.h"
 #include "policy.h"
 
 namespace splitc {
@@ -20,7 +21,7 @@ struct RouteChoice {
   Kind kind = Kind::kTurns;
   std::vector<std::string> turns;  // frames take these routes one after another
   Adaptive adaptive;
-  std::string plan;                // a file
+  std::vector<PlanCondition> plan;  // of a plan, those with the least memory stress
 };
 
 // What the flags say; where they say nothing: adaptive where a head has several routes. Fails

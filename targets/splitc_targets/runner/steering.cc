@@ -4,7 +4,7 @@
 
 #include "steering.h"
 
-#include <algorithm>
+#include <string>
 
 namespace splitc {
 namespace {
@@ -18,6 +18,13 @@ std::vector<RouteOption> OptionsOf(const std::vector<Remote>& routes, size_t pay
   return options;
 }
 
+// Of a route that there is.
+size_t PlaceAmong(const std::string& name, const std::vector<Remote>& routes) {
+  size_t place = 0;
+  while (routes[place].name != name) ++place;
+  return place;
+}
+
 bool Loses(Transport transport) {
   return transport == Transport::kUdp || transport == Transport::kParity;
 }
@@ -29,15 +36,19 @@ Steering::Steering(const RouteChoice& choice, const std::vector<Remote>& routes,
     : options_(OptionsOf(routes, options.mtu - kPacketOverhead)),
       gauge_(options_, Loses(options.transport)) {
   if (choice.kind == RouteChoice::Kind::kAdaptive) adaptive_.emplace(choice.adaptive, options_);
-  for (const std::string& name : choice.turns) {
-    size_t place = 0;
-    while (routes[place].name != name) ++place;
-    turns_.push_back(place);
+  if (choice.kind == RouteChoice::Kind::kPlan) {
+    std::vector<MapChooser::Point> points;
+    for (const PlanCondition& one : choice.plan) {
+      points.push_back({one.cpu, one.bandwidth_bps, PlaceAmong(one.route, routes)});
+    }
+    map_.emplace(points, Adaptive{}.hold_s, options_);
   }
+  for (const std::string& name : choice.turns) turns_.push_back(PlaceAmong(name, routes));
 }
 
 size_t Steering::Choose(int64_t now) {
   const size_t route = adaptive_ ? adaptive_->Route(gauge_.state(), Seconds(now))
+                       : map_    ? map_->Route(gauge_.state(), Seconds(now))
                                  : turns_[chosen_ % turns_.size()];
   if (chosen_ > 0 && route != last_) ++switches_;
   ++chosen_;

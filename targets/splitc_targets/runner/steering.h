@@ -25,7 +25,7 @@ class Steering {
            const SendOptions& options);
 
   // Whether it goes by measurements, which the server is to report.
-  bool measures() const { return adaptive_.has_value() && options_.size() > 1; }
+  bool measures() const { return (adaptive_ || map_) && options_.size() > 1; }
   // The place of the next frame's route among the routes.
   size_t Choose(int64_t now);
   // Whether the last frame did not tell the bandwidth, and nothing else did lately.
@@ -45,6 +45,7 @@ class Steering {
   std::vector<RouteOption> options_;
   Gauge gauge_;
   std::optional<AdaptiveChooser> adaptive_;
+  std::optional<MapChooser> map_;
   std::vector<size_t> turns_;  // where it does not go by measurements
   uint64_t chosen_ = 0;
   size_t last_ = 0;

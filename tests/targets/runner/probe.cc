@@ -337,6 +337,7 @@ void AppendState(const LinkState& state, Bytes* to) {
 
 // policy LOSES WITHIN_S MARGIN HOLD_S, WITHIN_S below 0 for none; lines of words:
 //   option HEAD_S BYTES PACKETS TAIL_S LINK_S AGREEMENT   (all of them first)
+//   point CPU BPS ROUTE   (behind them: then it is by a map, and not by what it has measured)
 //   head ROUTE S | report ROUTE NOW REPORT | answered S REPORT | bandwidth BPS NOW | route NOW
 // For each "route": the state as six doubles (-1 where it is not known), whether a probe is
 // wanted, and the route's place, a byte each.
@@ -346,7 +347,9 @@ Bytes PolicyOf(const Words& words, const Bytes& data) {
   Adaptive policy{std::nullopt, Real(words[3]), Real(words[4])};
   if (Real(words[2]) >= 0) policy.within_s = Real(words[2]);
   std::optional<Gauge> gauge;
+  std::vector<MapChooser::Point> points;
   std::optional<AdaptiveChooser> chooser;
+  std::optional<MapChooser> map;
   Bytes result;
   for (const std::string& line : Split(std::string(data.begin(), data.end()), '\n')) {
     const Words event = Split(line, ' ');
@@ -356,9 +359,14 @@ Bytes PolicyOf(const Words& words, const Bytes& data) {
                          Real(event[6])});
       continue;
     }
+    if (event[0] == "point") {
+      points.push_back({Real(event[1]), Real(event[2]), Number(event[3])});
+      continue;
+    }
     if (!gauge) {
       gauge.emplace(options, loses);
       chooser.emplace(policy, options);
+      if (!points.empty()) map.emplace(points, policy.hold_s, options);
     }
     if (event[0] == "head") gauge->Head(Number(event[1]), Real(event[2]));
     if (event[0] == "report") {
@@ -370,7 +378,9 @@ Bytes PolicyOf(const Words& words, const Bytes& data) {
     const LinkState state = gauge->state();
     AppendState(state, &result);
     Append(gauge->WantsProbe(Real(event[1])), &result);
-    Append(static_cast<uint8_t>(chooser->Route(state, Real(event[1]))), &result);
+    const double now = Real(event[1]);
+    Append(static_cast<uint8_t>(map ? map->Route(state, now) : chooser->Route(state, now)),
+           &result);
   }
   return result;
 }

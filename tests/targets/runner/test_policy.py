@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from collections.abc import Sequence
 from dataclasses import astuple
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,14 @@ from hypothesis import strategies as st
 
 from splitc.link.measured import train_bandwidth
 from splitc.policy import Adaptive, Gauge, LinkState, Option, Policy, Report
+from splitc.search.plan_file import (
+    Condition,
+    PlanFile,
+    PlanLink,
+    PlanModel,
+    PlanRoute,
+    write_plan,
+)
 from tests.policy.make_golden import history
 from tests.policy.test_policy import ALL, EARLY, GOLDEN, LATE
 from tests.targets.runner.probe import Probe
@@ -31,11 +41,13 @@ _ONE = struct.Struct("<6d?B")
 
 
 def by_runner(
-    probe: Probe, policy: Adaptive, options: Sequence[Option], loses: bool, events: Sequence[Any]
-) -> list[Decided]:
+    probe: Probe, policy: Adaptive, options: Sequence[Option], loses: bool, events: Sequence[Any],
+    plan: Sequence[Condition] = (),
+) -> list[Decided]:  # fmt: skip
     """What the runner decides in a history."""
     places = {option.name: place for place, option in enumerate(options)}
     lines = [" ".join(["option", *map(repr, astuple(option)[1:])]) for option in options]
+    lines += [f"point {one.cpu!r} {one.bandwidth_bps!r} {places[one.route]}" for one in plan]
     for kind, *rest in events:
         values = [places.get(value, value) if isinstance(value, str) else value for value in rest]
         lines.append(" ".join([kind, *map(repr, values)]))
@@ -93,6 +105,28 @@ def test_measurements_are_the_same_doubles(probe: Probe, text: str, loses: bool)
             assert isinstance(policy, Adaptive)
             found = by_runner(probe, policy, options, loses, events)
             assert found == by_python(policy, options, loses, events)
+
+
+def test_a_plan_is_followed_alike(probe: Probe, tmp_path: Path) -> None:
+    draw = random.Random(3)
+    names = [option.name for option in ALL]
+    conditions = tuple(
+        Condition(cpu, memory, mbit * 1e6, draw.choice(names), dict.fromkeys(names, 0.1))
+        for cpu in (0.0, 0.3, 0.6) for memory in (0.25, 0.5) for mbit in (1.0, 5.0, 20.0, 80.0)
+    )  # fmt: skip
+    routes = tuple(PlanRoute(name, ("layer",), 10) for name in names)
+    model, link = PlanModel("m", "0" * 64), PlanLink()
+    write_plan(
+        tmp_path / "plan.json",
+        PlanFile(1, model, "rpi4", "x86-64-v3", link, "predicted", routes, conditions),
+    )
+    least = [one for one in conditions if one.memory == 0.25]
+    policy = Policy.parse(str(tmp_path / "plan.json"))
+    for seed in range(3):
+        events = history("adaptive", ALL, True, seed)["events"]
+        found = by_runner(probe, Adaptive(), ALL, True, events, least)
+        assert found == by_python(policy, ALL, True, events)
+        assert len({one.route for one in found}) > 1
 
 
 seconds = st.floats(0, 2)

@@ -124,6 +124,36 @@ def test_flags_that_make_no_sense_are_one_line(
     refused(run(built / "head-s0", *flags, "x.npy"), 2, why)
 
 
+CONDITION: dict[str, Any] = {
+    "cpu": 0.0,
+    "memory": 0.0,
+    "bandwidth_bps": 1e6,
+    "route": "block",
+    "latency_s": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        ({"schema": 2, "conditions": [CONDITION]}, "its schema is not 1"),
+        ({"schema": 1, "conditions": []}, "no conditions"),
+        ({"schema": 1, "conditions": [CONDITION | {"cpu": 1.0}]}, "cpu is out of its range"),
+        ({"schema": 1, "conditions": [CONDITION | {"cpu": "0"}]}, "cpu is no number"),
+        ({"schema": 1, "conditions": [CONDITION | {"bandwidth_bps": 0}]}, "bandwidth_bps"),
+        ({"schema": 1, "conditions": [CONDITION | {"route": 3}]}, "no route"),
+        ({"schema": 1, "conditions": [CONDITION | {"route": "blok"}]}, 'did you mean "block"?'),
+        ([], "its schema"),
+        (None, "cannot read the plan"),
+    ],
+)
+def test_what_is_no_plan_is_one_line(built: Path, tmp_path: Path, plan: Any, why: str) -> None:
+    if plan is not None:
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+    flags = ("--send", "127.0.0.1:1", "--policy", tmp_path / "plan.json", "x.npy")
+    refused(run(built / "head-s0", *flags), 2, why, "plan.json")
+
+
 def remotes(head: Path, **changes: Any) -> None:
     """Change members of the last route."""
     remote = json.loads((head / "manifest.json").read_text("utf-8"))["remote"]
