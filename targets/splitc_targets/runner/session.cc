@@ -21,7 +21,7 @@ constexpr int64_t kShortestAskWait = 5 * kMillisecond;
 constexpr int64_t kLongestAskWait = 50 * kMillisecond;
 // What may be sent at once where the sender had been idle.
 constexpr int64_t kBurst = 2 * kMillisecond;
-// The first echo of a train is waited for so long.
+// So long a train waits for the last frame's answer, and then for its own first echo.
 constexpr int64_t kLongestTrain = 500 * kMillisecond;
 constexpr uint32_t kResendsPerChunk = 16;
 // Frames of a session are numbered up to here: no number is used twice under one key.
@@ -109,13 +109,18 @@ size_t Session::Produce(int64_t now, uint8_t* packet) {
     if (frame.ask_now) return ProduceNack(&frame, packet);
   }
   if (now < pace_ns_) return 0;
+  if (probe_ns_ != kNever && (now >= probe_ns_ || idle())) {
+    probe_ns_ = kNever;
+    train_.Begin(now + kLongestTrain);
+  }
+  // With nothing between its packets.
+  if (train_.on_its_way() && train_.next() < Train::kProbes) return ProduceProbe(now, packet);
   for (uint64_t id = oldest_; id < sent_; ++id) {
     Frame& frame = At(id);
     if (frame.state != Frame::State::kOnItsWay) continue;
     if (frame.resends > 0) return ProduceResend(&frame, now, packet);
     if (HasChunks(frame)) return ProduceChunk(&frame, id, now, packet);
   }
-  if (train_.on_its_way() && train_.next() < Train::kProbes) return ProduceProbe(now, packet);
   return 0;
 }
 
@@ -169,9 +174,15 @@ size_t Session::ProduceResend(Frame* frame, int64_t now, uint8_t* packet) {
 }
 
 void Session::Probe(int64_t now) {
-  if (state_ != State::kOpen || train_.on_its_way()) return;
-  if (config_.payload_bytes < Train::kEchoBytes) return;
-  train_.Begin(now + kLongestTrain);
+  if (state_ != State::kOpen || train_.on_its_way() || probe_ns_ != kNever) return;
+  if (config_.payload_bytes >= Train::kEchoBytes) probe_ns_ = now + kLongestTrain;
+}
+
+bool Session::idle() const {
+  for (uint64_t id = oldest_; id < sent_; ++id) {
+    if (At(id).state == Frame::State::kOnItsWay) return false;
+  }
+  return true;
 }
 
 size_t Session::ProduceProbe(int64_t now, uint8_t* packet) {
@@ -291,6 +302,9 @@ int64_t Session::NextWake() const {
     if (state_ != State::kOpen) continue;
     wake = std::min(wake, frame.ask_ns);
     if (frame.resends > 0 || HasChunks(frame)) wake = std::min(wake, pace_ns_);
+  }
+  if (state_ == State::kOpen && probe_ns_ != kNever) {
+    wake = std::min(wake, std::max(pace_ns_, idle() ? 0 : probe_ns_));
   }
   if (state_ == State::kOpen && train_.on_its_way()) {
     const bool waits = train_.next() < Train::kProbes;

@@ -114,7 +114,8 @@ class Session {
     return lanes_[route].shape.Offset(tensor);
   }
 
-  // Sends a train of probes behind what is there to be sent, unless one is on its way.
+  // Sends a train of probes as soon as no frame is on its way, and after a while in any case;
+  // unless one is on its way.
   void Probe(int64_t now);
   // The bandwidth that a train told since this was asked last; in bits a second.
   std::optional<double> TakeBandwidth() { return std::exchange(bandwidth_bps_, std::nullopt); }
@@ -156,6 +157,7 @@ class Session {
   size_t ProduceNack(Frame* frame, uint8_t* packet);
   size_t ProduceChunk(Frame* frame, uint64_t id, int64_t now, uint8_t* packet);
   size_t ProduceResend(Frame* frame, int64_t now, uint8_t* packet);
+  bool idle() const;
   size_t ProduceProbe(int64_t now, uint8_t* packet);
   size_t WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet);
   size_t Seal(const Header& header, uint8_t* packet, size_t size);
@@ -206,6 +208,7 @@ class Session {
   std::optional<SessionKeys> keys_;
 
   Train train_;
+  int64_t probe_ns_ = kNever;  // when a train that is wanted goes in any case
   std::optional<double> bandwidth_bps_;
 
   std::vector<Frame> frames_;

@@ -214,6 +214,7 @@ void Session::Welcomed(const ReadWelcomeResult& result) {
   next_number_ = asked_ = 0;
   for (Lane& lane : lanes_) lane.parity.Forget();
   train_.Stop();
+  probe_ns_ = kNever;
   for (uint64_t id = oldest_; id < sent_; ++id) {
     if (At(id).state == Frame::State::kOnItsWay) Restart(&At(id));
   }
