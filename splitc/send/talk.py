@@ -136,12 +136,13 @@ class Talk:
             remote.route: _Way.of(remote, size, welcome.order_seed, settings)
             for remote in steering.remotes
         }
+        self._asks = settings.transport != "tcp"
         self._answers = Assembly(
             {remote.route: Answers(remote.results, size) for remote in steering.remotes},
             session=welcome.session,
             split=split,
             kind=Kind.ANSWER,
-            transport=Transport.RESEND,
+            transport=Transport.RESEND if self._asks else Transport.TCP,
             deadline_s=settings.silent_after_s,
             grace_s=settings.grace_s,
             in_flight=settings.in_flight,
@@ -149,12 +150,13 @@ class Talk:
         self._seals = seals_of(key, welcome.client_nonce, welcome.server_nonce)
         tail_s = min(_TAIL_S, settings.deadline_s / 2)
         delay = Delay(2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3))
-        self._window = Window(settings.deadline_s, settings.silent_after_s, delay, rtt_s)
+        self._window = Window(
+            settings.deadline_s, settings.silent_after_s, delay, rtt_s, asks=self._asks
+        )
         self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
         self._trains = Trains(welcome.session, split, size, sealed=key is not None)
         self._may_probe, self._packets = True, 0
         self._next = self._questions = 0
-        self._asks = settings.transport != "tcp"
         self.over = False
         """Whether the server has ended it, or knows nothing of it."""
         self.silent = False

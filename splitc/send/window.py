@@ -68,10 +68,14 @@ class Window:
         delay: How long answers take.
         rtt_s: How long packets take there and back: so long a question that was in vain is waited
             for.
+        asks: Whether answers are asked for: over a connection they come.
     """
 
-    def __init__(self, deadline_s: float, limit_s: float, delay: Delay, rtt_s: float) -> None:
+    def __init__(
+        self, deadline_s: float, limit_s: float, delay: Delay, rtt_s: float, *, asks: bool = True
+    ) -> None:
         self._deadline_s = deadline_s
+        self._asks = asks
         self._limit_s = limit_s
         self._delay = delay
         # At a frame's deadline its answer leaves, whatever was measured of others.
@@ -93,7 +97,8 @@ class Window:
     def left(self, flight: Flight, now: float) -> None:
         """The last packet of a frame left."""
         flight.left_s = now
-        flight.ask_s = now + self._expected_s
+        if self._asks:
+            flight.ask_s = now + self._expected_s
 
     @property
     def _expected_s(self) -> float:

@@ -48,6 +48,14 @@ def test_an_answer_that_is_late_is_asked_for_more_and_more_seldom() -> None:
     assert asked == pytest.approx([0.05, 0.07, 0.095, 0.126, 0.165], abs=5e-3)
 
 
+def test_over_a_connection_nothing_is_due_but_to_give_a_frame_up() -> None:
+    one = Window(0.1, 1.0, Delay(0.05), rtt_s=0.01, asks=False)
+    one.begin(late := flight(0, began_s=2.0))
+    one.left(late, 2.5)
+    assert one.next_s() == 3.0
+    assert one.overdue(2.999) == []
+
+
 def test_a_slow_answer_is_asked_for_by_the_round_trip_until_one_in_a_million_is_lost() -> None:
     delay = Delay(0.5)
     for _ in range(50):
