@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small bundle, and frames for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import splitc
+from splitc.arrays import Array
+from splitc.bundle.bundle import Bundle
+
+FRAMES = 24
+
+
+@pytest.fixture(scope="session")
+def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The small network cut behind its residual block, for rpi4, both parts in ONNX. Read only."""
+    folder = tmp_path_factory.mktemp("simulated")
+    return splitc.compile(
+        small_onnx, cut="block_add", emit="onnx", head="rpi4", output=folder / "small.splitc"
+    )
+
+
+@pytest.fixture(scope="session")
+def images() -> Array:
+    """Frames of the small network."""
+    return np.random.default_rng(4).standard_normal((FRAMES, 1, 3, 12, 12), np.float32)
