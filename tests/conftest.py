@@ -15,7 +15,7 @@ from splitc.bundle.bundle import Bundle
 from splitc.errors import ToolchainError
 from splitc.runtime.process import find_emulator
 from tests import skips
-from tests.helpers import save, small_network, two_headed_network
+from tests.helpers import compile_routed, save, small_network, two_headed_network
 
 os.environ.setdefault("SPLITC_VERIFY", "1")
 settings.register_profile("splitc", deadline=None)
@@ -47,6 +47,12 @@ def two_headed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("two")
     path = save(two_headed_network(), folder / "two.onnx")
     return splitc.compile(path, cut="tanh", head="host", output=folder / "two.splitc")
+
+
+@pytest.fixture(scope="session")
+def routed(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The small network with two cuts, plain and in 8 bits: four routes, for here. Read only."""
+    return compile_routed(small_onnx, tmp_path_factory.mktemp("routed") / "routed.splitc")
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+import splitc
+from splitc.bundle.bundle import Bundle
 from splitc.ir.graph import LayerGraph
 from splitc.ir.model import GraphModel
 from splitc.ir.printing import print_graph
@@ -108,6 +110,19 @@ def small_network(seed: int = 0, *, size: int = 12) -> ModelProto:
             "w3": weight(10, 8) * 4, "b3": weight(10, 1)[:, 0],
         },
     )  # fmt: skip
+
+
+def compile_routed(small: Path, output: Path, **options: Any) -> Bundle:
+    """Compile the small network with the routes `stem_relu` and `block_add`, plain and `:8bit`."""
+    rng = np.random.default_rng(1)
+    batches = [{"x": rng.standard_normal((1, 3, 12, 12)).astype(np.float32)} for _ in range(4)]
+    given: dict[str, Any] = {
+        "cuts": ["stem_relu", "block_add"],
+        "bits": [8],
+        "head": "host",
+        **options,
+    }
+    return splitc.compile(small, batches=batches, output=output, **given)
 
 
 def two_headed_network(seed: int = 0) -> ModelProto:

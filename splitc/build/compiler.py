@@ -17,15 +17,18 @@ from splitc.build.describe import (
     crossing,
     manifest_of,
     remotes,
+    route_entry,
     split_digest,
     unverified,
+    ways_of,
 )
 from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.memory import return_memory
-from splitc.build.others import build_others, check_batches, refuse_others, share_weights
+from splitc.build.others import build_others, check_batches, refuse_others, share_files
 from splitc.build.parts import build_parts, places_of, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.build.report import write_report
+from splitc.build.route_spec import RouteSpec
 from splitc.build.tune import refuse_tuning, tune_parts
 from splitc.bundle.bundle import SUFFIX, Bundle
 from splitc.bundle.golden import Golden, write_golden
@@ -34,7 +37,7 @@ from splitc.bundle.verify import Verification, verify_built
 from splitc.errors import OutputError, UsageError
 from splitc.ir.model import Network, Trainable
 from splitc.runtime.codec_entry import CodecCost
-from splitc.runtime.manifest import write_manifest
+from splitc.runtime.manifest import Route, write_manifest
 from splitc.search.scenario import Conditions, Scenario
 
 Runtime = Literal["bundle", "none"]
@@ -44,6 +47,8 @@ def compile(
     model: Network | str | Path,
     *,
     cut: str = "auto",
+    cuts: Sequence[str | RouteSpec] = (),
+    bits: Sequence[int] = (),
     scenario: Scenario | None = None,
     output: str | Path | None = None,
     name: str | None = None,
@@ -64,6 +69,10 @@ def compile(
         model: A loaded model, or the path of an ONNX or `.pt2` file or of a fine-tuned folder.
         cut: `auto`, or the head's last layers with commas between. `auto` is the cut that a
             pass or fine-tuning gave the model, or else the best one.
+        cuts: Several nested ones in the place of `cut`, each with `+` between its layers: the
+            bundle has a route for each, or for each `RouteSpec`.
+        bits: Widths from 1 to 16: each cut gets one more route for each, on which what crosses
+            is sent in so many bits.
         scenario: Where the network is to run and what `auto` minimises.
         output: Folder to write; by default `NAME.splitc` here.
         name: The bundle's name; by default the file's.
@@ -96,7 +105,7 @@ def compile(
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.cutters.min_cut`.
     """
     job = plan(
-        model, cut=cut, name=name, emit=emit, batches=batches, labels=labels,
+        model, cut=cut, cuts=cuts, bits=bits, name=name, emit=emit, batches=batches, labels=labels,
         batch_sizes=batch_sizes, with_whole=with_whole, scenario=scenario, **conditions,
     )  # fmt: skip
     return build(job, output=output, runtime=runtime, seed=seed, tuning=tuning, check=check)
@@ -137,8 +146,7 @@ def build(
     progress("splitting")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")
-    layouts = job.layouts
-    models = {part.name: job.model.extract(part.segment, layouts) for part in job.parts}
+    models = {part.name: part.extract() for part in job.parts}
     for part in job.parts:
         if part.backend.compiles:
             refuse_contract(models[part.name])
@@ -153,9 +161,10 @@ def build(
         progress("golden vectors")
         golden, lowered = _golden_beside_lowering(job, models, folder / "golden", seed)
         tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
-        check_batches(job, models, folder / "golden", crossing(job, models))
-        cost = _cost(job, golden, progress)
-        for network in (job.model, job.source, *models.values()):
+        crosses = [crossing(route, models) for route in job.routes]
+        check_batches(job, models, folder / "golden", crosses)
+        routes = _routes(job, models, golden, progress)
+        for network in (job.source, *(part.network for part in job.parts), *models.values()):
             network.unload()
         return_memory()
         bundled, split = runtime == "bundle", split_digest(job, models, runtime)
@@ -163,16 +172,16 @@ def build(
         built = build_parts(
             places, models,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
-            job.scenario.limits.max_head_bytes, split, layouts, remotes(job, models), progress,
+            job.scenario.limits.max_head_bytes, split, remotes(job, models, routes), progress,
             told,
         )  # fmt: skip
         more = build_others(job, models, folder, scratch, bundled, split, progress, told)
         built = built.and_(more)
-        share_weights([folder / name for name in built.formats])
         progress("writing the bundle")
-        codec = codec_entry(job, golden.received, cost)
+        codec = routes[0].codec
         write_report(folder / "report.html", job.name, job.table, job.row, codec)
-        manifest = manifest_of(folder, job, models, built, runtime, seed, codec)
+        manifest = manifest_of(folder, job, routes, built, runtime, seed)
+        share_files(folder, manifest.files)
         write_manifest(folder, manifest)
         unchecked = unrunnable(job.parts, places) if check else ""
         if check and not unchecked:
@@ -186,35 +195,52 @@ def build(
         ) from error
     finally:
         room.close()
-    told_of_golden = (*golden.notes, *unverified(job, golden.received))
-    for caveat in (*job.ready.notes, *told_of_golden, *built.caveats, unchecked):
+    for caveat in (*_caveats(job, golden), *built.caveats, unchecked):
         if caveat:
             note(caveat)
     return Bundle.open(target)
+
+
+def _caveats(job: Job, golden: Golden) -> list[str]:
+    """What to know of the codecs and of what verifies them."""
+    found = [*dict.fromkeys(note for route in job.routes for note in route.ready.notes)]
+    found += golden.notes
+    for number, route in enumerate(job.routes):
+        found += unverified(route, number in golden.received)
+    return found
 
 
 def _golden_beside_lowering(
     job: Job, models: Mapping[str, Network], folder: Path, seed: int
 ) -> tuple[Golden, dict[str, Any]]:
     """The golden vectors, and the parts as their backends have them, by name."""
-    head, tail = models.values()
+    ways = ways_of(job, models)
     with ThreadPoolExecutor(1, thread_name_prefix="golden") as beside_it:
-        vectors = beside_it.submit(write_golden, folder, job.ready, head, tail, job.layouts, seed)
-        if isinstance(job.model, Trainable):
+        vectors = beside_it.submit(write_golden, folder, job.trunk, ways, seed)
+        if isinstance(job.trunk, Trainable):
             # Tracing replaces methods of PyTorch's modules, also of those that run.
             wait([vectors])
         lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
         return vectors.result(), lowered
 
 
-def _cost(job: Job, golden: Golden, progress: Callable[[str], None]) -> CodecCost | None:
-    """What a codec that was put in costs; None where the network came with its own."""
-    if job.scenario.codec is None:
-        return None
-    progress("what the codec costs")
-    return codec_cost(
-        job.model, job.source, job.batches or golden.feeds, job.labels, golden=not job.batches
-    )
+def _routes(
+    job: Job, models: Mapping[str, Network], golden: Golden, progress: Callable[[str], None]
+) -> tuple[Route, ...]:
+    """The routes as the manifest has them, and what their codecs cost."""
+    found: list[Route] = []
+    for number, route in enumerate(job.routes):
+        cost: CodecCost | None = None
+        # A network that came with its codec has nothing to be held against.
+        if route.codec is not None:
+            progress("what the codec costs")
+            cost = codec_cost(
+                route.ready.model, job.source, job.batches or golden.feeds, job.labels,
+                golden=not job.batches,
+            )  # fmt: skip
+        entry = codec_entry(route, number in golden.received, cost)
+        found.append(route_entry(job, route, models, entry))
+    return tuple(found)
 
 
 __all__ = ["Job", "build", "choose", "compile", "plan"]

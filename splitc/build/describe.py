@@ -12,7 +12,8 @@ import msgspec
 
 from splitc.build.job import Job
 from splitc.build.parts import Parts
-from splitc.bundle.golden import tolerance_of
+from splitc.build.routes import RouteJob
+from splitc.bundle.golden import Step, Way, tolerance_of
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
@@ -20,6 +21,7 @@ from splitc.ir.proof import Given, Proof
 from splitc.runtime.codec_entry import ChannelEntry, CodecCost, CodecEntry
 from splitc.runtime.manifest import (
     SCHEMA,
+    Expected,
     Manifest,
     Missing,
     PartEntry,
@@ -31,13 +33,12 @@ from splitc.runtime.manifest import (
     list_files,
 )
 
-ROUTE = "cut"
-"""Name of the one route of a bundle with one cut."""
-
 
 def split_digest(job: Job, models: Mapping[str, Network], runtime: str) -> str:
     """Changes when the source model, what is in a part, a board or the configuration does."""
-    digest = hashlib.sha256(job.model.digest.encode())
+    digest = hashlib.sha256()
+    for network in {id(part.network): part.network for part in job.parts}.values():
+        digest.update(network.digest.encode())
     digest.update(json.dumps(_config(job, runtime), sort_keys=True).encode())
     for part in job.parts:
         digest.update(str(models[part.name].graph).encode())
@@ -56,7 +57,12 @@ def _config(job: Job, runtime: str) -> dict[str, str]:
         "emit": job.emit,
         "runtime": runtime,
     }
-    more = {"codec": job.ready.text, "cutter": "" if cutter is None else str(cutter)}
+    several = {one.name: one.ready.text for one in job.routes} if len(job.routes) > 1 else {}
+    more = {
+        "codec": "" if several else job.ready.text,
+        "routes": json.dumps(several) if several else "",
+        "cutter": "" if cutter is None else str(cutter),
+    }
     return {**config, **{key: text for key, text in more.items() if text}}
 
 
@@ -70,24 +76,22 @@ def _besides(job: Job) -> dict[str, str]:
 def manifest_of(
     folder: Path,
     job: Job,
-    models: Mapping[str, Network],
+    routes: tuple[Route, ...],
     built: Parts,
     runtime: str,
     seed: int,
-    codec: CodecEntry | None,
 ) -> Manifest:
     """The manifest of a bundle whose other files are all in its folder.
 
     Args:
         folder: The bundle's.
         job: What was compiled.
-        models: The parts' networks, by name.
-        built: What was built of them.
+        routes: Its routes.
+        built: What was built.
         runtime: `bundle` or `none`.
         seed: Of the golden vectors.
-        codec: The codec inside.
     """
-    graph = job.model.graph
+    graph = job.trunk.graph
     return Manifest(
         schema=SCHEMA,
         name=job.name,
@@ -106,42 +110,74 @@ def manifest_of(
             )
             for part in (*job.parts, *job.others)
         },
-        routes=(_route(job, models, codec),),
-        default=ROUTE,
+        routes=routes,
+        default=job.default.name,
         config={**_config(job, runtime), **_besides(job)},
         seed=seed,
-        tolerance=tolerance_of(graph),
+        tolerance=max(tolerance_of(route.ready.model.graph) for route in job.routes),
         tools=dict(sorted(built.tools.items())),
         files=list_files(folder),
     )  # fmt: skip
 
 
-def crossing(job: Job, models: Mapping[str, Network]) -> tuple[TensorSpec, ...]:
+def crossing(route: RouteJob, models: Mapping[str, Network]) -> tuple[TensorSpec, ...]:
     """What goes over the link, as it lies there."""
-    made = {t.name: t for model in models.values() for t in model.graph.output_tensors}
-    return tuple(TensorSpec.of(made.get(t.name, t), job.layouts) for t in job.cut.boundary)
-
-
-def remotes(job: Job, models: Mapping[str, Network]) -> dict[str, tuple[Remote, ...]]:
-    """What the parts that send know of the other side, by their names."""
-    *_, device = (part.name for part in job.parts if part.site == DEVICE)
-    results = tuple(
-        TensorSpec.of(tensor, job.layouts)
-        for part in job.parts
-        if part.site == SERVER
-        for tensor in models[part.name].graph.output_tensors
+    made = {t.name: t for part in route.parts for t in models[part.name].graph.output_tensors}
+    return tuple(
+        TensorSpec.of(made.get(t.name, t), route.layouts) for t in route.ready.cut.boundary
     )
-    crosses = crossing(job, models)
-    one = Remote(
-        route=0, name=ROUTE, crosses=crosses, missing=missing(job, crosses), results=results,
-        outputs=job.model.graph.outputs,
+
+
+def remotes(
+    job: Job, models: Mapping[str, Network], routes: Sequence[Route]
+) -> dict[str, tuple[Remote, ...]]:
+    """What the first parts on the device know of the other side on each route, by their names.
+
+    Args:
+        job: What is compiled.
+        models: The parts' networks, by name.
+        routes: Its routes, as the manifest has them.
+    """
+    makes = {part.name: part.specs(models[part.name].graph.output_tensors) for part in job.parts}
+    outputs, found = job.trunk.graph.outputs, dict[str, tuple[Remote, ...]]()
+    for number, route in enumerate(routes):
+        runs = route.runs[DEVICE]
+        first = next(iter(runs))
+        several = len(routes) > 1
+        one = Remote(
+            route=number, name=route.name, crosses=route.crosses, missing=route.missing,
+            results=route.results(makes, outputs), outputs=outputs,
+            runs=runs if len(runs) > 1 else (), expected=_expected(route) if several else None,
+        )  # fmt: skip
+        found[first] = (*found.get(first, ()), one)
+    return found
+
+
+def ways_of(job: Job, models: Mapping[str, Network]) -> tuple[Way, ...]:
+    """The routes by their reference, in order."""
+    steps = {part.name: Step(part.name, models[part.name], part.stands_for) for part in job.parts}
+
+    def at(site: str, route: RouteJob) -> tuple[Step, ...]:
+        return tuple(steps[part.name] for part in route.runs[site])
+
+    return tuple(
+        Way(route.ready, at(DEVICE, route), at(SERVER, route), route.layouts)
+        for route in job.routes
+    )
+
+
+def _expected(route: Route) -> Expected:
+    """What a policy begins with."""
+    took, cost = route.predicted, route.codec.cost if route.codec else None
+    return Expected(
+        head_ms=took.site_ms[DEVICE], tail_ms=took.site_ms[SERVER], link_ms=took.link_ms,
+        agreement=1.0 if cost is None else cost.agreement,
     )  # fmt: skip
-    return {device: (one,)}
 
 
-def missing(job: Job, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
+def missing(route: RouteJob, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
     """What stands for elements of what crosses that did not arrive, for each tensor."""
-    noisy, codes = job.ready.noisy, job.model.codes
+    noisy, codes = route.ready.noisy, route.ready.model.codes
     trained = noisy if isinstance(noisy, Trainable) else None
     return tuple(
         Missing.of(
@@ -151,16 +187,22 @@ def missing(job: Job, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
     )
 
 
-def _route(job: Job, models: Mapping[str, Network], codec: CodecEntry | None) -> Route:
-    cost = job.row.cost
-    runs: dict[str, tuple[str, ...]] = {}
-    crosses = crossing(job, models)
-    for part in job.parts:
-        runs[part.site] = (*runs.get(part.site, ()), part.name)
+def route_entry(
+    job: Job, route: RouteJob, models: Mapping[str, Network], codec: CodecEntry | None
+) -> Route:
+    """A route as the manifest has it.
+
+    Args:
+        job: What is compiled.
+        route: One of its routes.
+        models: The parts' networks, by name.
+        codec: The codec inside.
+    """
+    cost, crosses = route.row.cost, crossing(route, models)
     return Route(
-        name=ROUTE,
-        cut=job.cut.layers,
-        runs=runs,
+        name=route.name,
+        cut=route.ready.cut.layers,
+        runs={site: tuple(part.name for part in parts) for site, parts in route.runs.items()},
         crosses=crosses,
         boundary_bytes=cost.boundary_bytes,
         predicted=Predicted(
@@ -170,23 +212,24 @@ def _route(job: Job, models: Mapping[str, Network], codec: CodecEntry | None) ->
             },
             link_ms=round(cost.link_s * 1e3, 3),
         ),
-        proof=_proof(job),
+        proof=_proof(job, route),
         codec=codec,
-        missing=missing(job, crosses),
+        missing=missing(route, crosses),
     )  # fmt: skip
 
 
-def _proof(job: Job) -> Proof:
+def _proof(job: Job, route: RouteJob) -> Proof:
     """Why the cut is the best, where it is the one that was found."""
     found = job.table.solution
-    if found is not None and found.where.cut == job.row.cut:
+    asked = route.codec == job.table.problem.codec
+    if found is not None and asked and found.where.cut == route.row.cut:
         return found.proof
-    return Given(value=job.table.value(job.row))
+    return Given(value=job.table.value(route.row))
 
 
-def codec_entry(job: Job, received: bool, cost: CodecCost | None) -> CodecEntry | None:
+def codec_entry(route: RouteJob, received: bool, cost: CodecCost | None) -> CodecEntry | None:
     """The manifest's word on the codec: what is inside, and what `received` was sent over."""
-    ready = job.ready
+    ready = route.ready
     if not ready.text and ready.noisy is None:
         return None
     channels = (
@@ -197,14 +240,14 @@ def codec_entry(job: Job, received: bool, cost: CodecCost | None) -> CodecEntry 
         if isinstance(ready.noisy, Trainable)
     )
     return CodecEntry(
-        pipeline=ready.text, cut=job.row.cut.name, channels=tuple(channels), received=received,
+        pipeline=ready.text, cut=route.row.cut.name, channels=tuple(channels), received=received,
         cost=cost,
     )  # fmt: skip
 
 
-def unverified(job: Job, received: bool) -> tuple[str, ...]:
+def unverified(route: RouteJob, received: bool) -> tuple[str, ...]:
     """What to say of channels that `verify` cannot put values through."""
-    names = job.ready.channels
+    names = route.ready.channels
     if received or not names:
         return ()
     return (

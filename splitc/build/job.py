@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Unpack
 
 from splitc.arrays import Array
-from splitc.build.backend import Backend, backend_for, warm_up
+from splitc.build.backend import backend_for, warm_up
+from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
-from splitc.cost.board import Board
+from splitc.build.route_spec import RouteSpec, asked_routes
+from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
 from splitc.cost.topology import DEVICE, SERVER
-from splitc.errors import IllegalCutError, UsageError
+from splitc.errors import UsageError
 from splitc.frontend import load
 from splitc.ir.cut import Cut
-from splitc.ir.layout import Layout, Layouts
 from splitc.ir.model import Network
-from splitc.ir.segment import Segment, segments
-from splitc.passes.at_cut import Ready, prepare
+from splitc.ir.segment import segments
+from splitc.passes.at_cut import Ready
 from splitc.search.find import find_cuts
 from splitc.search.problem import CutRow
 from splitc.search.scenario import Conditions, Scenario, scenario_of
@@ -34,123 +35,81 @@ _LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True)
-class PartJob:
-    """A part to compile: a segment for a site.
-
-    Args:
-        segment: Its layers; the part is called like it.
-        site: Name of the site.
-        board: What is compiled for.
-        backend: What compiles and writes it.
-        batch: How many frames one call takes.
-    """
-
-    segment: Segment
-    site: str
-    board: Board
-    backend: Backend
-    batch: int = 1
-
-    @property
-    def name(self) -> str:
-        """The part's name, which is its folder's too."""
-        return self.segment.name if self.batch == 1 else f"{self.segment.name}-x{self.batch}"
-
-
-@dataclass(frozen=True)
 class Job:
-    """A compilation, decided but not begun: which model, cut and boards.
+    """A compilation, decided but not begun: which model, routes and boards.
 
     Args:
         source: The network as it was read.
-        ready: What is split: the network with the codec inside, without channels.
         name: The bundle's name.
         table: The cut table.
-        row: The chosen row.
+        routes: The ways through the bundle; one, or several with nested cuts.
         scenario: Where it is to run.
-        backends: What writes the parts, by their sites.
-        batches: Values that the codec was calibrated with, to say what it costs.
+        sites: What is compiled for, and what writes the parts.
+        batches: Values that codecs were calibrated with, to say what they cost.
         labels: Their right classes, where they are known.
         batch_sizes: How many frames a call the tail is compiled for, besides one.
         with_whole: Whether the device gets the whole network too.
     """
 
     source: Network
-    ready: Ready
     name: str
     table: CutTable
-    row: CutRow
+    routes: tuple[RouteJob, ...]
     scenario: Scenario
-    backends: Mapping[str, Backend]
+    sites: Sites
     batches: Sequence[Mapping[str, Array]] = ()
     labels: Array | None = None
     batch_sizes: tuple[int, ...] = ()
     with_whole: bool = False
 
-    @property
-    def head(self) -> Board:
-        """Board of the device."""
-        return self.scenario.head.board
+    @cached_property
+    def default(self) -> RouteJob:
+        """The route that is best for the link, of equals the one with the smaller head."""
+        return min(self.routes, key=lambda route: self.table.value(route.row))
 
     @property
-    def tail(self) -> Board:
-        """Board of the server."""
-        return self.scenario.tail.board
+    def ready(self) -> Ready:
+        """What is split on the default route."""
+        return self.default.ready
 
     @property
-    def model(self) -> Network:
-        """The network that is split."""
-        return self.ready.model
-
-    @property
-    def cut(self) -> Cut:
-        """Where it is split: at the codec's boundary, if there is one."""
-        return self.ready.cut
+    def row(self) -> CutRow:
+        """What the default route costs."""
+        return self.default.row
 
     @cached_property
     def parts(self) -> tuple[PartJob, ...]:
-        """What is compiled, in the order in which it runs."""
-        boards = {DEVICE: self.head, SERVER: self.tail}
-        return tuple(
-            PartJob(segment, site, board, self.backends[site])
-            for segment, (site, board) in zip(
-                segments(self.cut.graph, [self.cut]), boards.items(), strict=True
-            )
-        )
+        """What is compiled, device before server, what all routes share first."""
+        found: dict[str, PartJob] = {}
+        for site in self.sites:
+            runs = [part for route in self.routes for part in route.runs[site]]
+            runs.sort(key=lambda part: part.network is not self.trunk)
+            found |= {part.name: part for part in runs}
+        return tuple(found.values())
+
+    @property
+    def trunk(self) -> Network:
+        """The network that the routes share; of one route the one with its codec."""
+        return self.routes[0].parts[0].network
+
+    @property
+    def tails(self) -> tuple[PartJob, ...]:
+        """The server's parts for several frames a call."""
+        alone = (part for part in self.parts if part.site == SERVER)
+        return tuple(replace(part, batch=size) for part in alone for size in self.batch_sizes)
 
     @cached_property
     def others(self) -> tuple[PartJob, ...]:
         """What is compiled besides: tails for several frames, the whole network on the device."""
-        tails = (
-            replace(part, batch=size)
-            for size in self.batch_sizes
-            for part in self.parts
-            if part.site == SERVER
-        )
-        (whole,) = segments(self.cut.graph, [])
-        more = [PartJob(whole, DEVICE, self.head, self.backends[DEVICE])] if self.with_whole else []
-        return (*tails, *more)
-
-    @cached_property
-    def layouts(self) -> Layouts:
-        """How what crosses lies: as the code at both its ends has it, or in the model's order.
-
-        Network inputs and results keep the order that the model's user knows.
-        """
-        graph, found = self.cut.graph, dict[str, Layout]()
-        for maker in self.parts:
-            for tensor in maker.segment.sends:
-                layout = maker.backend.layout(tensor, graph)
-                readers = (part for part in self.parts if tensor in part.segment.reads)
-                agreed = all(part.backend.layout(tensor, graph) == layout for part in readers)
-                if agreed and tensor.name not in graph.outputs:
-                    found[tensor.name] = layout
-        return found
+        (whole,) = segments(self.trunk.graph, [])
+        device = self.sites[DEVICE]
+        more = [PartJob(whole, device, self.trunk, whole.name)] if self.with_whole else []
+        return (*self.tails, *more)
 
     @property
     def emit(self) -> str:
         """Names of what writes the parts, as `--emit` has them."""
-        names = [backend.name for backend in self.backends.values()]
+        names = [site.backend.name for site in self.sites.values()]
         return names[0] if len(set(names)) == 1 else ",".join(names)
 
 
@@ -167,19 +126,11 @@ def choose(table: CutTable, cut: str) -> CutRow:
     """
     if cut == "auto":
         return table.auto
-    row = table.row(Cut.named(table.costs.graph, cut))
-    if row.rejected is not None:
-        raise IllegalCutError(
-            f"cannot cut after '{cut}'",
-            why=row.rejected,
-            hint="`splitc cuts MODEL` lists the cuts there are"
-            + (" with this codec" if table.problem.codec else ""),
-        )
-    return row
+    return usable(table.problem, Cut.named(table.costs.graph, cut))
 
 
-def backends_of(emit: str, scenario: Scenario) -> dict[str, Backend]:
-    """What writes the part of each site.
+def sites_of(emit: str, scenario: Scenario) -> dict[str, Site]:
+    """What is compiled for, and what writes the parts, by the sites' names.
 
     Args:
         emit: The name of a backend, or one for the device and one for the server with a
@@ -194,7 +145,7 @@ def backends_of(emit: str, scenario: Scenario) -> dict[str, Backend]:
         raise UsageError(f"--emit {emit}", hint="one backend, or one for head and one for tail")
     boards = {DEVICE: scenario.head.board, SERVER: scenario.tail.board}
     return {
-        site: backend_for(board, name)
+        site: Site(site, board, backend_for(board, name))
         for (site, board), name in zip(boards.items(), [names[0], names[-1]], strict=True)
     }
 
@@ -217,6 +168,8 @@ def plan(
     model: Network | str | Path,
     *,
     cut: str = "auto",
+    cuts: Sequence[str | RouteSpec] = (),
+    bits: Sequence[int] = (),
     name: str | None = None,
     emit: str = EMIT,
     batches: Sequence[Mapping[str, Array]] = (),
@@ -226,7 +179,7 @@ def plan(
     scenario: Scenario | None = None,
     **conditions: Unpack[Conditions],
 ) -> Job:
-    """Load the model if need be, search the cuts, choose one and put the codec there.
+    """Load the model if need be, search the cuts, choose some and put the codecs there.
 
     Where one backend writes both parts, a layer that it cannot compile is refused before any
     cut is priced.
@@ -234,9 +187,10 @@ def plan(
     Raises:
         UsageError: There is no such backend, or it writes nothing for a board.
         UnsupportedOpError: A layer cannot be compiled, whatever the cut.
-        SplitcError: See `splitc.load`, `splitc.find_cuts`, `choose` and
-            `splitc.passes.at_cut.prepare`.
+        SplitcError: See `splitc.load`, `splitc.find_cuts`, `choose` and `routes_of`.
     """
+    if cuts and cut != "auto":
+        raise UsageError("one cut and several", hint="name all of them in cuts, --cuts A,B")
     loaded: Network = (
         load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
     )
@@ -246,10 +200,14 @@ def plan(
     name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
     given = scenario_of(scenario, conditions)
     sizes = checked_sizes(batch_sizes)
-    backends = backends_of(emit, given)
-    if len({backend.name for backend in backends.values()}) == 1:
-        refuse_unsupported(backends[DEVICE], loaded, "network")
-    table = find_cuts(loaded, scenario=given)
-    row = choose(table, cut)
-    ready = prepare(loaded, row.cut, given.codec, batches)
-    return Job(loaded, ready, name, table, row, given, backends, batches, labels, sizes, with_whole)
+    sites = sites_of(emit, given)
+    if len({site.backend.name for site in sites.values()}) == 1:
+        refuse_unsupported(sites[DEVICE].backend, loaded, "network")
+    if cuts or bits:
+        table = find_cuts(loaded, scenario=replace(given, codec=None))
+        asked = cuts or (RouteSpec(choose(table, cut).cut.layers),)
+        routes = routes_of(loaded, table, asked_routes(asked, bits, given.codec), sites, batches)
+    else:
+        table = find_cuts(loaded, scenario=given)
+        routes = (one_route(loaded, choose(table, cut), given.codec, sites, batches),)
+    return Job(loaded, name, table, routes, given, sites, batches, labels, sizes, with_whole)

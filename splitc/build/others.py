@@ -4,23 +4,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.build.backend import Built
-from splitc.build.job import Job, PartJob
+from splitc.build.job import Job
 from splitc.build.memory import return_memory
+from splitc.build.part_job import PartJob
 from splitc.build.parts import Parts, build_parts, places_of
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.bundle.difference import worst_of
-from splitc.bundle.golden import tolerance_of
-from splitc.bundle.vectors import read_vectors
+from splitc.bundle.golden import Step, tolerance_of
+from splitc.bundle.vectors import count_samples, of_route, read_vectors
+from splitc.cost.topology import SERVER
 from splitc.errors import BadModelError
 from splitc.ir.model import Network
-from splitc.runtime.manifest import PartManifest, TensorSpec, read_manifest
+from splitc.runtime.manifest import FileEntry, TensorSpec
+from splitc.runtime.part import stack_samples
 
 _HINT = "leave --batch out: the server then runs such a network frame by frame"
 
@@ -37,32 +41,55 @@ def refuse_others(job: Job, models: Mapping[str, Network]) -> None:
         UnsupportedOpError: A backend cannot compile a layer.
     """
     for part in job.others:
-        network = _network(job, part, models)
+        network = _network(part, models)
         if part.backend.compiles:
             refuse_contract(network)
         refuse_unsupported(part.backend, network, part.name)
 
 
 def check_batches(
-    job: Job, models: Mapping[str, Network], golden: Path, crosses: Sequence[TensorSpec]
-) -> None:
+    job: Job, models: Mapping[str, Network], golden: Path,
+    crosses: Sequence[tuple[TensorSpec, ...]],
+) -> None:  # fmt: skip
     """Hold networks for several frames against what the frames give one by one.
 
-    Frames are what crosses of the golden samples, each changed a little where there are more
-    frames than samples, so that no two are the same.
+    Frames are what each part reads of the golden samples, each changed a little where there are
+    more frames than samples, so that no two are the same.
+
+    Args:
+        job: What is compiled.
+        models: The networks of the routes' parts, by name.
+        golden: The folder of the golden vectors.
+        crosses: What goes over the link on each route, as it lies there.
 
     Raises:
         BadModelError: A layer works across frames, and so the frames' results are others.
     """
-    known = {**read_vectors(golden / "boundary", tuple(crosses))}
-    for part in job.others:
-        if part.batch == 1:
-            continue
-        one, many = models[part.segment.name], _network(job, part, models)
+    for part, known in _fed(job, models, golden, crosses):
+        one, many = models[part.alone], _network(part, models)
         names = [tensor.name for tensor in one.graph.inputs]
         frames = [{name: _varied(known[name], k) for name in names} for k in range(part.batch)]
         _compare(part, one, many, frames)
         many.unload()
+
+
+def _fed(
+    job: Job, models: Mapping[str, Network], golden: Path,
+    crosses: Sequence[tuple[TensorSpec, ...]],
+) -> Generator[tuple[PartJob, Arrays]]:  # fmt: skip
+    """The parts for several frames, each once, and what there is to read of each sample."""
+    several = {alone: [*parts] for alone, parts in groupby(job.tails, key=lambda part: part.alone)}
+    for number, route in enumerate(job.routes if several else ()):
+        place = of_route(golden, number, len(job.routes))
+        known = read_vectors(place / "boundary", crosses[number])
+        for part in route.runs[SERVER]:
+            yield from ((each, known) for each in several.pop(part.alone, ()))
+            if several:
+                step = Step(part.name, models[part.name], part.stands_for)
+                samples = range(count_samples(known))
+                known |= stack_samples(
+                    [step.run({n: a[k] for n, a in known.items()}) for k in samples]
+                )
 
 
 def _varied(samples: Array, k: int) -> Array:
@@ -78,7 +105,7 @@ def _compare(part: PartJob, one: Network, many: Network, frames: Sequence[Arrays
     inputs = zip(many.graph.inputs, one.graph.inputs, strict=True)
     feed = {to.name: np.concatenate([frame[of.name] for frame in frames]) for to, of in inputs}
     tolerance = tolerance_of(one.graph)
-    what = f"the {part.segment.name} cannot take {part.batch} frames a call"
+    what = f"the {part.alone} cannot take {part.batch} frames a call"
     try:
         together = many.run(feed)
     except BadModelError as error:
@@ -119,14 +146,14 @@ def build_others(
     """
     built = Parts(split, {}, {}, ())
     for part in job.others:
-        network = _network(job, part, models)
+        network = _network(part, models)
         lowered = part.backend.lower(network)
-        known = {part.segment.name: models.get(part.segment.name, network)}
+        known = {part.alone: models.get(part.alone, network)}
         built = built.and_(
             build_parts(
                 places_of([part], folder, scratch, runtime, job.parts), known,
                 {part.name: {True: lowered, False: lowered}},
-                job.scenario.limits.max_head_bytes, split, job.layouts, {}, progress, told,
+                job.scenario.limits.max_head_bytes, split, {}, progress, told,
             )
         )  # fmt: skip
         del network, lowered
@@ -134,31 +161,33 @@ def build_others(
     return built
 
 
-def _network(job: Job, part: PartJob, models: Mapping[str, Network]) -> Network:
+def _network(part: PartJob, models: Mapping[str, Network]) -> Network:
     if part.batch == 1:
-        return job.model.extract(part.segment, {})
+        return part.extract()
     try:
-        return models[part.segment.name].batched(part.batch)
+        return models[part.alone].batched(part.batch)
     except BadModelError as error:
-        what = f"the {part.segment.name} cannot take {part.batch} frames a call"
+        what = f"the {part.alone} cannot take {part.batch} frames a call"
         why = ": ".join(filter(None, (error.what, error.why)))
         raise BadModelError(what, at=error.at, why=why, hint=_HINT) from error
 
 
-def share_weights(folders: Sequence[Path]) -> None:
-    """Have parts with the same weights, byte for byte, share them on disk and in memory.
+def share_files(folder: Path, files: Mapping[str, FileEntry]) -> None:
+    """Have parts with the same files, byte for byte, share them on disk and in memory.
 
-    Each folder has its own name for the one file, so that it is complete by itself: where a
-    folder is copied somewhere else it becomes a file of its own.
+    Weights, libraries and licences each have a name in every part that has them, so that its
+    folder is complete by itself: where it is copied somewhere else they become files of its own.
+
+    Args:
+        folder: The bundle's.
+        files: What is in it.
     """
-    first: dict[tuple[int, str], Path] = {}
-    for folder in folders:
-        part = read_manifest(folder, PartManifest)
-        if not part.weights:
-            continue
-        entry, path = part.files[part.weights], folder / part.weights
-        same = first.setdefault((entry.bytes, entry.sha256), path)
-        if same == path:
+    first: dict[tuple[int, str, int], Path] = {}
+    for name, entry in files.items():
+        path = folder / name
+        status = path.stat()
+        same = first.setdefault((entry.bytes, entry.sha256, status.st_mode), path)
+        if same.samefile(path):
             continue
         beside = path.with_name(f".{path.name}.new")
         try:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from splitc.build.backend import Built, Preparing
-from splitc.build.job import PartJob
+from splitc.build.part_job import PartJob
 from splitc.bundle.runnable import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
 from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
-from splitc.ir.graph import LayerGraph
-from splitc.ir.layout import Layouts
+from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.model import Network
 from splitc.runtime.integrity import part_files
 from splitc.runtime.manifest import (
@@ -137,7 +136,6 @@ def build_parts(
     lowered: Mapping[str, Mapping[bool, Any]],
     limit: int | None,
     split: str,
-    layouts: Layouts,
     remote: Mapping[str, tuple[Remote, ...]],
     progress: Callable[[str], None],
     told: Callable[[str, Built], None],
@@ -146,11 +144,10 @@ def build_parts(
 
     Args:
         places: What, what for, and where to.
-        models: The parts' networks for one frame, by their segments' names.
+        models: The parts' networks for one frame, by the names of the parts for one.
         lowered: Each in the backend's form, as its own board takes it (True) and as others do.
         limit: Bytes that a part on the device may take.
         split: The digest that the parts carry.
-        layouts: How the tensors that cross lie.
         remote: What parts that send know of the other side, by their names.
         progress: Called with each step's name.
         told: Called with a part's name and what was built for its own board.
@@ -164,10 +161,9 @@ def build_parts(
         for folder, runtime in place.folders:
             folder.mkdir(parents=True)
             built.append(backend.write(code, place.board, folder, runtime=runtime))
-            graph = models[place.part.segment.name].graph
+            graph, specs = models[place.part.alone].graph, place.part.specs
             describe_part(
-                built[-1], graph, place.board, folder, name, split, layouts, remote.get(name, ()),
-                place.part.batch,
+                built[-1], graph, place.board, folder, name, split, specs, remote.get(name, ())
             )  # fmt: skip
         return built[0]
 
@@ -215,10 +211,15 @@ def _over_limit(part: PartJob, built: Built, limit: int | None) -> str:
     )
 
 
+def _as_it_is(tensors: Iterable[Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple(map(TensorSpec.of, tensors))
+
+
 def describe_part(
     built: Built, graph: LayerGraph, board: Board, folder: Path,
-    name: str = "head", split: str = NO_SPLIT, layouts: Layouts | None = None,
-    remote: tuple[Remote, ...] = (), batch: int = 1,
+    name: str = "head", split: str = NO_SPLIT,
+    specs: Callable[[Iterable[Tensor]], tuple[TensorSpec, ...]] = _as_it_is,
+    remote: tuple[Remote, ...] = (),
 ) -> None:  # fmt: skip
     """Write the manifest of a part, over what else lies in its folder.
 
@@ -229,9 +230,8 @@ def describe_part(
         folder: The part's.
         name: What it is called in its bundle.
         split: The digest of the split that it belongs to.
-        layouts: Of the tensors of its contract that do not lie in the model's own order.
+        specs: The contract of tensors that it takes or makes.
         remote: What it sends for, where it sends.
-        batch: How many frames one call takes.
     """
     part = PartManifest(
         schema=SCHEMA,
@@ -253,8 +253,8 @@ def describe_part(
         weight_bytes=built.file_bytes,
         packed_bytes=built.packed_bytes,
         tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
-        inputs=tuple(TensorSpec.of(t, layouts).batched(batch) for t in graph.inputs),
-        outputs=tuple(TensorSpec.of(t, layouts).batched(batch) for t in graph.output_tensors),
+        inputs=specs(graph.inputs),
+        outputs=specs(graph.output_tensors),
         files=part_files(folder),
         remote=remote,
     )

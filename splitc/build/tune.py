@@ -9,9 +9,21 @@ from typing import Any
 
 from splitc.build.backend import Tuner, Tuning
 from splitc.build.job import Job
-from splitc.cost.topology import DEVICE
+from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import UsageError
 from splitc.ir.model import Network
+
+
+def tuned_parts(job: Job, tuning: Tuning) -> tuple[str, ...]:
+    """Names of the parts to tune: of a bundle with several routes `head` is all on the device."""
+    if len(job.routes) == 1:
+        return tuning.parts
+    sides = {"head": DEVICE, "tail": SERVER}
+    found: list[str] = []
+    for name in tuning.parts:
+        site = sides.get(name)
+        found += [part.name for part in job.parts if part.site == site] if site else [name]
+    return tuple(found)
 
 
 def refuse_tuning(job: Job, tuning: Tuning) -> None:
@@ -22,16 +34,17 @@ def refuse_tuning(job: Job, tuning: Tuning) -> None:
         DeviceError: Nothing answers at the address.
     """
     parts = {part.name: part for part in job.parts}
+    names = tuned_parts(job, tuning)
     if not 0 <= tuning.seconds < 1e7:
         raise UsageError(f"cannot tune for {tuning.seconds:g} seconds")
-    if not tuning.parts or not set(tuning.parts) <= parts.keys():
-        names = [*parts]
-        hint = " or ".join([*names, ",".join(names)])
+    if not names or not set(names) <= parts.keys():
+        known = [*parts] if len(job.routes) == 1 else ["head", "tail", *parts]
+        hint = " or ".join([*known, ",".join(known[:2])])
         raise UsageError(f"no parts '{','.join(tuning.parts)}'", hint=hint)
-    on_device = [name for name in tuning.parts if parts[name].site == DEVICE]
+    on_device = [name for name in names if parts[name].site == DEVICE]
     if tuning.rpc and not on_device:
         raise UsageError("--tune-rpc measures the head's kernels, and the head is not tuned")
-    for name in tuning.parts:
+    for name in names:
         backend = parts[name].backend
         if not isinstance(backend, Tuner):
             what = f"--emit {backend.name} has no kernels to tune"
@@ -51,9 +64,10 @@ def tune_parts(
     tuned: dict[str, Any] = {}
     parts = {part.name: part for part in job.parts}
     work = {name: 1 + sum(each.flops for each in models[name].graph.layers) for name in models}
-    for name in dict.fromkeys(tuning.parts):
+    names = tuned_parts(job, tuning)
+    for name in dict.fromkeys(names):
         part = parts[name]
-        share = work[name] / sum(work[n] for n in tuning.parts if n not in tuned)
+        share = work[name] / sum(work[n] for n in names if n not in tuned)
         seconds = share * max(0.0, end - time.monotonic())
         assert isinstance(part.backend, Tuner)
         tuned[name] = part.backend.tune(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from splitc.runtime.manifest import (
     PartManifest,
     Remote,
     Route,
+    TensorSpec,
     list_files,
     read_manifest,
 )
+from splitc.runtime.memory import Arenas
 
 SUFFIX = ".splitc"
 
@@ -110,19 +112,21 @@ class Bundle:
                     raise BadBundleError(f"golden/{name} and {name} disagree about their {field}")
 
     def _check_contract(self, route: Route, parts: Mapping[str, PartManifest]) -> None:
-        """Every tensor that is read is made before it, with the same shape and dtype."""
+        """Every tensor that is read is made before it, with the same shape and dtype.
+
+        Behind the link only what crosses it is there.
+        """
         source = self.manifest.source
-        known = {spec.name: spec for spec in source.inputs}
-        running = ((name, parts[name].inputs, parts[name].outputs) for name in route.parts)
-        for what, reads, makes in (
-            *running,
-            ("result", source.outputs, ()),
-            ("boundary", route.crosses, ()),
-        ):
-            for spec in reads:
-                if known.get(spec.name) != spec:
-                    raise BadBundleError(f"{what} and what makes it disagree about '{spec.name}'")
-            known |= {spec.name: spec for spec in makes}
+        made = {spec.name: spec for spec in source.inputs}
+        for name in route.before:
+            _check_reads(name, parts[name].inputs, made)
+            made |= {spec.name: spec for spec in parts[name].outputs}
+        _check_reads("boundary", route.crosses, made)
+        known = {spec.name: spec for spec in route.crosses}
+        for name in route.behind:
+            _check_reads(name, parts[name].inputs, known)
+            known |= {spec.name: spec for spec in parts[name].outputs}
+        _check_reads("result", source.outputs, known | made)
         if not source.outputs:
             raise BadBundleError("the bundle has no results")
 
@@ -146,23 +150,25 @@ class Bundle:
         """What a part sends for is a route that it is on, and comes back from other sites."""
         wrong = BadBundleError(f"the {name} and the bundle disagree about route '{remote.name}'")
         routes, site = self.manifest.routes, self.manifest.parts[name].site
-        if remote.route >= len(routes):
+        if remote.route >= len(routes) or site not in routes[remote.route].runs:
             raise wrong
         route = routes[remote.route]
-        theirs = (other for at, names in route.runs.items() if at != site for other in names)
-        results = tuple(spec for other in theirs for spec in parts[other].outputs)
         outputs = tuple(spec.name for spec in self.manifest.source.outputs)
+        makes = {each: part.outputs for each, part in parts.items()}
         told = (remote.name, remote.crosses, remote.missing, remote.results, remote.outputs)
-        true = (route.name, route.crosses, route.missing, results, outputs)
-        if told != true or name not in route.parts:
+        true = (route.name, route.crosses, route.missing, route.results(makes, outputs), outputs)
+        if told != true or (remote.runs or (name,)) != route.runs[site]:
             raise wrong
 
-    def run(self, inputs: Arrays | Array, *, emulate: bool = False) -> dict[str, Array]:
-        """Run the parts of the default route one after the other: `open_parts` keeps them loaded.
+    def run(
+        self, inputs: Arrays | Array, *, route: str | None = None, emulate: bool = False
+    ) -> dict[str, Array]:
+        """Run the parts of a route one after the other: `open_parts` keeps them loaded.
 
         Args:
             inputs: Arrays by input name, or the one array of a one-input network,
                 of the contract's shapes or all stacked along one more leading axis.
+            route: Its name; the default one where none is given.
             emulate: Run a part for another ISA under qemu; by default its build for this
                 machine runs.
 
@@ -170,34 +176,41 @@ class Bundle:
             Arrays by result name.
 
         Raises:
-            UsageError: An input is missing, unknown, or of the wrong shape.
+            UsageError: An input is missing, unknown, or of the wrong shape; no such route.
             BadBundleError: A file is not the one the manifest lists.
         """
         read_feed(self.manifest.source.inputs, inputs)
-        with self.open_parts(emulate=emulate) as split:
+        name = self.manifest.default if route is None else route
+        with self.open_parts(name, emulate=emulate) as split:
             return split(inputs)
 
-    def open_parts(self, *, emulate: bool = False) -> OpenSplit:
-        """Load the parts of the default route, to be run many times.
+    def open_parts(self, route: str | None = None, *, emulate: bool = False) -> OpenSplit:
+        """Load parts, to be run many times; routes share those that they have in common.
 
             with bundle.open_parts() as split:
                 results = split(inputs)
 
         Args:
+            route: Load only what this route needs; by default what all need.
             emulate: Run a part for another ISA under qemu, a process a call; by default its
                 build for this machine runs.
 
         Raises:
+            UsageError: There is no such route.
             BadBundleError: A file is not the one the manifest lists.
             ToolchainError: A part cannot run on this machine.
         """
-        found = runnable_parts(self.path, self.manifest, emulate=emulate)
+        manifest = self.manifest
+        first = manifest.route if route is None else manifest.route_named(route)
+        others = () if route else (one for one in manifest.routes if one is not first)
+        routes = [first, *others]
+        names = dict.fromkeys(name for one in routes for name in one.parts)
+        found = runnable_parts(self.path, manifest, names, emulate=emulate)
+        arenas = Arenas()
         with unchanged(self.path, *(part.folder for part in found.values())):
             self.check()
-            parts = [part.open() for part in found.values()]
-        source = self.manifest.source
-        ran = {name: part.ran for name, part in found.items()}
-        return OpenSplit(source.inputs, source.outputs, *parts, ran=ran)
+            parts = {name: part.open(arenas) for name, part in found.items()}
+        return OpenSplit(manifest, routes, parts, {name: p.ran for name, p in found.items()})
 
     def verify(self, *, emulate: bool = False) -> Verification:
         """Check the files, run the parts on the golden inputs, compare.
@@ -213,7 +226,7 @@ class Bundle:
             ToolchainError: A part cannot run on this machine.
         """
         self.check()
-        parts = runnable_parts(self.path, self.manifest, emulate=emulate, every=True)
+        parts = runnable_parts(self.path, self.manifest, emulate=emulate)
         return verify(self.path, self.manifest, parts)
 
     def pack(self, target: Path) -> Path:
@@ -239,6 +252,13 @@ class Bundle:
         finally:
             beside.unlink(missing_ok=True)
         return target
+
+
+def _check_reads(what: str, reads: Iterable[TensorSpec], known: Mapping[str, TensorSpec]) -> None:
+    """Raise where something is read that is not there, or is another tensor."""
+    for spec in reads:
+        if known.get(spec.name) != spec:
+            raise BadBundleError(f"{what} and what makes it disagree about '{spec.name}'")
 
 
 __all__ = ["SUFFIX", "Bundle", "Verification", "require"]

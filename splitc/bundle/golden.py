@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ import numpy as np
 from splitc.arrays import Array
 from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, difference
 from splitc.bundle.samples import samples_of, seeded_inputs
+from splitc.bundle.vectors import of_route
 from splitc.errors import BadModelError
-from splitc.ir.graph import LayerGraph
+from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layouts
 from splitc.ir.model import Trainable
 from splitc.passes.at_cut import Ready
@@ -43,74 +44,151 @@ def _has_halves(graph: LayerGraph) -> bool:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A part by its reference: what it makes of what is there.
+
+    Args:
+        name: The part's.
+        network: Its layers.
+        stands_for: What others know tensors as that it makes, by its own names.
+    """
+
+    name: str
+    network: Network
+    stands_for: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """Names of what it makes, as others know them."""
+        return tuple(self.stands_for.get(name, name) for name in self.network.graph.outputs)
+
+    def run(self, known: Mapping[str, Array]) -> dict[str, Array]:
+        """What it makes, by the names that others know."""
+        made = self.network.run({t.name: known[t.name] for t in self.network.graph.inputs})
+        return {self.stands_for.get(name, name): array for name, array in made.items()}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A route by its reference.
+
+    Args:
+        ready: The unsplit network.
+        before: The parts before the link, in order.
+        behind: The parts behind it, in order.
+        layouts: How the tensors that cross lie.
+    """
+
+    ready: Ready
+    before: tuple[Step, ...]
+    behind: tuple[Step, ...]
+    layouts: Layouts
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The network's results that are made behind the link, in the order that they are."""
+        made = {name for step in self.before for name in step.makes}
+        wanted = {*self.ready.model.graph.outputs} - made
+        return tuple(name for step in self.behind for name in step.makes if name in wanted)
+
+
+@dataclass(frozen=True)
 class Golden:
     """What was written.
 
     Args:
         feeds: The samples: arrays by input name.
-        received: Whether there are vectors over the channel.
+        received: The routes, by their places, that have vectors over the channel.
         notes: Samples that were left out, and why.
     """
 
     feeds: tuple[Mapping[str, Array], ...]
-    received: bool
+    received: frozenset[int]
     notes: tuple[str, ...]
 
 
-def write_golden(
-    folder: Path, ready: Ready, head: Network, tail: Network, layouts: Layouts, seed: int
-) -> Golden:
+def write_golden(folder: Path, whole: Network, ways: Sequence[Way], seed: int) -> Golden:
     """Write what `verify` compares with: inputs, what crosses, results of the unsplit network.
 
-    Every file holds the samples along its first axis. Where the network was trained over a
-    channel at the cut, also what the tail gets over it and what it makes of that, by the
-    tail's own reference.
+    Every file holds the samples along its first axis. What crosses is written for each route,
+    and the results for each that has another network than the whole one. Where a network was
+    trained over a channel at the cut, also what the tail gets over it and what it makes of
+    that, by the tail's own reference.
 
     Args:
         folder: For the vectors.
-        ready: The unsplit network.
-        head: Its head.
-        tail: Its tail.
-        layouts: How the tensors that cross lie.
+        whole: The unsplit network: the one that the routes share, or that of the one there is.
+        ways: The routes, in their order.
         seed: Of the inputs and of what channels draw.
 
     Raises:
         BadModelError: The network runs on no sample, or a result is NaN or infinite throughout.
     """
-    kept, notes = _runs(ready, seed)
+    kept, notes = _runs(whole, [t for way in ways for t in way.ready.cut.boundary], seed)
     # Each network's weights are held once more by what runs it: one at a time.
-    ready.model.unload()
+    whole.unload()
     feeds = tuple(feed for feed, _ in kept)
-    crossing: list[dict[str, Array]] = []
-    for feed in feeds:
-        made = {**feed, **head.run({t.name: feed[t.name] for t in head.graph.inputs})}
-        crossing.append({t.name: made[t.name] for t in ready.cut.boundary})
-    head.unload()
     _save(folder / "inputs", feeds)
-    _save(folder / "boundary", crossing)
     _save(folder / "outputs", [results for _, results in kept])
-    received = _received(ready, feeds, layouts, seed)
-    if received:
-        _save(folder / "received", received)
-        known = [{**feed, **left} for feed, left in zip(feeds, received, strict=True)]
-        entries = [t.name for t in tail.graph.inputs]
-        _save(folder / "received_outputs", [tail.run({n: k[n] for n in entries}) for k in known])
-    return Golden(feeds, bool(received), notes)
+    crossing = _crossing(ways, feeds)
+    received: set[int] = set()
+    for number, way in enumerate(ways):
+        place = of_route(folder, number, len(ways))
+        _save(place / "boundary", crossing[number])
+        if way.ready.model is not whole:
+            _save(place / "outputs", [way.ready.model.run(feed) for feed in feeds])
+            way.ready.model.unload()
+        if _save_received(place, way, feeds, seed):
+            received.add(number)
+    return Golden(feeds, frozenset(received), notes)
+
+
+def _crossing(
+    ways: Sequence[Way], feeds: Sequence[Mapping[str, Array]]
+) -> list[list[dict[str, Array]]]:
+    """What crosses on each route, of each sample."""
+    made: dict[str, list[dict[str, Array]]] = {}
+    found: list[list[dict[str, Array]]] = []
+    for way in ways:
+        known = [dict(feed) for feed in feeds]
+        for step in way.before:
+            if step.name not in made:
+                made[step.name] = [step.run(each) for each in known]
+                step.network.unload()
+            known = [{**each, **new} for each, new in zip(known, made[step.name], strict=True)]
+        names = [tensor.name for tensor in way.ready.cut.boundary]
+        found.append([{name: each[name] for name in names} for each in known])
+    return found
+
+
+def _save_received(folder: Path, way: Way, feeds: Sequence[Mapping[str, Array]], seed: int) -> bool:
+    """Write what is behind the link gets over the channels, and makes of it, if there are any."""
+    received = _received(way.ready, feeds, way.layouts, seed)
+    if not received:
+        return False
+    _save(folder / "received", received)
+    known = [{**feed, **left} for feed, left in zip(feeds, received, strict=True)]
+    for step in way.behind:
+        known = [{**each, **step.run(each)} for each in known]
+    results = [{name: each[name] for name in way.results} for each in known]
+    _save(folder / "received_outputs", results)
+    return True
 
 
 Run = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 
-def _runs(ready: Ready, seed: int) -> tuple[list[Run], tuple[str, ...]]:
+def _runs(
+    model: Network, crossing: Sequence[Tensor], seed: int
+) -> tuple[list[Run], tuple[str, ...]]:
     """Samples that the network runs on, with its results, and what to say of the others."""
-    graph = ready.model.graph
-    tensors = (*graph.inputs, *graph.output_tensors, *ready.cut.boundary)
+    graph = model.graph
+    tensors = (*graph.inputs, *graph.output_tensors, *crossing)
     count = max(1, _MOST_BYTES // max(1, sum(tensor.nbytes or 0 for tensor in tensors)))
     runs: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
     steady, unsteady, partly = runs
     why: dict[str, str] = {}
     failed: BadModelError | None = None
-    model = ready.model
     for sample in samples_of(graph.inputs, model.index_extents, seed, model.divisors)[:count]:
         try:
             results = model.run(sample.arrays)
@@ -216,5 +294,5 @@ def _save(folder: Path, samples: Sequence[Mapping[str, Array]]) -> None:
         np.save(folder / f"{k}.npy", np.stack([sample[name] for sample in samples]))
 
 
-__all__ = ["LOOSEST_TOLERANCE", "TOLERANCE", "Array", "Golden", "seeded_inputs", "tolerance_of",
-           "write_golden"]  # fmt: skip
+__all__ = ["LOOSEST_TOLERANCE", "TOLERANCE", "Array", "Golden", "Step", "Way", "seeded_inputs",
+           "tolerance_of", "write_golden"]  # fmt: skip

@@ -13,11 +13,12 @@ import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.bundle.bundle import Bundle
-from splitc.bundle.runnable import Runnable, runnable_part
+from splitc.bundle.runnable import Runnable, runnable_parts
 from splitc.bundle.vectors import read_vectors
 from splitc.errors import UsageError
 from splitc.runtime.integrity import unchanged
 from splitc.runtime.library import threads_in_use
+from splitc.runtime.manifest import Manifest, Route
 from splitc.runtime.part import Part
 
 _FEWEST_ROUNDS = 3
@@ -74,14 +75,15 @@ class Measured:
 
     Args:
         parts: Its parts by name.
-        route: The parts of the default route one after the other, in one process, without
-            the link.
+        routes: The parts of each route one after the other, in one process, without the link.
+        default: Name of the route that runs where none is asked for.
         threads: Of compiled code; None where there is none.
         resident_bytes: Of this process in the end.
     """
 
     parts: dict[str, MeasuredPart]
-    route: Times
+    routes: dict[str, Times]
+    default: str
     threads: int | None
     resident_bytes: int
 
@@ -128,27 +130,27 @@ class _Loaded:
         )  # fmt: skip
 
 
-def measure(bundle: Bundle, seconds: float) -> Measured:
-    """Run every part of a bundle on its first golden sample, in turns, in this process.
+def measure(bundle: Bundle, seconds: float, route: str | None = None) -> Measured:
+    """Run parts of a bundle on its first golden sample, in turns, in this process.
 
     A part for another machine is measured as its build for this one.
 
     Args:
         bundle: The bundle; its files are checked first.
         seconds: How long, loading left out; there are three rounds at least.
+        route: The route whose parts they are; by default all parts.
 
     Raises:
-        UsageError: The time is not above 0.
+        UsageError: The time is not above 0, or there is no such route.
         BadBundleError: A file is not the one that the manifest lists.
         ToolchainError: A part cannot run on this machine.
     """
     if not 0 < seconds < float("inf"):
         raise UsageError(f"{seconds:g} seconds are no time to measure in")
     manifest = bundle.manifest
-    found = {
-        name: runnable_part(bundle.path, name, bundle.path / entry.folder)
-        for name, entry in manifest.parts.items()
-    }
+    asked = manifest.routes if route is None else (manifest.route_named(route),)
+    names = manifest.parts if route is None else asked[0].parts
+    found = runnable_parts(bundle.path, manifest, names)
     known = {
         name: array[0]
         for name, array in read_vectors(
@@ -157,29 +159,40 @@ def measure(bundle: Bundle, seconds: float) -> Measured:
     }
     with unchanged(bundle.path, *(one.folder for one in found.values())):
         bundle.check()
-        loaded = _fed(found, bundle, known)
-    route: list[float] = []
+        loaded = _fed(found, manifest, asked, known)
+    rounds: list[dict[str, float]] = []
     end = time.perf_counter() + seconds
-    while len(route) < _FEWEST_ROUNDS or time.perf_counter() < end:
-        took = {name: one.call() for name, one in loaded.items()}
-        route.append(sum(took[name] for name in manifest.route.parts))
+    while len(rounds) < _FEWEST_ROUNDS or time.perf_counter() < end:
+        rounds.append({name: one.call() for name, one in loaded.items()})
     measured = {name: one.measured() for name, one in loaded.items()}
     for one in loaded.values():
         one.part.close()
-    return Measured(measured, Times.of(route), threads_in_use(), _resident())
+    times = {
+        one.name: Times.of([sum(took[name] for name in one.parts) for took in rounds])
+        for one in asked
+    }
+    default = manifest.default if route is None else route
+    return Measured(measured, times, default, threads_in_use(), _resident())
 
 
 def _fed(
-    found: Mapping[str, Runnable], bundle: Bundle, known: dict[str, Array]
+    found: Mapping[str, Runnable], manifest: Manifest, routes: Sequence[Route], feed: Arrays
 ) -> dict[str, _Loaded]:
-    """Every part loaded and called once: those of the route first, which make what others read."""
-    first = bundle.manifest.route.parts
+    """Every part loaded and called once: route by route, so that each finds what it reads."""
     loaded: dict[str, _Loaded] = {}
-    for name in (*first, *(name for name in found if name not in first)):
-        loaded[name] = _Loaded(found[name], bundle.manifest.parts[name].batch)
-        made = loaded[name].feed(known)
-        if name in first:
-            known |= made
+    made: dict[str, dict[str, Array]] = {}
+    for route in routes:
+        known = dict(feed)
+        for name in route.parts:
+            # Parts for several frames read what the one for a single frame does.
+            for each in manifest.batched(name).values() if name not in loaded else ():
+                if each in found:
+                    loaded[each] = _Loaded(found[each], manifest.parts[each].batch)
+                    made[each] = loaded[each].feed(known)
+            known |= made[name]
+    for name in (name for name in found if name not in loaded):
+        loaded[name] = _Loaded(found[name], manifest.parts[name].batch)
+        loaded[name].feed(feed)
     return {name: loaded[name] for name in found}
 
 

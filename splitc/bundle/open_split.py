@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError, nearest
-from splitc.runtime.manifest import TensorSpec
+from splitc.runtime.manifest import Manifest, Route, TensorSpec
 from splitc.runtime.part import Part, run_by_name, stack_samples
 
 
@@ -18,50 +18,65 @@ class OpenSplit:
     """A split network that stays loaded: a function of its inputs, from any number of threads.
 
     Args:
-        inputs: What the network reads.
-        outputs: What it makes.
-        parts: What computes it, loaded, each after those that make what it reads.
-        ran: What runs of each part, in words, by its name.
+        manifest: Of its bundle.
+        routes: The routes whose parts are loaded; the first is taken where none is named.
+        parts: Those parts, by their names.
+        ran: What runs of each, in words, by its name.
     """
 
     def __init__(
-        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], *parts: Part,
+        self, manifest: Manifest, routes: Sequence[Route], parts: Mapping[str, Part],
         ran: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self._inputs = inputs
-        self._outputs = outputs
+        self._source = manifest.source
+        self._routes = {route.name: route for route in routes}
+        self._default = routes[0].name
         self._parts = parts
         self.ran = ran
 
-    def __call__(self, inputs: Arrays | Array) -> dict[str, Array]:
-        """Run the parts, in order.
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Names of the routes that it can take."""
+        return tuple(self._routes)
+
+    def __call__(self, inputs: Arrays | Array, *, route: str | None = None) -> dict[str, Array]:
+        """Run the parts of a route, in order.
 
         Args:
             inputs: Arrays by input name, or the one array of a one-input network,
                 of the contract's shapes or all stacked along one more leading axis.
+            route: Which way; by default the one that it was opened for, or the bundle's own.
 
         Returns:
             Arrays by result name.
 
         Raises:
-            UsageError: An input is missing, unknown, or of the wrong shape; or it is closed.
+            UsageError: An input is missing, unknown, or of the wrong shape; there is no such
+                route; or it is closed.
         """
-        feed, samples = read_feed(self._inputs, inputs)
+        name = self._default if route is None else route
+        if name not in self._routes:
+            raise UsageError(f"there is no route '{name}'", hint=nearest(name, self._routes))
+        feed, samples = read_feed(self._source.inputs, inputs)
         if samples is None:
-            return self._run(feed)
-        return stack_samples(
-            [self._run({name: array[k] for name, array in feed.items()}) for k in range(samples)]
-        )
+            return self._run(self._routes[name], feed)
+        frames = ({n: array[k] for n, array in feed.items()} for k in range(samples))
+        return stack_samples([self._run(self._routes[name], frame) for frame in frames])
 
-    def _run(self, feed: Arrays) -> dict[str, Array]:
+    def _run(self, route: Route, feed: Arrays) -> dict[str, Array]:
         made = dict(feed)
-        for part in self._parts:
-            made |= run_by_name(part, made)
-        return {spec.name: made[spec.name] for spec in self._outputs}
+        for name in route.before:
+            made |= run_by_name(self._parts[name], made)
+        back = {spec.name: made[spec.name] for spec in route.crosses}
+        for name in route.behind:
+            back |= run_by_name(self._parts[name], back)
+        # What the device makes is the network's own, also where a decoder makes it again.
+        made = back | made
+        return {spec.name: made[spec.name] for spec in self._source.outputs}
 
     def close(self) -> None:
         """Close the parts. A second time does nothing."""
-        for part in self._parts:
+        for part in self._parts.values():
             part.close()
 
     def __enter__(self) -> Self:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,19 +68,19 @@ def twin_folder(bundle: Path, name: str) -> Path:
 def runnable_parts(
     bundle: Path,
     manifest: Manifest,
+    names: Iterable[str] | None = None,
     *,
     emulate: bool = False,
     elsewhere: Mapping[str, Path] | None = None,
-    every: bool = False,
 ) -> dict[str, Runnable]:
-    """What to run of a bundle's default route, by the parts' names, in order.
+    """What to run of a bundle's parts, by their names, in order.
 
     Args:
         bundle: Its folder.
         manifest: Its manifest.
+        names: Of the parts; by default all of them.
         emulate: Run a part for another ISA under qemu, not its build for this machine.
         elsewhere: Folders to run in the place of parts, by their names.
-        every: Parts that are on no route, too, behind the others.
 
     Raises:
         UsageError: There is nothing to emulate.
@@ -88,7 +88,7 @@ def runnable_parts(
     """
     return {
         name: runnable_part(bundle, name, bundle / manifest.parts[name].folder, emulate, elsewhere)
-        for name in (manifest.parts if every else manifest.route.parts)
+        for name in (manifest.parts if names is None else names)
     }
 
 

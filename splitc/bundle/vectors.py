@@ -18,6 +18,17 @@ MOST_SAMPLES = 64
 """In one bundle."""
 
 
+def of_route(golden: Path, number: int, routes: int) -> Path:
+    """Where the golden vectors lie that only one route has.
+
+    Args:
+        golden: The folder of a bundle's golden vectors.
+        number: The route's place among the bundle's.
+        routes: How many those are.
+    """
+    return golden if routes == 1 else golden / "routes" / str(number)
+
+
 def read_vectors(folder: Path, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     """The golden vectors of a contract, samples along the first axis.
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from splitc.arrays import Array
 from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, worst_of
 from splitc.bundle.runnable import Runnable, runnable_parts
-from splitc.bundle.vectors import count_samples, read_vectors
+from splitc.bundle.vectors import count_samples, of_route, read_vectors
 from splitc.errors import BadBundleError, ToolchainError, VerificationError
 from splitc.runtime.manifest import Manifest, PartManifest, Route, read_manifest
 from splitc.runtime.process import Timing
@@ -32,55 +32,94 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Verification:
-    """What was found on the golden vectors.
+class RouteCheck:
+    """What was found on one route.
 
     Args:
         boundary: Difference of each boundary tensor from the golden one.
-        outputs: Difference of each result from the unsplit model's.
-        received: Difference of each of the tail's results, on what the seeded channel leaves
-            of what crosses, from the trained tail's; empty where there is no channel.
-        others: Difference of each result of the parts beside the route's, by the part's name.
-        ran: What ran of each part, by its name.
-        samples: How many golden inputs there are.
-        tolerance: What was allowed.
+        outputs: Difference of each result from the unsplit model's, its codec inside.
+        received: Difference of each result made behind the link, on what the seeded channel
+            leaves of what crosses, from the trained tail's; empty where there is no channel.
     """
 
     boundary: tuple[Difference, ...]
     outputs: tuple[Difference, ...]
-    ran: dict[str, Ran]
+    received: tuple[Difference, ...] = ()
+
+    @property
+    def results(self) -> tuple[Difference, ...]:
+        """All but what crosses."""
+        return (*self.outputs, *self.received)
+
+    def passed(self, tolerance: float) -> bool:
+        """Whether every result, and all that crosses, is within the tolerance.
+
+        Arg-max counts for results only: in a feature map, ties are common.
+        """
+        crossing = all(one.near(tolerance) for one in self.boundary)
+        return crossing and all(one.within(tolerance) for one in self.results)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found on the golden vectors.
+
+    Args:
+        routes: What was found on each route, by its name.
+        default: Name of the bundle's default route.
+        ran: What ran of each part, by its name.
+        samples: How many golden inputs there are.
+        tolerance: What was allowed.
+        others: Difference of each result of the parts beside the routes', by the part's name.
+    """
+
+    routes: Mapping[str, RouteCheck]
+    default: str
+    ran: Mapping[str, Ran]
     samples: int
     tolerance: float
-    received: tuple[Difference, ...] = ()
     others: Mapping[str, tuple[Difference, ...]] = field(
         default_factory=dict[str, tuple[Difference, ...]]
     )
 
     @property
-    def _results(self) -> tuple[Difference, ...]:
-        beside = (one for differences in self.others.values() for one in differences)
-        return (*self.outputs, *self.received, *beside)
+    def boundary(self) -> tuple[Difference, ...]:
+        """Of the default route."""
+        return self.routes[self.default].boundary
+
+    @property
+    def outputs(self) -> tuple[Difference, ...]:
+        """Of the default route."""
+        return self.routes[self.default].outputs
+
+    @property
+    def received(self) -> tuple[Difference, ...]:
+        """Of the default route."""
+        return self.routes[self.default].received
 
     @property
     def worst(self) -> Difference:
         """The result, or else the crossing tensor, that is furthest off."""
-        results = self._results
-        everything = (*results, *self.boundary)
+        beside = [one for differences in self.others.values() for one in differences]
+        results = [*(one for each in self.routes.values() for one in each.results), *beside]
+        everything = [*results, *(one for each in self.routes.values() for one in each.boundary)]
         far = [d for d in results if not d.same_argmax] or [d for d in everything if d.wrong]
         return max(far or everything, key=lambda d: d.relative)
 
     @property
-    def passed(self) -> bool:
-        """Whether every result, and all that crosses, is within the tolerance.
+    def failed(self) -> tuple[str, ...]:
+        """Names of the routes that are off."""
+        return tuple(name for name, one in self.routes.items() if not one.passed(self.tolerance))
 
-        Arg-max counts for results only: in a feature map, ties are common.
-        """
-        crossing = all(d.near(self.tolerance) for d in self.boundary)
-        return crossing and all(d.within(self.tolerance) for d in self._results)
+    @property
+    def passed(self) -> bool:
+        """Whether every route passed, and every part beside them."""
+        beside = (one for differences in self.others.values() for one in differences)
+        return not self.failed and all(one.within(self.tolerance) for one in beside)
 
 
 def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> Verification:
-    """Run a bundle's default route on its golden inputs, and compare.
+    """Run each of a bundle's routes on its golden inputs, and compare.
 
     Where integers of a quantiser cross, what comes behind runs on the golden ones: a number
     that the head rounds the other way than the reference did is no error of either.
@@ -88,106 +127,139 @@ def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> V
     Args:
         folder: The bundle's.
         manifest: Its manifest.
-        parts: What runs, by the parts' names: those of the route, and others to be checked.
+        parts: What runs, by the parts' names: those of the routes, and others to be checked.
 
     Raises:
         BadBundleError: Golden vectors do not fit their contract.
         ToolchainError: A part does not run.
     """
-    golden, source, route = folder / "golden", manifest.source, manifest.route
-    # A bundle may ask for less error, never for more than any may have.
-    tolerance = min(manifest.tolerance, LOOSEST_TOLERANCE)
-    feed = read_vectors(golden / "inputs", source.inputs)
-    crossing = read_vectors(golden / "boundary", route.crosses)
-    expected = read_vectors(golden / "outputs", source.outputs)
-    samples = count_samples({**feed, **crossing, **expected})
-    first, behind = _before_and_behind(route)
-    boundary, ran = _run(parts, first, feed)
-    # Bytes that cross are a quantiser's, whether or not the manifest knows of one.
-    coded = route.codec is not None
-    whole = {
-        n: a for n, a in crossing.items()
-        if a.dtype.kind in "iu" and (coded or a.dtype.itemsize == 1)
-    }  # fmt: skip
-    results, more = _run(parts, behind, {**feed, **boundary, **whole})
-    made = {**feed, **boundary, **results}
-    rounds = coded or tolerance > TOLERANCE
-    quantised = {n: a for n, a in expected.items() if rounds and a.dtype.name in ("int8", "uint8")}
-
-    def compared(name: str, reference: Array, of: Mapping[str, Array], rough: bool) -> Difference:
-        got = _stacked(of[name], reference)
-        return worst_of(name, got, reference, tolerance, quantised=rough)
-
-    others: dict[str, tuple[Difference, ...]] = {}
-    for name in (name for name in parts if name not in route.parts):
-        batch = manifest.parts[name].batch
-        places = np.arange(-(-samples // batch) * batch) % samples
-        found, how = _run_together(parts, name, {**feed, **crossing}, places, batch)
-        others[name] = tuple(compared(n, expected[n][places], found, n in quantised) for n in found)
-        more |= how
-    return Verification(
-        boundary=tuple(compared(n, a, made, n in whole) for n, a in crossing.items()),
-        outputs=tuple(compared(n, a, made, n in quantised) for n, a in expected.items()),
-        ran=ran | more,
-        samples=samples,
-        tolerance=tolerance,
-        received=_received(golden, route, parts, feed, tolerance),
-        others=others,
-    )
+    check = _Check(folder / "golden", manifest, parts)
+    routes = {route.name: check.route(k, route) for k, route in enumerate(manifest.routes)}
+    routed = {name for route in manifest.routes for name in route.parts}
+    others = {name: check.beside(name) for name in parts if name not in routed}
+    ran = {name: check.ran[name] for name in parts if name in check.ran}
+    return Verification(routes, manifest.default, ran, check.samples, check.tolerance, others)
 
 
-def _before_and_behind(route: Route) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parts of a route's first site, and those behind the link."""
-    first, *others = route.runs.values()
-    return first, tuple(name for names in others for name in names)
+class _Check:
+    """Runs a bundle's parts on its golden vectors."""
+
+    def __init__(self, golden: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> None:
+        self._golden, self._manifest, self._parts = golden, manifest, parts
+        # A bundle may ask for less error, never for more than any may have.
+        self.tolerance = min(manifest.tolerance, LOOSEST_TOLERANCE)
+        self._feed = read_vectors(golden / "inputs", manifest.source.inputs)
+        self._whole = read_vectors(golden / "outputs", manifest.source.outputs)
+        self.samples = count_samples({**self._feed, **self._whole})
+        self.ran: dict[str, Ran] = {}
+        self._before: dict[str, dict[str, Array]] = {}
+        """What the parts before the link made: the same on each of their routes."""
+        self._behind: dict[str, tuple[dict[str, Array], dict[str, Array]]] = {}
+        """What was there for each part behind the link, and what it made of it."""
+
+    def route(self, number: int, route: Route) -> RouteCheck:
+        """Run one route, and compare."""
+        place = of_route(self._golden, number, len(self._manifest.routes))
+        crossing = read_vectors(place / "boundary", route.crosses)
+        expected = self._whole
+        if place != self._golden and (place / "outputs").is_dir():
+            expected = read_vectors(place / "outputs", self._manifest.source.outputs)
+        count_samples({**self._feed, **crossing, **expected})
+        boundary = dict(self._feed)
+        for name in route.before:
+            if name not in self._before:
+                self._before[name] = self._run(name, boundary)
+            boundary |= self._before[name]
+        # Bytes that cross are a quantiser's, whether or not the manifest knows of one.
+        coded = route.codec is not None
+        whole = {
+            n: a for n, a in crossing.items()
+            if a.dtype.kind in "iu" and (coded or a.dtype.itemsize == 1)
+        }  # fmt: skip
+        crossed = {**{n: boundary[n] for n in crossing}, **whole}
+        made = {**self._run_behind(route, crossed), **boundary}
+        rounds = coded or self.tolerance > TOLERANCE
+        return RouteCheck(
+            boundary=tuple(self._compare(n, a, made, n in whole) for n, a in crossing.items()),
+            outputs=tuple(
+                self._compare(n, a, made, rounds and _is_level(a)) for n, a in expected.items()
+            ),
+            received=self._received(place, route),
+        )
+
+    def beside(self, name: str) -> tuple[Difference, ...]:
+        """Run a part that is on no route, and compare.
+
+        What takes several frames is held against what the part for one made of the same.
+        """
+        manifest, batch = self._manifest, self._manifest.parts[name].batch
+        alone = manifest.batched(name).get(1, name)
+        known, expected = self._behind.get(alone, (self._feed, self._whole))
+        places = np.arange(-(-self.samples // batch) * batch) % self.samples
+        together = batch > 1
+        made = (
+            self._run_together(name, known, places, batch) if together else self._run(name, known)
+        )
+        coded = any(route.codec is not None for route in manifest.routes)
+        rounds = coded or self.tolerance > TOLERANCE
+        return tuple(
+            self._compare(n, expected[n][places], made, rounds and _is_level(expected[n]))
+            for n in made
+        )
+
+    def _run_behind(self, route: Route, crossed: Mapping[str, Array]) -> dict[str, Array]:
+        """What the parts behind the link make of what crosses."""
+        known = {**self._feed, **crossed}
+        for name in route.behind:
+            made = self._run(name, known)
+            self._behind.setdefault(name, (known, made))
+            known = {**known, **made}
+        return known
+
+    def _received(self, place: Path, route: Route) -> tuple[Difference, ...]:
+        """What is behind the link on what the golden channel left of what crosses."""
+        if route.codec is None or not route.codec.received:
+            return ()
+        left = read_vectors(place / "received", route.crosses)
+        makes = {
+            name: read_manifest(self._parts[name].folder, PartManifest).outputs
+            for name in route.parts
+        }
+        results = route.results(makes, [spec.name for spec in self._manifest.source.outputs])
+        expected = read_vectors(place / "received_outputs", results)
+        count_samples({**self._feed, **left, **expected})
+        made = self._run_behind(route, left)
+        return tuple(worst_of(n, made[n], a, self.tolerance) for n, a in expected.items())
+
+    def _compare(
+        self, name: str, reference: Array, made: Mapping[str, Array], rough: bool
+    ) -> Difference:
+        got = _stacked(made[name], reference)
+        return worst_of(name, got, reference, self.tolerance, quantised=rough)
+
+    def _run_together(
+        self, name: str, known: Mapping[str, Array], places: Array, batch: int
+    ) -> dict[str, Array]:
+        """What a part that takes several frames a call makes of samples, by their places."""
+        calls = len(places) // batch
+        part = read_manifest(self._parts[name].folder, PartManifest)
+        given = {spec.name: known[spec.name][places] for spec in part.inputs}
+        together = {n: a.reshape(calls, batch * a.shape[1], *a.shape[2:]) for n, a in given.items()}
+        made = self._run(name, together)
+        return {
+            n: a.reshape(len(places), a.shape[1] // batch, *a.shape[2:]) for n, a in made.items()
+        }
+
+    def _run(self, name: str, known: Mapping[str, Array]) -> dict[str, Array]:
+        """What a part makes, and take in how it ran."""
+        made, timing = self._parts[name].run(known)
+        self.ran[name] = Ran(self._parts[name].ran, timing)
+        return made
 
 
-def _run(
-    parts: Mapping[str, Runnable], names: Sequence[str], known: Mapping[str, Array]
-) -> tuple[dict[str, Array], dict[str, Ran]]:
-    """What parts make, one after the other, and how each ran."""
-    made: dict[str, Array] = {}
-    ran: dict[str, Ran] = {}
-    for name in names:
-        results, timing = parts[name].run({**known, **made})
-        made |= results
-        ran[name] = Ran(parts[name].ran, timing)
-    return made, ran
-
-
-def _run_together(
-    parts: Mapping[str, Runnable], name: str, known: Mapping[str, Array], places: Array, batch: int
-) -> tuple[dict[str, Array], dict[str, Ran]]:
-    """What a part that takes several frames a call makes of samples, by their places."""
-    if batch == 1:
-        return _run(parts, [name], known)
-    calls = len(places) // batch
-    part = read_manifest(parts[name].folder, PartManifest)
-    given = {spec.name: known[spec.name][places] for spec in part.inputs}
-    together = {n: a.reshape(calls, batch * a.shape[1], *a.shape[2:]) for n, a in given.items()}
-    made, ran = _run(parts, [name], together)
-    apart = {n: a.reshape(len(places), a.shape[1] // batch, *a.shape[2:]) for n, a in made.items()}
-    return apart, ran
-
-
-def _received(
-    golden: Path,
-    route: Route,
-    parts: Mapping[str, Runnable],
-    feed: Mapping[str, Array],
-    tolerance: float,
-) -> tuple[Difference, ...]:
-    """What is behind the link on what the golden channel left of what crosses."""
-    if route.codec is None or not route.codec.received:
-        return ()
-    _, behind = _before_and_behind(route)
-    left = read_vectors(golden / "received", route.crosses)
-    made = (read_manifest(parts[name].folder, PartManifest).outputs for name in behind)
-    outputs = tuple(spec for specs in made for spec in specs)
-    expected = read_vectors(golden / "received_outputs", outputs)
-    count_samples({**feed, **left, **expected})
-    results, _ = _run(parts, behind, {**feed, **left})
-    return tuple(worst_of(n, results[n], a, tolerance) for n, a in expected.items())
+def _is_level(array: Array) -> bool:
+    """Whether its elements may be a quantiser's."""
+    return array.dtype.name in ("int8", "uint8")
 
 
 def _stacked(array: Array, reference: Array) -> Array:
@@ -206,11 +278,14 @@ def require(verification: Verification) -> None:
     if verification.passed:
         return
     worst = verification.worst
-    crossing = worst in verification.boundary
+    crossing = any(worst in one.boundary for one in verification.routes.values())
     off = f"relative error {worst.relative:.2e}, tolerance {verification.tolerance:.0e}"
     same = "" if crossing else f"arg-max {'equal' if worst.same_argmax else 'differs'}"
+    which = ""
+    if verification.failed and len(verification.routes) > 1:
+        which = " on route " + ", ".join(f"'{name}'" for name in verification.failed)
     raise VerificationError(
-        "head and tail do not compute what the whole network does",
+        f"head and tail do not compute what the whole network does{which}",
         at=f"{'crossing tensor' if crossing else 'result'} '{worst.name}'",
         why="; ".join(filter(None, (off, same, worst.wrong))),
     )
@@ -226,9 +301,7 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
     hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
     elsewhere = {} if scratch is None else {name: scratch / name for name in manifest.parts}
     try:
-        found = verify(
-            folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere, every=True)
-        )
+        found = verify(folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere))
         require(found)
     except VerificationError as error:
         raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error

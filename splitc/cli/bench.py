@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from splitc.bundle.measure import Measured, Times
+    from splitc.runtime.manifest import Manifest
 
 
 def bench(
@@ -26,6 +27,7 @@ def bench(
         typer.Option("--threads", metavar="N", min=1, max=256,
                      help="Of compiled code; one a core by default."),
     ] = None,
+    route: o.Route = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -40,29 +42,31 @@ def bench(
         os.environ["SPLITC_NUM_THREADS"] = str(threads)
     with show.progress(quiet or json) as step:
         step(f"measuring for {seconds:g} s")
-        found = measure(opened, seconds)
+        found = measure(opened, seconds, route)
     if json:
         from splitc.cli.objects import BenchObject
 
         show.print_json(BenchObject.of(bundle, found))
         return
     console = show.out()
-    console.print(_table(found, "+".join(opened.manifest.route.parts)))
+    console.print(_table(found, opened.manifest))
     for line in show.ran_lines({name: one.ran for name, one in found.parts.items()}):
         console.print(line)
     plural = "" if found.threads == 1 else "s"
     count = f"{found.threads} thread{plural}, " if found.threads else ""
     resident = show.short_bytes(found.resident_bytes)
-    console.print(f"{count}{found.route.calls} rounds; this process holds {resident}")
+    console.print(
+        f"{count}{found.routes[found.default].calls} rounds; this process holds {resident}"
+    )
 
 
-def _table(found: Measured, route: str) -> Table:
+def _table(found: Measured, manifest: Manifest) -> Table:
     from rich.table import Table
 
     from splitc.cli import show
 
     view = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    view.add_column("part", no_wrap=True, overflow="ellipsis", max_width=18)
+    view.add_column("part", no_wrap=True, overflow="ellipsis", max_width=24)
     for name in ("frames", "median ms", "p95 ms", "p99 ms", "load ms", "memory"):
         view.add_column(name, justify="right", no_wrap=True)
 
@@ -73,5 +77,7 @@ def _table(found: Measured, route: str) -> Table:
     for name, one in found.parts.items():
         memory = show.short_bytes(one.resident_bytes)
         row(name, str(one.frames), one.times, f"{one.load_ms:,.1f}", memory)
-    row(route, "1", found.route, "", "")
+    for name, times in found.routes.items():
+        alone = len(manifest.routes) == 1
+        row("+".join(manifest.route.parts) if alone else f"route {name}", "1", times, "", "")
     return view

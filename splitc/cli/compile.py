@@ -35,6 +35,17 @@ def compile_(
         typer.Option("--cut", "-c", metavar="auto|LAYER[,LAYER…]", envvar="SPLITC_CUT",
                      help="Where to cut: the head's last layers."),
     ] = "auto",
+    cuts: Annotated[
+        str | None,
+        typer.Option("--cuts", metavar="CUT,CUT,…", envvar="SPLITC_CUTS",
+                     help="Several nested cuts, [b]+[/] between the layers of one: the bundle "
+                     "has a route for each, and what lies between them once a side."),
+    ] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option("--bits", metavar="N,N,…", envvar="SPLITC_BITS",
+                     help="At each cut, routes too that send so many bits, like [b]8,4[/]."),
+    ] = None,
     where: o.ScenarioOptions = _WHERE,
     output: Annotated[
         str | None,
@@ -86,8 +97,10 @@ def compile_(
         raise UsageError(f"--runtime {runtime}", hint="one of: bundle, none")
     if tune_rpc and not tune:
         raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
-    if calibrate and not where.codec:
-        hint = "add --codec, like --codec quantize-boundary"
+    if cuts is not None and cut != "auto":
+        raise UsageError("--cut and --cuts", hint="name every cut in --cuts")
+    if calibrate and not where.codec and not bits:
+        hint = "add --codec, like --codec quantize-boundary, or --bits"
         raise UsageError("--calibrate does nothing without --codec", hint=hint)
     from splitc.build.backend import Tuning, warm_up
     from splitc.build.compiler import build, plan
@@ -95,6 +108,8 @@ def compile_(
     from splitc.passes.calibration import read_batches, read_labels
 
     sizes = o.parse_sizes(batch) if batch is not None else ()
+    names = [name.strip() for name in cuts.split(",")] if cuts is not None else ()
+    widths = o.parse_sizes(bits, "--bits") if bits is not None else ()
     tuning = Tuning(tune_seconds, tune_rpc, tuple(tune_parts.split(","))) if tune else None
     scenario = where.scenario()
     with show.progress(quiet or json) as step:
@@ -105,8 +120,8 @@ def compile_(
         batches = read_batches(calibrate, inputs_of) if calibrate else ()
         labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None
         job = plan(
-            loaded, cut=cut, scenario=scenario, name=Path(model).stem, emit=emit,
-            batches=batches, labels=labels, batch_sizes=sizes, with_whole=with_whole,
+            loaded, cut=cut, cuts=names, bits=widths, scenario=scenario, name=Path(model).stem,
+            emit=emit, batches=batches, labels=labels, batch_sizes=sizes, with_whole=with_whole,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from splitc.build.backend import Built, Unsupported
     from splitc.bundle.difference import Difference
     from splitc.bundle.measure import Measured, Times
-    from splitc.bundle.verify import Verification
+    from splitc.bundle.verify import RouteCheck, Verification
     from splitc.errors import SplitcError
     from splitc.ir.graph import Tensor
     from splitc.search.problem import CutRow
@@ -232,8 +232,28 @@ class RanObject(msgspec.Struct, frozen=True, kw_only=True):
     ms: float
 
 
+class RouteCheckObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What running the parts of one route on its golden vectors found."""
+
+    passed: bool
+    boundary: tuple[DifferenceObject, ...]
+    outputs: tuple[DifferenceObject, ...]
+    received: tuple[DifferenceObject, ...]
+
+    @staticmethod
+    def of(one: RouteCheck, tolerance: float) -> RouteCheckObject:
+        """What was found of a route."""
+        return RouteCheckObject(
+            passed=one.passed(tolerance),
+            boundary=tuple(map(DifferenceObject.of, one.boundary)),
+            outputs=tuple(map(DifferenceObject.of, one.outputs)),
+            received=tuple(map(DifferenceObject.of, one.received)),
+        )
+
+
 class CheckObject(msgspec.Struct, frozen=True, kw_only=True):
-    """What running a bundle's parts on its golden vectors found."""
+    """What running a bundle's parts on its golden vectors found; `boundary`, `outputs` and
+    `received` are those of the default route."""
 
     passed: bool
     tolerance: float
@@ -242,6 +262,7 @@ class CheckObject(msgspec.Struct, frozen=True, kw_only=True):
     boundary: tuple[DifferenceObject, ...]
     outputs: tuple[DifferenceObject, ...]
     received: tuple[DifferenceObject, ...]
+    routes: dict[str, RouteCheckObject]
     others: dict[str, tuple[DifferenceObject, ...]]
 
     @staticmethod
@@ -261,6 +282,9 @@ def _check(found: Verification) -> dict[str, Any]:
         "boundary": tuple(map(DifferenceObject.of, found.boundary)),
         "outputs": tuple(map(DifferenceObject.of, found.outputs)),
         "received": tuple(map(DifferenceObject.of, found.received)),
+        "routes": {
+            name: RouteCheckObject.of(one, found.tolerance) for name, one in found.routes.items()
+        },
         "others": {
             name: tuple(map(DifferenceObject.of, each)) for name, each in found.others.items()
         },
@@ -327,11 +351,13 @@ class PartTimesObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BenchObject(Printed, frozen=True):
-    """`splitc bench`: each part, and those of the default route one after the other."""
+    """`splitc bench`: each part, and those of each route one after the other; `route` is that of
+    the route that was asked for, or the bundle's own."""
 
     bundle: str
     parts: dict[str, PartTimesObject]
     route: TimesObject
+    routes: dict[str, TimesObject]
     threads: int | None
     resident_bytes: int
 
@@ -346,8 +372,9 @@ class BenchObject(Printed, frozen=True):
             for name, one in found.parts.items()
         }  # fmt: skip
         return BenchObject(
-            bundle=bundle, parts=parts, route=TimesObject.of(found.route), threads=found.threads,
-            resident_bytes=found.resident_bytes,
+            bundle=bundle, parts=parts, route=TimesObject.of(found.routes[found.default]),
+            routes={name: TimesObject.of(times) for name, times in found.routes.items()},
+            threads=found.threads, resident_bytes=found.resident_bytes,
         )  # fmt: skip
 
 

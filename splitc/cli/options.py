@@ -135,6 +135,10 @@ Codec = Annotated[
         "priced with them there. [b]splitc passes[/] lists them.",
     ),
 ]  # fmt: skip
+Route = Annotated[
+    str | None,
+    typer.Option("--route", metavar="NAME", help="Of a bundle with several: which one."),
+]
 Calibrate = Annotated[
     str | None,
     typer.Option(
@@ -269,14 +273,14 @@ def parse_bytes(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Batch sizes from `1,2,4`.
+def parse_sizes(text: str, option: str = "--batch") -> tuple[int, ...]:
+    """Batch sizes, or other whole numbers, from `1,2,4`.
 
     Raises:
         UsageError: They are no whole numbers.
     """
     if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
-        raise UsageError(f"--batch {text}", hint="whole numbers with commas: 1,2,4,8")
+        raise UsageError(f"{option} {text}", hint="whole numbers with commas: 1,2,4,8")
     return tuple(map(int, text.split(",")))
 
 

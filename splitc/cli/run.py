@@ -34,6 +34,7 @@ def run_(
     repeat: Annotated[
         int, typer.Option("--repeat", metavar="N", min=1, help="Run every frame so many times.")
     ] = 1,
+    route: o.Route = None,
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run the real parts of another ISA under qemu.")
     ] = False,
@@ -54,7 +55,7 @@ def run_(
     seconds: list[float] = []
     with show.progress(quiet or json) as step:
         step("checking files, loading parts")
-        with opened.open_parts(emulate=emulate) as split:
+        with opened.open_parts(route or opened.manifest.default, emulate=emulate) as split:
             step(f"running {len(given)} frame{'s' if len(given) > 1 else ''}")
             for number in range(repeat * len(given)):
                 start = time.perf_counter()

@@ -85,6 +85,61 @@ def segments(graph: LayerGraph, cuts: Sequence[Cut]) -> tuple[Segment, ...]:
     )
 
 
+def codec_segments(plain: Cut, coded: Cut, names: tuple[str, str]) -> tuple[Segment, Segment]:
+    """Encoder and decoder: what a network with a codec at a cut has, and without it has not.
+
+    The segments around them are those of the network without.
+
+    Args:
+        plain: The cut of the network without the codec; one tensor crosses it.
+        coded: The cut of the network with it, at the codec's boundary.
+        names: What the encoder and the decoder are called.
+
+    Returns:
+        The encoder, which reads what crosses the plain cut, and the decoder, which makes a
+        tensor that stands for it.
+
+    Raises:
+        IllegalCutError: The codec changes other layers, or has nothing on one of the sides.
+    """
+    (tensor,) = plain.boundary
+    graph, index = coded.graph, coded.graph.index
+    head = _kept(plain, plain.head, coded, tensor.name)
+    tail = _kept(plain, plain.tail, coded, tensor.name)
+    upto = frozenset(coded.head)
+    everything = frozenset(range(len(graph)))
+    encoder = _segment(graph, names[0], frozenset(index[n] for n in head), upto)
+    decoder = _segment(graph, names[1], upto, everything - {index[n] for n in tail})
+    what = f"the codec at '{plain.name}' cannot be one of several"
+    if not encoder.layers or not decoder.layers:
+        side = "device" if not encoder.layers else "server"
+        raise IllegalCutError(what, why=f"it puts no layer on the {side}")
+    (made, *more) = decoder.sends
+    read = [one.name for one in encoder.reads]
+    same = (made.shape, made.dtype) == (tensor.shape, tensor.dtype)
+    if read != [tensor.name] or more or decoder.reads != coded.boundary or not same:
+        why = f"what stands between its encoder and its decoder is not '{tensor.name}' alone"
+        raise IllegalCutError(what, why=why)
+    return encoder, decoder
+
+
+def _kept(plain: Cut, positions: Sequence[int], coded: Cut, tensor: str) -> list[str]:
+    """Names of the layers on a side of a cut, which a codec has to leave as they are there."""
+    behind = not plain.holds(positions[-1])
+    found: list[str] = []
+    for layer in (plain.graph.layers[i] for i in positions):
+        place = coded.graph.index.get(layer.name)
+        other = None if place is None else coded.graph.layers[place]
+        same = other is not None and (other.op, other.outputs) == (layer.op, layer.outputs)
+        if place is None or not same or coded.holds(place) == behind:
+            raise IllegalCutError(
+                f"the codec at '{plain.name}' cannot be one of several",
+                at=f"layer '{layer.name}'", why=f"it changes it, not only what crosses: '{tensor}'",
+            )  # fmt: skip
+        found.append(layer.name)
+    return found
+
+
 def _names(count: int) -> Sequence[str]:
     if count <= 2:
         return ("whole",) if count == 1 else ("head", "tail")

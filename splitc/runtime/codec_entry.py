@@ -48,6 +48,12 @@ class CodecCost(Strict, frozen=True):
     accuracy: float | None = None
     given_accuracy: float | None = None
 
+    @property
+    def agreement(self) -> float:
+        """Share of the arg-max that the codec leaves where they are; 1 where there are none."""
+        places = sum(one.argmax_of for one in self.results)
+        return sum(one.argmax_same for one in self.results) / places if places else 1.0
+
 
 class CodecEntry(Strict, frozen=True, omit_defaults=True):
     """The codec that is inside: encoder in the head, decoder in the tail.

@@ -6,13 +6,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from splitc.errors import BadBundleError
+from splitc.errors import BadBundleError, UsageError, nearest
 from splitc.ir.chain import FLOATS, Code
 from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
@@ -241,6 +242,33 @@ class Route(Strict, frozen=True):
         """Names of the parts, in the order in which they run."""
         return tuple(name for names in self.runs.values() for name in names)
 
+    @property
+    def before(self) -> tuple[str, ...]:
+        """Names of the parts before the link, in order."""
+        return next(iter(self.runs.values()))
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """Names of the parts behind the link, in order."""
+        _, *others = self.runs.values()
+        return tuple(name for names in others for name in names)
+
+    def results(
+        self, makes: Mapping[str, Iterable[TensorSpec]], outputs: Collection[str]
+    ) -> tuple[TensorSpec, ...]:
+        """The network's results that come back over the link, in the order they are made.
+
+        What is made before the link does not, also where a decoder makes it again for those
+        that read it.
+
+        Args:
+            makes: What each part makes, by its name.
+            outputs: Names of the network's results.
+        """
+        made = {spec.name for name in self.before for spec in makes[name]}
+        specs = (spec for name in self.behind for spec in makes[name])
+        return tuple(spec for spec in specs if spec.name in outputs and spec.name not in made)
+
 
 class Manifest(Strict, frozen=True):
     """What a bundle is: `manifest.json` in its folder.
@@ -265,6 +293,18 @@ class Manifest(Strict, frozen=True):
     def route(self) -> Route:
         """The route that runs where none is asked for."""
         return next(route for route in self.routes if route.name == self.default)
+
+    def route_named(self, name: str) -> Route:
+        """The route of that name.
+
+        Raises:
+            UsageError: There is none; the hint lists the nearest.
+        """
+        for route in self.routes:
+            if route.name == name:
+                return route
+        hint = nearest(name, [route.name for route in self.routes])
+        raise UsageError(f"there is no route '{name}'", hint=hint)
 
     def batched(self, name: str) -> dict[int, str]:
         """The parts that do the same as one, by how many frames each takes; it is among them."""

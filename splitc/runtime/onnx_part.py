@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from splitc.arrays import Array
-from splitc.errors import UsageError
+from splitc.errors import BadBundleError, UsageError
 from splitc.runtime.manifest import PartManifest
 from splitc.runtime.ort import Session
 from splitc.runtime.part import Contract, Part
@@ -22,12 +22,17 @@ class OnnxPart(Part):
 
     Raises:
         BadModelError: onnxruntime cannot load it.
+        BadBundleError: It makes another number of results than its manifest says.
     """
 
     def __init__(self, folder: Path, part: PartManifest) -> None:
         self.contract = Contract.of(part)
-        self._names = [spec.name for spec in part.outputs]
         self._session: Session | None = Session(folder / part.model)
+        # By their order, as in compiled code: a decoder's result has the name of what it is for.
+        self._names = self._session.outputs
+        if len(self._names) != len(part.outputs):
+            why = f"{len(self._names)}, its manifest has {len(part.outputs)}"
+            raise BadBundleError(f"the {part.part} makes another number of results", why=why)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run it once: see `Part.run`.

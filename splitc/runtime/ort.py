@@ -58,6 +58,11 @@ class Session:
         except _ERRORS as error:
             raise BadModelError("onnxruntime cannot load it", why=one_line(error)) from error
 
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the results, in the model's order."""
+        return [one.name for one in self._session.get_outputs()]
+
     def run(self, outputs: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
         """Run the model.
 

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from splitc.arrays import Array  # noqa: E402
-from splitc.build.describe import crossing, missing, remotes  # noqa: E402
+from splitc.build.describe import crossing, missing, remotes, route_entry, ways_of  # noqa: E402
 from splitc.build.job import Job, plan  # noqa: E402
 from splitc.bundle.golden import write_golden  # noqa: E402
 from splitc.frontend.torch.model import TorchModel  # noqa: E402
@@ -45,10 +45,9 @@ def lossy(bits: int, scale: Scale) -> TorchModel:
 
 def golden(job: Job, folder: Path) -> tuple[TensorSpec, Array, Array]:
     """What crosses of the first sample, and what the network's own channel leaves of it."""
-    models = {part.name: job.model.extract(part.segment, job.layouts) for part in job.parts}
-    head, tail = models.values()
-    write_golden(folder, job.ready, head, tail, job.layouts, SEED)
-    (spec,) = crossing(job, models)
+    models = {part.name: part.extract() for part in job.parts}
+    write_golden(folder, job.trunk, ways_of(job, models), SEED)
+    (spec,) = crossing(job.default, models)
     sent, received = (np.load(folder / n / "0.npy")[0] for n in ("boundary", "received"))
     return spec, sent, received
 
@@ -70,7 +69,7 @@ def test_floats_are_received_as_over_the_channel_of_the_training(
 ) -> None:
     job = plan(lossy(32, scale), head="host")
     spec, sent, received = golden(job, tmp_path)
-    (one,) = missing(job, (spec,))
+    (one,) = missing(job.default, (spec,))
     assert one == Missing(fill="", scale=scale)
     lost = received == 0
     assert 0.2 < lost.mean() < 0.6
@@ -95,7 +94,7 @@ def test_levels_are_received_as_over_the_channel_of_the_training(
     model = model.insert("4.restored", [link])
     job = plan(model, cut=cut, head="host")
     spec, sent, received = golden(job, tmp_path)
-    (one,) = missing(job, (spec,))
+    (one,) = missing(job.default, (spec,))
     assert one.scale == "none"
     lost = received != sent
     assert lost.any()
@@ -105,10 +104,11 @@ def test_levels_are_received_as_over_the_channel_of_the_training(
 @pytest.mark.parametrize(("bits", "unit"), [(3, 3), (4, 1), (8, 1), (12, 3), (16, 2)])
 def test_levels_that_share_bytes_travel_together_on_both_sides(bits: int, unit: int) -> None:
     job = plan(QuantizeBoundary("4", bits, 0.0, 1.0)(network()), head="host")
-    models = {part.name: job.model.extract(part.segment, job.layouts) for part in job.parts}
-    rules = missing(job, crossing(job, models))
+    models = {part.name: part.extract() for part in job.parts}
+    rules = missing(job.default, crossing(job.default, models))
     assert rules == (Missing(scale="none", unit=unit),)
-    assert remotes(job, models)["head"][0].missing == rules
+    entry = route_entry(job, job.default, models, None)
+    assert remotes(job, models, [entry])["head"][0].missing == rules
 
 
 def test_without_a_channel_that_scales_it_is_by_the_share_that_came() -> None:
@@ -116,7 +116,7 @@ def test_without_a_channel_that_scales_it_is_by_the_share_that_came() -> None:
     plain = plan(network(), cut="4", head="host")
     dropout = plan(InsertDropout(cut="4")(network()), head="host")
     for job in (plain, dropout):
-        assert missing(job, (spec,)) == (Missing(fill="", scale="realised"),)
+        assert missing(job.default, (spec,)) == (Missing(fill="", scale="realised"),)
 
 
 def test_integers_that_are_no_levels_are_zeros_as_they_come() -> None:

@@ -192,4 +192,4 @@ def test_neither_part_moves_a_map_at_the_cut(small_onnx: Path, tmp_path: Path) -
     assert moves == []
     for emit in ("onnx", "tvm,onnx"):
         job = plan(model, cut="block_add", head="rpi4", link=Link("20Mbit"), name="m", emit=emit)
-        assert job.layouts.get(crossing.name, "") == ""
+        assert job.default.layouts.get(crossing.name, "") == ""

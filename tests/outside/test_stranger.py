@@ -89,8 +89,8 @@ def test_a_channel_op_is_heard_in_training_and_not_compiled() -> None:
     torch.testing.assert_close(heard, net[2](net[1](net[0](x)) / 10))
     rainy.module.eval()
     job = plan(rainy, head="rpi4", tail="rpi5")
-    assert job.ready.channels == (f"{job.cut.boundary[0].name}.rain",)
-    assert "rain" not in {layer.op for layer in job.model.graph.layers}
+    assert job.ready.channels == (f"{job.ready.cut.boundary[0].name}.rain",)
+    assert "rain" not in {layer.op for layer in job.ready.model.graph.layers}
 
 
 def test_a_codec_of_the_pack_is_priced_from_the_command_line(

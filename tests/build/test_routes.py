@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles with several routes: nested cuts and codecs, what they share, that all are right."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import splitc
+from splitc.arrays import Array
+from splitc.bundle.bundle import Bundle, require
+from splitc.errors import IllegalCutError, UsageError
+from splitc.runtime.ort import Session
+from tests.helpers import compile_routed, model_of, save, two_headed_network
+
+ROUTES = ("stem_relu", "stem_relu:8bit", "block_add", "block_add:8bit")
+
+
+def some(seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal((1, 3, 12, 12)).astype(np.float32)
+
+
+def test_segments_stand_once_a_site_and_routes_share_them(routed: Bundle) -> None:
+    manifest = routed.manifest
+    assert tuple(route.name for route in manifest.routes) == ROUTES
+    assert [route.runs for route in manifest.routes] == [
+        {"device": ("head-s0",), "server": ("tail-s1", "tail-s2")},
+        {"device": ("head-s0", "head-enc1"), "server": ("tail-dec1", "tail-s1", "tail-s2")},
+        {"device": ("head-s0", "head-s1"), "server": ("tail-s2",)},
+        {"device": ("head-s0", "head-s1", "head-enc3"), "server": ("tail-dec3", "tail-s2")},
+    ]
+    assert {entry.site for name, entry in manifest.parts.items() if name.startswith("head")} == {
+        "device"
+    }
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_computes_what_the_whole_network_does(
+    route: str, routed: Bundle, small_onnx: Path
+) -> None:
+    x = some(5)
+    (whole,) = Session(small_onnx).run(["y"], {"x": x})
+    found = routed.run(x, route=route)["y"]
+    # Of 255 steps over what crosses the results of this network are less than a hundredth off.
+    near = 1e-2 if route.endswith("8bit") else 1e-5
+    np.testing.assert_allclose(found, whole, atol=near)
+    assert (np.abs(found - whole).max() > 1e-5) == route.endswith("8bit")
+
+
+def test_a_split_that_is_open_takes_any_route_a_call(routed: Bundle) -> None:
+    x = some(6)
+    with routed.open_parts() as split:
+        assert {*split.routes} == {*ROUTES}
+        for name in (*ROUTES, *reversed(ROUTES)):
+            np.testing.assert_array_equal(split(x, route=name)["y"], routed.run(x, route=name)["y"])
+        default = routed.run(x)["y"]
+        np.testing.assert_array_equal(split(x)["y"], default)
+        with pytest.raises(UsageError, match="no route 'block_ad'") as caught:
+            split(x, route="block_ad")
+    assert "block_add" in caught.value.hint
+    with routed.open_parts("stem_relu") as split:
+        assert split.routes == ("stem_relu",)
+        assert split.ran.keys() == {"head-s0", "tail-s1", "tail-s2"}
+
+
+def test_the_first_part_on_the_device_knows_every_route(routed: Bundle) -> None:
+    manifest = routed.manifest
+    remotes = routed.part("head-s0").remote
+    assert [(one.route, one.name) for one in remotes] == [*enumerate(ROUTES)]
+    for one, route in zip(remotes, manifest.routes, strict=True):
+        assert (one.runs or ("head-s0",)) == route.runs["device"]
+        assert (one.crosses, one.missing) == (route.crosses, route.missing)
+        assert [spec.name for spec in one.results] == ["y"]
+        took = one.expected
+        assert took is not None
+        assert took.head_ms == route.predicted.site_ms["device"]
+        assert took.link_ms == route.predicted.link_ms
+        assert took.agreement == 1.0
+    others = [name for name in manifest.parts if name != "head-s0"]
+    assert not any(routed.part(name).remote for name in others)
+    plain = [one.expected for one in remotes if one.expected and ":" not in one.name]
+    assert all(a.head_ms < b.head_ms and a.tail_ms > b.tail_ms for a, b in pairwise(plain))
+
+
+def test_the_default_is_the_route_that_is_best_for_the_link(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    def default(link: str, name: str) -> str:
+        made = splitc.compile(
+            small_onnx, cuts=["stem_relu", "pool"], emit="onnx", link=splitc.Link(link),
+            output=tmp_path / name,
+        )  # fmt: skip
+        return made.manifest.default
+
+    assert default("1Mbit", "slow.splitc") == "pool"
+    assert default("10Gbit", "quick.splitc") == "stem_relu"
+
+
+def test_a_decoder_makes_what_the_layers_behind_it_read_in_their_order(routed: Bundle) -> None:
+    (restored,) = routed.part("tail-dec1").outputs
+    (read,) = routed.part("tail-s1").inputs
+    (made,) = routed.part("head-s0").outputs
+    assert restored == read == made
+    assert (made.name, made.shape, made.layout) == ("r1", (1, 12, 12, 8), "channels-last")
+    (crosses,) = routed.manifest.routes[1].crosses
+    assert (crosses.name, crosses.dtype, crosses.bytes) == ("r1.levels", "uint8", 1152)
+
+
+def test_verify_covers_every_route(routed: Bundle) -> None:
+    found = routed.verify()
+    require(found)
+    assert tuple(found.routes) == ROUTES
+    assert found.failed == ()
+    assert {name for each in routed.manifest.routes for name in each.parts} == found.ran.keys()
+
+
+def test_what_is_the_same_in_parts_is_one_file_on_disk(routed: Bundle) -> None:
+    inodes: dict[str, set[int]] = {}
+    for name, entry in routed.manifest.files.items():
+        inodes.setdefault(entry.sha256, set()).add((routed.path / name).stat().st_ino)
+    assert all(len(each) == 1 for each in inodes.values())
+    shared = (routed.path / part / "weights.bin" for part in ("head-s1", "tail-s1"))
+    assert len({path.stat().st_ino for path in shared}) == 1
+
+
+def test_a_network_with_results_of_both_sides_and_two_tensors_across(tmp_path: Path) -> None:
+    path = save(two_headed_network(), tmp_path / "two.onnx")
+    bundle = splitc.compile(
+        path, cuts=["early", "tanh"], head="host", emit="onnx", output=tmp_path / "two.splitc"
+    )
+    rng = np.random.default_rng(3)
+    feed = {name: rng.standard_normal((2, 4)).astype(np.float32) for name in ("a", "b")}
+    early, late = Session(path).run(["early", "late"], feed)
+    with bundle.open_parts() as split:
+        for name in split.routes:
+            found = split(feed, route=name)
+            np.testing.assert_allclose(found["early"], early, rtol=1e-6)
+            np.testing.assert_allclose(found["late"], late, rtol=1e-6)
+    remotes = bundle.part("head-s0").remote
+    assert [[spec.name for spec in one.results] for one in remotes] == [["late"], ["late"]]
+
+
+@pytest.mark.parametrize("emit", ["onnx", "tvm,onnx", "onnx,tvm"])
+def test_any_backend_writes_the_parts_of_a_side(
+    emit: str, small_onnx: Path, tmp_path: Path
+) -> None:
+    bundle = compile_routed(small_onnx, tmp_path / "o.splitc", emit=emit)
+    require(bundle.verify())
+
+
+def test_cuts_are_taken_in_any_order_and_need_not_be_nested_by_name(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    bundle = splitc.compile(
+        small_onnx, cuts=["pool", "block_relu+stem_relu"], emit="onnx", output=tmp_path / "o"
+    )
+    assert [route.name for route in bundle.manifest.routes] == ["block_relu", "pool"]
+
+
+def test_cuts_that_are_not_nested_are_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], "left"),
+        helper.make_node("Tanh", ["x"], ["t"], "right"),
+        helper.make_node("Add", ["r", "t"], ["s"], "join"),
+        helper.make_node("Neg", ["s"], ["y"], "end"),
+    ]
+    path = save(model_of(nodes, {"x": [2, 4]}, ["y"]), tmp_path / "two.onnx")
+    with pytest.raises(IllegalCutError, match="'right' cannot follow the one after 'left'") as e:
+        splitc.compile(path, cuts=["right", "left"], emit="onnx", output=tmp_path / "o")
+    assert "layer 'left' is in the first head only" in e.value.why
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_unknown_layer_has_its_nearest_named(small_onnx: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no layer 'block_ad'") as caught:
+        splitc.compile(small_onnx, cuts=["pool", "block_ad"], output=tmp_path / "o")
+    assert "block_add" in caught.value.hint
+
+
+def test_a_cut_that_is_there_twice_is_refused(small_onnx: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two routes 'pool'"):
+        splitc.compile(small_onnx, cuts=["pool", "pool"], emit="onnx", output=tmp_path / "o")
+
+
+def test_a_codec_takes_one_tensor(tmp_path: Path) -> None:
+    path = save(two_headed_network(), tmp_path / "two.onnx")
+    with pytest.raises(IllegalCutError, match="cannot cut after 'early'") as caught:
+        splitc.compile(path, cuts=["early", "tanh"], bits=[8], emit="onnx", output=tmp_path / "o")
+    assert "2 tensors cross" in caught.value.why
