@@ -169,9 +169,9 @@ def test_cuts_that_are_not_nested_are_refused(tmp_path: Path) -> None:
         helper.make_node("Neg", ["s"], ["y"], "end"),
     ]
     path = save(model_of(nodes, {"x": [2, 4]}, ["y"]), tmp_path / "two.onnx")
-    with pytest.raises(IllegalCutError, match="'right' cannot follow the one after 'left'") as e:
+    with pytest.raises(IllegalCutError, match="'left' cannot follow the one after 'right'") as e:
         splitc.compile(path, cuts=["right", "left"], emit="onnx", output=tmp_path / "o")
-    assert "layer 'left' is in the first head only" in e.value.why
+    assert "layer 'right' is in the first head only" in e.value.why
     assert not (tmp_path / "o").exists()
 
 
