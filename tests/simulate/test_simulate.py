@@ -125,17 +125,17 @@ def test_a_policy_moves_the_cut_when_the_link_falls_and_back() -> None:
     link = TwoWays.of(FALLING, rtt="4ms")
     found = simulate(ROUTES, link, ONE, frames=250, rate=10, policy=Adaptive())
     at = {True: "late", False: "early"}
-    settled = [r for r in found.records if not 4.9 < r.began_s < 6 and not 14.9 < r.began_s < 17]
+    settled = [r for r in found.records if not 4.9 < r.began_s < 8 and not 14.9 < r.began_s < 17]
     assert all(r.route == at[5 <= r.began_s < 15] for r in settled)
     assert (found.switches, found.unanswered) == (2, 0)
     fixed = {
         name: simulate(ROUTES, link, ONE, frames=250, rate=10, policy=Fixed(name)).records
         for name in at.values()
     }
-    best_s = [min(one[r.number].latency_s or 1.0 for one in fixed.values()) for r in settled]
-    took_s = [record.latency_s or 1.0 for record in settled]
-    # Reports and trains of probes take a little of the link.
-    assert sum(took_s) == pytest.approx(sum(best_s), rel=0.03)
+    for record in settled:
+        best_s = min(one[record.number].latency_s or 1.0 for one in fixed.values())
+        # A report comes before the answer where there is something to choose.
+        assert (record.latency_s or 1.0) <= best_s + 2e-4
 
 
 def test_what_makes_no_simulation_is_a_usage_error() -> None:
