@@ -7,29 +7,26 @@ No socket and no clock: times are seconds that the caller says.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from splitc.arrays import Array
 from splitc.errors import DeviceError, SplitcError
 from splitc.link.packets import payload_bytes
-from splitc.runtime.manifest import Remote
 from splitc.send.delay import Delay
 from splitc.send.outbox import Outbox
 from splitc.send.settings import Settings
 from splitc.send.steering import Steering
 from splitc.send.tally import Counters
 from splitc.send.trains import Trains
+from splitc.send.way import Way
 from splitc.send.window import Flight, Window
 from splitc.wire.answers import WHOLE_SHARE, Answers
 from splitc.wire.assembly import Assembly
-from splitc.wire.boundary import Boundary
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Welcome
 from splitc.wire.header import HEADER_BYTES, MAGIC, VERSION, Header, Kind, Transport
 from splitc.wire.nack import NOTHING_CAME, Gap, missing_rows
-from splitc.wire.parity import Parity
 from splitc.wire.probe import read_echoes
 from splitc.wire.report import read_report
 from splitc.wire.seal import seals_of
@@ -37,6 +34,7 @@ from splitc.wire.seal import seals_of
 _TAIL_S = 0.05
 """What a tail is taken to need while nothing was measured: a question too early costs little."""
 _LAST_FRAME = 2**32 - 2
+_TAKEN = (Kind.ANSWER, Kind.REPORT, Kind.ECHO)
 _GREETINGS = (Kind.HELLO, Kind.CHALLENGE, Kind.WELCOME)
 
 
@@ -81,28 +79,6 @@ def given_up(
     return Outcome(flight.ticket, None, 0.0, flight.left_s, now, error, silent=True)
 
 
-class _Way(NamedTuple):
-    """How frames of one route are sent.
-
-    Args:
-        boundary: How they lie in packets.
-        parity: What parity packets they have; None for none.
-    """
-
-    boundary: Boundary
-    parity: Parity | None
-
-    @staticmethod
-    def of(remote: Remote, payload_bytes: int, order_seed: int, settings: Settings) -> _Way:
-        """That of a route."""
-        boundary = Boundary(remote.crosses, payload_bytes, order_seed, remote.missing)
-        # No frame waits longer as it is the first of its route.
-        boundary.prepare()
-        if settings.transport != "parity":
-            return _Way(boundary, None)
-        return _Way(boundary, Parity(boundary.chunks, payload_bytes, settings.parity_percent))
-
-
 class Talk:
     """A session that a server has welcomed.
 
@@ -133,7 +109,7 @@ class Talk:
         self._session = welcome.session
         self._outbox, self._counters = outbox, counters
         self._ways = {
-            remote.route: _Way.of(remote, size, welcome.order_seed, settings)
+            remote.route: Way.of(remote, size, welcome.order_seed, settings)
             for remote in steering.remotes
         }
         self._asks = settings.transport != "tcp"
@@ -197,14 +173,15 @@ class Talk:
             return []
         self._heard_s = now
         kinds = opened.headers["kind"]
-        answers, reports = kinds == Kind.ANSWER, kinds == Kind.REPORT
-        outcomes: list[Outcome] = []
-        for row in np.flatnonzero(reports).tolist():
+        answers = kinds == Kind.ANSWER
+        if answers.all():
+            return self._answered(opened, now)
+        # What is said of a frame stands before its answer.
+        for row in np.flatnonzero(kinds == Kind.REPORT).tolist():
             self._reported(opened.take(slice(row, row + 1)), now)
-        if answers.any():
-            outcomes = self._answered(opened if answers.all() else opened.take(answers), now)
-        self._trains.take(read_echoes(opened), now)
-        for row in np.flatnonzero(~(answers | reports | (kinds == Kind.ECHO))).tolist():
+        outcomes = self._answered(opened.take(answers), now) if answers.any() else []
+        self._trains.take(read_echoes(opened.take(kinds == Kind.ECHO)), now)
+        for row in np.flatnonzero(~np.isin(kinds, _TAKEN)).tolist():
             outcomes += self._message(opened.take(slice(row, row + 1)), now)
         return outcomes
 
