@@ -303,14 +303,13 @@ class Talk:
             self.silent = self.silent or self._heard_s < flight.began_s
             outcomes.append(given_up(flight, self._settings.silent_after_s, now))
         self._answers.due(now)
-        if self._asks:
-            for flight in self._window.overdue(now):
-                self._ask(Gap(flight.frame, flight.route, 0, NOTHING_CAME))
-                if self._settings.transport == "resend":
-                    self._send_again(self._window.last_again(flight, now))
-            for gap in self._answers.gaps(now):
-                if self._window.get(gap.frame) is not None:
-                    self._ask(gap)
+        for flight in self._window.overdue(now):
+            self._ask(Gap(flight.frame, flight.route, 0, NOTHING_CAME))
+            if self._settings.transport == "resend":
+                self._send_again(self._window.last_again(flight, now))
+        for gap in self._answers.gaps(now):
+            if self._asks and self._window.get(gap.frame) is not None:
+                self._ask(gap)
         return outcomes
 
     def _ask(self, gap: Gap) -> None:

@@ -320,3 +320,19 @@ def test_no_more_frames_are_under_way_than_are_to_be() -> None:
     world.run(0.1)
     sent = {h.frame for p in world.sent if (h := read_header(p)) and h.kind == Kind.DATA}
     assert sent == {0, 1}
+
+
+@pytest.mark.parametrize("transport", ["udp", "resend", "parity", "tcp"])
+def test_what_is_due_is_done_and_not_due_any_more(transport: Transport) -> None:
+    """Over a connection too, where nobody asks for an answer that takes its time."""
+    world = World(server(), Settings(transport=transport, silent_after_s=1.0))
+    frames(world, 2)
+    world.server.deaf = True
+    world.submit(2)
+    for _ in range(90):
+        world.run(0.01)
+        world.session.step(world.now)
+        world.session.leave(world.now)
+        next_s = world.session.next_s(world.now)
+        assert next_s is not None
+        assert next_s > world.now
