@@ -80,7 +80,6 @@ class Window:
         self._delay = delay
         # At a frame's deadline its answer leaves, whatever was measured of others.
         self._latest_s = deadline_s + rtt_s + _LEAST_WAIT_S
-        self._asks = asks
         self._wait_s = min(max(2 * rtt_s, _LEAST_WAIT_S), _MOST_WAIT_S)
         self._flights: dict[int, Flight] = {}
 
