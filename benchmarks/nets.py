@@ -307,9 +307,19 @@ def alexnet() -> LayerGraph:
 
 def vgg16() -> LayerGraph:
     """VGG-16."""
+    return _vgg(deep=3)
+
+
+def vgg19() -> LayerGraph:
+    """VGG-19, which ncnn's benchmark does not have."""
+    return _vgg(deep=4)
+
+
+def _vgg(deep: int) -> LayerGraph:
+    """VGG with so many convolutions in each of the last three stages."""
     net = Net(224)
     x = net.input
-    for channels, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+    for channels, repeats in ((64, 2), (128, 2), (256, deep), (512, deep), (512, deep)):
         for _ in range(repeats):
             x = net.conv(x, channels, 3)
         x = net.pool(x, 2, 2)

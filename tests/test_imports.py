@@ -24,8 +24,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "version", "lazy_names", "errors", "arrays", "array_files", "plugins", "scratch",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "policy", "wire", "net", "serve", "send", "simulate",
-        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "finetune",
-        "", "cli",
+        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",
+        "finetune", "", "cli",
     ),
     "passes/splitc_passes": (
         "layers", "codecs", "training", "cutters", "analyses", "recipes", "",

@@ -21,6 +21,7 @@ from splitc.cli import (
     inspect,
     ops,
     passes,
+    plan,
     schema,
     send,
     serve,
@@ -37,6 +38,7 @@ CONFIG = "splitc.toml"
 VERBS = {
     "compile": compile_verb.compile_,
     "cuts": cuts.cuts,
+    "plan": plan.plan,
     "inspect": inspect.inspect,
     "verify": verify.verify,
     "run": run_verb.run_,

@@ -33,11 +33,20 @@ def schema(
 
 def verbs() -> dict[str, tuple[type[Any], ...]]:
     """What each verb prints with `--json`; any of them prints an `ErrorObject` when it fails."""
-    from splitc.cli import link_object, listings, objects, send_object, serve_object
+    from splitc.cli import (
+        link_object,
+        listings,
+        objects,
+        plan_loss_object,
+        plan_object,
+        send_object,
+        serve_object,
+    )
 
     return {
         "compile": (objects.CompileObject,),
         "cuts": (objects.CutsObject, objects.WhyObject),
+        "plan": (plan_object.PlanObject, plan_loss_object.LossPlanObject),
         "inspect": (listings.ModelObject, listings.BundleObject),
         "verify": (objects.VerifyObject,),
         "run": (objects.RunObject,),

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from splitc.cost.board import Board
+from splitc.cost.stress import IDLE, MODEL, LayerTerms, Stress
 from splitc.ir.cut import Cut
 from splitc.ir.graph import Layer, LayerGraph
 from splitc.link.link import Link
@@ -45,24 +46,34 @@ class BoardCost:
     its weights over the memory bandwidth, and its activations over the cache's
     or memory's, plus a fixed overhead. Views, inputs and channels are free.
 
+    Args:
+        board: The machine.
+        stress: What else it does.
+
     References:
         Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
     """
 
     board: Board
+    stress: Stress = IDLE
 
     @property
     def label(self) -> str:
         """Where the figures come from."""
-        return f"predicted from board file {self.board.name}"
+        known = f"predicted from board file {self.board.name}"
+        return known if self.stress == IDLE else f"{known}, {MODEL}"
 
     def seconds(self, graph: LayerGraph) -> tuple[float, ...]:
         """Seconds of each layer, in the graph's order."""
-        return tuple(self._layer_s(graph, layer) for layer in graph.layers)
+        return tuple(terms.seconds(self.stress) for terms in self.terms(graph))
 
-    def _layer_s(self, graph: LayerGraph, layer: Layer) -> float:
+    def terms(self, graph: LayerGraph) -> tuple[LayerTerms, ...]:
+        """What the time of each layer is made of while the machine does nothing else."""
+        return tuple(self._layer_terms(graph, layer) for layer in graph.layers)
+
+    def _layer_terms(self, graph: LayerGraph, layer: Layer) -> LayerTerms:
         if layer.kind in ("view", "channel"):
-            return 0.0
+            return LayerTerms()
         board = self.board
         read = sum(graph.tensors[name].nbytes or 0 for name in dict.fromkeys(layer.inputs))
         moved = read + sum(t.nbytes or 0 for t in layer.outputs)
@@ -71,10 +82,10 @@ class BoardCost:
         rate = board.peak_flops * getattr(
             board.efficiency, layer.kind, board.efficiency.elementwise
         )
-        return board.layer_overhead_s + max(
+        return LayerTerms(
+            board.layer_overhead_s,
             layer.flops / rate,
-            moved / bandwidth,
-            layer.param_bytes / board.memory_bandwidth,
+            max(moved / bandwidth, layer.param_bytes / board.memory_bandwidth),
         )
 
 

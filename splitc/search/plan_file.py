@@ -59,11 +59,21 @@ class Condition(_Strict, frozen=True):
     latency_s: dict[str, float]
 
 
+class Skipped(_Strict, frozen=True):
+    """A condition that could not be measured, and why."""
+
+    cpu: float
+    memory: float
+    bandwidth_bps: float
+    why: str
+
+
 class PlanFile(_Strict, frozen=True):
     """What `splitc plan` writes: `compile --plan` and the policy `map` read it.
 
     Routes are nested, the smallest head first. `figures` says where the times come from: it
-    begins with `predicted` or `measured`.
+    begins with `predicted` or `measured`; `skipped` are conditions that were to be measured and
+    could not be.
     """
 
     schema: int
@@ -74,6 +84,7 @@ class PlanFile(_Strict, frozen=True):
     figures: str
     routes: tuple[PlanRoute, ...]
     conditions: tuple[Condition, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -136,6 +147,9 @@ def _why_not(plan: PlanFile) -> str:
     if not 0 < len(names) <= _MOST_ROUTES or len({*names}) < len(names) or "" in names:
         return f"it has {len(names)} routes, which need names of their own, 1 to {_MOST_ROUTES}"
     for route in plan.routes:
+        for name in (route.name, *route.cut):
+            if not name.isprintable():
+                return f"a name that cannot be printed: {name!a:.100}"
         if not route.cut or route.boundary_bytes < 0:
             return f"route '{route.name}' has no cut, or a boundary of fewer than 0 bytes"
     if not plan.conditions:
@@ -144,7 +158,8 @@ def _why_not(plan: PlanFile) -> str:
         why = _why_no_condition(one, names)
         if why:
             return f"condition {place}: {why}"
-    return ""
+    keys = {(one.cpu, one.memory, one.bandwidth_bps) for one in plan.conditions}
+    return "" if len(keys) == len(plan.conditions) else "it has the same condition twice"
 
 
 def _why_no_condition(one: Condition, names: list[str]) -> str:

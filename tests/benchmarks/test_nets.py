@@ -15,6 +15,7 @@ from benchmarks.nets import (
     mobilenet_v2,
     resnet50,
     squeezenet,
+    vgg19,
 )
 from splitc import LayerGraph, zoo
 
@@ -54,6 +55,7 @@ def test_multiply_adds_are_the_published_ones(name: str, million: float) -> None
         (squeezenet(224, last_pad=0), 349),
         (mobilenet_v2(expand_first=False), 300),
         (resnet50(stride_in_3x3=True), 4090),
+        (vgg19(), 19630),
     ],
 )
 def test_the_common_variants_have_the_published_multiply_adds(

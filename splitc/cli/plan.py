@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc plan`: which cuts a bundle should carry, and which one each condition wants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splitc.cli import options as o
+from splitc.cli.plan_loss import LossOptions, plan_for_losses
+from splitc.cli.spread import spread
+
+if TYPE_CHECKING:
+    from splitc.ir.model import Network
+    from splitc.search.condition_plan import ConditionPlan
+    from splitc.search.grid import Grid
+    from splitc.search.scenario import Scenario
+
+CONDITIONS = "Conditions"
+_WHERE = o.ScenarioOptions()
+_LOSSES = LossOptions()
+
+
+@spread
+def plan(
+    model: o.ModelPath,
+    where: o.ScenarioOptions = _WHERE,
+    conditions: Annotated[
+        Path | None,
+        typer.Option("--conditions", metavar="GRID.toml", rich_help_panel=CONDITIONS,
+                     help="Shares of CPU and memory that others take, and bandwidths; by default "
+                     "0 to 90 % each, and 50, 37.5, 25 and 10 Mbit/s."),
+    ] = None,
+    routes: Annotated[
+        int,
+        typer.Option("--routes", metavar="N", rich_help_panel=CONDITIONS,
+                     help="Cuts that the bundle is to carry at most."),
+    ] = 4,
+    switch_cost: Annotated[
+        str,
+        typer.Option("--switch-cost", metavar="TIME", rich_help_panel=CONDITIONS,
+                     help="What moving to another cut costs: under 1ms in a bundle of several, "
+                     "seconds where the parts are deployed again."),
+    ] = "1ms",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PLAN.json", rich_help_panel=CONDITIONS,
+                     help="Write the plan, for [b]splitc compile --plan[/] and [b]splitc send "
+                     "--policy[/]."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", rich_help_panel=CONDITIONS,
+                     help="Go on with a sweep that was stopped."),
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", rich_help_panel=CONDITIONS,
+                     help="Spread the search over a Ray cluster: auto, HOST:PORT, or local."),
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", "-a", help="Every change that moves the cut.")
+    ] = False,
+    losses: LossOptions = _LOSSES,
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = True,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Choose the cuts of MODEL for changing conditions, or for a lossy link with --tested."""
+    from splitc.cli import show
+    from splitc.link.link import parse_seconds
+    from splitc.search.grid import PAPER, read_grid
+
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes)
+    if losses.tested is not None:
+        plan_for_losses(loaded.load(), where, losses, json=json, quiet=quiet)
+        return
+    grid = PAPER if conditions is None else read_grid(conditions)
+    switch_s = parse_seconds(switch_cost)
+    made = _plan(loaded.load(), where.scenario(), grid, routes, output, resume=resume, ray=ray)
+    if json:
+        from splitc.cli.plan_object import PlanObject
+
+        show.print_json(PlanObject.of(made, switch_s, None if output is None else str(output)))
+        return
+    _show(made, switch_s, show_all=show_all, quiet=quiet)
+    if output is not None:
+        show.out().print(show.plain(f"Wrote {output}: splitc compile --plan {output}"))
+
+
+def _plan(
+    network: Network, scenario: Scenario, grid: Grid, routes: int, output: Path | None,
+    *, resume: bool, ray: str | None,
+) -> ConditionPlan:  # fmt: skip
+    """Sweep, choose, and write; a sweep that is stopped says how to go on."""
+    from splitc.cli import show
+    from splitc.errors import UsageError
+    from splitc.sweep.cluster import Cluster
+    from splitc.sweep.run import run_plan
+
+    if resume and output is None:
+        hint = "what is done is kept beside the plan that -o names"
+        raise UsageError("--resume needs -o", hint=hint)
+    workers = None if ray is None else Cluster(ray)
+    try:
+        return run_plan(network, scenario, grid, routes, output, resume=resume, workers=workers)
+    except KeyboardInterrupt:
+        if output is not None:
+            text = "what is done is kept: the same command with --resume goes on"
+            show.err().print(f"splitc: {text}")
+        raise
+
+
+def _show(made: ConditionPlan, switch_s: float, *, show_all: bool, quiet: bool) -> None:
+    from splitc.cli import show
+    from splitc.cli.plan_tables import summary, tables
+
+    console = show.out()
+    for part in tables(made, switch_s, show_all=show_all):
+        console.print(part)
+    for line in summary(made):
+        console.print(line)
+    if not quiet:
+        link, switch_ms = made.scenario.link, switch_s * 1e3
+        console.print(f"{len(made.swept.points)} conditions, {made.swept.kind}.", style="dim")
+        console.print(f"Link but for its bandwidth: {link}.", style="dim")
+        console.print(f"A switch costs {switch_ms:g} ms. Times are", style="dim")
+        for figures in made.carried.figures.replace(" and ", " and; ").split("; "):
+            console.print(figures, style="dim")
