@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +17,7 @@ from splitc.errors import BadBundleError, UsageError
 from splitc.runtime.integrity import unchanged
 from splitc.runtime.manifest import Manifest, Route, TensorSpec
 from splitc.runtime.memory import Arenas
-from splitc.runtime.part import Contract, Part, run_by_name
+from splitc.runtime.part import Part, run_by_name
 
 
 class Runner(Protocol):
@@ -116,9 +116,9 @@ class LoadedParts:
                 bundle.check()
                 parts = {n: stack.enter_context(one.open(arenas)) for n, one in found.items()}
             self._steps = {
-                number: _steps(manifest, route, parts)
+                number: _steps(bundle, route, parts)
                 for number, route in enumerate(manifest.routes)
-                if behind_on(route)
+                if route.behind
             }
             self._stack = stack.pop_all()
 
@@ -139,33 +139,32 @@ def behind(manifest: Manifest) -> tuple[str, ...]:
     """
     names: dict[str, None] = {}
     for route in manifest.routes:
-        for name in behind_on(route):
+        for name in route.behind:
             names |= dict.fromkeys(manifest.batched(name).values())
     if not names:
         raise BadBundleError(f"'{manifest.name}' has no tail to serve")
     return tuple(names)
 
 
-def behind_on(route: Route) -> tuple[str, ...]:
-    """Names of the parts that run behind the link on a route, in order."""
-    _, *others = route.runs.values()
-    return tuple(name for each in others for name in each)
-
-
 def sizes(manifest: Manifest, route: Route) -> dict[int, tuple[str, ...]]:
     """The parts behind the link on a route, by how many frames all of them take at once."""
-    known = [manifest.batched(name) for name in behind_on(route)]
+    known = [manifest.batched(name) for name in route.behind]
     return {n: tuple(one[n] for one in known) for n in known[0] if all(n in one for one in known)}
 
 
-def results_of(manifest: Manifest, contracts: Iterable[Contract]) -> tuple[TensorSpec, ...]:
-    """Results of the network that parts make, in the order that they do."""
-    wanted = {spec.name for spec in manifest.source.outputs}
-    return tuple(spec for one in contracts for spec in one.outputs if spec.name in wanted)
+def results_of(bundle: Bundle, route: Route) -> tuple[TensorSpec, ...]:
+    """Results of the network that come back to the device on a route, in the order they are made.
+
+    Raises:
+        BadBundleError: The manifest of a part is missing or malformed.
+    """
+    manifest = bundle.manifest
+    makes = {name: bundle.part(name).outputs for name in route.parts}
+    return route.results(makes, {spec.name for spec in manifest.source.outputs})
 
 
-def _steps(manifest: Manifest, route: Route, parts: Mapping[str, Part]) -> Steps:
-    results = results_of(manifest, (parts[name].contract for name in behind_on(route)))
-    by_size = {n: [parts[name] for name in names] for n, names in sizes(manifest, route).items()}
+def _steps(bundle: Bundle, route: Route, parts: Mapping[str, Part]) -> Steps:
+    names = sizes(bundle.manifest, route)
+    results = tuple(spec.name for spec in results_of(bundle, route))
     crosses = tuple(spec.name for spec in route.crosses)
-    return Steps(crosses, tuple(spec.name for spec in results), by_size)
+    return Steps(crosses, results, {n: [parts[name] for name in names[n]] for n in names})

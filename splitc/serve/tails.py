@@ -15,12 +15,9 @@ from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle
 from splitc.errors import BadBundleError, UsageError
 from splitc.runtime.manifest import (
-    Manifest,
     Missing,
-    PartManifest,
     Route,
     TensorSpec,
-    read_manifest,
 )
 from splitc.runtime.part import Contract
 from splitc.serve.runner import (
@@ -28,7 +25,6 @@ from splitc.serve.runner import (
     OpenRunner,
     Runner,
     behind,
-    behind_on,
     results_of,
     sizes,
 )
@@ -150,11 +146,11 @@ class Served:
         self._runner = open_runner(bundle)
         with ExitStack() as stack:
             stack.callback(self._runner.close)
-            contracts = {name: _contract(bundle, name) for name in names}
+            contracts = {name: Contract.of(bundle.part(name)) for name in names}
             self.tails: Mapping[int, Tail] = {
-                number: _tail(manifest, number, contracts, self._runner)
+                number: _tail(bundle, number, contracts, self._runner)
                 for number, route in enumerate(manifest.routes)
-                if behind_on(route)
+                if route.behind
             }
             self.routes = tuple(manifest.routes[number].name for number in self.tails)
             stack.pop_all()
@@ -200,19 +196,13 @@ def load_bundles(
     return found
 
 
-def _contract(bundle: Bundle, name: str) -> Contract:
-    folder = bundle.path / bundle.manifest.parts[name].folder
-    return Contract.of(read_manifest(folder, PartManifest))
-
-
-def _tail(
-    manifest: Manifest, number: int, contracts: Mapping[str, Contract], runner: Runner
-) -> Tail:
+def _tail(bundle: Bundle, number: int, contracts: Mapping[str, Contract], runner: Runner) -> Tail:
+    manifest = bundle.manifest
     route = manifest.routes[number]
     steps = {n: [contracts[name] for name in names] for n, names in sizes(manifest, route).items()}
     _check_reads(route, steps[1])
     title = manifest.name if len(manifest.routes) == 1 else f"{manifest.name}/{route.name}"
-    results = results_of(manifest, steps[1])
+    results = results_of(bundle, route)
     return Tail(title, number, route.crosses, route.missing, results, steps, runner)
 
 

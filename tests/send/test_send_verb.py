@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,40 @@ def test_a_folder_is_sent_in_the_order_of_its_names(
     assert send(compiled, server.address, tmp_path / "in", "--out", str(tmp_path)) == 0
     right = np.stack([compiled.run(image(seed))["y"] for seed in (1, 0, 2)])
     np.testing.assert_allclose(np.load(tmp_path / "0.npy"), right, rtol=1e-5, atol=1e-6)
+
+
+def test_it_tells_which_routes_frames_took(
+    routed: Bundle, images: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    with Server([routed.path]) as server:
+        for how, routes in (
+            (["--route", "block_add:8bit"], {"block_add:8bit": 8}),
+            (["--policy", 'fixed(route="stem_relu")'], {"stem_relu": 8}),
+        ):
+            out = str(tmp_path / "out")
+            assert send(routed, server.address, images, *how, "--out", out, "--json") == 0
+            got: dict[str, Any] = json.loads(capsys.readouterr().out)
+            jsonschema.validate(got, schema_of("send"))
+            assert (got["routes"], got["switches"]) == (routes, 0)
+            (route,) = routes
+            right = routed.run(np.load(images), route=route)["y"]
+            np.testing.assert_allclose(np.load(f"{out}/0.npy"), right, rtol=1e-4, atol=1e-6)
+        assert send(routed, server.address, images, "--within", "1s") == 0
+        assert re.search(r"routes: \d by .*; \d changes", capsys.readouterr().out)
+
+
+def test_a_route_that_there_is_not_and_ways_to_pick_that_contradict_are_named(
+    routed: Bundle, images: Path, capsys: Capture
+) -> None:
+    for how, said in (
+        (["--route", "stem"], "there is no route 'stem'"),
+        (["--policy", "adaptiv"], "'adaptiv'"),
+        (["--policy", "adaptive(hold_s=-1)"], "hold_s -1 is below 0"),
+        (["--within", "soon"], "'soon' is no duration"),
+        (["--route", "stem_relu", "--within", "1s"], "give one of --route, --policy"),
+    ):
+        assert send(routed, free_port(), images, *how) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,7 @@ def test_metrics_are_on_a_page_as_prometheus_reads_them(small: Bundle, served: S
     }
     assert found["splitc_frames_total",] == 2
     assert found["splitc_answers_total",] == 2
+    assert found["splitc_route_answers_total", small.manifest.name] == 2
     assert found["splitc_peers",] == 1
     assert found["splitc_queue",] == 0
     assert found["splitc_memory_bytes",] > 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from splitc.wire.nack import NOTHING_CAME, Gap, missing_bits, missing_rows
 from splitc.wire.parity import Parity
 from splitc.wire.probe import probes, read_echoes
 from splitc.wire.report import read_report
+from tests.helpers import compile_routed
 from tests.serve.device import Device, answers, run_all
 
 Lines = list[tuple[str, Mapping[str, Any]]]
@@ -489,6 +491,36 @@ def test_frames_of_several_peers_run_together_where_the_tail_takes_them(
         (answer,) = answers(device.read(device.mine(out))).values()
         wanted = np.frombuffer(expected(served, crossing(served, number)), np.float32)
         np.testing.assert_allclose(np.frombuffer(answer, np.float32), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_frames_run_together_with_those_of_their_own_route(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    bundle = compile_routed(
+        small_onnx, tmp_path / "routed.splitc", emit="onnx", batch_sizes=(2,), head="rpi4"
+    )
+    with Served(bundle.path) as several:
+        desk = Desk(several)
+        devices = [came(desk, several, number=number) for number in range(1, 7)]
+        given: list[list[Array]] = []
+        for number, device in enumerate(devices):
+            tail = several.tails[number % 3]
+            rng = np.random.default_rng(number)
+            shapes = [[n or 1 for n in s.shape] for s in tail.crosses]
+            given.append([
+                (10 * rng.random(shape)).astype(s.dtype)
+                for s, shape in zip(tail.crosses, shapes, strict=True)
+            ])  # fmt: skip
+            device.hand(device.packets(given[-1], 0, route=number % 3), now=0.0)
+        out = run_all(desk.service, 0.0)
+        assert desk.measures.calls == 3
+        names = [bundle.manifest.routes[number].name for number in range(3)]
+        assert desk.measures.routes == {f"{bundle.manifest.name}/{name}": 2 for name in names}
+        for number, device in enumerate(devices):
+            (answer,) = answers(device.read(device.mine(out))).values()
+            (alone,) = several.tails[number % 3].run([given[number]])
+            found = np.frombuffer(answer, np.float32)
+            np.testing.assert_allclose(found, alone[0].reshape(-1), rtol=1e-4, atol=1e-6)
 
 
 def test_a_tail_that_fails_is_told_to_the_device(served: Served, desk: Desk) -> None:

@@ -13,6 +13,10 @@ import pytest
 
 from splitc.bundle.bundle import Bundle
 from splitc.errors import BadBundleError, ToolchainError, UsageError
+from splitc.runtime.manifest import PartManifest
+from splitc.runtime.memory import Arenas
+from splitc.runtime.part import Part, load_checked
+from splitc.send.ends import Folders
 from splitc.serve.tails import Served, Tail, load_bundles
 from splitc.wire.header import split_id
 
@@ -82,6 +86,38 @@ def test_two_bundles_of_one_split_cannot_be_told_apart(small: Bundle, tmp_path: 
 def test_there_has_to_be_a_bundle() -> None:
     with ExitStack() as stack, pytest.raises(UsageError, match="no bundle to serve"):
         load_bundles([], stack)
+
+
+def test_every_route_computes_what_the_bundle_does(routed: Bundle) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 12, 12)).astype(np.float32)
+    with Served(routed.path) as served, routed.open_parts() as split:
+        assert served.routes == ("stem_relu", "stem_relu:8bit", "block_add", "block_add:8bit")
+        folders = Folders.find(routed.path)
+        ends = folders.load(folders.manifest.remote, wants_whole=False)
+        for remote in folders.manifest.remote:
+            known = ends.run_head(remote, {"x": x})
+            (results,) = served.tails[remote.route].run([[known[s.name] for s in remote.crosses]])
+            assert [spec.name for spec in remote.results] == ["y"]
+            np.testing.assert_array_equal(results[0], split(x, route=remote.name)["y"])
+        ends.close()
+
+
+def test_a_part_of_several_routes_is_loaded_once_and_all_share_what_they_work_in(
+    routed: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[str, Arenas | None]] = []
+
+    def load(folder: Path, part: PartManifest, arenas: Arenas | None = None) -> Part:
+        loaded.append((part.part, arenas))
+        return load_checked(folder, part, arenas)
+
+    monkeypatch.setattr("splitc.bundle.runnable.load_checked", load)
+    with Served(routed.path):
+        names = {name for route in routed.manifest.routes for name in route.behind}
+        assert sorted(name for name, _ in loaded) == sorted(names)
+        arenas = {id(one) for _, one in loaded}
+        assert len(arenas) == 1
+        assert loaded[0][1] is not None
 
 
 def test_a_bundle_that_is_let_go_does_not_run(small: Bundle) -> None:

@@ -100,6 +100,15 @@ def test_it_serves_until_it_is_stopped_and_tells_what_it_did(
     assert server.events["device"]["command"].startswith("splitc send small.splitc --to 127.0.0.1:")
 
 
+def test_it_says_which_routes_a_bundle_has(routed: Bundle) -> None:
+    with serving(str(routed.path), "--bind", "127.0.0.1:0", "--json") as server:
+        names = "stem_relu, stem_relu:8bit, block_add, block_add:8bit"
+        said = server.events["serving"]["text"]
+        assert said.startswith(f"serving {routed.manifest.name} (routes {names}) at 127.0.0.1:")
+        _, out, _ = server.stop()
+    assert json.loads(out)["routes"] == {}
+
+
 def test_a_key_is_made_where_others_can_come_and_is_needed(
     small: Bundle, served: Served, tmp_path: Path
 ) -> None:
