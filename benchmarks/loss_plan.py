@@ -33,9 +33,9 @@ from common import finish, machine, parser
 from splitc.frontend.torch.model import TorchModel
 from splitc.ir.cut import Cut
 from splitc.link.parity_groups import there
-from splitc.net.plan_trial import try_out
 from splitc.search.loss_choice import KNOBS, Choice, LossPlan
 from splitc.search.tested import WHOLE_BITS, Trained
+from splitc.simulate.plan_trial import try_out
 from splitc_passes.codecs.quantize_boundary import QuantizeBoundary
 from splitc_passes.layers.channel import transmitting
 from splitc_passes.layers.element_loss import ElementLoss

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from splitc.ir.model import Model
-    from splitc.net.plan_trial import Trial
     from splitc.search.loss_choice import Choice, LossPlan
+    from splitc.simulate.plan_trial import Trial
 
 LOSSES = "A lossy link"
 _NAME_WIDTH = 19
@@ -111,9 +112,9 @@ def plan_for_losses(
     """
     from splitc.cli import show
     from splitc.cli.plan_loss_object import LossPlanObject
-    from splitc.net.plan_trial import try_out
     from splitc.search.loss_choice import plan_for_loss
     from splitc.search.tested import read_tested
+    from splitc.simulate.plan_trial import try_out
 
     if losses.tested is None or losses.within is None:
         hint = "like --tested tested.json --within 60ms"
@@ -130,7 +131,7 @@ def plan_for_losses(
         trial = try_out(winner, plan.within_s, losses.check, losses.check_seed)
     send = send_options(plan)
     if json:
-        show.print_json(LossPlanObject.of(plan, send, trial))
+        show.print_json(LossPlanObject.of(plan, compile_options(plan), send, trial))
         return
     console = show.out()
     console.print(_frontier(plan))
@@ -139,6 +140,8 @@ def plan_for_losses(
     console.print(_summary(plan))
     if trial is not None:
         console.print(_checked(plan, trial))
+    made = " ".join(map(shlex.quote, compile_options(plan)))
+    console.print(show.plain(f"Compile with: {made}"), soft_wrap=True)
     console.print("Send with: " + " ".join(send), soft_wrap=True)
     if not quiet:
         head, _, tail = plan.figures.partition(" and ")
@@ -157,16 +160,26 @@ def parse_numbers(option: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
+def compile_options(plan: LossPlan) -> tuple[str, ...]:
+    """The options of `splitc compile` that the winner means; levels take `--calibrate` too."""
+    from splitc.search.tested import WHOLE_BITS
+
+    net = plan.winner.trained
+    codec = ("--codec", f"quantize-boundary(bits={net.bits})")
+    return ("--cut", net.cut, *(() if net.bits == WHOLE_BITS else codec))
+
+
 def send_options(plan: LossPlan) -> tuple[str, ...]:
     """The options of `splitc send` that the winner means: the tail waits as long as the limit
     leaves, rounded down."""
     how = plan.winner.sending
     deadline = math.floor(plan.winner.deadline_s(plan.within_s) * 1e5) / 100
+    grace = math.ceil(plan.winner.crossing.grace_s * 1e5) / 100
     options = ["--transport", how.transport]
     if how.parity_percent:
         options += ["--parity", f"{how.parity_percent}%"]
     options += ["--mtu", str(how.mtu), "--bandwidth", f"{plan.link.bandwidth_bps / 1e6:g}Mbit"]
-    return (*options, "--deadline", f"{deadline:g}ms")
+    return (*options, "--deadline", f"{deadline:g}ms", "--grace", f"{grace:g}ms")
 
 
 def _frontier(plan: LossPlan) -> Table:

@@ -10,8 +10,8 @@ import msgspec
 from splitc.cli.objects import Printed
 
 if TYPE_CHECKING:
-    from splitc.net.plan_trial import Trial
     from splitc.search.loss_choice import Choice, LossPlan
+    from splitc.simulate.plan_trial import Trial
 
 
 class ChoiceObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,8 @@ class LossPlanObject(Printed, frozen=True, kw_only=True):
     """`splitc plan --tested`: the most accurate way to keep a latency over a lossy link.
 
     `alone` has, for each knob, the best that it reaches with all others as they are by default;
-    null where none keeps the limit. `send` are the options of `splitc send` for the winner.
+    null where none keeps the limit. `compile` and `send` are the options of those verbs for the
+    winner.
     """
 
     within_ms: float
@@ -88,12 +89,15 @@ class LossPlanObject(Printed, frozen=True, kw_only=True):
     winner: ChoiceObject
     frontier: tuple[ChoiceObject, ...]
     alone: dict[str, ChoiceObject | None]
+    compile: tuple[str, ...]
     send: tuple[str, ...]
     figures: str
     check: TrialObject | None
 
     @staticmethod
-    def of(plan: LossPlan, send: tuple[str, ...], trial: Trial | None) -> LossPlanObject:
+    def of(
+        plan: LossPlan, compiled: tuple[str, ...], send: tuple[str, ...], trial: Trial | None
+    ) -> LossPlanObject:
         """A plan, and what came of trying it out."""
         from splitc.search.loss_choice import KNOBS
 
@@ -109,6 +113,7 @@ class LossPlanObject(Printed, frozen=True, kw_only=True):
                 knob: None if choice is None else ChoiceObject.of(choice, plan)
                 for knob, choice in alone.items()
             },
+            compile=compiled,
             send=send,
             figures=plan.figures,
             check=None if trial is None else TrialObject.of(trial),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distributions of what arrives of a boundary, and those of bursts of loss, drawn.
+"""What arrives of boundaries that are drawn: in bursts of loss, or sent again until all arrived.
 
 References:
     Gilbert, "Capacity of a Burst-Noise Channel", Bell System Technical Journal 39(5), 1960.
@@ -8,18 +8,20 @@ References:
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splitc.errors import UsageError
 from splitc.link.loss_latency import GilbertElliott
 from splitc.link.packets import Chunks
 from splitc.link.parity_groups import parity_groups, there
 
-_DRAWS, _LEAST_DRAWS, _MOST_PACKETS = 20_000, 1_000, 20_000_000
-"""Boundaries that are drawn: fewer where they have many packets."""
+DRAWS = 20_000
+"""Boundaries that are drawn unless they have very many packets."""
+_LEAST_DRAWS, _MOST_PACKETS = 1_000, 20_000_000
 _MOST_ROUNDS = 1_000
 
 
@@ -41,18 +43,40 @@ class Shares:
         return float(np.dot(self.values, self.pmf))
 
 
-class Rounds(NamedTuple):
-    """A distribution over how often packets are sent until all arrived.
+@dataclass(frozen=True)
+class Rounds:
+    """Boundaries that are sent again, round by round, until all arrived: so many were drawn.
 
     Args:
-        rounds: How often the unluckiest was [cases].
-        sends: How many were sent, all together [cases].
-        pmf: The chance of each pair [cases].
+        left: Packets that are sent in each round, 0 when nothing is missing any more
+            [rounds, draws].
     """
 
-    rounds: NDArray[np.float64]
-    sends: NDArray[np.float64]
-    pmf: NDArray[np.float64]
+    left: NDArray[np.int64]
+
+    def seconds(self, packet_s: float, turn_s: float, grace_s: float) -> NDArray[np.float64]:
+        """When the last packet is there, from when the first round begins [draws].
+
+        The server asks `grace_s` after the last packet that came; where a round brought nothing,
+        twice that after it asked, then four times (docs/wire.md). No question is lost.
+
+        Args:
+            packet_s: Of one packet on the link.
+            turn_s: From a question to when the first packet that it asks for is on the link's
+                far side, but for that packet's own time: a round trip.
+            grace_s: See above.
+        """
+        came_s: NDArray[np.float64] = self.left[0] * packet_s
+        asked_s, wait_s = came_s + grace_s, np.full(came_s.shape, grace_s)
+        rounds: list[NDArray[np.int64]] = [*self.left[1:]]
+        for sent, left in itertools.pairwise(rounds):
+            there_s = asked_s + turn_s + sent * packet_s
+            came_s = np.where(sent > 0, there_s, came_s)
+            heard = left < sent
+            wait_s = np.where(heard, grace_s, 2 * wait_s)
+            again_s = np.maximum(asked_s + wait_s, there_s)
+            asked_s = np.where(heard, there_s + grace_s, again_s)
+        return came_s
 
 
 @functools.lru_cache(maxsize=1024)
@@ -85,38 +109,43 @@ def missing_in_bursts(
 
 
 @functools.lru_cache(maxsize=64)
-def rounds_in_bursts(packets: int, burst: GilbertElliott, seed: int = 0) -> Rounds:
-    """How many packets are sent in how many rounds until all arrived, drawn.
-
-    The model counts packets and not time: a round goes on in the state that the last left.
+def rounds_until_all(
+    packets: int, loss_rate: float, burst: GilbertElliott | None = None, seed: int = 0
+) -> Rounds:
+    """Draw boundaries that are sent again until all arrived; each round is what is missing.
 
     Args:
         packets: Of the boundary.
-        burst: Of the link.
+        loss_rate: p, independent, in [0, 1).
+        burst: Losses in bursts in their place. The model counts packets and not time: a round
+            goes on in the state that the last left.
         seed: Of the losses.
+
+    Raises:
+        UsageError: There would be over 1,000 rounds.
     """
-    rng, frames = np.random.default_rng(seed), _draws(packets)
-    left = np.full(frames, packets)
-    losing = rng.random(frames) < burst.loss_rate
-    begun, sends, rounds = False, np.zeros(frames), np.zeros(frames)
-    for _ in range(_MOST_ROUNDS):
-        if not left.any():
-            break
-        sends += left
-        rounds += left > 0
-        lost = np.zeros(frames, np.int64)
-        for place in range(int(left.max())):
-            sent = left > place
-            if begun:
+    rng, draws = np.random.default_rng(seed), _draws(packets)
+    rows = [np.full(draws, packets)]
+    losing = None if burst is None else rng.random(draws) < burst.loss_rate
+    while rows[-1].any():
+        if len(rows) > _MOST_ROUNDS:
+            what = f"packets until all arrived at a loss rate of {loss_rate:g}"
+            raise UsageError(what, why=f"it takes over {_MOST_ROUNDS} rounds")
+        if burst is None or losing is None:
+            rows.append(rng.binomial(rows[-1], loss_rate))
+            continue
+        lost = np.zeros(draws, np.int64)
+        for place in range(int(rows[-1].max())):
+            sent = rows[-1] > place
+            if place or len(rows) > 1:
                 losing = np.where(sent, _next(burst, losing, rng), losing)
-            begun = True
             lost += losing & sent
-        left = lost
-    return Rounds(rounds, sends, np.where(left == 0, 1.0, 0.0) / frames)
+        rows.append(lost)
+    return Rounds(np.array(rows))
 
 
 def _draws(packets: int) -> int:
-    return max(_LEAST_DRAWS, min(_DRAWS, _MOST_PACKETS // packets))
+    return max(_LEAST_DRAWS, min(DRAWS, _MOST_PACKETS // packets))
 
 
 def _lost(

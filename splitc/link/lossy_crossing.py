@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What arrives of a boundary, and when: sent once, with parity, or again until all is there.
 
-Exact where losses are independent. A boundary fills n packets; sent once, Binomial(n, p) of them
-are lost, and of a group with m parity packets only where fewer of those came than are lost. Sent
-again round by round, a packet takes a geometric number of rounds: the chance that s packets were
-sent within r rounds is the coefficient of z^s in (sum over g from 1 to r of p^(g-1) (1-p) z^g)^n.
-Without time between rounds that is the paper's negative binomial. Bursts are drawn (`arrivals`).
+A boundary fills n packets. Sent once over independent losses, exactly: Binomial(n, p) of them are
+lost, and of a group with m parity packets only where fewer of those came than are lost. Losses in
+bursts, and boundaries that are sent again until all arrived, are drawn (`arrivals`).
 
 References:
     Itahara, Nishio, Yamamoto, "Packet-Loss-Tolerant Split Inference", GLOBECOM 2021,
@@ -18,12 +16,13 @@ import functools
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from splitc.errors import UsageError
-from splitc.link.arrivals import Rounds, Shares, missing_in_bursts, rounds_in_bursts
+from splitc.link.arrivals import Shares, missing_in_bursts, rounds_until_all
 from splitc.link.link import Link
 from splitc.link.loss_latency import GilbertElliott, Transfer
 from splitc.link.packets import Chunks, payload_bytes
@@ -36,10 +35,8 @@ SEAL_BYTES = 16
 MOST_CHUNKS = 65_535
 """Of a frame: `chunks` on the wire has 16 bits."""
 
-_NEGLIGIBLE = 1e-12
-"""Chance of more rounds than are computed, and of those counts that are left out."""
-_MOST_CASES = 2**26
-"""Pairs of rounds and packets that are computed at most: a few seconds."""
+_LEAST_BEYOND = 10
+"""Boundaries drawn that take longer than a time that is given as a quantile."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Sending:
             raise UsageError(f"parity {self.parity_percent} for what is sent again", why=why)
 
     @property
-    def transport(self) -> str:
+    def transport(self) -> Literal["udp", "resend", "parity"]:
         """What `splitc send --transport` calls it."""
         return "resend" if self.resends else "parity" if self.parity_percent else "udp"
 
@@ -122,10 +119,15 @@ class Crossing:
         """Parity packets."""
         return sum(len(group.blocks) for group in self.groups)
 
+    @property
+    def header_bytes(self) -> int:
+        """Of each packet beside its values."""
+        return DATAGRAM_BYTES + SEAL_BYTES * self.sealed
+
     @cached_property
     def packet_bytes(self) -> tuple[int, ...]:
         """Bytes of each packet on the link, headers included: values, then parity."""
-        sent, headers = self.elements, DATAGRAM_BYTES + SEAL_BYTES * self.sealed
+        sent, headers = self.elements, self.header_bytes
         full = sent.each * sent.unit.nbytes
         last = sent.units * sent.unit.nbytes - (self.packets - 1) * full
         values = (full + headers,) * (self.packets - 1) + (last + headers,)
@@ -141,11 +143,6 @@ class Crossing:
         """Seconds until the last packet is there when each goes once."""
         return self.nbytes * 8 / self.link.bandwidth_bps + self.link.rtt_s / 2
 
-    @property
-    def first_s(self) -> float:
-        """Seconds until the first packet is there."""
-        return self.packet_bytes[0] * 8 / self.link.bandwidth_bps + self.link.rtt_s / 2
-
     @cached_property
     def missing(self) -> Shares:
         """The share of the elements that the server does not get."""
@@ -156,10 +153,26 @@ class Crossing:
             return missing_in_bursts(self.elements, self.burst, parity)
         return missing(self.elements, self.link.loss_rate, parity)
 
-    def quantile_s(self, share: float) -> float:
-        """Seconds within which a share of all boundaries is there, what is sent again included.
+    def late_start(self, share: float) -> float:
+        """How many of a frame's first packets a share of all frames have lost at most.
 
-        Every packet that goes again counts as a full one.
+        The server's deadline begins with the first packet that comes. So one that lost the first
+        few, and has to wait for its deadline, waits so much longer. 0 where that many frames are
+        complete, which wait for nothing. Infinite where of too many frames nothing comes at all.
+        """
+        p, rest = self.link.loss_rate, 1 - share
+        if p == 0 or self.sending.resends or min(p, self._incomplete) <= rest:
+            return 0
+        goes_on = self._goes_on
+        most = math.ceil(math.log(rest / p) / math.log(goes_on) - 1e-9) if goes_on else 1
+        return most if most < self.packets + self.blocks else math.inf
+
+    def quantile_s(self, share: float) -> float:
+        """Seconds within which a share of all boundaries is there, or given up.
+
+        Sent once, that is when the last packet would be there, had the first that comes been
+        `late_start` packets late. Sent again, it is drawn; every packet counts as a full one,
+        and so few draws lie beyond some shares that no time is known: then it is infinite.
 
         Raises:
             UsageError: The share is not in (0, 1).
@@ -167,31 +180,54 @@ class Crossing:
         if not 0 < share < 1:
             raise UsageError(f"quantile {share:g} is not in (0, 1)")
         if not self.sending.resends:
-            return self.once_s
-        seconds, chance = self._repeated
-        order = np.argsort(seconds)
-        place = int(np.searchsorted(np.cumsum(chance[order]), share))
-        return float(seconds[order[place]]) if place < len(order) else math.inf
+            return self.once_s + self.late_start(share) * self._each_s
+        seconds = np.sort(self._repeated_s)
+        beyond = math.floor((1 - share) * len(seconds))
+        return float(seconds[-1 - beyond]) if beyond >= _LEAST_BEYOND else math.inf
 
-    def within(self, seconds: float) -> float:
-        """The chance that the boundary is there within so many seconds."""
-        if not self.sending.resends:
-            return float(self.once_s <= seconds)
-        taken, chance = self._repeated
-        return float(chance[taken <= seconds].sum())
+    def within(self, seconds: float, share: float) -> float:
+        """The chance, at least, that the boundary is there, or given up, within so many seconds.
+
+        Of frames sent once that began late, those that were over before their deadline count as
+        late too.
+
+        Args:
+            seconds: On the link.
+            share: For which the server's deadline is set, `deadline_s`.
+        """
+        if self.sending.resends:
+            return float((self._repeated_s <= seconds).mean())
+        if seconds < self.quantile_s(share) - 1e-12:
+            return 0.0
+        beyond = self.link.loss_rate * self._goes_on ** self.late_start(share)
+        return 1 - min(self._incomplete, beyond)
+
+    def deadline_s(self, seconds: float, share: float) -> float:
+        """How long after the first packet that came the server may wait, for `within`."""
+        start = self.packet_bytes[0] * 8 / self.link.bandwidth_bps + self.link.rtt_s / 2
+        return seconds - start - self.late_start(share) * self._each_s
+
+    @property
+    def _goes_on(self) -> float:
+        """The chance that the packet after a lost one is lost too."""
+        return self.link.loss_rate if self.burst is None else 1 - self.burst.ends
 
     @cached_property
-    def _repeated(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Seconds of each case of `rounds_until_all`, and its chance."""
-        case = (
-            rounds_until_all(self.packets, self.link.loss_rate)
-            if self.burst is None
-            else rounds_in_bursts(self.packets, self.burst)
-        )
-        each_s = self.packet_bytes[0] * 8 / self.link.bandwidth_bps
-        turn_s = self.link.rtt_s + self.grace_s
-        more = (case.sends - self.packets) * each_s + (case.rounds - 1) * turn_s
-        return self.once_s + more, case.pmf
+    def _incomplete(self) -> float:
+        """The chance that something is missing."""
+        return float(self.missing.pmf[self.missing.values > 0].sum())
+
+    @property
+    def _each_s(self) -> float:
+        """Seconds of the largest packet."""
+        return max(self.packet_bytes[0], self.packet_bytes[-1]) * 8 / self.link.bandwidth_bps
+
+    @cached_property
+    def _repeated_s(self) -> NDArray[np.float64]:
+        """Seconds until all arrived, of each boundary that was drawn."""
+        drawn = rounds_until_all(self.packets, self.link.loss_rate, self.burst)
+        seconds = drawn.seconds(self._each_s, self.link.rtt_s, self.grace_s)
+        return seconds + self.once_s - self.packets * self._each_s
 
 
 @functools.lru_cache(maxsize=1024)
@@ -227,37 +263,6 @@ def missing(elements: Chunks, loss_rate: float, parity_percent: int = 0) -> Shar
     pmf = np.concatenate([there, gone])
     likely = pmf > 0
     return Shares(values[likely] / elements.count, pmf[likely])
-
-
-@functools.lru_cache(maxsize=64)
-def rounds_until_all(packets: int, loss_rate: float) -> Rounds:
-    """How many packets are sent in how many rounds until all arrived; each round what is missing.
-
-    Args:
-        packets: n.
-        loss_rate: p, independent, in [0, 1).
-
-    Raises:
-        UsageError: There would be too many to tell.
-    """
-    one = Transfer(packets, 0.0, loss_rate)
-    if loss_rate == 0:
-        return Rounds(np.ones(1), np.full(1, float(packets)), np.ones(1))
-    most = max(1, math.ceil(math.log(_NEGLIGIBLE / packets) / math.log(loss_rate)))
-    if packets / (1 - loss_rate) * most > _MOST_CASES:
-        what = f"{packets} packets until all arrived at a loss rate of {loss_rate:g}"
-        raise UsageError(what, why="their times are too many to tell", hint="send nothing again")
-    size = 1 << int(one.sent.values[-1]).bit_length()
-    numbers = np.arange(size)
-    takes = np.where(numbers > 0, (1 - loss_rate) * loss_rate ** (numbers - 1.0), 0.0)
-    before, found = np.zeros(size), list[tuple[NDArray[np.float64], ...]]()
-    for r in range(1, most + 1):
-        within = np.fft.irfft(np.fft.rfft(np.where(numbers <= r, takes, 0.0)) ** packets, size)
-        exactly = within - before
-        (likely,) = np.nonzero(exactly > _NEGLIGIBLE / size)
-        found.append((np.full(len(likely), float(r)), likely.astype(float), exactly[likely]))
-        before = within
-    return Rounds(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -26,7 +26,7 @@ from splitc.ir.graph import LayerGraph
 from splitc.ir.model import Model
 from splitc.link.link import Link, parse_seconds
 from splitc.link.loss_latency import GilbertElliott
-from splitc.link.lossy_crossing import DATAGRAM_BYTES, SEAL_BYTES, Crossing, Sending
+from splitc.link.lossy_crossing import Crossing, Sending
 from splitc.link.packets import Chunks, packet_count, payload_bytes, unit_of
 from splitc.passes.at_cut import codec_of, without_channels
 from splitc.search.scenario import Conditions, Scenario, scenario_of
@@ -39,6 +39,8 @@ PARITIES = (0, 10, 25, 50, 75, 100)
 SMALL_MTUS = (576, 1024)
 """Packet sizes that are tried beside the link's own: the least that every host takes, and one
 between."""
+SHORT_GRACE_S = 0.005
+"""How long what is missing is waited for, at least, unless it is said."""
 UNTRAINED = "0"
 """The dropout rate of a network that was left as it was."""
 
@@ -52,7 +54,7 @@ class Choice:
         crossing: Its boundary on its way.
         head_s: The head on the device, with what makes levels.
         tail_s: The tail on the server, with what restores values.
-        back_s: The results' way back, which loses nothing.
+        results_bytes: What comes back, over a way that loses nothing.
         share: Of the inferences that keep the latency where packets are sent again.
     """
 
@@ -60,7 +62,7 @@ class Choice:
     crossing: Crossing
     head_s: float
     tail_s: float
-    back_s: float
+    results_bytes: int
     share: float = 0.99
 
     @property
@@ -81,16 +83,24 @@ class Choice:
         return self._elsewhere_s + self.crossing.quantile_s(self.share)
 
     @property
+    def back_s(self) -> float:
+        """Seconds that the results are on their way."""
+        crossing, link = self.crossing, self.crossing.link
+        packets = max(1, packet_count(self.results_bytes, crossing.elements.payload_bytes))
+        nbytes = self.results_bytes + packets * crossing.header_bytes
+        return nbytes * 8 / link.bandwidth_bps + link.rtt_s / 2
+
+    @property
     def _elsewhere_s(self) -> float:
         return self.head_s + self.tail_s + self.back_s
 
     def within(self, limit_s: float) -> float:
-        """P(latency <= limit)."""
-        return self.crossing.within(limit_s - self._elsewhere_s)
+        """P(latency <= limit), at least."""
+        return self.crossing.within(limit_s - self._elsewhere_s, self.share)
 
     def deadline_s(self, limit_s: float) -> float:
         """How long after a frame's first packet the tail may wait within a limit, in seconds."""
-        return limit_s - self._elsewhere_s - self.crossing.first_s
+        return self.crossing.deadline_s(limit_s - self._elsewhere_s, self.share)
 
     @cached_property
     def accuracy(self) -> float:
@@ -113,7 +123,8 @@ class LossPlan:
     """What was chosen for a latency limit, and what it is held against.
 
     Args:
-        choices: Every combination, the quickest first.
+        choices: Every combination that a share of all inferences ends by some time, the
+            quickest first.
         within_s: The limit of the latency.
         share: Of the inferences that must keep it.
         link: Over which.
@@ -199,7 +210,7 @@ def plan_for_loss(
     mtus: Sequence[int] | None = None,
     parities: Sequence[int] = PARITIES,
     resends: bool = True,
-    grace: str | float = 0.005,
+    grace: str | float | None = None,
     sealed: bool = False,
     mean_burst: float | None = None,
     scenario: Scenario | None = None,
@@ -218,7 +229,8 @@ def plan_for_loss(
         mtus: Bytes of packets to try; None for the link's own and smaller ones.
         parities: Percent of parity packets to try; 0 is none.
         resends: Also try to send what is lost again until all is there.
-        grace: How long after the last packet what is missing is asked for.
+        grace: How long after the last packet what is missing is asked for; None for 5 ms, or
+            the round trip where that is longer, so that nothing is asked for twice.
         sealed: Packets are sealed with a key.
         mean_burst: Packets that are lost one after another, on average; None for independent
             losses. What bursts leave is drawn, and as exact as 20,000 boundaries make it.
@@ -228,7 +240,8 @@ def plan_for_loss(
     Raises:
         UsageError: An unknown layer, a share outside (0, 1), a loss rate or packet size that
             cannot be, or a rate that was not measured.
-        NoLegalCutError: No network has a cut that can be and keeps the scenario's limits.
+        NoLegalCutError: No network has a cut that can be and keeps the scenario's limits, or
+            the link loses too much for the share, whatever is sent.
     """
     given = scenario_of(scenario, conditions)
     limit_s, link = parse_seconds(within), given.link
@@ -242,13 +255,16 @@ def plan_for_loss(
     found: list[Choice] = []
     refused = "nothing was tested"
     burst = None if mean_burst is None else GilbertElliott(link.loss_rate, mean_burst)
-    networks = _Networks(model, given, parse_seconds(grace), sealed, burst)
+    grace_s = max(SHORT_GRACE_S, link.rtt_s) if grace is None else parse_seconds(grace)
+    networks = _Networks(model, given, grace_s, sealed, burst)
     for one in tested:
         one.check(link.loss_rate)
         why = networks.why_not(one)
         refused = why or refused
         if why is None:
-            found += (networks.choice(one, how, share) for how in ways)
+            tried = (networks.choice(one, how, share) for how in ways)
+            found += (choice for choice in tried if choice.latency_s < math.inf)
+            refused = f"of no {100 * share:g} % of all frames anything arrives"
     if not found:
         raise NoLegalCutError("none of the networks can be used", why=refused)
     found.sort(key=lambda choice: (choice.order, choice.knobs))
@@ -300,12 +316,7 @@ class _Networks:
         unit = unit_of(one.bits / 8)
         packets = Chunks(row.elements, unit, payload_bytes(how.mtu))
         crossing = Crossing(link, packets, how, self._grace_s, self._sealed, self._burst)
-        headers = DATAGRAM_BYTES + SEAL_BYTES * self._sealed
-        back = row.results_bytes + headers * max(
-            1, packet_count(row.results_bytes, payload_bytes(how.mtu))
-        )
-        back_s = back * 8 / link.bandwidth_bps + link.rtt_s / 2
-        return Choice(one, crossing, row.head_s, row.tail_s, back_s, share)
+        return Choice(one, crossing, row.head_s, row.tail_s, row.results_bytes, share)
 
     def _row(self, one: Trained) -> _Row:
         key = one.cut, one.bits

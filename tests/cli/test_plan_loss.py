@@ -21,6 +21,8 @@ from splitc.search.tested import write_tested
 from splitc.send.settings import Settings
 from tests.search.lossy import GRAPH, TESTED
 
+pytest.importorskip("zfec", reason="needs zfec for parity")
+
 WHERE = ScenarioOptions(bandwidth="9Mbit", rtt="4ms", loss=0.2)
 
 
@@ -40,12 +42,13 @@ def test_the_plan_fits_80_columns_and_marks_the_winner(
 ) -> None:
     text = printed(capsys, tmp_path, check=200)
     lines = text.splitlines()
-    assert max(len(line.rstrip()) for line in lines if not line.startswith("Send with")) <= 80
+    assert max(len(line.rstrip()) for line in lines if " with: " not in line) <= 80
     (winner,) = [line for line in lines if line.startswith("▸")]
     assert "parity" in winner and "91.9" in winner
     for knob in KNOBS:
         assert any(line.strip().startswith(knob) for line in lines), knob
     assert "Within 30 ms for 99 % of the inferences: 91.9, one knob alone 91.3." in text
+    assert "Compile with: --cut b\nSend with: --transport parity --parity 50% --mtu 576" in text
     assert "Simulated: 200 of 200 frames kept 30 ms, 98.12 to 100.00 %" in text
 
 
@@ -70,11 +73,15 @@ def test_what_to_send_with_is_what_a_device_takes(
             json.loads(printed(capsys, tmp_path, json=True, within=within)), LossPlanObject
         )
         names = {"--transport": "transport", "--parity": "parity", "--mtu": "mtu",
-                 "--bandwidth": "bandwidth", "--deadline": "deadline"}  # fmt: skip
+                 "--bandwidth": "bandwidth", "--deadline": "deadline",
+                 "--grace": "grace"}  # fmt: skip
         given: dict[str, Any] = {
             names[name]: int(value) if name == "--mtu" else value
             for name, value in zip(made.send[::2], made.send[1::2], strict=True)
         }
+        levels = f"quantize-boundary(bits={made.winner.bits})"
+        codec = () if made.winner.bits == 32 else ("--codec", levels)
+        assert made.compile == ("--cut", made.winner.cut, *codec)
         settings = Settings.of(**given)
         assert settings.mtu == made.winner.mtu_bytes
         assert settings.transport == {

@@ -42,7 +42,7 @@ def best_of_all(choices: tuple[Choice, ...], limit_s: float) -> Choice:
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.2, 0.5])
-@pytest.mark.parametrize("limit_ms", [10, 20, 45, 70, 150])
+@pytest.mark.parametrize("limit_ms", [13, 20, 45, 70, 150])
 def test_the_winner_is_the_best_of_all_combinations(loss: float, limit_ms: float) -> None:
     found = plan(limit_ms / 1e3, link=Link("9Mbit", rtt="4ms", loss=loss))
     best = best_of_all(found.choices, found.within_s)
@@ -96,7 +96,7 @@ def test_no_knob_alone_reaches_what_all_together_do() -> None:
 def test_the_times_are_the_cut_tables() -> None:
     calm = Link("9Mbit", rtt="4ms")
     rows = splitc.find_cuts(GRAPH, head="rpi4", tail="host", link=calm).rows
-    found = plan(0.1, parities=(0,), resends=False, mtus=(1500,))
+    found = plan(0.1, parities=(0,), resends=False, mtus=(1500,), link=calm)
     for choice in found.choices:
         if choice.trained.bits != 32:
             continue
@@ -124,22 +124,21 @@ def test_sending_again_takes_what_the_paper_says() -> None:
     link = Link("9Mbit", loss=0.2, mtu=1500)
     found = plan_for_loss(GRAPH, TESTED, within=1.0, head="rpi4", tail="host", link=link,
                           grace=0, mtus=(1500,), parities=(0,))  # fmt: skip
-    pairs = {(*c.knobs[:3], c.sending.resends): c for c in found.choices}
     for choice in found.choices:
         if not choice.sending.resends:
             continue
-        once = pairs[*choice.knobs[:3], False]
         crossing = choice.crossing
         paper = Transfer(crossing.packets, crossing.packet_bytes[0] * 8 / 9e6, 0.2)
         more = paper.repeated_quantile_s(0.99) - paper.unrepeated_s
-        assert choice.latency_s - once.latency_s == pytest.approx(more)
+        once_s = choice.head_s + choice.tail_s + choice.back_s + crossing.once_s
+        assert choice.latency_s - once_s == pytest.approx(more, abs=1.01 * paper.packet_s)
         assert choice.accuracy == choice.trained.accuracy[0.0]
         assert choice.within(choice.latency_s) >= 0.99
 
 
 def test_accuracy_is_expected_over_what_is_missing_and_not_at_its_mean() -> None:
     cliff = Trained("b", "0", {0.0: 90.0, 0.2: 90.0, 0.4: 50.0, 0.8: 10.0}, 4)
-    found = plan(1.0, tested=(cliff,), parities=(0, 50), resends=False)
+    found = plan(1.0, tested=(cliff,), parities=(0, 50), resends=False, share=0.9)
     rng = np.random.default_rng(0)
     for choice in found.choices:
         crossing = choice.crossing
@@ -204,6 +203,9 @@ def test_what_cannot_be_is_refused() -> None:
         _ = plan(1e-6).winner
     with pytest.raises(NoLegalCutError, match="nothing was tested"):
         plan(1.0, tested=())
+    lossy = Link("9Mbit", loss=0.89)
+    with pytest.raises(NoLegalCutError, match=r"can be used\n.*of no 99.9999 % of all frames"):
+        plan(1.0, link=lossy, parities=(0,), mtus=(1500,), tested=TESTED[-1:], share=0.999999)
     with pytest.raises(UsageError, match="no layer 'c'"):
         plan(1.0, tested=(Trained("c", "0", {0.0: 1.0, 0.9: 1.0}),))
     with pytest.raises(UsageError, match=r"share 1 is not in \(0, 1\)"):
