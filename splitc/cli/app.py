@@ -25,6 +25,7 @@ from splitc.cli import (
     schema,
     send,
     serve,
+    simulate,
     targets,
     verify,
     was_interrupted,
@@ -51,6 +52,7 @@ VERBS = {
     "schema": schema.schema,
     "serve": serve.serve,
     "send": send.send,
+    "simulate": simulate.simulate_,
 }
 
 app = typer.Typer(

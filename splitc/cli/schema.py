@@ -41,6 +41,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         plan_object,
         send_object,
         serve_object,
+        simulate_object,
     )
 
     return {
@@ -58,6 +59,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         "doctor": (listings.DoctorObject, link_object.LinkCheckObject),
         "serve": (serve_object.ServeObject,),
         "send": (send_object.SendObject,),
+        "simulate": (simulate_object.SimulateObject,),
     }
 
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self, get_args
 
 import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.bundle.bundle import Bundle
 from splitc.cost.board import Board, boards
-from splitc.errors import UsageError
+from splitc.errors import UsageError, nearest
 from splitc.runtime.manifest import Expected, Remote, Route, TensorSpec
 from splitc.send.ends import Ends, Folders
 from splitc.serve.runner import LoadedParts
@@ -26,6 +26,18 @@ TimesFrom = Literal["predicted", "measured"]
 """Where times are from: the bundle's manifest, of its boards; or this machine, now."""
 
 _CALLS = 15
+
+
+def parse_times(text: str) -> TimesFrom:
+    """Where times are from, by its name.
+
+    Raises:
+        UsageError: There is no such name.
+    """
+    for known in get_args(TimesFrom):
+        if text == known:
+            return known
+    raise UsageError(f"there are no times '{text}'", hint=nearest(text, get_args(TimesFrom)))
 
 
 class Took(NamedTuple):
@@ -129,6 +141,7 @@ class BundleParts:
         self.hosted: Hosted = served
         self.remotes: Sequence[Remote] = bundle.part(manifest.route.parts[0]).remote
         self.default = manifest.default
+        self.inputs = manifest.source.inputs
         self.has_values = ends is not None
         self._served, self._ends = served, ends
         self._known = {remote.route: zeros(remote.crosses) for remote in self.remotes}
@@ -136,9 +149,9 @@ class BundleParts:
         target = manifest.parts[manifest.route.runs[device][0]].target
         self.board = boards().get(target)
         labels = dict.fromkeys(route.predicted.figures for route in manifest.routes)
-        self.figures = f"of {target} and the server's board, {', '.join(labels)}"
+        self.figures = ", ".join(labels)
         if times == "measured" and ends is not None:
-            self.figures = "of this machine, measured now"
+            self.figures = "measured on this machine, now"
             self.took = {remote.route: self._measured(remote) for remote in self.remotes}
         else:
             self.took = {k: _predicted(route) for k, route in enumerate(manifest.routes)}
@@ -156,15 +169,17 @@ class BundleParts:
             times: Where times are from.
 
         Raises:
-            UsageError: There is no such folder, or nothing is loaded to be measured.
+            UsageError: There is no such folder.
             BadBundleError: A file is not the one that its manifest lists, or there is no tail.
             ToolchainError: A part cannot run on this machine.
         """
         bundle = Bundle.open(path)
-        if not values and times == "measured":
-            raise UsageError("without values there is nothing to measure", hint="--times predicted")
         if not values:
-            return BundleParts(bundle, Served(path, _no_values), None, times)
+            parts = BundleParts(bundle, Served(path, _no_values), None, "predicted")
+            if times == "measured":
+                with BundleParts.open(path, times=times) as loaded:
+                    parts.took, parts.figures = loaded.took, loaded.figures
+            return parts
         with ExitStack() as stack:
             served = stack.enter_context(Served(path, LoadedParts))
             folders = Folders.find(Path(path))
@@ -179,12 +194,6 @@ class BundleParts:
         if self._ends is None or inputs is None:
             return self._known[remote.route]
         return self._ends.run_head(remote, inputs)
-
-    def check(self, inputs: Arrays | Array) -> Arrays:
-        """Inputs of one frame by name; raises UsageError where they are none."""
-        if self._ends is None:
-            raise UsageError("without values inputs are of no use")
-        return self._ends.check(inputs)
 
     def _measured(self, remote: Remote) -> Took:
         """The median of some calls, each way, on zeros."""

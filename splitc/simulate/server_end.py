@@ -58,6 +58,7 @@ class ServerEnd:
         self._stream = "stream" if stream else None
         self._alarm = Alarm(clock, self.wake)
         self._busy = False
+        self._addresses = np.tile(_DEVICE, (64, 1))
         self._up: Way
         self._down: Way
 
@@ -75,7 +76,9 @@ class ServerEnd:
 
     def _hear(self) -> None:
         for when_s, packets in self._up.arrived():
-            addresses = np.broadcast_to(_DEVICE, (len(packets), PEER_BYTES))
+            while len(self._addresses) < len(packets):
+                self._addresses = np.concatenate([self._addresses, self._addresses])
+            addresses = self._addresses[: len(packets)]
             self._send(self._service.receive(packets, addresses, when_s, self._stream))
 
     def _send(self, out: Sequence[Outgoing]) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-import numpy as np
-
 from splitc.net.impairment import Direction, flipped
 from splitc.simulate.clock import Alarm, Clock
 from splitc.wire.datagrams import Datagrams
@@ -100,8 +98,8 @@ def _matters(datagrams: Datagrams) -> bool:
     """Whether each of some packets may do something by itself: all but chunks of one frame."""
     if not len(datagrams) or datagrams.lengths.min() < HEADER_BYTES:
         return True
-    kinds = np.unique(datagrams.headers["kind"])
-    return len(kinds) > 1 or int(kinds[0]) not in _IN_ROWS
+    kinds = datagrams.headers["kind"]
+    return int(kinds[0]) not in _IN_ROWS or bool((kinds != kinds[0]).any())
 
 
 def _looked_at(times: list[float]) -> list[float]:
