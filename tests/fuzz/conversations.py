@@ -29,7 +29,7 @@ from splitc.serve.service import Service
 from splitc.serve.tails import Served
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.header import HEADER_BYTES, Header, Kind, Transport, write_header
-from tests.helpers import save, small_network
+from tests.helpers import compile_routed, save, small_network
 from tests.serve.device import Device, run_all
 
 KEY = bytes(range(32))
@@ -66,21 +66,31 @@ def commands(data: bytes) -> Iterator[Said]:
 
 
 @cache
+def scratch() -> Path:
+    """A folder for bundles, and the small network in it."""
+    made = tempfile.TemporaryDirectory()
+    atexit.register(made.cleanup)
+    save(small_network(), Path(made.name) / "small.onnx")
+    return Path(made.name)
+
+
+@cache
 def small_bundle() -> Bundle:
     """A small network's; its tail takes two frames at once as well."""
-    scratch = tempfile.TemporaryDirectory()
-    atexit.register(scratch.cleanup)
-    folder = Path(scratch.name)
-    model = save(small_network(), folder / "small.onnx")
     return splitc.compile(
-        model, cut="block_add", emit="onnx", batch_sizes=(2,), output=folder / "small.splitc"
-    )
+        scratch() / "small.onnx", cut="block_add", emit="onnx", batch_sizes=(2,),
+        output=scratch() / "small.splitc",
+    )  # fmt: skip
 
 
 @cache
 def small_served() -> Served:
-    """It, loaded."""
-    served = Served(small_bundle().path)
+    """The same with a route of 8 bits beside; its tails take two frames at once as well."""
+    bundle = compile_routed(
+        scratch() / "small.onnx", scratch() / "routed.splitc", cuts=["block_add"], emit="onnx",
+        batch_sizes=(2,), head="rpi4",
+    )  # fmt: skip
+    served = Served(bundle.path)
     atexit.register(served.close)
     return served
 
@@ -114,8 +124,10 @@ class Talk:
         for device in self.devices[:STRANGER]:
             device.greet(self.now)
         # No second session is begun here but by `greet`.
-        specs = served.tails[0].crosses
-        self.arrays = [np.ones([n or 1 for n in spec.shape], spec.dtype) for spec in specs]
+        self.arrays = {
+            route: [np.ones([n or 1 for n in spec.shape], spec.dtype) for spec in tail.crosses]
+            for route, tail in served.tails.items()
+        }
 
     def place(self, who: int) -> Place:
         """Where a device is."""
@@ -147,13 +159,14 @@ def _own(talk: Talk, said: Said) -> None:
 
 
 def _frame(talk: Talk, said: Said) -> None:
-    """Packets of a frame as they should be: its number, which of them, and how often."""
-    number, which, times = (*said.body[:3], 0, 0, 0)[:3]
+    """Packets of a frame as they should be: its number, which, how often and on which route."""
+    number, which, how = (*said.body[:3], 0, 0, 0)[:3]
+    route = (how >> 1) % len(talk.arrays)
     if said.who == STRANGER:
         return
     device = talk.devices[said.who]
-    for _ in range(1 + times % 2):
-        whole = device.packets(talk.arrays, number)
+    for _ in range(1 + how % 2):
+        whole = device.packets(talk.arrays[route], number, route=route)
         rows = [row for row in range(len(whole)) if not which >> row & 1]
         device.hand(whole.take(rows), now=talk.now)
 
@@ -241,5 +254,15 @@ def seeds() -> list[bytes]:
         [*everyone, Said(8, 0, b""), *lost_some, run],
         [Said(0, who, write_header(Header(kind))) for kind in Kind for who in (0, STRANGER)],
         [Said(2, 0, bytes([frame, 4, 1])) for frame in range(12)],
+        [
+            *(
+                Said(2, who, bytes([frame, 4, 2 * frame]))
+                for frame in range(4)
+                for who in (0, 1, 2)
+            ),
+            wait,
+            run,
+            asked,
+        ],
     ]
     return [bytes([k]) + b"".join(s.written() for s in one) for one in talks for k in (0, 1)]
