@@ -8,17 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
+from splitc.cli.app import run
 from splitc.cli.options import ScenarioOptions
 from splitc.cli.plan_loss import LossOptions, plan_for_losses
 from splitc.cli.plan_loss_object import LossPlanObject
+from splitc.cli.schema import schema_of
 from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.model import GraphModel
 from splitc.search.loss_choice import KNOBS
-from splitc.search.tested import write_tested
+from splitc.search.tested import Trained, write_tested
 from splitc.send.settings import Settings
+from tests.helpers import save, small_network
 from tests.search.lossy import GRAPH, TESTED
 
 pytest.importorskip("zfec", reason="needs zfec for parity")
@@ -91,6 +95,32 @@ def test_what_to_send_with_is_what_a_device_takes(
         assert settings.deadline_s * 1e3 < float(within.rstrip("ms")) * (
             1000 if within == "1s" else 1
         ) - rest_ms  # fmt: skip
+
+
+def test_the_verb_plans_for_losses_where_tested_networks_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save(small_network(size=64), tmp_path / "small.onnx")
+    rates = (0.0, 0.3, 0.9)
+    tested = [
+        Trained(cut, rate, dict(zip(rates, reached, strict=True)), bits)
+        for cut in ("stem_relu", "pool")
+        for rate, reached in (("0", (90.0, 70.0, 20.0)), ("0.4", (88.0, 85.0, 40.0)))
+        for bits in (32, 8)
+    ]
+    write_tested(tmp_path / "tested.json", tested)
+    command = ["plan", str(model), "--tested", str(tmp_path / "tested.json"), "--loss", "0.3",
+               "--bandwidth", "20Mbit", "--share", "0.95"]  # fmt: skip
+    assert run([*command, "--within", "40ms", "--check", "100", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, schema_of("plan"))
+    assert found["check"]["high"] >= 0.95
+    assert found["winner"]["cut"] in ("stem_relu", "pool")
+    assert run([*command, "--within", "40ms"]) == 0
+    assert "Send with: --transport" in capsys.readouterr().out
+    assert run([*command, "--within", "1us"]) == 5
+    assert run(command) == 2
+    assert "needs --tested and --within" in capsys.readouterr().err
 
 
 def test_what_is_missing_or_malformed_is_a_named_error(
