@@ -12,6 +12,7 @@ import pytest
 from splitc.errors import UsageError
 from splitc.link.arrivals import Shares
 from splitc.search.tested import Trained, read_tested, write_tested
+from tests.helpers import ROOT
 from tests.search.lossy import TESTED
 
 ONE = """
@@ -39,6 +40,13 @@ def test_a_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_toml_reads_too(tmp_path: Path) -> None:
     assert read_tested(written(tmp_path, ONE)) == (Trained("b", "0.4", {0.0: 91.0, 0.5: 80.0}, 8),)
+
+
+def test_the_manuals_example_reads(tmp_path: Path) -> None:
+    manual = (ROOT / "docs" / "adaptive.md").read_text("utf-8")
+    (example,) = [part for part in manual.split("```") if part.startswith("toml\nschema")]
+    (one,) = read_tested(written(tmp_path, example.removeprefix("toml")))
+    assert (one.cut, one.dropout_rate, one.bits) == ("layer2.2.relu2", "mixed", 8)
 
 
 @pytest.mark.parametrize(
