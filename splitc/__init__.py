@@ -19,6 +19,7 @@ from splitc.version import __version__
 
 if TYPE_CHECKING:
     from splitc.build.compiler import compile
+    from splitc.build.route_spec import RouteSpec
     from splitc.bundle.bundle import Bundle
     from splitc.cost.board import Board, load_board
     from splitc.cost.prices import CostModel, CutCost
@@ -44,14 +45,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "Cutter",
     "GraphModel", "Layer", "LayerGraph", "Link", "LossPlan", "Model", "Pass", "Pipeline", "Plugin",
-    "Problem", "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__",
-    "compile", "find_cuts", "load", "load_board", "parse_graph", "plan_for_loss", "print_graph",
-    "read_tested", "to_torch", "write_tested",
+    "Problem", "RouteSpec", "Scenario", "Solution", "SplitcError", "Tensor", "Trained",
+    "__version__", "compile", "find_cuts", "load", "load_board", "parse_graph", "plan_for_loss",
+    "print_graph", "read_tested", "to_torch", "write_tested",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
     "Board": "cost.board", "load_board": "cost.board", "Bundle": "bundle.bundle",
-    "compile": "build.compiler", "CostModel": "cost.prices", "CutCost": "cost.prices",
+    "compile": "build.compiler", "RouteSpec": "build.route_spec",
+    "CostModel": "cost.prices", "CutCost": "cost.prices",
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",
     "Layer": "ir.graph", "LayerGraph": "ir.graph", "Tensor": "ir.graph", "Link": "link.link",
     "GraphModel": "ir.model", "Model": "ir.model", "Pass": "passes.base",

@@ -23,6 +23,7 @@ from splitc.build.describe import (
     ways_of,
 )
 from splitc.build.job import EMIT, Job, choose, plan
+from splitc.build.job import plan as decide
 from splitc.build.memory import return_memory
 from splitc.build.others import build_others, check_batches, refuse_others, share_files
 from splitc.build.parts import build_parts, places_of, unrunnable
@@ -38,6 +39,7 @@ from splitc.errors import OutputError, UsageError
 from splitc.ir.model import Network, Trainable
 from splitc.runtime.codec_entry import CodecCost
 from splitc.runtime.manifest import Route, write_manifest
+from splitc.search.plan_file import PlanFile
 from splitc.search.scenario import Conditions, Scenario
 
 Runtime = Literal["bundle", "none"]
@@ -49,6 +51,7 @@ def compile(
     cut: str = "auto",
     cuts: Sequence[str | RouteSpec] = (),
     bits: Sequence[int] = (),
+    plan: PlanFile | str | Path | None = None,
     scenario: Scenario | None = None,
     output: str | Path | None = None,
     name: str | None = None,
@@ -73,6 +76,8 @@ def compile(
             bundle has a route for each, or for each `RouteSpec`.
         bits: Widths from 1 to 16: each cut gets one more route for each, on which what crosses
             is sent in so many bits.
+        plan: The routes of a plan, or of the file that `splitc plan` wrote, in the place of
+            all three.
         scenario: Where the network is to run and what `auto` minimises.
         output: Folder to write; by default `NAME.splitc` here.
         name: The bundle's name; by default the file's.
@@ -104,9 +109,10 @@ def compile(
     References:
         The cut: Hu et al., INFOCOM 2019, corrected; see `splitc_passes.cutters.min_cut`.
     """
-    job = plan(
-        model, cut=cut, cuts=cuts, bits=bits, name=name, emit=emit, batches=batches, labels=labels,
-        batch_sizes=batch_sizes, with_whole=with_whole, scenario=scenario, **conditions,
+    job = decide(
+        model, cut=cut, cuts=cuts, bits=bits, by_plan=plan, name=name, emit=emit,
+        batches=batches, labels=labels, batch_sizes=batch_sizes, with_whole=with_whole,
+        scenario=scenario, **conditions,
     )  # fmt: skip
     return build(job, output=output, runtime=runtime, seed=seed, tuning=tuning, check=check)
 

@@ -14,7 +14,7 @@ from splitc.arrays import Array
 from splitc.build.backend import backend_for, warm_up
 from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
-from splitc.build.route_spec import RouteSpec, asked_routes
+from splitc.build.route_spec import RouteSpec, asked_routes, planned_routes
 from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import UsageError
@@ -24,6 +24,7 @@ from splitc.ir.model import Network
 from splitc.ir.segment import segments
 from splitc.passes.at_cut import Ready
 from splitc.search.find import find_cuts
+from splitc.search.plan_file import PlanFile
 from splitc.search.problem import CutRow
 from splitc.search.scenario import Conditions, Scenario, scenario_of
 from splitc.search.table import CutTable
@@ -170,6 +171,7 @@ def plan(
     cut: str = "auto",
     cuts: Sequence[str | RouteSpec] = (),
     bits: Sequence[int] = (),
+    by_plan: PlanFile | str | Path | None = None,
     name: str | None = None,
     emit: str = EMIT,
     batches: Sequence[Mapping[str, Array]] = (),
@@ -191,6 +193,8 @@ def plan(
     """
     if cuts and cut != "auto":
         raise UsageError("one cut and several", hint="name all of them in cuts, --cuts A,B")
+    if by_plan is not None and (cuts or bits or cut != "auto"):
+        raise UsageError("a plan, and cuts beside it", hint="the plan says where to cut")
     loaded: Network = (
         load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
     )
@@ -203,10 +207,14 @@ def plan(
     sites = sites_of(emit, given)
     if len({site.backend.name for site in sites.values()}) == 1:
         refuse_unsupported(sites[DEVICE].backend, loaded, "network")
-    if cuts or bits:
+    if by_plan is not None or cuts or bits:
         table = find_cuts(loaded, scenario=replace(given, codec=None))
-        asked = cuts or (RouteSpec(choose(table, cut).cut.layers),)
-        routes = routes_of(loaded, table, asked_routes(asked, bits, given.codec), sites, batches)
+        if by_plan is None:
+            asked = cuts or (RouteSpec(choose(table, cut).cut.layers),)
+            specs = asked_routes(asked, bits, given.codec)
+        else:
+            specs = planned_routes(by_plan, loaded.digest, given.codec)
+        routes = routes_of(loaded, table, specs, sites, batches)
     else:
         table = find_cuts(loaded, scenario=given)
         routes = (one_route(loaded, choose(table, cut), given.codec, sites, batches),)

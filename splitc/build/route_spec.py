@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from splitc.errors import UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.passes.at_cut import codec_of
 from splitc.passes.base import Pipeline
+from splitc.search.plan_file import PlanFile, read_plan, refuse_other_model
 
 BITS = "quantize-boundary"
 """The pass that `--bits` puts at a cut."""
@@ -78,6 +80,27 @@ def asked_routes(
     if len(found) > _MOST_ROUTES:
         raise UsageError(f"{len(found)} routes", why=f"a bundle has {_MOST_ROUTES} at most")
     return tuple(found)
+
+
+def planned_routes(
+    plan: PlanFile | str | Path, sha256: str, codec: Pipeline | None
+) -> tuple[RouteSpec, ...]:
+    """The routes of a plan.
+
+    Args:
+        plan: It, or where it lies.
+        sha256: Digest of the network that it has to be of.
+        codec: What is asked for beside it, which is refused.
+
+    Raises:
+        UsageError: It cannot be read, or is of another network; or there is a codec.
+    """
+    if codec is not None:
+        raise UsageError("a plan, and a codec beside it", hint="the plan says which codecs")
+    path = Path("the plan") if isinstance(plan, PlanFile) else Path(plan)
+    read = plan if isinstance(plan, PlanFile) else read_plan(path)
+    refuse_other_model(read, sha256, path)
+    return tuple(RouteSpec(one.cut, one.codec, one.name) for one in read.routes)
 
 
 def route_name(cut: Cut, codec: Pipeline | None, number: int) -> str:

@@ -100,8 +100,7 @@ class Bundle:
             if name not in routed:
                 self._check_beside(name, parts)
         for part in parts.values():
-            for remote in part.remote:
-                self._check_remote(part.part, remote, parts)
+            self._check_remotes(part, parts)
         for name, part in parts.items():
             if not twin_folder(self.path, name).is_dir():
                 continue
@@ -145,6 +144,16 @@ class Bundle:
             )
         if (parts[name].inputs, parts[name].outputs) != (inputs, outputs):
             raise BadBundleError(f"the {name} takes or makes something else than it should")
+
+    def _check_remotes(self, part: PartManifest, parts: Mapping[str, PartManifest]) -> None:
+        """What a part sends for is so, and of several routes it knows all that it begins."""
+        for remote in part.remote:
+            self._check_remote(part.part, remote, parts)
+        routes = self.manifest.routes
+        begun = [number for number, route in enumerate(routes) if route.before[0] == part.part]
+        if len(routes) > 1 and [one.route for one in part.remote] != begun:
+            why = "it does not say what it sends for on each of its routes"
+            raise BadBundleError(f"the {part.part} cannot choose a route", why=why)
 
     def _check_remote(self, name: str, remote: Remote, parts: Mapping[str, PartManifest]) -> None:
         """What a part sends for is a route that it is on, and comes back from other sites."""

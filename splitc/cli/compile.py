@@ -46,6 +46,11 @@ def compile_(
         typer.Option("--bits", metavar="N,N,…", envvar="SPLITC_BITS",
                      help="At each cut, routes too that send so many bits, like [b]8,4[/]."),
     ] = None,
+    by_plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE.json",
+                     help="The routes of a plan that [b]splitc plan[/] wrote."),
+    ] = None,
     where: o.ScenarioOptions = _WHERE,
     output: Annotated[
         str | None,
@@ -99,7 +104,7 @@ def compile_(
         raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
     if cuts is not None and cut != "auto":
         raise UsageError("--cut and --cuts", hint="name every cut in --cuts")
-    if calibrate and not where.codec and not bits:
+    if calibrate and not (where.codec or bits or by_plan):
         hint = "add --codec, like --codec quantize-boundary, or --bits"
         raise UsageError("--calibrate does nothing without --codec", hint=hint)
     from splitc.build.backend import Tuning, warm_up
@@ -120,8 +125,9 @@ def compile_(
         batches = read_batches(calibrate, inputs_of) if calibrate else ()
         labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None
         job = plan(
-            loaded, cut=cut, cuts=names, bits=widths, scenario=scenario, name=Path(model).stem,
-            emit=emit, batches=batches, labels=labels, batch_sizes=sizes, with_whole=with_whole,
+            loaded, cut=cut, cuts=names, bits=widths, by_plan=by_plan, scenario=scenario,
+            name=Path(model).stem, emit=emit, batches=batches, labels=labels, batch_sizes=sizes,
+            with_whole=with_whole,
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
@@ -135,7 +141,13 @@ def compile_(
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if json:
-        from splitc.cli.objects import CheckObject, CompileObject, RowObject, TableObject
+        from splitc.cli.objects import (
+            CheckObject,
+            CompileObject,
+            RouteObject,
+            RowObject,
+            TableObject,
+        )
 
         codec = bundle.manifest.route.codec
         show.print_json(
@@ -149,6 +161,7 @@ def compile_(
                 },
                 **CompileObject.sizes(parts),
                 check=CheckObject.of(found[0]) if found else None,
+                routes=tuple(RouteObject.of(one) for one in bundle.manifest.routes),
                 codec_cost=codec.cost if codec else None,
                 notes=tuple(notes),
             )
@@ -177,8 +190,11 @@ def _print_parts(
         console.print(f"wrote {folder}/  {size} for {part.board.title}")
         if part.name in parts:
             console.print(show.kernel_table(parts[part.name]))
-    for line in show.cost_lines(bundle.manifest.route.codec):
-        console.print(line, markup=False)
+    if len(bundle.manifest.routes) == 1:
+        for line in show.cost_lines(bundle.manifest.route.codec):
+            console.print(line, markup=False)
+    else:
+        console.print(show.route_table(bundle.manifest))
     for one in found:
         console.print(show.checked(one), style="green")
 

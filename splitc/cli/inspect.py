@@ -12,6 +12,7 @@ from splitc.cli import options as o
 
 if TYPE_CHECKING:
     from splitc.ir.model import Network
+    from splitc.runtime.manifest import Route
 
 
 def inspect(
@@ -117,11 +118,41 @@ def _bundle(path: str, *, json: bool) -> None:
     console = show.out()
     manifest = bundle.manifest
     route = manifest.route
-    took = [f"{site} {ms} ms" for site, ms in route.predicted.site_ms.items()]
+    several = len(manifest.routes) > 1
+    title = f"{len(manifest.routes)} routes" if several else f"cut after {','.join(route.cut)}"
     lines = [
-        f"{manifest.name}, cut after {','.join(route.cut)}",
+        f"{manifest.name}, {title}",
         f"  source   sha256 {manifest.source.sha256}",
         f"  split    {manifest.split}",
+        *([] if several else _route_lines(route)),
+    ]
+    wide = max(8, *map(len, parts))
+    for name, part in parts.items():
+        size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
+        cpu = "".join([part.cpu, *part.features])
+        batch = manifest.parts[name].batch
+        many = f", {batch} frames a call" if batch > 1 else ""
+        lines.append(
+            f"  {name:<{wide}} {part.target}: {part.isa} {cpu}, glibc {part.glibc}+, {size}{many}"
+        )
+    tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
+    lines.append(f"  tools    {tools}")
+    for line in lines:
+        console.print(show.plain(line))
+    if several:
+        console.print()
+        console.print(show.route_table(manifest))
+        for one in manifest.routes:
+            ways = (f"{site} {', '.join(names)}" for site, names in one.runs.items())
+            console.print(show.plain(f"{one.name}: {'; '.join(ways)}"))
+
+
+def _route_lines(route: Route) -> list[str]:
+    """The one route of a bundle with one cut."""
+    from splitc.cli import show
+
+    took = [f"{site} {ms} ms" for site, ms in route.predicted.site_ms.items()]
+    lines = [
         f"  predicted {', '.join(took)}, link {route.predicted.link_ms} ms",
         f"  found by {show.proved(route.proof)}",
     ]
@@ -133,15 +164,4 @@ def _bundle(path: str, *, json: bool) -> None:
         over = ", ".join(f"{one.op}({one.settings})" for one in route.codec.channels)
         trained = f", trained over {over}" if over else ""
         lines.append(f"  codec    {route.codec.pipeline or 'its own'}{trained}")
-    for name, part in parts.items():
-        size = show.short_bytes(sum(entry.bytes for entry in part.files.values()))
-        cpu = "".join([part.cpu, *part.features])
-        batch = manifest.parts[name].batch
-        many = f", {batch} frames a call" if batch > 1 else ""
-        lines.append(
-            f"  {name:<8} {part.target}: {part.isa} {cpu}, glibc {part.glibc}+, {size}{many}"
-        )
-    tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
-    lines.append(f"  tools    {tools}")
-    for line in lines:
-        console.print(show.plain(line))
+    return lines

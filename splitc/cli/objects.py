@@ -16,6 +16,7 @@ import msgspec
 from splitc.build.backend import Kernel
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
+from splitc.runtime.manifest import Predicted, Route
 
 if TYPE_CHECKING:
     from splitc.build.backend import Built, Unsupported
@@ -378,6 +379,30 @@ class BenchObject(Printed, frozen=True):
         )  # fmt: skip
 
 
+class RouteObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A route of a bundle: its parts by site, what crosses, and what it was predicted to take;
+    `agreement` is the share of samples whose arg-max a codec leaves where it is."""
+
+    name: str
+    cut: tuple[str, ...]
+    runs: dict[str, tuple[str, ...]]
+    boundary_bytes: int
+    predicted: Predicted
+    codec: str | None
+    agreement: float
+
+    @staticmethod
+    def of(route: Route) -> RouteObject:
+        """A route of a manifest."""
+        codec = route.codec
+        return RouteObject(
+            name=route.name, cut=route.cut, runs=route.runs,
+            boundary_bytes=route.boundary_bytes, predicted=route.predicted,
+            codec=codec.pipeline if codec else None,
+            agreement=codec.cost.agreement if codec and codec.cost else 1.0,
+        )  # fmt: skip
+
+
 class CompileObject(Printed, frozen=True):
     """`splitc compile`: what was chosen and written; sizes and kernels by part."""
 
@@ -390,6 +415,7 @@ class CompileObject(Printed, frozen=True):
     weight_bytes: dict[str, int]
     kernels: dict[str, tuple[Kernel, ...]]
     check: CheckObject | None
+    routes: tuple[RouteObject, ...]
     codec_cost: CodecCost | None
     notes: tuple[str, ...]
 

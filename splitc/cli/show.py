@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from splitc.build.backend import Built
     from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
+    from splitc.runtime.manifest import Manifest
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
@@ -201,6 +202,26 @@ def advice(table: CutTable, row: CutRow) -> Text:
     return Text(text)
 
 
+def route_table(manifest: Manifest) -> Table:
+    """The routes of a bundle, ▸ before its default: what crosses, and what each is to take."""
+    view = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    view.add_column("", width=1)
+    view.add_column("route", no_wrap=True, overflow="ellipsis", max_width=30)
+    view.add_column("crosses", justify="right", no_wrap=True)
+    for name in ("head ms", "link ms", "tail ms", "agrees"):
+        view.add_column(name, justify="right", no_wrap=True)
+    for route in manifest.routes:
+        took, cost = route.predicted, route.codec.cost if route.codec else None
+        times = (*took.site_ms.values(), took.link_ms)
+        head, tail, link = (f"{ms:,.1f}" for ms in times)
+        view.add_row(
+            "▸" if route.name == manifest.default else "", plain(route.name),
+            short_bytes(route.boundary_bytes), head, link, tail,
+            f"{cost.agreement:.1%}" if cost else "",
+        )  # fmt: skip
+    return view
+
+
 def samples(found: Verification) -> str:
     """How many golden samples there were, in words."""
     return "1 sample" if found.samples == 1 else f"{found.samples} samples"
@@ -219,7 +240,10 @@ def ran_lines(ran: Mapping[str, str]) -> list[Text]:
     alike: dict[str, list[str]] = {}
     for name, how in ran.items():
         alike.setdefault(how, []).append(name)
-    clauses = [f"{', '.join(names)} ran as {how}" for how, names in alike.items()]
+    clauses: list[str] = []
+    for how, names in alike.items():
+        clause = f"{', '.join(names)} ran as {how}"
+        clauses.append(clause if len(clause) <= 80 else f"{len(names)} parts ran as {how}")
     line = "; ".join(clauses)
     return [plain(text) for text in ([line] if len(line) <= 80 else clauses)]
 

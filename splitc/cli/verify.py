@@ -10,7 +10,12 @@ import typer
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitc.bundle.difference import Difference
+    from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
+    from splitc.runtime.manifest import Manifest, Route
 
 
 def verify(
@@ -41,18 +46,11 @@ def verify(
         return
     require(found)
     console = show.out()
-    over = _over(opened.manifest.route.codec)
-    inside = " with the codec" if opened.manifest.route.codec else ""
-    beside = [("result", f" by {name}", each) for name, each in found.others.items()]
-    judged = (("boundary", "", found.boundary), ("result", inside, found.outputs),
-              ("result", over, found.received), *beside)  # fmt: skip
-    for what, where, differences in judged:
-        for one in differences:
-            same = ", same arg-max" if one.same_argmax and what == "result" else ""
-            console.print(
-                f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}", markup=False
-            )
-    for line in show.cost_lines(opened.manifest.route.codec):
+    manifest = opened.manifest
+    single = len(manifest.routes) == 1
+    judged = _judged(manifest.route, found) if single else _by_route(manifest, found)
+    costs = show.cost_lines(manifest.route.codec) if single else ()
+    for line in (*judged, *_others(found), *costs):
         console.print(line, markup=False)
     for line in show.ran_lines({name: one.how for name, one in found.ran.items()}):
         console.print(line)
@@ -70,6 +68,37 @@ def verify(
     parts = opened.manifest.parts
     for name in (name for name in twins if parts[name].site == DEVICE):
         console.print(f"  or: scp -r {bundle}/{parts[name].folder} pi@raspberrypi:")
+
+
+def _judged(route: Route, found: Verification) -> Iterator[str]:
+    """What was found of the one route of a bundle, a tensor a line."""
+    check = found.routes[route.name]
+    inside = " with the codec" if route.codec else ""
+    judged = (("boundary", "", check.boundary), ("result", inside, check.outputs),
+              ("result", _over(route.codec), check.received))  # fmt: skip
+    for what, where, differences in judged:
+        yield from (_line(what, where, one) for one in differences)
+
+
+def _by_route(manifest: Manifest, found: Verification) -> Iterator[str]:
+    """What was found of each of several routes, a line each: its worst result."""
+    for name, check in found.routes.items():
+        worst = max((*check.results, *check.boundary), key=lambda one: one.relative)
+        same = ", same arg-max" if all(one.same_argmax for one in check.results) else ""
+        codec = manifest.route_named(name).codec
+        agrees = f"; codec agrees {codec.cost.agreement:.1%}" if codec and codec.cost else ""
+        yield f"route {name}: worst error {worst.relative:.1e}{same}{agrees}"
+
+
+def _others(found: Verification) -> Iterator[str]:
+    """What was found of parts that are on no route."""
+    for name, differences in found.others.items():
+        yield from (_line("result", f" by {name}", one) for one in differences)
+
+
+def _line(what: str, where: str, one: Difference) -> str:
+    same = ", same arg-max" if one.same_argmax and what == "result" else ""
+    return f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}"
 
 
 def _over(codec: CodecEntry | None) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,11 @@ from splitc.errors import BadBundleError
 
 if TYPE_CHECKING:
     from splitc.runtime.manifest import Manifest, PartManifest, Remote, Route
+
+_MOST_ROUTES = 256
+_LONGEST_NAME = 255
+_GOLDEN = ("boundary", "inputs", "outputs", "received", "received_outputs", "routes")
+"""What lies beside the builds of parts for the machine that compiled them."""
 
 
 def check_part_manifest(part: PartManifest, at: str) -> None:
@@ -19,9 +25,11 @@ def check_part_manifest(part: PartManifest, at: str) -> None:
         BadBundleError: Names what is not, and the manifest's file.
     """
     _check_split(part, at)
+    if len({remote.route for remote in part.remote}) < len(part.remote):
+        raise BadBundleError("the part sends for one route twice", at=at)
     for remote in part.remote:
-        if not 0 <= remote.route < 2**16:
-            why = f"routes have numbers of 16 bits, not {remote.route}"
+        why = _why_not_sent(part, remote)
+        if why:
             raise BadBundleError(f"the part sends for '{remote.name}'", at=at, why=why)
         _check_missing(remote, at)
     optional = [name for name in (part.runner, part.weights) if name]
@@ -38,30 +46,73 @@ def check_bundle_manifest(manifest: Manifest, at: str) -> None:
         BadBundleError: Names what is not, and the manifest's file.
     """
     _check_split(manifest, at)
-    for route in manifest.routes:
-        if not route.runs or not all(route.runs.values()):
-            idle = next(
-                (f"on site '{site}' of" for site, own in route.runs.items() if not own), "on"
-            )
-            raise BadBundleError(f"nothing runs {idle} route '{route.name}'", at=at)
-        _check_missing(route, at)
     names = [route.name for route in manifest.routes]
     if manifest.default not in names or len({*names}) < len(names):
         why = "it names no route, or there are two of one name"
         raise BadBundleError(f"there is no one route '{manifest.default}'", at=at, why=why)
-    for name in (name for route in manifest.routes for name in route.parts):
-        if name not in manifest.parts:
-            raise BadBundleError(f"a route runs '{name}'", at=at, why="there is no such part")
-        if manifest.parts[name].batch != 1:
-            why = f"it takes {manifest.parts[name].batch} frames a call"
-            raise BadBundleError(f"a route runs '{name}'", at=at, why=why)
+    if len(names) > _MOST_ROUTES or not all(map(_is_plain_text, names)):
+        why = f"a bundle has {_MOST_ROUTES} at most, with names that can be printed"
+        raise BadBundleError("the routes cannot be", at=at, why=why)
+    for route in manifest.routes:
+        _check_route(manifest, route, at)
     for name, part in manifest.parts.items():
         if part.batch < 1:
             raise BadBundleError(f"part '{name}' takes {part.batch} frames a call", at=at)
-        foreign = {"/", "\0"} & {*part.folder} or part.folder.startswith(".")
-        if foreign or part.folder in ("", "golden"):
+        if not _is_folder(name) or name in _GOLDEN:
+            raise BadBundleError(f"a part is called {name!r}", at=at, why="which is none's name")
+        if not _is_folder(part.folder) or part.folder == "golden":
             why = f"its folder is {part.folder!r}, which is none of a part"
             raise BadBundleError(f"part '{name}' is not in the bundle", at=at, why=why)
+
+
+def _check_route(manifest: Manifest, route: Route, at: str) -> None:
+    """Each site runs something, and what it runs is a part for it, once and for one frame."""
+    if not route.runs or not all(route.runs.values()):
+        idle = next((f"on site '{site}' of" for site, own in route.runs.items() if not own), "on")
+        raise BadBundleError(f"nothing runs {idle} route '{route.name}'", at=at)
+    _check_missing(route, at)
+    if len({*route.parts}) < len(route.parts):
+        raise BadBundleError(f"route '{route.name}' runs a part twice", at=at)
+    for site, name in ((site, name) for site, own in route.runs.items() for name in own):
+        why = ""
+        if name not in manifest.parts:
+            why = "there is no such part"
+        elif manifest.parts[name].batch != 1:
+            why = f"it takes {manifest.parts[name].batch} frames a call"
+        elif manifest.parts[name].site != site:
+            why = f"it is for the {manifest.parts[name].site}, not for the {site}"
+        if why:
+            raise BadBundleError(f"a route runs '{name}'", at=at, why=why)
+
+
+def _why_not_sent(part: PartManifest, remote: Remote) -> str:
+    """Why a part cannot send so; "" where it can."""
+    if not 0 <= remote.route < _MOST_ROUTES:
+        return f"a bundle has {_MOST_ROUTES} routes at most, this is number {remote.route}"
+    if not _is_plain_text(remote.name):
+        return "its name cannot be printed"
+    if remote.runs and (remote.runs[0] != part.part or len({*remote.runs}) < len(remote.runs)):
+        return f"it is not the first of its parts, each once: {', '.join(remote.runs)[:80]}"
+    foreign = next((name for name in remote.runs if not _is_folder(name)), None)
+    if foreign is not None:
+        return f"{foreign!r} is no folder beside it"
+    took = remote.expected
+    if took is None:
+        return ""
+    figures = (took.head_ms, took.tail_ms, took.link_ms)
+    if not all(0 <= ms < math.inf for ms in figures) or not 0 <= took.agreement <= 1:
+        return "what it is expected to take is no time, or its agreement no share"
+    return ""
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is that of a folder in another, and of nothing above or below it."""
+    foreign = {"/", "\0"} & {*name} or name.startswith(".")
+    return bool(name) and not foreign and len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
+
+
+def _is_plain_text(name: str) -> bool:
+    return bool(name) and name.isprintable() and len(name) <= _LONGEST_NAME
 
 
 def _check_split(manifest: Manifest | PartManifest, at: str) -> None:

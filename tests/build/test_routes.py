@@ -13,8 +13,17 @@ from onnx import helper
 import splitc
 from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle, require
+from splitc.cli.app import run
 from splitc.errors import IllegalCutError, UsageError
 from splitc.runtime.ort import Session
+from splitc.search.plan_file import (
+    Condition,
+    PlanFile,
+    PlanLink,
+    PlanModel,
+    PlanRoute,
+    write_plan,
+)
 from tests.helpers import compile_routed, model_of, save, two_headed_network
 
 ROUTES = ("stem_relu", "stem_relu:8bit", "block_add", "block_add:8bit")
@@ -191,3 +200,65 @@ def test_a_codec_takes_one_tensor(tmp_path: Path) -> None:
     with pytest.raises(IllegalCutError, match="cannot cut after 'early'") as caught:
         splitc.compile(path, cuts=["early", "tanh"], bits=[8], emit="onnx", output=tmp_path / "o")
     assert "2 tensors cross" in caught.value.why
+
+
+def plan_of(small: Path, sha256: str = "") -> PlanFile:
+    """Two routes of the small network, one with a codec."""
+    model = PlanModel(name="small", sha256=sha256 or splitc.load(small).digest)
+    routes = (
+        PlanRoute("early", ("stem_relu",), 1152, "quantize-boundary(low=0.0, high=4.0)"),
+        PlanRoute("late", ("pool",), 1152),
+    )
+    one = Condition(0.0, 0.0, 1e7, "late", {"early": 0.2, "late": 0.1})
+    return PlanFile(1, model, "rpi4", "host", PlanLink(), "predicted", routes, (one,))
+
+
+def test_a_bundle_has_the_routes_of_a_plan(small_onnx: Path, tmp_path: Path) -> None:
+    write_plan(tmp_path / "plan.json", plan_of(small_onnx))
+    bundle = splitc.compile(
+        small_onnx, plan=tmp_path / "plan.json", emit="onnx", output=tmp_path / "o.splitc"
+    )
+    routes = bundle.manifest.routes
+    assert [(one.name, one.runs["device"]) for one in routes] == [
+        ("early", ("head-s0", "head-enc0")), ("late", ("head-s0", "head-s1")),
+    ]  # fmt: skip
+    codec = routes[0].codec
+    assert codec is not None
+    assert codec.pipeline.startswith("quantize-boundary(")
+
+
+def test_a_plan_of_another_model_is_refused(
+    small_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plan(tmp_path / "plan.json", plan_of(small_onnx, "0" * 64))
+    line = ["compile", str(small_onnx), "--plan", str(tmp_path / "plan.json"), "--emit", "onnx"]
+    assert run([*line, "-o", str(tmp_path / "o")]) == 2
+    assert "the plan is of another model" in capsys.readouterr().err
+    assert run([*line, "--cuts", "pool,stem"]) == 2
+    assert "a plan, and cuts beside it" in capsys.readouterr().err
+
+
+def test_one_cut_and_several_are_refused(
+    small_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compile", str(small_onnx), "--cut", "pool", "--cuts", "pool,stem"]) == 2
+    assert "--cut and --cuts" in capsys.readouterr().err
+    assert run(["compile", str(small_onnx), "--cuts", "pool,stem", "--bits", "17"]) == 2
+    assert "1 to 16" in capsys.readouterr().err
+
+
+def test_bits_without_a_range_ask_for_samples(
+    small_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compile", str(small_onnx), "--cuts", "pool,stem", "--bits", "8"]) == 2
+    assert "--calibrate FILE.npz" in capsys.readouterr().err
+
+
+def test_one_cut_alone_is_the_bundle_that_it_always_was(small_onnx: Path, tmp_path: Path) -> None:
+    one = splitc.compile(small_onnx, cut="pool", emit="onnx", output=tmp_path / "a" / "b.splitc")
+    other = splitc.compile(
+        small_onnx, cuts=["pool"], emit="onnx", output=tmp_path / "b" / "b.splitc"
+    )
+    assert one.manifest == other.manifest
+    assert one.manifest.route.name == "cut"
+    assert one.part("head").remote[0].expected is None
