@@ -22,12 +22,19 @@ const TensorSpec* Named(const std::vector<TensorSpec>& tensors, const std::strin
   return nullptr;
 }
 
-uint64_t LargestScratch(const HeadParts& parts) {
-  uint64_t bytes = 0;
-  for (const Part* part : parts.parts()) {
-    bytes = std::max(bytes, part->manifest().activation_bytes);
+// What each route runs, and what of it is sent or is a result.
+std::vector<Run> RunsOf(const HeadParts& parts) {
+  std::vector<Run> runs;
+  for (size_t route = 0; route < parts.routes().size(); ++route) {
+    const Remote& remote = parts.routes()[route];
+    Run& run = runs.emplace_back();
+    for (const size_t i : parts.RunBy(route)) run.parts.push_back(&parts.parts()[i]->manifest());
+    for (const TensorSpec& tensor : remote.crosses) run.kept.push_back(&tensor);
+    for (const std::string& name : remote.outputs) {
+      if (const TensorSpec* own = parts.Find(route, name)) run.kept.push_back(own);
+    }
   }
-  return bytes;
+  return runs;
 }
 
 [[noreturn]] void BadRoute(const std::string& route, const std::string& why) {
@@ -122,7 +129,7 @@ size_t HeadParts::files() const {
   return files;
 }
 
-Head::Head(const HeadParts& parts) : parts_(parts), workspace_(LargestScratch(parts)) {
+Head::Head(const HeadParts& parts) : parts_(parts), workspace_(LayOut(RunsOf(parts))) {
   for (const Part* part : parts_.parts()) {
     models_.push_back(std::make_unique<Model>(*part, &workspace_));
   }

@@ -3,6 +3,7 @@
 // splitc-run: runs one compiled part of a split neural network. Here: the order
 // of things.
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -39,6 +40,8 @@ void CheckOutFolder(const std::string& folder) {
 }
 
 void Main(int argc, char** argv) {
+  // Blocks of that size are the system's again when they are freed, however often that was done.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
   // Output to a closed pipe is to be an error like any other.
   signal(SIGPIPE, SIG_IGN);
   const Options options = ParseOptions(argc, argv);

@@ -26,7 +26,6 @@ constexpr size_t kMaxNameBytes = 255;
 // Of a pattern for missing elements, and of elements that travel together.
 constexpr size_t kMaxFillBytes = 256;
 constexpr int64_t kMaxUnit = 256;
-constexpr int64_t kMaxMemoryBytes = int64_t{1} << 46;
 
 [[noreturn]] void Bad(const std::string& why) { Fail(ExitCode::kBadInput, kManifestName, why); }
 
@@ -92,7 +91,9 @@ std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::strin
     spec.dtype = FindDType(dtype);
     if (spec.dtype == nullptr) Bad(where + " has unknown dtype " + Quoted(dtype));
     spec.shape = ParseShape(Member(item, "shape", Kind::kArray), where);
-    if (!TensorBytes(*spec.dtype, spec.shape, &spec.bytes)) Bad(where + " is too large");
+    if (!TensorBytes(*spec.dtype, spec.shape, &spec.bytes) || spec.bytes > kMaxMemoryBytes) {
+      Bad(where + " is too large");
+    }
     if (item.Find("layout") != nullptr) spec.layout = CheckedText(*item.Find("layout"), "layout");
     tensors.push_back(std::move(spec));
   }
@@ -159,7 +160,7 @@ uint64_t BytesMember(const JsonValue& object, const std::string& key) {
   if (object.Find(key) == nullptr) return 0;
   const int64_t bytes = Member(object, key, Kind::kInteger).integer;
   if (bytes < 0) Bad(Quoted(key) + " is negative");
-  if (bytes > kMaxMemoryBytes) Bad(Quoted(key) + " is too large");
+  if (bytes > static_cast<int64_t>(kMaxMemoryBytes)) Bad(Quoted(key) + " is too large");
   return static_cast<uint64_t>(bytes);
 }
 

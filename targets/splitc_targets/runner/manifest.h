@@ -21,6 +21,8 @@ namespace splitc {
 
 inline constexpr char kManifestName[] = "manifest.json";
 inline constexpr uint64_t kMaxManifestBytes = 1 << 20;
+// Of a tensor, or of what a part computes in.
+inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 46;
 inline constexpr int64_t kManifestSchema = 2;
 // What code this program runs says of its form: compiled, and not ONNX.
 inline constexpr char kFormat[] = "native";

@@ -73,20 +73,21 @@ double Boundary::Unpack(const uint8_t* rows, size_t stride, const uint8_t* came,
     uint8_t* tensor = tensors + piece.offset;
     uint64_t units = 0;
     for (uint32_t i = 0; i < piece.chunks; ++i) {
-      const auto& [_, order, count] = PlaceOf(piece.first + i);
+      const Place place = PlaceOf(piece.first + i);
       const uint8_t* row = rows + (piece.first + i) * stride;
-      if (came[piece.first + i] == 0) {
-        Fill(piece.missing.fill, order, count, piece.width, tensor);
-        continue;
-      }
-      units += count;
-      switch (piece.width) {
-        case 1: Scatter<1>(row, order, count, tensor); break;
-        case 2: Scatter<2>(row, order, count, tensor); break;
-        case 4: Scatter<4>(row, order, count, tensor); break;
-        case 8: Scatter<8>(row, order, count, tensor); break;
-        default: ScatterAny(row, order, count, piece.width, tensor);
-      }
+      const bool is_here = came[piece.first + i] != 0;
+      if (is_here) units += place.count;
+      ForUnits(place, [&](const uint32_t* order, uint32_t count, uint32_t before) {
+        const uint8_t* from = row + size_t{before} * piece.width;
+        if (!is_here) return Fill(piece.missing.fill, order, count, piece.width, tensor);
+        switch (piece.width) {
+          case 1: return Scatter<1>(from, order, count, tensor);
+          case 2: return Scatter<2>(from, order, count, tensor);
+          case 4: return Scatter<4>(from, order, count, tensor);
+          case 8: return Scatter<8>(from, order, count, tensor);
+          default: return ScatterAny(from, order, count, piece.width, tensor);
+        }
+      });
     }
     double kept = 1;
     if (piece.missing.scale == Missing::Scale::kRate) kept = 1 - loss_rate;

@@ -90,7 +90,7 @@ void Results::CopyInstead(size_t route, const uint8_t* other, uint8_t* results) 
 
 Whole::Whole(const std::string& folder, const std::vector<TensorSpec>& inputs,
              const Results& results)
-    : part_(folder), workspace_(part_.manifest().activation_bytes) {
+    : part_(folder), workspace_(LayOut(OneRun(part_.manifest()))) {
   const Manifest& manifest = part_.manifest();
   CheckCpu(manifest.isa, manifest.cpu, manifest.features);
   if (!std::equal(inputs.begin(), inputs.end(), manifest.inputs.begin(), manifest.inputs.end(),

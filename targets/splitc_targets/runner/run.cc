@@ -80,7 +80,7 @@ std::string RunPart(const Options& options, const Part& part) {
   const Samples samples = OpenSamples(manifest.inputs, options.inputs);
   std::vector<NpyWriter> files = CreateOutputs(manifest.outputs, samples, options.out);
   SetThreads(static_cast<int>(options.threads));
-  Workspace workspace(manifest.activation_bytes);
+  Workspace workspace(LayOut(OneRun(manifest)));
   Model model(part, &workspace);
   const Runnable runnable{manifest.inputs, manifest.outputs, &model, model.load_ms()};
   return RunSamples(

@@ -66,7 +66,10 @@ Frame* Session::Take(size_t route) {
   ++taken_;
   frame.state = Frame::State::kTaken;
   frame.route = route;
-  frame.tensors.resize(lanes_[route].shape.bytes());
+  const uint64_t bytes = lanes_[route].shape.bytes();
+  // What only another route needs is given back.
+  if (frame.tensors.capacity() / 2 > bytes) std::vector<uint8_t>().swap(frame.tensors);
+  frame.tensors.resize(bytes);
   return &frame;
 }
 

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -192,7 +191,7 @@ class Session {
   SessionConfig config_;
   std::vector<Lane> lanes_;
   uint64_t seed_ = 0;
-  std::unique_ptr<ElementOrders> orders_;
+  std::vector<uint32_t> order_;  // of the route whose tensors have most units
 
   State state_ = State::kIdle;
   Hello hello_;

@@ -201,9 +201,11 @@ void Session::Welcomed(const ReadWelcomeResult& result) {
   const Welcome& welcome = result.welcome;
   session_ = welcome.session;
   if (config_.key) keys_ = DeriveSessionKeys(*config_.key, hello_.nonce, welcome.server_nonce);
-  if (!orders_ || welcome.order_seed != seed_) {
-    orders_ = std::make_unique<ElementOrders>(welcome.order_seed);
-    for (Lane& lane : lanes_) lane.shape.TakeOrders(orders_.get());
+  if (counters_.sessions == 0 || welcome.order_seed != seed_) {
+    uint32_t units = 0;
+    for (const Lane& lane : lanes_) units = std::max(units, lane.shape.most_units());
+    order_ = ElementOrder(units, welcome.order_seed);
+    for (Lane& lane : lanes_) lane.shape.TakeOrder(order_);
   }
   seed_ = welcome.order_seed;
   in_flight_ = std::clamp<uint32_t>(welcome.frames_in_flight, 1, config_.in_flight);

@@ -91,12 +91,6 @@ std::vector<uint32_t> ElementOrder(uint32_t count, uint64_t seed) {
   return order;
 }
 
-const uint32_t* ElementOrders::Of(uint32_t count) {
-  std::vector<uint32_t>& order = orders_[count];
-  if (order.size() != count) order = ElementOrder(count, seed_);
-  return order.data();
-}
-
 uint64_t Boundary::ChunksOf(const Tensor& tensor, size_t payload_bytes) {
   const uint64_t units = payload_bytes / WidthOf(tensor);
   return units == 0 ? kMaxChunks + 1u : (UnitsOf(tensor) + units - 1) / units;
@@ -129,16 +123,32 @@ Boundary::Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes) {
   }
 }
 
-void Boundary::TakeOrders(ElementOrders* orders) {
-  for (Piece& piece : pieces_) piece.order = orders->Of(piece.count);
+uint32_t Boundary::most_units() const {
+  uint32_t most = 0;
+  for (const Piece& piece : pieces_) most = std::max(most, piece.count);
+  return most;
+}
+
+void Boundary::TakeOrder(const std::vector<uint32_t>& order) {
+  order_ = &order;
+  for (Piece& piece : pieces_) {
+    piece.starts.clear();
+    uint32_t before = 0;  // units of it
+    for (uint32_t at = 0; before < piece.count; ++at) {
+      if (order[at] >= piece.count) continue;
+      if (before % piece.per_chunk == 0) piece.starts.push_back(at);
+      ++before;
+    }
+  }
 }
 
 Boundary::Place Boundary::PlaceOf(uint32_t chunk) const {
   size_t i = 0;
   while (chunk - pieces_[i].first >= pieces_[i].chunks) ++i;
   const Piece& piece = pieces_[i];
-  const uint32_t start = (chunk - piece.first) * piece.per_chunk;
-  return {piece, piece.order + start, std::min(piece.per_chunk, piece.count - start)};
+  const uint32_t number = chunk - piece.first;
+  return {piece, order_->data() + piece.starts[number],
+          std::min(piece.per_chunk, piece.count - number * piece.per_chunk)};
 }
 
 size_t Boundary::ChunkBytes(uint32_t chunk) const {
@@ -147,20 +157,23 @@ size_t Boundary::ChunkBytes(uint32_t chunk) const {
 }
 
 size_t Boundary::Pack(const uint8_t* tensors, uint32_t chunk, uint8_t* payload) const {
-  const auto& [piece, order, count] = PlaceOf(chunk);
-  const uint8_t* tensor = tensors + piece.offset;
-  switch (piece.width) {
-    case 1: Gather<1>(tensor, order, count, payload); break;
-    case 2: Gather<2>(tensor, order, count, payload); break;
-    case 4: Gather<4>(tensor, order, count, payload); break;
-    case 8: Gather<8>(tensor, order, count, payload); break;
-    default:
-      for (uint32_t i = 0; i < count; ++i) {
-        std::memcpy(payload + i * piece.width, tensor + uint64_t{order[i]} * piece.width,
-                    piece.width);
-      }
-  }
-  return size_t{count} * piece.width;
+  const Place place = PlaceOf(chunk);
+  const uint8_t* tensor = tensors + place.piece.offset;
+  const uint32_t width = place.piece.width;
+  ForUnits(place, [=](const uint32_t* units, uint32_t count, uint32_t before) {
+    uint8_t* to = payload + size_t{before} * width;
+    switch (width) {
+      case 1: return Gather<1>(tensor, units, count, to);
+      case 2: return Gather<2>(tensor, units, count, to);
+      case 4: return Gather<4>(tensor, units, count, to);
+      case 8: return Gather<8>(tensor, units, count, to);
+      default: break;
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+      std::memcpy(to + size_t{i} * width, tensor + uint64_t{units[i]} * width, width);
+    }
+  });
+  return size_t{place.count} * width;
 }
 
 }  // namespace splitc

@@ -6,9 +6,9 @@
 #ifndef SPLITC_RUNNER_WIRE_H_
 #define SPLITC_RUNNER_WIRE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -59,20 +59,10 @@ void WriteHeader(const Header& header, uint8_t* packet);
 // False for what is not of ours, or of another version.
 bool ReadHeader(const uint8_t* packet, size_t size, Header* header);
 
-// The index of the element at each place: see splitc.link.packets.element_order.
+// The index of the element at each place: see splitc.link.packets.element_order. What an element
+// is sorted by is no matter of how many there are: the order of fewer is that of more, without
+// those that they have not.
 std::vector<uint32_t> ElementOrder(uint32_t count, uint64_t seed);
-
-// The orders of one seed, each sorted once: tensors of as many units have the same.
-class ElementOrders {
- public:
-  explicit ElementOrders(uint64_t seed) : seed_(seed) {}
-  // Stays where it is.
-  const uint32_t* Of(uint32_t count);
-
- private:
-  uint64_t seed_;
-  std::map<uint32_t, std::vector<uint32_t>> orders_;
-};
 
 // What stands for elements that did not come, and what those that came are multiplied by.
 struct Missing {
@@ -100,8 +90,11 @@ class Boundary {
 
   Boundary(const std::vector<Tensor>& tensors, size_t payload_bytes);
 
-  // From now on units go in these orders, which must outlive it. Before, nothing may be packed.
-  void TakeOrders(ElementOrders* orders);
+  // Units of the tensor that has most of them.
+  uint32_t most_units() const;
+  // From now on units go in that order, of so many units at least, which must outlive it. Before,
+  // nothing may be packed.
+  void TakeOrder(const std::vector<uint32_t>& order);
 
   uint32_t chunks() const { return chunks_; }
   // Of all tensors as they are handed over, and where each begins there.
@@ -129,10 +122,10 @@ class Boundary {
     uint32_t first;      // chunk
     uint32_t chunks;
     uint32_t per_chunk;  // units of a whole chunk
-    const uint32_t* order;
+    std::vector<uint32_t> starts;  // where in the order each chunk's units begin
   };
 
-  // One chunk's place: its tensor, and which units it holds.
+  // One chunk's place: its tensor, where in the order its units begin, and how many it holds.
   struct Place {
     const Piece& piece;
     const uint32_t* order;
@@ -140,11 +133,33 @@ class Boundary {
   };
 
   Place PlaceOf(uint32_t chunk) const;
+  // Calls `take(units, count, before)` with the chunk's units in their order, some at a time.
+  template <typename Take>
+  void ForUnits(const Place& place, Take take) const;
 
   std::vector<Piece> pieces_;
+  const std::vector<uint32_t>* order_ = nullptr;
   uint32_t chunks_ = 0;
   uint64_t bytes_ = 0;
 };
+
+template <typename Take>
+void Boundary::ForUnits(const Place& place, Take take) const {
+  const uint32_t units = place.piece.count;
+  if (units == order_->size()) return take(place.order, place.count, uint32_t{0});
+  constexpr uint32_t kMost = 256;
+  uint32_t some[kMost];
+  const uint32_t* from = place.order;
+  for (uint32_t before = 0; before < place.count;) {
+    const uint32_t wanted = std::min(kMost, place.count - before);
+    for (uint32_t found = 0; found < wanted; ++from) {
+      some[found] = *from;
+      found += *from < units ? 1 : 0;  // without a branch, which nothing could foresee
+    }
+    take(some, wanted, before);
+    before += wanted;
+  }
+}
 
 }  // namespace splitc
 

@@ -6,7 +6,9 @@
 #ifndef SPLITC_RUNNER_WORKSPACE_H_
 #define SPLITC_RUNNER_WORKSPACE_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "manifest.h"
@@ -14,23 +16,42 @@
 
 namespace splitc {
 
+// A run of parts, and what of their tensors is looked at when the last has ended.
+struct Run {
+  std::vector<const Manifest*> parts;
+  std::vector<const TensorSpec*> kept;
+};
+
+// Where tensors lie in one block of memory, whose start every part computes in.
+struct Layout {
+  struct Placed {
+    TensorSpec spec;
+    uint64_t offset = 0;
+  };
+
+  uint64_t bytes = 0;
+  std::vector<Placed> placed;
+};
+
+// A place for every tensor that parts make: no run has it written over while it is wanted. What
+// runs are given to read is not among them.
+Layout LayOut(const std::vector<Run>& runs);
+
+// Of one part by itself, all of whose results are wanted.
+std::vector<Run> OneRun(const Manifest& part);
+
 class Workspace {
  public:
-  // `scratch_bytes` is what the largest part computes in.
-  explicit Workspace(uint64_t scratch_bytes) : scratch_(Mapping::Anonymous(scratch_bytes)) {}
+  explicit Workspace(Layout layout)
+      : layout_(std::move(layout)), block_(Mapping::Anonymous(layout_.bytes)) {}
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  void* scratch() const { return scratch_.data(); }
+  // What a part computes in.
+  void* scratch() const { return block_.data(); }
 
   // A tensor's memory, one for all who name it alike; it stays where it is.
-  void* Tensor(const TensorSpec& spec) {
-    for (const Named& one : tensors_) {
-      if (SameTensor(one.spec, spec)) return one.memory.data();
-    }
-    tensors_.push_back({spec, Mapping::Anonymous(spec.bytes)});
-    return tensors_.back().memory.data();
-  }
+  void* Tensor(const TensorSpec& spec);
 
  private:
   struct Named {
@@ -38,8 +59,9 @@ class Workspace {
     Mapping memory;
   };
 
-  Mapping scratch_;
-  std::vector<Named> tensors_;
+  Layout layout_;
+  Mapping block_;
+  std::vector<Named> others_;
 };
 
 }  // namespace splitc

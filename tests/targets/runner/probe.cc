@@ -14,10 +14,14 @@
 #include "cpu.cc"
 #include "dtype.cc"
 #include "error.cc"
+#include "file_util.cc"
 #include "gauge.cc"
 #include "half.h"
 #include "handshake.cc"
 #include "hmac.cc"
+#include "json.cc"
+#include "manifest.cc"
+#include "memory.cc"
 #include "parity.cc"
 #include "parity_writer.cc"
 #include "policy.cc"
@@ -33,6 +37,7 @@
 #include "train.cc"
 #include "utf8.cc"
 #include "wire.cc"
+#include "workspace.cc"
 #include "lossy.h"
 
 namespace {
@@ -104,9 +109,10 @@ Bytes Pack(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
   if (!Boundary::Fits(tensors, payload_bytes)) return {};
-  ElementOrders orders(Number(words[3]));
   Boundary boundary(tensors, payload_bytes);
-  boundary.TakeOrders(&orders);
+  // As where another route has more units.
+  const auto order = ElementOrder(2 * boundary.most_units() + 1, Number(words[3]));
+  boundary.TakeOrder(order);
   const Bytes padded = Padded(boundary, tensors, data);
   Header header;
   header.kind = PacketKind::kData;
@@ -145,9 +151,9 @@ Bytes Pack(const Words& words, const Bytes& data) {
 Bytes Unpack(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
-  ElementOrders orders(Number(words[3]));
   Boundary boundary(tensors, payload_bytes);
-  boundary.TakeOrders(&orders);
+  const auto order = ElementOrder(boundary.most_units(), Number(words[3]));
+  boundary.TakeOrder(order);
   const double loss_rate = Taken<double>(data, 0);
   Bytes padded(boundary.bytes());
   const uint8_t* came = &data[sizeof loss_rate];
@@ -174,9 +180,9 @@ Bytes Order(const Words& words, const Bytes&) {
 Bytes Parity(const Words& words, const Bytes& data) {
   const auto tensors = Tensors(words[1]);
   const size_t payload_bytes = Number(words[2]);
-  ElementOrders orders(Number(words[3]));
   Boundary boundary(tensors, payload_bytes);
-  boundary.TakeOrders(&orders);
+  const auto order = ElementOrder(boundary.most_units(), Number(words[3]));
+  boundary.TakeOrder(order);
   const Bytes padded = Padded(boundary, tensors, data);
   ParityWriter writer(boundary.chunks(), static_cast<uint32_t>(Number(words[4])), payload_bytes);
   Bytes result(writer.chunks() * payload_bytes);
@@ -294,96 +300,7 @@ Bytes Lossy(const Words& words, const Bytes&) {
   return link.Run(Number(words[1]));
 }
 
-// report CHUNKS; a payload. What is read of it, as text.
-Bytes ReportOf(const Words& words, const Bytes& data) {
-  const auto chunks = static_cast<uint32_t>(Number(words[1]));
-  const std::optional<Report> report = ReadReport(data.data(), data.size(), chunks);
-  std::string text = "nothing";
-  if (report) {
-    text.clear();
-    for (const uint32_t value : {report->chunks, report->came, report->spread_us,
-                                 report->spread_bytes, report->wait_us, report->tail_us}) {
-      text += (text.empty() ? "" : " ") + Decimal(value);
-    }
-  }
-  return Bytes(text.begin(), text.end());
-}
-
-// train BYTES; when each packet came, as doubles. The bandwidth, or nothing.
-Bytes TrainOf(const Words& words, const Bytes& data) {
-  std::vector<double> arrivals_s;
-  for (size_t at = 0; at < data.size(); at += 8) arrivals_s.push_back(Taken<double>(data, at));
-  Bytes result;
-  if (const auto bps = TrainBandwidth(arrivals_s, Number(words[1]))) Append(*bps, &result);
-  return result;
-}
-
-double Real(const std::string& word) { return std::strtod(word.c_str(), nullptr); }
-
-FrameReport ReportIn(const Words& words, size_t at) {
-  return {Real(words[at]),     Number(words[at + 1]), Real(words[at + 2]),
-          Real(words[at + 3]), static_cast<uint32_t>(Number(words[at + 4])),
-          static_cast<uint32_t>(Number(words[at + 5]))};
-}
-
-void AppendState(const LinkState& state, Bytes* to) {
-  Append(state.bandwidth_bps.value_or(-1), to);
-  Append(state.loss_rate, to);
-  Append(state.rtt_s.value_or(-1), to);
-  Append(state.head_load, to);
-  Append(state.tail_load, to);
-  Append(state.wait_s, to);
-}
-
-// policy LOSES WITHIN_S MARGIN HOLD_S, WITHIN_S below 0 for none; lines of words:
-//   option HEAD_S BYTES PACKETS TAIL_S LINK_S AGREEMENT   (all of them first)
-//   point CPU BPS ROUTE   (behind them: then it is by a map, and not by what it has measured)
-//   head ROUTE S | report ROUTE NOW REPORT | answered S REPORT | bandwidth BPS NOW | route NOW
-// For each "route": the state as six doubles (-1 where it is not known), whether a probe is
-// wanted, and the route's place, a byte each.
-Bytes PolicyOf(const Words& words, const Bytes& data) {
-  std::vector<RouteOption> options;
-  const bool loses = words[1] == "1";
-  Adaptive policy{std::nullopt, Real(words[3]), Real(words[4])};
-  if (Real(words[2]) >= 0) policy.within_s = Real(words[2]);
-  std::optional<Gauge> gauge;
-  std::vector<MapChooser::Point> points;
-  std::optional<AdaptiveChooser> chooser;
-  std::optional<MapChooser> map;
-  Bytes result;
-  for (const std::string& line : Split(std::string(data.begin(), data.end()), '\n')) {
-    const Words event = Split(line, ' ');
-    if (event[0] == "option") {
-      options.push_back({"", Real(event[1]), Number(event[2]),
-                         Number(event[3]), Real(event[4]), Real(event[5]),
-                         Real(event[6])});
-      continue;
-    }
-    if (event[0] == "point") {
-      points.push_back({Real(event[1]), Real(event[2]), Number(event[3])});
-      continue;
-    }
-    if (!gauge) {
-      gauge.emplace(options, loses);
-      chooser.emplace(policy, options);
-      if (!points.empty()) map.emplace(points, policy.hold_s, options);
-    }
-    if (event[0] == "head") gauge->Head(Number(event[1]), Real(event[2]));
-    if (event[0] == "report") {
-      gauge->Report(Number(event[1]), ReportIn(event, 3), Real(event[2]));
-    }
-    if (event[0] == "answered") gauge->Answered(ReportIn(event, 2), Real(event[1]));
-    if (event[0] == "bandwidth") gauge->Bandwidth(Real(event[1]), Real(event[2]));
-    if (event[0] != "route") continue;
-    const LinkState state = gauge->state();
-    AppendState(state, &result);
-    Append(gauge->WantsProbe(Real(event[1])), &result);
-    const double now = Real(event[1]);
-    Append(static_cast<uint8_t>(map ? map->Route(state, now) : chooser->Route(state, now)),
-           &result);
-  }
-  return result;
-}
+#include "probe_routes.h"
 
 struct Command {
   const char* name;
@@ -396,6 +313,7 @@ constexpr Command kCommands[] = {
     {"hmac", HmacOf},
     {"keys", Keys},   {"hello", WriteHelloOf}, {"greeting", Greeting}, {"halves", Halves},
     {"lossy", Lossy}, {"report", ReportOf}, {"train", TrainOf}, {"policy", PolicyOf},
+    {"layout", LayoutOf},
 };
 
 bool Read(void* to, size_t size) { return std::fread(to, 1, size, stdin) == size; }
