@@ -125,9 +125,13 @@ class Talk:
         )
         self._seals = seals_of(key, welcome.client_nonce, welcome.server_nonce)
         tail_s = min(_TAIL_S, settings.deadline_s / 2)
-        delay = Delay(2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3))
+        first_s, least_s = 2 * rtt_s + tail_s + settings.grace_s, max(settings.grace_s, 1e-3)
         self._window = Window(
-            settings.deadline_s, settings.silent_after_s, delay, rtt_s, asks=self._asks
+            settings.deadline_s,
+            settings.silent_after_s,
+            lambda: Delay(first_s, least_s),
+            rtt_s,
+            asks=self._asks,
         )
         self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
         self._trains = Trains(welcome.session, split, size, sealed=key is not None)

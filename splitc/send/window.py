@@ -6,7 +6,8 @@ No socket and no clock: times are seconds that the caller says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,19 +66,25 @@ class Window:
     Args:
         deadline_s: How long after its first packet a frame may be sent again.
         limit_s: How long after it began a frame is given up.
-        delay: How long answers take.
+        delays: Makes what learns how long answers on a route take.
         rtt_s: How long packets take there and back: so long a question that was in vain is waited
             for.
         asks: Whether answers are asked for: over a connection they come.
     """
 
     def __init__(
-        self, deadline_s: float, limit_s: float, delay: Delay, rtt_s: float, *, asks: bool = True
+        self,
+        deadline_s: float,
+        limit_s: float,
+        delays: Callable[[], Delay],
+        rtt_s: float,
+        *,
+        asks: bool = True,
     ) -> None:
         self._deadline_s = deadline_s
         self._asks = asks
         self._limit_s = limit_s
-        self._delay = delay
+        self._delays = defaultdict[int, Delay](delays)
         # At a frame's deadline its answer leaves, whatever was measured of others.
         self._latest_s = deadline_s + rtt_s + _LEAST_WAIT_S
         self._wait_s = min(max(2 * rtt_s, _LEAST_WAIT_S), _MOST_WAIT_S)
@@ -98,12 +105,11 @@ class Window:
         """The last packet of a frame left."""
         flight.left_s = now
         if self._asks:
-            flight.ask_s = now + self._expected_s
+            flight.ask_s = now + self._expected_s(flight)
 
-    @property
-    def _expected_s(self) -> float:
+    def _expected_s(self, flight: Flight) -> float:
         """How long an answer may take from now on before it is asked for."""
-        return min(self._delay.limit_s, self._latest_s)
+        return min(self._delays[flight.route].limit_s, self._latest_s)
 
     def heard(self, frame: int, now: float) -> None:
         """A part of a frame's answer came: what is missing of it is asked for elsewhere."""
@@ -111,7 +117,7 @@ class Window:
         if flight is not None and flight.ask_s != float("inf"):
             flight.ask_s = float("inf")
             if flight.left_s is not None and not flight.asked and not flight.again:
-                self._delay.add(now - flight.left_s)
+                self._delays[flight.route].add(now - flight.left_s)
 
     def end(self, frame: int) -> Flight | None:
         """A frame that is answered, or failed."""
@@ -133,7 +139,7 @@ class Window:
         if counter <= flight.heard or now >= flight.began_s + self._deadline_s:
             return none
         flight.heard = counter
-        flight.ask_s = now + self._expected_s
+        flight.ask_s = now + self._expected_s(flight)
         rows = missing[missing < len(flight.data)]
         rows = rows[: _MOST_AGAIN * len(flight.data) - flight.again]
         flight.again += len(rows)
@@ -152,7 +158,7 @@ class Window:
         late = [flight for flight in self._flights.values() if now >= flight.ask_s]
         for flight in late:
             if not flight.asked:
-                self._delay.too_early()
+                self._delays[flight.route].too_early()
             flight.ask_s = now + min(self._wait_s * _SLOWER ** min(flight.asked, 32), _MOST_WAIT_S)
             flight.asked += 1
         return late

@@ -16,7 +16,7 @@ def flight(frame: int, began_s: float = 0.0, chunks: int = 8) -> Flight:
 
 
 def window(delay: Delay | None = None) -> Window:
-    return Window(0.1, 1.0, delay or Delay(0.05), rtt_s=0.01)
+    return Window(0.1, 1.0, lambda: delay or Delay(0.05), rtt_s=0.01)
 
 
 def chunks_again(one: Window, counter: int, missing: list[int], now: float) -> list[int]:
@@ -49,7 +49,7 @@ def test_an_answer_that_is_late_is_asked_for_more_and_more_seldom() -> None:
 
 
 def test_over_a_connection_nothing_is_due_but_to_give_a_frame_up() -> None:
-    one = Window(0.1, 1.0, Delay(0.05), rtt_s=0.01, asks=False)
+    one = Window(0.1, 1.0, lambda: Delay(0.05), rtt_s=0.01, asks=False)
     one.begin(late := flight(0, began_s=2.0))
     one.left(late, 2.5)
     assert one.next_s() == 3.0
@@ -60,7 +60,7 @@ def test_a_slow_answer_is_asked_for_by_the_round_trip_until_one_in_a_million_is_
     delay = Delay(0.5)
     for _ in range(50):
         delay.add(0.2)
-    one = Window(0.1, 1.0, delay, rtt_s=0.002)
+    one = Window(0.1, 1.0, lambda: delay, rtt_s=0.002)
     one.begin(late := flight(0))
     one.left(late, 0.0)
     asked = sum(bool(one.overdue(now / 1000)) for now in range(1000))
@@ -149,3 +149,18 @@ def test_a_session_that_ends_gives_its_frames_back() -> None:
     assert one.empty() == flights
     assert len(one) == 0
     assert one.next_s() is None
+
+
+def test_how_long_answers_take_is_learnt_for_each_route() -> None:
+    one = Window(1.0, 5.0, lambda: Delay(0.2, least_s=0.001), rtt_s=0.01)
+    for frame in range(50):
+        one.begin(quick := flight(frame))
+        one.left(quick, 0.0)
+        one.heard(frame, 0.01)
+        one.end(frame)
+    one.begin(quick := flight(100))
+    one.begin(other := Flight(201, 1, [], 0.0, 101, packets(8)))
+    for each in (quick, other):
+        one.left(each, 0.0)
+    assert [late.frame for late in one.overdue(0.1)] == [100]
+    assert other in one.overdue(0.2)
