@@ -25,6 +25,18 @@ def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def routed(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The small network with two cuts and 8 bits at each: four routes. Read only."""
+    folder = tmp_path_factory.mktemp("routed")
+    rng = np.random.default_rng(5)
+    samples = [{"x": rng.standard_normal((1, 3, 12, 12), np.float32)} for _ in range(8)]
+    return splitc.compile(
+        small_onnx, cuts=["stem_relu", "average"], bits=[8], batches=samples, emit="onnx",
+        head="rpi4", output=folder / "routed.splitc",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
 def images() -> Array:
     """Frames of the small network."""
     return np.random.default_rng(4).standard_normal((FRAMES, 1, 3, 12, 12), np.float32)
