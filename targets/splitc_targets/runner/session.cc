@@ -67,8 +67,9 @@ Frame* Session::Take(size_t route) {
   frame.state = Frame::State::kTaken;
   frame.route = route;
   const uint64_t bytes = lanes_[route].shape.bytes();
-  // What only another route needs is given back.
-  if (frame.tensors.capacity() / 2 > bytes) std::vector<uint8_t>().swap(frame.tensors);
+  // What only another route needs is given back, and nothing of another is taken along.
+  const uint64_t room = frame.tensors.capacity();
+  if (room < bytes || room / 2 > bytes) std::vector<uint8_t>().swap(frame.tensors);
   frame.tensors.resize(bytes);
   return &frame;
 }
