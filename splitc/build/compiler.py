@@ -184,8 +184,7 @@ def build(
         more = build_others(job, models, folder, scratch, bundled, split, progress, told)
         built = built.and_(more)
         progress("writing the bundle")
-        codec = routes[0].codec
-        write_report(folder / "report.html", job.name, job.table, job.row, codec)
+        write_report(folder / "report.html", job.name, job.table, job.row, routes)
         manifest = manifest_of(folder, job, routes, built, runtime, seed)
         share_files(folder, manifest.files)
         write_manifest(folder, manifest)

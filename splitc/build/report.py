@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from splitc.build.codec_cost import in_words
 from splitc.runtime.codec_entry import CodecEntry
+from splitc.runtime.manifest import Route
 from splitc.search.problem import CutRow
 from splitc.search.table import CutTable
 
@@ -24,13 +26,25 @@ _TOTALS = {"latency": "total (ms)", "throughput": "period (ms)", "energy": "ener
 
 
 def write_report(
-    path: Path, name: str, table: CutTable, chosen: CutRow, codec: CodecEntry | None = None
+    path: Path, name: str, table: CutTable, chosen: CutRow, routes: Sequence[Route]
 ) -> None:
-    """Write the cut table and a chart of it; the same bytes for the same table."""
+    """Write the cut table and a chart of it; the same bytes for the same table.
+
+    Args:
+        path: Where to.
+        name: The bundle's.
+        table: The cuts.
+        chosen: The row of the bundle's default route.
+        routes: The bundle's.
+    """
     rows = [table.device, table.server, *table.rows]
+    several = len(routes) > 1
+    title = f"{len(routes)} routes" if several else f"cut after {_short(chosen)}"
+    codec = None if several else routes[0].codec
     body = "\n".join(
         [
-            f"<h1>{escape(name)}, cut after {escape(_short(chosen))}</h1>",
+            f"<h1>{escape(name)}, {escape(title)}</h1>",
+            *(_routes(routes) if several else ()),
             f"<p>{escape(summary(table, chosen))}</p>",
             f"<p>{_codec(table)}Times are {escape(table.costs.label)}. "
             f"Link: {escape(str(table.costs.link))}.</p>",
@@ -48,6 +62,24 @@ def write_report(
         f"<title>{escape(name)}: splitc report</title><style>{_STYLE}</style>\n{body}\n</html>\n"
     )
     path.write_text(page, "utf-8")
+
+
+def _routes(routes: Sequence[Route]) -> list[str]:
+    """The routes of a bundle with several, as a table."""
+    lines = [
+        "<table><tr><th>route</th><th>crosses (bytes)</th><th>head (ms)</th><th>link (ms)</th>"
+        "<th>tail (ms)</th><th>codec agrees</th></tr>"
+    ]
+    for one in routes:
+        took, cost = one.predicted, one.codec.cost if one.codec else None
+        head, tail = took.site_ms.values()
+        times = "".join(f"<td>{ms:.1f}</td>" for ms in (head, took.link_ms, tail))
+        agrees = f"{cost.agreement:.1%}" if cost else ""
+        lines.append(
+            f"<tr><td>{escape(one.name)}</td><td>{one.boundary_bytes:,}</td>{times}"
+            f"<td>{agrees}</td></tr>"
+        )
+    return [*lines, "</table>"]
 
 
 def _codec(table: CutTable) -> str:

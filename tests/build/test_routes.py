@@ -12,9 +12,14 @@ from onnx import helper
 
 import splitc
 from splitc.arrays import Array
+from splitc.build.backend import Tuning
+from splitc.build.compiler import build, plan
+from splitc.build.tune import tuned_parts
 from splitc.bundle.bundle import Bundle, require
+from splitc.bundle.verify import Verification
 from splitc.cli.app import run
 from splitc.errors import IllegalCutError, UsageError
+from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.runtime.ort import Session
 from splitc.search.plan_file import (
     Condition,
@@ -262,3 +267,63 @@ def test_one_cut_alone_is_the_bundle_that_it_always_was(small_onnx: Path, tmp_pa
     assert one.manifest == other.manifest
     assert one.manifest.route.name == "cut"
     assert one.part("head").remote[0].expected is None
+
+
+def test_servers_parts_for_several_frames_and_the_whole_network_go_with_it(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    bundle = compile_routed(
+        small_onnx, tmp_path / "o.splitc", batch_sizes=(2, 4), with_whole=True
+    )  # fmt: skip
+    tails = ("tail-s1", "tail-s2", "tail-dec1", "tail-dec3")
+    for name in tails:
+        assert bundle.manifest.batched(name) == {1: name, 2: f"{name}-x2", 4: f"{name}-x4"}
+    found = bundle.verify()
+    require(found)
+    assert found.others.keys() == {"whole", *(f"{n}-x{k}" for n in tails for k in (2, 4))}
+    # A decoder of several frames makes what it stands for too, by its name.
+    assert [spec.name for spec in bundle.part("tail-dec1-x2").outputs] == ["r1"]
+
+
+def test_parts_without_a_runtime_are_checked_on_every_route(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    checks: list[Verification] = []
+    job = plan(
+        small_onnx, cuts=["stem_relu", "pool"], head="host",
+        batches=[{"x": some(seed)} for seed in range(2)], bits=[8],
+    )  # fmt: skip
+    bundle = build(job, output=tmp_path / "o.splitc", runtime="none", checked=checks.append)
+    assert len(checks[0].routes) == 4
+    assert checks[0].passed
+    assert not (bundle.path / "head-s0" / "libsplitc.so").exists()
+
+
+def test_tuning_takes_a_side_or_parts_by_name(small_onnx: Path, tmp_path: Path) -> None:
+    job = plan(small_onnx, cuts=["stem_relu", "pool"], head="host")
+    assert tuned_parts(job, Tuning()) == ("head-s0", "head-s1", "tail-s1", "tail-s2")
+    assert tuned_parts(job, Tuning(parts=("tail-s2",))) == ("tail-s2",)
+    bundle = build(job, output=tmp_path / "o.splitc", tuning=Tuning(0.0, parts=("head-s1",)))
+    require(bundle.verify())
+    with pytest.raises(UsageError, match="no parts 'head-s9'") as caught:
+        build(job, output=tmp_path / "p.splitc", tuning=Tuning(0.0, parts=("head-s9",)))
+    assert "head-s1" in caught.value.hint
+
+
+def test_a_part_for_another_board_has_its_build_for_this_machine(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    bundle = splitc.compile(
+        small_onnx, cuts=["stem_relu", "pool"], head="rpi4", output=tmp_path / "o.splitc"
+    )
+    found = bundle.verify()
+    require(found)
+    assert found.ran["head-s1"].how == "host build of the rpi4 head-s1"
+    twin = read_manifest(bundle.path / "golden" / "head-s0", PartManifest)
+    assert [one.runs for one in twin.remote] == [(), ("head-s0", "head-s1")]
+
+
+def test_the_report_has_the_routes(routed: Bundle) -> None:
+    page = (routed.path / "report.html").read_text("utf-8")
+    assert "4 routes" in page
+    assert all(f"<td>{name}</td>" in page for name in ROUTES)
