@@ -175,6 +175,8 @@ class Folders:
                     if name not in parts:
                         folder = self._part(name, remote)
                         parts[name] = stack.enter_context(load_part(folder, arenas))
+            for remote in remotes:
+                _check_route(remote, first, parts)
             whole = None
             if wants_whole and self.whole is not None:
                 whole = _load_whole(self.whole, self.manifest)
@@ -210,6 +212,23 @@ def _sender(folder: Path) -> PartManifest:
         hint = "give a bundle or its head; one of an older splitc is to be compiled again"
         raise BadBundleError(f"the {part.part} sends nothing", at=str(folder), hint=hint)
     return part
+
+
+def _check_route(remote: Remote, first: str, parts: Mapping[str, Part]) -> None:
+    """What each part of a route reads is there by then, and so is what crosses and comes out."""
+    at_hand = {spec.name for spec in parts[first].contract.inputs}
+    wanted = [(name, parts[name].contract) for name in remote.runs or (first,)]
+    for name, contract in wanted:
+        absent = [spec.name for spec in contract.inputs if spec.name not in at_hand]
+        if absent:
+            why = f"no part before it on route '{remote.name}' makes it"
+            raise BadBundleError(f"the {name} reads '{absent[0]}'", why=why)
+        at_hand |= {spec.name for spec in contract.outputs}
+    crosses = [spec.name for spec in remote.crosses if spec.name not in at_hand]
+    at_hand |= {spec.name for spec in remote.results}
+    for name in (*crosses, *(name for name in remote.outputs if name not in at_hand)):
+        why = f"neither a part of route '{remote.name}' nor the server makes it"
+        raise BadBundleError(f"there is no '{name}' on the device", why=why)
 
 
 def _load_whole(folder: Path, head: PartManifest) -> Part:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -345,3 +347,28 @@ def test_a_device_loads_nothing_that_compiles(compiled: Bundle) -> None:
             capture_output=True, text=True, cwd=ROOT, check=True,
         )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"runs": ["head-s0", "head-enc3"]}, "the head-enc3 reads '.*'"),
+        ({"runs": ["head-s0", "head-s1"]}, "there is no '.*' on the device"),
+        ({"outputs": ["y", "z"]}, "there is no 'z' on the device"),
+        ({"runs": ["head-s0", "head-s9"]}, "the device lacks the part 'head-s9'"),
+        ({"runs": ["head-s1", "head-s0"]}, "the part sends for 'block_add:8bit'"),
+        ({"runs": ["head-s0", "../head-s1"]}, "the part sends for 'block_add:8bit'"),
+    ],
+)
+def test_a_route_that_makes_no_sense_is_named(
+    routed: Bundle, tmp_path: Path, change: dict[str, Any], what: str
+) -> None:
+    for name, part in routed.manifest.parts.items():
+        if part.site == "device":
+            shutil.copytree(routed.path / part.folder, tmp_path / name)
+    first = tmp_path / "head-s0" / "manifest.json"
+    manifest = json.loads(first.read_text("utf-8"))
+    manifest["remote"][3].update(change)
+    first.write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(BadBundleError, match=what):
+        Device(tmp_path / "head-s0", "127.0.0.1:9")
