@@ -6,9 +6,9 @@
 Networks of si_nr_cifar10.py are trained for losses and tested on CIFAR-10 with 32, 16, 8 and 4
 bits a value at the cut, by the share of the values that is missing: the file of tested networks
 that `splitc plan --tested` reads. For a few links and limits the joint choice is held against the
-best of each knob alone (bar: none reaches it), and tried out: packets over a simulated link, by
-the plan's own figures (bar: P(latency <= limit) >= q is within Wilson's 95 % interval or below
-it), and the network itself on the test images with what those packets leave. Networks and tests
+best of each knob alone (bar: none reaches it), and tried out: packets over a simulated link, with
+device and server as they are (bar: Wilson's 95 % interval of P(latency <= limit) is not below q),
+and the network itself on the test images with what those packets leave. Networks and tests
 are kept in `--out`, and not made again.
 """
 
@@ -188,7 +188,8 @@ def show(plan: LossPlan, networks: dict[tuple[str, str], Tuned], options: Namesp
         flush=True,
     )
     return {"knobs": winner.knobs, "accuracy": winner.accuracy, "alone": best, "real": real,
-            "latency_ms": winner.latency_s * 1e3, "kept": (low, high)}  # fmt: skip
+            "latency_ms": winner.latency_s * 1e3, "share": plan.share,
+            "kept": (low, high)}  # fmt: skip
 
 
 def main() -> None:
