@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +13,10 @@ import typer
 from splitc.cli import options as o
 from splitc.cli.plan_loss import LossOptions, plan_for_losses
 from splitc.cli.spread import spread
+from splitc.errors import UsageError
 
 if TYPE_CHECKING:
-    from splitc.ir.model import Network
     from splitc.search.condition_plan import ConditionPlan
-    from splitc.search.grid import Grid
-    from splitc.search.scenario import Scenario
 
 CONDITIONS = "Conditions"
 _WHERE = o.ScenarioOptions()
@@ -50,6 +50,17 @@ def plan(
                      help="Write the plan, for [b]splitc compile --plan[/] and [b]splitc send "
                      "--policy[/]."),
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", rich_help_panel=CONDITIONS,
+                     help="Really run the routes here under each condition: both boards have to "
+                     "be this machine (host), and -o keeps what is done."),
+    ] = False,
+    frames: Annotated[
+        int,
+        typer.Option("--frames", metavar="N", rich_help_panel=CONDITIONS,
+                     help="Of each route and condition, with --measure; medians count."),
+    ] = 11,
     resume: Annotated[
         bool,
         typer.Option("--resume", rich_help_panel=CONDITIONS,
@@ -74,6 +85,8 @@ def plan(
     from splitc.cli import show
     from splitc.link.link import parse_seconds
     from splitc.search.grid import PAPER, read_grid
+    from splitc.sweep.cluster import Cluster
+    from splitc.sweep.run import run_plan
 
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes)
     if losses.tested is not None:
@@ -81,7 +94,18 @@ def plan(
         return
     grid = PAPER if conditions is None else read_grid(conditions)
     switch_s = parse_seconds(switch_cost)
-    made = _plan(loaded.load(), where.scenario(), grid, routes, output, resume=resume, ray=ray)
+    scenario = where.scenario()
+    if (measure or resume) and output is None:
+        hint = "what is done is kept beside the plan that -o names"
+        raise UsageError(f"--{'measure' if measure else 'resume'} needs -o", hint=hint)
+    if measure and frames < 1:
+        raise UsageError(f"--frames {frames}", hint="one at least")
+    with show.progress(quiet or not measure) as begins, _going_on(output):
+        made = run_plan(
+            loaded.load(), scenario, grid, routes, output, resume=resume,
+            workers=None if ray is None else Cluster(ray),
+            frames=frames if measure else 0, begins=begins,
+        )  # fmt: skip
     if json:
         from splitc.cli.plan_object import PlanObject
 
@@ -92,22 +116,13 @@ def plan(
         show.out().print(show.plain(f"Wrote {output}: splitc compile --plan {output}"))
 
 
-def _plan(
-    network: Network, scenario: Scenario, grid: Grid, routes: int, output: Path | None,
-    *, resume: bool, ray: str | None,
-) -> ConditionPlan:  # fmt: skip
-    """Sweep, choose, and write; a sweep that is stopped says how to go on."""
+@contextmanager
+def _going_on(output: Path | None) -> Generator[None]:
+    """Where a sweep is stopped, say how to go on."""
     from splitc.cli import show
-    from splitc.errors import UsageError
-    from splitc.sweep.cluster import Cluster
-    from splitc.sweep.run import run_plan
 
-    if resume and output is None:
-        hint = "what is done is kept beside the plan that -o names"
-        raise UsageError("--resume needs -o", hint=hint)
-    workers = None if ray is None else Cluster(ray)
     try:
-        return run_plan(network, scenario, grid, routes, output, resume=resume, workers=workers)
+        yield
     except KeyboardInterrupt:
         if output is not None:
             text = "what is done is kept: the same command with --resume goes on"

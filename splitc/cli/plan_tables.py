@@ -120,12 +120,13 @@ def summary(plan: ConditionPlan) -> Iterator[str]:
     """What the routes are worth, in lines."""
     chosen, swept = plan.chosen, plan.swept
     how = "no other set of as many is better" if chosen.exact else "there may be better sets"
+    modelled = "Modelled: with" if plan.is_measured else "With"
     yield (
-        f"With these alone a frame takes {chosen.regret_s * 1e3:.2f} ms "
+        f"{modelled} these alone a frame takes {chosen.regret_s * 1e3:.2f} ms "
         f"({100 * plan.regret_share:.2g} %) more in the mean\n"
         f"than with the best of all cuts; {how}."
     )
-    if swept.whole_s is not None:
+    if swept.whole_s is not None and not plan.is_measured:
         best_s = swept.latency_s.min(axis=1)
         device = int((swept.whole_s[:, 0] < best_s).sum())
         server = int((swept.whole_s[:, 1] < best_s).sum())
@@ -134,3 +135,5 @@ def summary(plan: ConditionPlan) -> Iterator[str]:
                 f"Of {len(swept.points)} conditions all on the device is quicker in {device}, "
                 f"all on the server in {server}."
             )
+    for point, why in plan.carried.skipped:
+        yield f"Not measured: {point}:\n  " + why.replace(": ", ":\n  ", 1)

@@ -86,6 +86,13 @@ def test_bad_input_gets_a_named_error(model: Path, capsys: pytest.CaptureFixture
     assert (code, error["error"]) == (5, "NoLegalCutError")
     code, error = refused(model, capsys, "--resume")
     assert (code, error["what"]) == (2, "--resume needs -o")
+    code, error = refused(model, capsys, "--measure")
+    assert (code, error["what"]) == (2, "--measure needs -o")
+    code, error = refused(model, capsys, "--measure", "-o", "plan.json", "--frames", "0")
+    assert (code, error["what"]) == (2, "--frames 0")
+    code, error = refused(model, capsys, "--measure", "-o", "plan.json")
+    assert (code, error["what"]) == (2, "'rpi4' cannot be measured here")
+    assert not Path("plan.json.partial").exists()
     code, error = refused(model, capsys, "-o", "none/plan.json")
     assert (code, error["error"]) == (2, "OutputError")
 
