@@ -61,7 +61,7 @@ class DeviceEnd:
         self._clock, self._parts, self.session = clock, parts, session
         self._head_s, self._frames, self._rate = head_s, frames, rate
         self._in_flight, self._inputs, self._right = in_flight, inputs, right
-        self._alarm = Alarm(clock, self.wake)
+        self._alarm, self._comes = Alarm(clock, self.wake), Alarm(clock, self.wake)
         self._up: Way
         self._down: Way
         self._began_s: float | None = None
@@ -115,7 +115,7 @@ class DeviceEnd:
         if self._rate:
             came_s = self._began_s + self._next / self._rate
             if came_s > now:
-                self._clock.at(came_s, self.wake)
+                self._comes.set(came_s)
                 return
         self._computes = True
         number, self._next = self._next, self._next + 1

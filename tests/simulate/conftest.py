@@ -25,7 +25,7 @@ def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def routed(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def four_routes(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The small network with two cuts and 8 bits at each: four routes. Read only."""
     folder = tmp_path_factory.mktemp("routed")
     rng = np.random.default_rng(5)

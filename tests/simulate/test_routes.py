@@ -21,13 +21,13 @@ from splitc.simulate import BundleParts, TwoWays, simulate
 FALLING = LinkTrace([0.0, 4.0, 12.0], [50e6, 2e5, 50e6], [0.0, 0.0, 0.0])
 
 
-def test_every_route_has_its_values_and_its_times(routed: Bundle, images: Array) -> None:
+def test_every_route_has_its_values_and_its_times(four_routes: Bundle, images: Array) -> None:
     frames = [{"x": image} for image in images]
-    with routed.open_parts() as split:
+    with four_routes.open_parts() as split:
         right = [int(np.argmax(split(image)["y"])) for image in images]
     link = TwoWays.of(bandwidth="9Mbit", rtt="4ms")
-    with BundleParts.open(routed.path) as parts:
-        for number, route in enumerate(routed.manifest.routes):
+    with BundleParts.open(four_routes.path) as parts:
+        for number, route in enumerate(four_routes.manifest.routes):
             found = simulate(
                 parts, link, frames=len(frames), policy=Fixed(route.name), inputs=frames,
                 labels=right,
@@ -38,14 +38,14 @@ def test_every_route_has_its_values_and_its_times(routed: Bundle, images: Array)
             assert found.accuracy == 1.0 if route.codec is None else found.accuracy >= 0.9
 
 
-def test_the_route_changes_with_the_link_and_no_frame_is_lost(routed: Bundle) -> None:
+def test_the_route_changes_with_the_link_and_no_frame_is_lost(four_routes: Bundle) -> None:
     settings = Settings(in_flight=1, deadline_s=0.5)
-    with BundleParts.open(routed.path, values=False) as parts:
+    with BundleParts.open(four_routes.path, values=False) as parts:
         found = simulate(
             parts, TwoWays.of(FALLING, rtt="4ms"), settings, frames=160, rate=10,
             policy=Adaptive(),
         )  # fmt: skip
-    sent = {route.name: route.boundary_bytes for route in routed.manifest.routes}
+    sent = {route.name: route.boundary_bytes for route in four_routes.manifest.routes}
     slow = [r for r in found.records if 6 <= r.began_s < 12]
     assert found.unanswered == 0
     assert {sent[record.route] for record in slow} == {min(sent.values())}
@@ -53,12 +53,12 @@ def test_the_route_changes_with_the_link_and_no_frame_is_lost(routed: Bundle) ->
 
 
 def test_routes_are_compared_with_what_chooses_among_them(
-    routed: Bundle, capsys: pytest.CaptureFixture[str]
+    four_routes: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--compare", "routes", "--frames", "20", "--rate", "20", "--json")
-    assert run(["simulate", str(routed.path), *more]) == 0
+    assert run(["simulate", str(four_routes.path), *more]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    names = [route.name for route in routed.manifest.routes]
+    names = [route.name for route in four_routes.manifest.routes]
     assert [one["name"] for one in found["runs"]] == [*names, "adaptive"]
     for one in found["runs"][:-1]:
         assert (one["routes"], one["switches"]) == ({one["name"]: 20}, 0)
