@@ -119,7 +119,8 @@ class Frame:
         self.count = self.computed = 0
         self.asked = False
         """Whether what is missing was asked for: what comes then tells no rate of the link."""
-        self._at_once, self._later = Spread(0.0, 0, 0), Spread(0.0, 0, 0)
+        self._first_packets = self._first_bytes = self._later_packets = self._later_bytes = 0
+        self._later_s = 0.0
         blocks = parity.blocks if parity is not None else 0
         self.blocks = np.empty((blocks, layout.payload_bytes), np.uint8)
         self.blocks_came = np.zeros(blocks, np.bool_)
@@ -154,20 +155,26 @@ class Frame:
         self.patience.heard(now)
         if self.asked:
             return
-        nbytes = taken.new * self.layout.payload_bytes
-        if sizes is not None:
+        if sizes is None:
+            nbytes = taken.new * self.layout.payload_bytes
+        elif isinstance(taken.chosen, slice) and taken.new == 1:
+            nbytes = sizes.item(taken.chosen.start)
+        else:
             nbytes = int(sizes[taken.chosen].sum())
         if now > self.first_s:
-            self._later = self._later.with_more(taken.new, nbytes, now - self.first_s)
+            self._later_s = now - self.first_s
+            self._later_packets += taken.new
+            self._later_bytes += nbytes
         else:
-            self._at_once = self._at_once.with_more(taken.new, nbytes)
+            self._first_packets += taken.new
+            self._first_bytes += nbytes
 
     @property
     def spread(self) -> Spread:
         """How far apart its packets came."""
-        if self._later.packets or not self._at_once.packets:
-            return self._later
-        _, packets, nbytes = self._at_once
+        if self._later_packets or not self._first_packets:
+            return Spread(self._later_s, self._later_packets, self._later_bytes)
+        packets, nbytes = self._first_packets, self._first_bytes
         return Spread(0.0, packets - 1, nbytes - nbytes // packets)
 
     def ask(self, now: float) -> None:

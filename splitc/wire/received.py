@@ -26,10 +26,6 @@ class Spread(NamedTuple):
     packets: int
     payload_bytes: int
 
-    def with_more(self, packets: int, payload_bytes: int, seconds: float = 0.0) -> Spread:
-        """The same when some more came, the last of them so long after the first of all."""
-        return Spread(seconds, self.packets + packets, self.payload_bytes + payload_bytes)
-
 
 class Received(NamedTuple):
     """A frame that takes no more packets.
