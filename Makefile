@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo   venv, install, resnet50.onnx, the main job, the check of its result
-# make live   a classifier behind a link that loses 30 % of all packets
+# make live   a classifier behind a link that loses 30 % of all packets, and one that slows down
 # make test   venv, install, the whole test suite
 PYTHON ?= python3
 VENV   ?= .venv
@@ -42,6 +42,7 @@ $(VENV)/installed-live: $(VENV)/installed
 live: $(VENV)/installed-live
 	mkdir -p $(BUILD)
 	$(BIN)/python examples/lossy_wifi.py $(BUILD)
+	$(BIN)/python examples/falling_link.py $(BUILD)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal

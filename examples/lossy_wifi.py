@@ -31,6 +31,7 @@ from torch import Tensor, nn
 import splitc
 from splitc.arrays import Arrays
 from splitc.finetune import Stage, fine_tune
+from splitc.frontend.torch.model import TorchModel
 from splitc.net.relay import Impairment, Relay
 from splitc.send import Device
 from splitc.serve import Server
@@ -84,13 +85,19 @@ def batches(count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     return list(zip(images.split(64), classes.split(64), strict=True))
 
 
-def train(folder: Path, count: int) -> Path:
-    """The network, taught to bear lost packets, compiled for this machine."""
+def taught(count: int) -> TorchModel:
+    """The network, taught to tell the figures."""
     torch.manual_seed(0)
     given = splitc.load(network(), torch.zeros(1, 3, 32, 32))
-    learn, validate = batches(count, 0), batches(512, 1)
-    fine_tune(given, [Stage("base", epochs=4, learning_rate=3e-3)], learn, validate)
-    tuned = SiNr(cut=CUT, loss_rate=LOSS, epochs=3).tune(given, learn, validate)
+    stages = [Stage("base", epochs=4, learning_rate=3e-3)]
+    fine_tune(given, stages, batches(count, 0), batches(512, 1))
+    return given
+
+
+def train(folder: Path, count: int) -> Path:
+    """The network, taught to bear lost packets, compiled for this machine."""
+    recipe = SiNr(cut=CUT, loss_rate=LOSS, epochs=3)
+    tuned = recipe.tune(taught(count), batches(count, 0), batches(512, 1))
     made = splitc.compile(
         tuned.model, cut="auto", head="host", tail="host", name="shapes",
         output=folder / "shapes.splitc",
