@@ -5,7 +5,7 @@
 
 Run it: `make live`, or `python examples/falling_link.py [FOLDER [SECONDS [IMAGES]]]`. It trains the
 classifier of lossy_wifi.py and compiles it with three routes at one cut: what crosses as float32,
-in 8 bits and in 4. The device sends images one after the other, each to be answered within 30 ms,
+in 4 bits and in 2. The device sends images one after the other, each to be answered within 30 ms,
 once with the float32 route alone and once with `within=30ms`: of the routes that keep the limit the
 most exact one, by what is measured of the link. The kernel of a network namespace slows the link, a
 relay in user space where namespaces are not allowed. It prints what became of the frames, and
@@ -44,16 +44,19 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def compiled(folder: Path, count: int) -> Path:
     """The classifier with three routes, compiled for this machine."""
+    given = taught(count)
+    (name,) = (tensor.name for tensor in given.graph.inputs)
+    images, _ = shapes(512, 3)
     made = splitc.compile(
-        taught(count), cuts=[CUT], bits=[8, 4], head="host", tail="host", name="shapes",
-        output=folder / "routes.splitc",
+        given, cuts=[CUT], bits=[4, 2], batches=[{name: image[None]} for image in images.numpy()],
+        head="host", tail="host", name="shapes", output=folder / "routes.splitc",
     )  # fmt: skip
     return made.path
 
 
 def send(to: str, bundle: Path, images: Any, way: str, seconds: float) -> dict[str, Any]:
     """Send images one after the other, for so long: when each began, its route, time and class."""
-    found: list[tuple[float, str, float, int]] = []
+    found: list[tuple[float, str | None, float, int]] = []
     start = time.monotonic()
     with Device(bundle, to=to, deadline="300ms", silent_after="5s", **WAYS[way]) as device:
         while (began := time.monotonic() - start) < seconds:
@@ -141,7 +144,7 @@ def draw(found: dict[str, Any], seconds: float, path: Path) -> bool:
             axes.plot(*zip(*shown, strict=True), ".", markersize=3, label=route)
         axes.axhline(WITHIN_MS, color="grey", linewidth=0.8)
         axes.set(ylabel=f"{way} [ms]", yscale="log")
-        axes.legend(loc="upper right", title="route")
+        axes.legend(loc="upper left", title="route")
     rows[-1].set_xlabel("time [s]")
     figure.savefig(path)
     return True

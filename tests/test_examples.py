@@ -17,7 +17,11 @@ import splitc
 from splitc import zoo
 from tests.helpers import ROOT, needs_ray, save
 
-ARGUMENTS = {"compile_resnet50.py": ["squeezenet", "."], "lossy_wifi.py": [".", "1", "512"]}
+ARGUMENTS = {
+    "compile_resnet50.py": ["squeezenet", "."],
+    "lossy_wifi.py": [".", "1", "512"],
+    "falling_link.py": [".", "1.5", "512"],
+}
 NEEDS = {"ray_serve_tail.py": needs_ray}
 EXAMPLES = [
     pytest.param(path, id=path.name, marks=NEEDS.get(path.name, ()))
