@@ -52,7 +52,7 @@ class Rounds:
             [rounds, draws].
     """
 
-    left: NDArray[np.int64]
+    left: NDArray[np.uint16]
 
     def seconds(self, packet_s: float, turn_s: float, grace_s: float) -> NDArray[np.float64]:
         """When the last packet is there, from when the first round begins [draws].
@@ -68,7 +68,7 @@ class Rounds:
         """
         came_s: NDArray[np.float64] = self.left[0] * packet_s
         asked_s, wait_s = came_s + grace_s, np.full(came_s.shape, grace_s)
-        rounds: list[NDArray[np.int64]] = [*self.left[1:]]
+        rounds: list[NDArray[np.uint16]] = [*self.left[1:]]
         for sent, left in itertools.pairwise(rounds):
             there_s = asked_s + turn_s + sent * packet_s
             came_s = np.where(sent > 0, there_s, came_s)
@@ -108,14 +108,14 @@ def missing_in_bursts(
     return Shares(values / elements.count, times / times.sum())
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def rounds_until_all(
     packets: int, loss_rate: float, burst: GilbertElliott | None = None, seed: int = 0
 ) -> Rounds:
     """Draw boundaries that are sent again until all arrived; each round is what is missing.
 
     Args:
-        packets: Of the boundary.
+        packets: Of the boundary, at most 65535.
         loss_rate: p, independent, in [0, 1).
         burst: Losses in bursts in their place. The model counts packets and not time: a round
             goes on in the state that the last left.
@@ -125,16 +125,16 @@ def rounds_until_all(
         UsageError: There would be over 1,000 rounds.
     """
     rng, draws = np.random.default_rng(seed), _draws(packets)
-    rows = [np.full(draws, packets)]
+    rows = [np.full(draws, packets, np.uint16)]
     losing = None if burst is None else rng.random(draws) < burst.loss_rate
     while rows[-1].any():
         if len(rows) > _MOST_ROUNDS:
             what = f"packets until all arrived at a loss rate of {loss_rate:g}"
             raise UsageError(what, why=f"it takes over {_MOST_ROUNDS} rounds")
         if burst is None or losing is None:
-            rows.append(rng.binomial(rows[-1], loss_rate))
+            rows.append(rng.binomial(rows[-1], loss_rate).astype(np.uint16))
             continue
-        lost = np.zeros(draws, np.int64)
+        lost = np.zeros(draws, np.uint16)
         for place in range(int(rows[-1].max())):
             sent = rows[-1] > place
             if place or len(rows) > 1:

@@ -118,7 +118,7 @@ def test_shares_beyond_what_was_drawn_are_kept_by_no_time() -> None:
 
 
 def test_after_a_round_that_brings_nothing_the_server_waits_longer() -> None:
-    left = np.array([[3, 3, 3], [1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]])
+    left = np.array([[3, 3, 3], [1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]], np.uint16)
     came = Rounds(left).seconds(packet_s=0.001, turn_s=0.004, grace_s=0.005)
     # Asked at 8 ms, at 18 (twice 5 later) and at 38 (four times 5 later).
     np.testing.assert_allclose(came, [0.038 + 0.005, 0.008 + 0.005, 0.003])
