@@ -23,6 +23,7 @@ from splitc.net.impairment import Impairment
 from splitc.net.relay import Relay
 from splitc.runtime.process import find_emulator
 from splitc.serve.server import Server
+from splitc.wire.key_file import make_key, read_key
 from tests.helpers import compile_routed, small_network
 from tests.targets.runner.routes import edit
 
@@ -39,8 +40,16 @@ def several(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundl
 
 
 @pytest.fixture(scope="module")
-def server(several: Bundle) -> Iterator[Server]:
-    with Server([several.path]) as running:
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's."""
+    path = tmp_path_factory.mktemp("key") / "key"
+    make_key(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(several: Bundle, key: Path) -> Iterator[Server]:
+    with Server([several.path], key=read_key(key)) as running:
         yield running
 
 
@@ -74,10 +83,13 @@ def send(
 
 @pytest.mark.parametrize("transport", ["udp", "resend", "parity", "tcp"])
 def test_every_frame_may_take_another_route_than_the_one_before(
-    several: Bundle, server: Server, frames: Path, wanted: Array, tmp_path: Path, transport: str
-) -> None:
+    several: Bundle, server: Server, key: Path, frames: Path, wanted: Array, tmp_path: Path,
+    transport: str,
+) -> None:  # fmt: skip
     flags = ("--route", PLAIN, "--in-flight", 4, "--transport", transport, "--repeat", 10)
-    told = send(several.path / "head-s0", server.address, *flags, "--out", tmp_path, frames)
+    told = send(
+        several.path / "head-s0", server.address, *flags, "--key", key, "--out", tmp_path, frames
+    )
     assert told["answered"] == told["frames"] == 120
     assert told["routes"] == dict.fromkeys(CUTS, 40)
     assert told["switches"] == 119
@@ -86,10 +98,10 @@ def test_every_frame_may_take_another_route_than_the_one_before(
 
 
 def test_fewer_bits_are_another_route_of_a_cut(
-    several: Bundle, server: Server, frames: Path, wanted: Array, tmp_path: Path
+    several: Bundle, server: Server, key: Path, frames: Path, wanted: Array, tmp_path: Path
 ) -> None:
-    exact = send(several.path / "head-s0", server.address, "--route", EXACT, frames)
-    flags = ("--route", ROUGH, "--out", tmp_path, frames)
+    exact = send(several.path / "head-s0", server.address, "--key", key, "--route", EXACT, frames)
+    flags = ("--key", key, "--route", ROUGH, "--out", tmp_path, frames)
     rough = send(several.path / "head-s0", server.address, *flags)
     assert rough["bytes_sent"] < exact["bytes_sent"] / 2
     found = np.load(tmp_path / "0.npy")
@@ -97,28 +109,28 @@ def test_fewer_bits_are_another_route_of_a_cut(
 
 
 def test_a_lossy_link_costs_no_frame_on_any_route(
-    several: Bundle, server: Server, frames: Path, wanted: Array, tmp_path: Path
+    several: Bundle, server: Server, key: Path, frames: Path, wanted: Array, tmp_path: Path
 ) -> None:
     lossy = Impairment(loss=0.2)
     with Relay(Address.parse(str(server.address)), up=lossy, down=lossy, seed=4) as relay:
-        flags = ("--route", PLAIN, "--transport", "resend", "--deadline", "10s", "--mtu", 300)
-        told = send(
-            several.path / "head-s0", relay.address, *flags, "--silent-after", "20s",
-            "--out", tmp_path, frames,
-        )  # fmt: skip
+        flags = ("--route", PLAIN, "--transport", "resend", "--mtu", 300, "--out", tmp_path)
+        patient = ("--deadline", "10s", "--silent-after", "20s", "--key", key)
+        told = send(several.path / "head-s0", relay.address, *flags, *patient, frames)
     assert told["answered"] == 12
     assert told["packets_resent"] > 0
     np.testing.assert_allclose(np.load(tmp_path / "0.npy"), wanted, atol=1e-6)
 
 
 def test_a_last_answer_stands_in_whatever_route_it_took(
-    several: Bundle, server: Server, frames: Path
+    several: Bundle, server: Server, key: Path, frames: Path
 ) -> None:
-    down = Impairment(loss=0.5)
-    with Relay(Address.parse(str(server.address)), down=down, seed=2) as relay:
-        flags = ("--route", PLAIN, "--when-silent", "last", "--silent-after", "20ms")
-        told = send(several.path / "head-s0", relay.address, *flags, "--repeat", 3, frames)
-    assert told["sources"]["last"] == told["silent"]
+    down = Impairment(trace=np.array([False] * 20 + [True] * 60))
+    with Relay(Address.parse(str(server.address)), down=down) as relay:
+        flags = ("--route", PLAIN, "--when-silent", "last", "--silent-after", "100ms")
+        told = send(
+            several.path / "head-s0", relay.address, *flags, "--key", key, "--repeat", 3, frames
+        )
+    assert told["sources"]["last"] == told["silent"] > 0
     assert told["sources"]["server"] + told["sources"]["last"] == 36
 
 
@@ -134,7 +146,7 @@ def head_of_two(bundle: Path, copy: Path) -> Path:
 
 
 def test_it_goes_to_fewer_bits_while_the_link_is_slow_and_back(
-    several: Bundle, server: Server, frames: Path, tmp_path: Path
+    several: Bundle, server: Server, key: Path, frames: Path, tmp_path: Path
 ) -> None:
     """By what it measures: reports on a route of many packets, probes on one of few."""
     head = head_of_two(several.path, tmp_path / "two")
@@ -142,9 +154,8 @@ def test_it_goes_to_fewer_bits_while_the_link_is_slow_and_back(
     up = Impairment(varying=slow)
     with Relay(Address.parse(str(server.address)), up=up) as relay:
         flags = ("--within", "200ms", "--mtu", 300, "--rate", 20, "--repeat", 14)
-        told = send(
-            head, relay.address, *flags, "--deadline", "5s", "--silent-after", "20s", frames,
-        )  # fmt: skip
+        patient = ("--deadline", "5s", "--silent-after", "20s", "--key", key)
+        told = send(head, relay.address, *flags, *patient, frames)
     assert told["answered"] == told["frames"] == 168
     assert told["routes"].keys() == {EXACT, ROUGH}
     assert told["switches"] == 2
