@@ -34,7 +34,7 @@ class Delay:
         self._backoff = 1.0
 
     def add(self, sample_s: float) -> None:
-        """Take one measurement, of what was sent only once (Karn's rule)."""
+        """Take one measurement, of what only one question can have brought (Karn's rule)."""
         sample_s = min(max(sample_s, 0.0), _MOST_S)
         self._backoff = 1.0
         if self._mean_s is None:

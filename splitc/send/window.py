@@ -39,6 +39,7 @@ class Flight:
         frame: Its number in the session.
         data: Its chunks as they were sent, and only they may go again.
         left_s: When its last packet left; None while some wait.
+        sent_s: When some of it last left, for the first time or again.
         ask_s: When to ask what became of it.
         asked: How often that was done.
         heard: The number of the server's last question, so that none counts twice.
@@ -53,6 +54,7 @@ class Flight:
     frame: int = -1
     data: Datagrams | None = None
     left_s: float | None = None
+    sent_s: float = 0.0
     ask_s: float = float("inf")
     asked: int = 0
     heard: int = -1
@@ -84,7 +86,8 @@ class Window:
         self._deadline_s = deadline_s
         self._asks = asks
         self._limit_s = limit_s
-        self._delays = defaultdict[int, Delay](delays)
+        # An answer takes longer behind a whole frame than behind what was missing of it.
+        self._delays = defaultdict[tuple[int, bool], Delay](delays)
         # At a frame's deadline its answer leaves, whatever was measured of others.
         self._latest_s = deadline_s + rtt_s + _LEAST_WAIT_S
         self._wait_s = min(max(2 * rtt_s, _LEAST_WAIT_S), _MOST_WAIT_S)
@@ -103,21 +106,26 @@ class Window:
 
     def left(self, flight: Flight, now: float) -> None:
         """The last packet of a frame left."""
-        flight.left_s = now
+        flight.left_s = flight.sent_s = now
         if self._asks:
             flight.ask_s = now + self._expected_s(flight)
 
     def _expected_s(self, flight: Flight) -> float:
         """How long an answer may take from now on before it is asked for."""
-        return min(self._delays[flight.route].limit_s, self._latest_s)
+        return min(self._delay(flight).limit_s, self._latest_s)
+
+    def _delay(self, flight: Flight) -> Delay:
+        return self._delays[flight.route, flight.again > 0]
 
     def heard(self, frame: int, now: float) -> None:
         """A part of a frame's answer came: what is missing of it is asked for elsewhere."""
         flight = self._flights.get(frame)
         if flight is not None and flight.ask_s != float("inf"):
             flight.ask_s = float("inf")
-            if flight.left_s is not None and not flight.asked and not flight.again:
-                self._delays[flight.route].add(now - flight.left_s)
+            # What was asked for here may answer either question. What the server asked for it
+            # lacked: its answer is to that.
+            if flight.left_s is not None and not flight.asked:
+                self._delay(flight).add(now - flight.sent_s)
 
     def end(self, frame: int) -> Flight | None:
         """A frame that is answered, or failed."""
@@ -138,11 +146,11 @@ class Window:
             return none
         if counter <= flight.heard or now >= flight.began_s + self._deadline_s:
             return none
-        flight.heard = counter
-        flight.ask_s = now + self._expected_s(flight)
+        flight.heard, flight.sent_s = counter, now
         rows = missing[missing < len(flight.data)]
         rows = rows[: _MOST_AGAIN * len(flight.data) - flight.again]
         flight.again += len(rows)
+        flight.ask_s = now + self._expected_s(flight)
         return flight.data.take(rows)
 
     def last_again(self, flight: Flight, now: float) -> Datagrams:
@@ -158,7 +166,7 @@ class Window:
         late = [flight for flight in self._flights.values() if now >= flight.ask_s]
         for flight in late:
             if not flight.asked:
-                self._delays[flight.route].too_early()
+                self._delay(flight).too_early()
             flight.ask_s = now + min(self._wait_s * _SLOWER ** min(flight.asked, 32), _MOST_WAIT_S)
             flight.asked += 1
         return late

@@ -164,3 +164,21 @@ def test_how_long_answers_take_is_learnt_for_each_route() -> None:
         one.left(each, 0.0)
     assert [late.frame for late in one.overdue(0.1)] == [100]
     assert other in one.overdue(0.2)
+
+
+def test_a_lost_answer_to_what_went_again_is_asked_for_as_soon_as_others_of_them_came() -> None:
+    """A whole frame takes 200 ms to be answered, what was missing of one 20."""
+    one = Window(1.0, 5.0, lambda: Delay(0.3, least_s=0.001), rtt_s=0.01)
+    for number in range(40):
+        begun = flight(number, began_s=number * 1.0)
+        one.begin(begun)
+        one.left(begun, number * 1.0)
+        one.again(number, number, np.array([3]), number + 0.2)
+        one.heard(number, number + 0.22)
+        one.end(number)
+    one.begin(late := flight(40, began_s=50.0))
+    one.left(late, 50.0)
+    assert one.overdue(50.29) == [], "of whole frames nothing was measured"
+    one.again(40, 40, np.array([3]), 50.2)
+    assert one.overdue(50.215) == []
+    assert one.overdue(50.23) == [late]
