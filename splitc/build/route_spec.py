@@ -17,6 +17,9 @@ from splitc.search.plan_file import PlanFile, read_plan, refuse_other_model
 BITS = "quantize-boundary"
 """The pass that `--bits` puts at a cut."""
 
+TUNED = ".tuned"
+"""What the name of a folder ends in that fine-tuning left."""
+
 _LONGEST_NAME = 64
 _MOST_ROUTES = 256
 
@@ -27,7 +30,8 @@ class RouteSpec:
 
     Args:
         cut: The head's last layers: names, or one text with `+` between them.
-        codec: Passes that stand at the cut, as text; "" for none.
+        codec: Passes that stand at the cut, as text; or a folder that `splitc finetune` left,
+            NAME.tuned, whose trained encoder and decoder do; "" for none.
         name: What the route is called; by default after the cut and the codec.
     """
 
@@ -46,13 +50,18 @@ class RouteSpec:
         known = self.cut in graph.index
         return Cut.after(graph, [self.cut] if known else [n.strip() for n in self.cut.split("+")])
 
+    @property
+    def folder(self) -> Path | None:
+        """Where a trained codec lies; None where the codec is passes or none."""
+        return Path(self.codec) if self.codec.endswith(TUNED) else None
+
     def pipeline(self) -> Pipeline | None:
-        """The codec; None where there is none.
+        """The passes; None where there are none.
 
         Raises:
             UsageError: Unknown passes, or none that takes a cut.
         """
-        return codec_of(self.codec) if self.codec else None
+        return codec_of(self.codec) if self.codec and self.folder is None else None
 
 
 def asked_routes(
@@ -103,16 +112,19 @@ def planned_routes(
     return tuple(RouteSpec(one.cut, one.codec, one.name) for one in read.routes)
 
 
-def route_name(cut: Cut, codec: Pipeline | None, number: int) -> str:
+def route_name(cut: Cut, spec: RouteSpec, number: int) -> str:
     """What a route is called where nobody says: its cut, and behind a colon its codec.
 
     Args:
         cut: Where it cuts.
-        codec: What stands there.
+        spec: The route.
         number: Its cut's number, which stands for layer names that are too long.
     """
     name = "+".join(cut.layers)
     short = name if len(name) <= _LONGEST_NAME and name.isprintable() else f"cut{number}"
+    if spec.folder is not None:
+        return f"{short}:{spec.folder.stem}"
+    codec = spec.pipeline()
     if codec is None:
         return short
     passes = [

@@ -10,6 +10,7 @@ from functools import cached_property
 from splitc.arrays import Arrays
 from splitc.build.part_job import PartJob, Site, agreed_layouts
 from splitc.build.route_spec import RouteSpec, route_name
+from splitc.build.trained_codec import trained_at
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import IllegalCutError, UsageError
 from splitc.ir.cut import Cut
@@ -139,7 +140,7 @@ def routes_of(
     """
     graph = table.problem.graph
     found = [(spec, spec.cut_in(graph)) for spec in specs]
-    if len(found) == 1:
+    if len(found) == 1 and found[0][0].folder is None:
         ((spec, cut),) = found
         codec = spec.pipeline()
         row = usable(replace(table.problem, codec=codec), cut)
@@ -151,18 +152,43 @@ def routes_of(
     _ = trunk.segments  # nested, all of them, before a codec is calibrated
     routes: list[RouteJob] = []
     for number, (spec, cut) in enumerate(found):
-        codec = spec.pipeline()
-        row = usable(replace(table.problem, codec=codec), cut)
-        name = spec.name or route_name(cut, codec, cuts.index(cut))
-        ready = prepare(loaded, cut, codec, batches)
         at = trunk.cuts[cuts.index(cut)]
-        if codec is None:
-            ready = replace(ready, model=plain, cut=at)
-            routes.append(RouteJob(name, row, ready, None, trunk.runs(at), trunk.layouts))
-        else:
-            routes.append(_coded(trunk, at, number, RouteJob(name, row, ready, codec, {}, {})))
+        route = _asked(loaded, table, trunk, spec, (cut, at), batches)
+        name = spec.name or route_name(cut, spec, cuts.index(cut))
+        route = replace(route, name=name)
+        routes.append(route if route.codec is None else _coded(trunk, at, number, route))
     _refuse_twins(routes)
     return tuple(routes)
+
+
+def _asked(
+    loaded: Network, table: CutTable, trunk: _Trunk, spec: RouteSpec, cuts: tuple[Cut, Cut],
+    batches: Sequence[Arrays],
+) -> RouteJob:  # fmt: skip
+    """A route with what is split there, but for the parts of a codec and its name.
+
+    Args:
+        loaded: The network.
+        table: Its cuts without a codec.
+        trunk: What routes share.
+        spec: The route.
+        cuts: Its cut, in the table's graph and in the trunk's.
+        batches: Values to calibrate a codec with.
+    """
+    cut, at = cuts
+    if spec.folder is not None:
+        plain = usable(table.problem, cut)
+        ready = trained_at(spec.folder, trunk.model, at)
+        cost = replace(table.costs, graph=ready.model.graph).of(ready.cut)
+        row = replace(plain, cost=cost, crosses=ready.cut.boundary)
+        return RouteJob("", row, ready, Pipeline.parse(ready.text), {}, {})
+    codec = spec.pipeline()
+    row = usable(replace(table.problem, codec=codec), cut)
+    ready = prepare(loaded, cut, codec, batches)
+    if codec is None:
+        ready = replace(ready, model=trunk.model, cut=at)
+        return RouteJob("", row, ready, None, trunk.runs(at), trunk.layouts)
+    return RouteJob("", row, ready, codec, {}, {})
 
 
 def usable(problem: Problem, cut: Cut) -> CutRow:
