@@ -63,11 +63,13 @@ def verify(
         if one.how.startswith("host build") and opened.part(name).isa != host_isa()
     ]  # fmt: skip
     if twins:
-        which = " and ".join(twins)
+        which = " and ".join(twins) if len(twins) < 3 else f"{len(twins)} parts"
         console.print(f"\nNext: splitc verify {bundle} --emulate   (the real {which}, under qemu)")
     parts = opened.manifest.parts
-    for name in (name for name in twins if parts[name].site == DEVICE):
-        console.print(f"  or: scp -r {bundle}/{parts[name].folder} pi@raspberrypi:")
+    copied = [parts[name].folder for name in twins if parts[name].site == DEVICE]
+    if copied:
+        many = copied[0] if len(copied) == 1 else f"{{{','.join(copied)}}}"
+        console.print(f"  or: scp -r {bundle}/{many} pi@raspberrypi:", soft_wrap=True)
 
 
 def _judged(route: Route, found: Verification) -> Iterator[str]:

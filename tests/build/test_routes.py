@@ -141,6 +141,17 @@ def test_what_is_the_same_in_parts_is_one_file_on_disk(routed: Bundle) -> None:
     assert len({path.stat().st_ino for path in shared}) == 1
 
 
+def test_what_both_sides_run_is_the_same_memory_in_one_process(routed: Bundle) -> None:
+    files = [routed.path / name / "weights.bin" for name in ("head-s1", "tail-s1")]
+    (inode,) = {path.stat().st_ino for path in files}
+    with routed.open_parts():
+        maps = Path("/proc/self/maps").read_text("utf-8").splitlines()
+        fields = [line.split(maxsplit=5) for line in maps if str(routed.path) in line]
+        mapped = [int(each[4]) for each in fields if each[5].endswith("weights.bin")]
+    # One file that is mapped by both: its pages are in memory once.
+    assert mapped.count(inode) == 2
+
+
 def test_a_network_with_results_of_both_sides_and_two_tensors_across(tmp_path: Path) -> None:
     path = save(two_headed_network(), tmp_path / "two.onnx")
     bundle = splitc.compile(

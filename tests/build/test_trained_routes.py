@@ -46,10 +46,8 @@ def some() -> np.ndarray:
 
 
 def test_each_cut_may_have_a_learned_codec_and_its_channel(tmp_path: Path) -> None:
-    bundle = splitc.compile(
-        network(), cuts=["2", RouteSpec("2", ERASURE), RouteSpec("4", "insert-bottleneck(channels=3)", "x")],
-        head="host", output=tmp_path / "l.splitc",
-    )  # fmt: skip
+    cuts = ["2", RouteSpec("2", ERASURE), RouteSpec("4", "insert-bottleneck(channels=3)", "x")]
+    bundle = splitc.compile(network(), cuts=cuts, head="host", output=tmp_path / "l.splitc")
     names = [route.name for route in bundle.manifest.routes]
     assert names == ["2", "2:insert-bottleneck", "x"]
     found = bundle.verify()
