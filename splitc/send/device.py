@@ -193,8 +193,10 @@ class Device:
         if not self._waits:
             return Begun(number, began_s, feed, None, 0.0)
         remote = self._exchange.choose()
+        # Choosing may wait for packets that leave: that says nothing of how busy the device is.
+        head_began_s = time.monotonic()
         known = self._ends.run_head(remote, feed)
-        head_s = time.monotonic() - began_s
+        head_s = time.monotonic() - head_began_s
         crossing = [known[spec.name] for spec in remote.crosses]
         self._exchange.submit(number, remote.route, crossing, head_s)
         return Begun(number, began_s, feed, known, head_s, remote)
