@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from splitc.link.link import Link
     from splitc.passes.base import Pass, Pipeline
     from splitc.plugins import Plugin
+    from splitc.search.condition_plan import ConditionPlan, plan_for_conditions
     from splitc.search.cutter import Cutter, Solution
     from splitc.search.find import find_cuts
+    from splitc.search.grid import Grid, read_grid
     from splitc.search.limits import Constraints
     from splitc.search.loss_choice import LossPlan, plan_for_loss
     from splitc.search.problem import Problem
@@ -43,11 +45,12 @@ if TYPE_CHECKING:
     from splitc.search.tested import Trained, read_tested, write_tested
 
 __all__ = [
-    "Board", "Bundle", "Constraints", "CostModel", "Cut", "CutCost", "CutTable", "Cutter",
-    "GraphModel", "Layer", "LayerGraph", "Link", "LossPlan", "Model", "Pass", "Pipeline", "Plugin",
-    "Problem", "RouteSpec", "Scenario", "Solution", "SplitcError", "Tensor", "Trained",
-    "__version__", "compile", "find_cuts", "load", "load_board", "parse_graph", "plan_for_loss",
-    "print_graph", "read_tested", "to_torch", "write_tested",
+    "Board", "Bundle", "ConditionPlan", "Constraints", "CostModel", "Cut", "CutCost",
+    "CutTable", "Cutter", "GraphModel", "Grid", "Layer", "LayerGraph", "Link", "LossPlan",
+    "Model", "Pass", "Pipeline", "Plugin", "Problem", "RouteSpec", "Scenario", "Solution",
+    "SplitcError", "Tensor", "Trained", "__version__", "compile", "find_cuts", "load",
+    "load_board", "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph",
+    "read_grid", "read_tested", "to_torch", "write_tested",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
@@ -61,6 +64,8 @@ __getattr__ = lazy_names(__name__, {
     "Problem": "search.problem", "Scenario": "search.scenario", "Cutter": "search.cutter",
     "Solution": "search.cutter", "CutTable": "search.table", "find_cuts": "search.find",
     "parse_graph": "ir.text", "print_graph": "ir.printing", "LossPlan": "search.loss_choice",
+    "ConditionPlan": "search.condition_plan", "plan_for_conditions": "search.condition_plan",
+    "Grid": "search.grid", "read_grid": "search.grid",
     "plan_for_loss": "search.loss_choice", "Trained": "search.tested",
     "read_tested": "search.tested", "write_tested": "search.tested",
 })  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from splitc.search.grid import Point
 
 _ROWS = 12
-_MOST_COLUMNS = 8
+_MOST_COLUMNS = 7
 _TITLES: dict[Factor, str] = {
     "bandwidth": "Mbit/s",
     "cpu": "CPU, link",
@@ -87,7 +87,7 @@ def _change(one: Transition, factor: Factor) -> str:
 
 
 def _mbits(point: Point) -> str:
-    return f"{point.bandwidth_bps / 1e6:.4g}"
+    return f"{point.bandwidth_bps / 1e6:.5g}"
 
 
 def _route_table(plan: ConditionPlan) -> Table:
@@ -108,7 +108,7 @@ def _map_table(plan: ConditionPlan) -> Table:
     idle = min(point.memory for point in carried.points)
     some = {p: k for p, k in zip(carried.points, carried.best, strict=True) if p.memory == idle}
     links = sorted({point.bandwidth_bps for point in some}, reverse=True)[:_MOST_COLUMNS]
-    table = _table(**{"CPU stress": 12, **{f"{bits / 1e6:.4g} Mb": 7 for bits in links}})
+    table = _table(**{"CPU stress": 12, **{f"{bits / 1e6:.5g} Mb": 8 for bits in links}})
     for cpu in sorted({point.cpu for point in some}):
         row = {point.bandwidth_bps: k for point, k in some.items() if point.cpu == cpu}
         cells = [str(int(row[bits]) + 1) if bits in row else "–" for bits in links]
