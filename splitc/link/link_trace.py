@@ -125,7 +125,7 @@ def _check(names: Sequence[str], columns: Sequence[Sequence[float]], where: str)
             why = f"{time_s:g} s is no time"
         elif time_s <= before_s:
             why = f"its time {time_s:g} s is not after {before_s:g} s, the time before it"
-        elif not 0 <= bps <= _FASTEST_BPS:
+        elif bps and not 1 <= bps <= _FASTEST_BPS:
             why = f"{bps:g} bit/s is no bandwidth"
         elif not 0 <= loss < 1:
             why = f"a loss of {loss:g} is not in [0, 1)"

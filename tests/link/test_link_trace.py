@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,11 @@ def test_bits_pass_at_the_bandwidth_of_their_time() -> None:
     assert trace.passed(10.0, 32) == 12.0
 
 
-@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=6), st.floats(0, 8), st.floats(1, 1e9))
+@given(
+    st.lists(st.just(0.0) | st.floats(1, 1e9), min_size=1, max_size=6),
+    st.floats(0, 8),
+    st.floats(1, 1e9),
+)
 def test_what_has_passed_is_what_was_to_pass(rates: list[float], since: float, bits: float) -> None:
     trace = LinkTrace(range(len(rates) + 1), [*rates, 1e6], [0.0] * (len(rates) + 1))
     until = trace.passed(since, bits)
@@ -97,6 +102,23 @@ def test_what_is_no_trace_is_a_usage_error_that_names_the_row(name: str, tmp_pat
     path.write_text(text, "utf-8")
     with pytest.raises(UsageError, match=why):
         LinkTrace.read(path)
+
+
+@given(
+    st.text("0123456789.,-+e#\n \tnaif_", max_size=60),
+    st.sampled_from(["time_s,bandwidth_mbit\n", "loss_percent,time_ms,bandwidth_bps\n", ""]),
+)
+def test_whatever_stands_in_a_file_is_a_trace_or_a_usage_error(text: str, header: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.csv"
+        path.write_text(header + text, "utf-8")
+        try:
+            trace = LinkTrace.read(path)
+        except UsageError:
+            return
+    assert trace.times_s[0] == 0.0
+    assert trace.passed(1.0, 1e4) >= 1.0
+    assert 0 <= trace.at(1.0)[1] < 1
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
