@@ -39,6 +39,7 @@ double Seconds() {
 
 struct Work {
   Boundary boundary;
+  std::vector<uint32_t> order;
   std::vector<uint8_t> tensors;
   std::vector<uint8_t> again;
   std::vector<uint8_t> block;
@@ -46,13 +47,15 @@ struct Work {
   size_t stride;
 
   explicit Work(uint64_t bytes)
-      : boundary({{FindDType("float32"), bytes, {}}}, kPayload, 1),
+      : boundary({{FindDType("float32"), bytes, {}}}, kPayload),
+        order(ElementOrder(boundary.most_units(), 1)),
         tensors(bytes),
         again(bytes),
         came(boundary.chunks(), 1),
         stride((kHeaderBytes + kPayload + kTagBytes + 63) / 64 * 64) {
     for (size_t i = 0; i < bytes; ++i) tensors[i] = static_cast<uint8_t>(i * 7);
     block.resize(boundary.chunks() * stride);
+    boundary.TakeOrder(order);
   }
 
   void Copy() {

@@ -130,9 +130,10 @@ uint32_t Boundary::most_units() const {
 }
 
 void Boundary::TakeOrder(const std::vector<uint32_t>& order) {
-  order_ = &order;
   for (Piece& piece : pieces_) {
+    piece.order = order.data();
     piece.starts.clear();
+    if (piece.count == order.size()) continue;
     uint32_t before = 0;  // units of it
     for (uint32_t at = 0; before < piece.count; ++at) {
       if (order[at] >= piece.count) continue;
@@ -147,8 +148,9 @@ Boundary::Place Boundary::PlaceOf(uint32_t chunk) const {
   while (chunk - pieces_[i].first >= pieces_[i].chunks) ++i;
   const Piece& piece = pieces_[i];
   const uint32_t number = chunk - piece.first;
-  return {piece, order_->data() + piece.starts[number],
-          std::min(piece.per_chunk, piece.count - number * piece.per_chunk)};
+  const uint32_t before = number * piece.per_chunk;
+  const uint32_t start = piece.starts.empty() ? before : piece.starts[number];
+  return {piece, piece.order + start, std::min(piece.per_chunk, piece.count - before)};
 }
 
 size_t Boundary::ChunkBytes(uint32_t chunk) const {

@@ -122,7 +122,9 @@ class Boundary {
     uint32_t first;      // chunk
     uint32_t chunks;
     uint32_t per_chunk;  // units of a whole chunk
-    std::vector<uint32_t> starts;  // where in the order each chunk's units begin
+    const uint32_t* order;
+    // Where in the order each chunk's units begin; none where it is the order of just these.
+    std::vector<uint32_t> starts;
   };
 
   // One chunk's place: its tensor, where in the order its units begin, and how many it holds.
@@ -135,18 +137,17 @@ class Boundary {
   Place PlaceOf(uint32_t chunk) const;
   // Calls `take(units, count, before)` with the chunk's units in their order, some at a time.
   template <typename Take>
-  void ForUnits(const Place& place, Take take) const;
+  static void ForUnits(const Place& place, Take take);
 
   std::vector<Piece> pieces_;
-  const std::vector<uint32_t>* order_ = nullptr;
   uint32_t chunks_ = 0;
   uint64_t bytes_ = 0;
 };
 
 template <typename Take>
-void Boundary::ForUnits(const Place& place, Take take) const {
+void Boundary::ForUnits(const Place& place, Take take) {
+  if (place.piece.starts.empty()) return take(place.order, place.count, uint32_t{0});
   const uint32_t units = place.piece.count;
-  if (units == order_->size()) return take(place.order, place.count, uint32_t{0});
   constexpr uint32_t kMost = 256;
   uint32_t some[kMost];
   const uint32_t* from = place.order;
