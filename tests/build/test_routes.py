@@ -29,6 +29,7 @@ from splitc.search.plan_file import (
     PlanRoute,
     write_plan,
 )
+from splitc.serve.tails import Served
 from tests.helpers import compile_routed, model_of, save, two_headed_network
 
 ROUTES = ("stem_relu", "stem_relu:8bit", "block_add", "block_add:8bit")
@@ -338,3 +339,38 @@ def test_the_report_has_the_routes(routed: Bundle) -> None:
     page = (routed.path / "report.html").read_text("utf-8")
     assert "4 routes" in page
     assert all(f"<td>{name}</td>" in page for name in ROUTES)
+
+
+def test_what_a_decoder_makes_again_is_no_result(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["early"], "early"),
+        helper.make_node("Neg", ["early"], ["n"], "neg"),
+        helper.make_node("Sigmoid", ["n"], ["late"], "late"),
+    ]
+    path = save(model_of(nodes, {"x": [2, 4]}, ["early", "late"]), tmp_path / "two.onnx")
+    bundle = splitc.compile(
+        path, cuts=["early", "neg"], bits=[2], emit="onnx", output=tmp_path / "o.splitc",
+        batches=[{"x": np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)}],
+    )  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    early, _ = Session(path).run(["early", "late"], {"x": x})
+    np.testing.assert_array_equal(bundle.run(x, route="early:2bit")["early"], early)
+    require(bundle.verify())
+    remotes = bundle.part("head-s0").remote
+    assert [[spec.name for spec in one.results] for one in remotes] == [["late"]] * 4
+    with Served(bundle.path) as served:
+        assert [[spec.name for spec in tail.results] for tail in served.tails.values()] == [
+            ["late"]
+        ] * 4
+
+
+def test_a_cut_whose_tensor_cannot_cross_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], "relu"),
+        helper.make_node("NonZero", ["r"], ["places"], "places"),
+        helper.make_node("Cast", ["places"], ["y"], "cast", to=1),
+    ]
+    path = save(model_of(nodes, {"x": [2, 4]}, ["y"]), tmp_path / "places.onnx")
+    with pytest.raises(IllegalCutError, match="cannot cut after 'places'") as caught:
+        splitc.compile(path, cuts=["relu", "places"], emit="onnx", output=tmp_path / "o")
+    assert "depends on data" in caught.value.why
