@@ -89,6 +89,13 @@ def plan(
     from splitc.sweep.run import run_plan
 
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes)
+    for_grid = conditions is not None or output is not None or measure
+    if losses.tested is not None and for_grid:
+        why = "--tested plans for losses; --conditions, --measure and -o for conditions"
+        raise UsageError("these are two plans", why=why, hint="make one after the other")
+    if losses.tested is None and losses.within is not None:
+        hint = "like --tested tested.json; for conditions, splitc send has --within"
+        raise UsageError("--within needs --tested", hint=hint)
     if losses.tested is not None:
         plan_for_losses(loaded.load(), where, losses, json=json, quiet=quiet)
         return

@@ -89,10 +89,10 @@ def serve(parent: Connection, cores: Sequence[int], bundle: str) -> None:
     try:
         limits = Limits(deadline_s=LONGEST_S, longest_deadline_s=LONGEST_S, idle_s=2 * LONGEST_S)
         with Server([bundle], bind="127.0.0.1:0", limits=limits) as server:
-            parent.send(str(server.address))
+            _say(parent, str(server.address))
             _until_over(parent)
     except SplitcError as error:
-        parent.send(error)
+        _say(parent, error)
 
 
 def measure(parent: Connection, cores: Sequence[int], trial: Trial) -> None:
@@ -100,9 +100,9 @@ def measure(parent: Connection, cores: Sequence[int], trial: Trial) -> None:
     _begin(cores)
     os.setpriority(os.PRIO_PROCESS, 0, trial.niceness)
     try:
-        parent.send(_measured(trial))
+        _say(parent, _measured(trial))
     except SplitcError as error:
-        parent.send(error)
+        _say(parent, error)
 
 
 def _measured(trial: Trial) -> list[list[float]]:
@@ -129,7 +129,7 @@ def load_processor(parent: Connection, core: int, share: float) -> None:
     """Take a share of a core until the parent says so; says how nice the device has to be beside
     it, then what share it had."""
     _begin([core])
-    parent.send(_steps_aside(share))
+    _say(parent, _steps_aside(share))
 
     def spin() -> None:
         until_s = time.perf_counter() + STEP_S
@@ -149,7 +149,7 @@ def load_memory(parent: Connection, core: int, share: float) -> None:
     source = np.zeros(_COPIED_BYTES, np.uint8)
     target = np.ones_like(source)
     places = cycle(range(0, _COPIED_BYTES, _AT_ONCE))
-    parent.send(True)
+    _say(parent, True)
 
     def copy() -> None:
         place = next(places)
@@ -169,8 +169,7 @@ def _load(parent: Connection, share: float, work: Callable[[], None]) -> None:
             work()
         else:
             time.sleep(STEP_S)
-    with suppress(OSError):
-        parent.send(had)
+    _say(parent, had)
 
 
 def _steps_aside(share: float) -> int:
@@ -185,6 +184,12 @@ def _steps_aside(share: float) -> int:
     except PermissionError:
         return min(steps, _LOWEST)
     return 0
+
+
+def _say(parent: Connection, what: object) -> None:
+    """Tell the parent, if it is still there."""
+    with suppress(OSError):
+        parent.send(what)
 
 
 def _until_over(parent: Connection) -> None:

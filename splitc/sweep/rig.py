@@ -21,7 +21,8 @@ from splitc.sweep import actors
 
 _START_S = 120.0
 """Within which a process has to say something."""
-_STOP_S = 10.0
+_STOP_S = 3.0
+"""Within which it has to end when it is told to."""
 _OFF = 0.1
 """How far from the wanted share a load may be."""
 _QUEUE_BYTES = 2**28

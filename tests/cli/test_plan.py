@@ -11,9 +11,11 @@ from typing import Any
 import jsonschema
 import pytest
 
+from splitc.bundle.bundle import Bundle
 from splitc.cli.app import run
 from splitc.cli.schema import schema_of
 from splitc.frontend import load
+from splitc.policy import LinkState, Option, Policy
 from splitc.search.plan_file import read_plan
 from tests.helpers import save, small_network
 
@@ -28,7 +30,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plan(model: Path, *options: str) -> int:
-    return run(["plan", str(model), "--tail-target", "x86-64-v3", *options])
+    return run(["plan", str(model), "--tail-target", "x86-64-v3", "--no-simplify", *options])
 
 
 def test_tables_fit_80_columns(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +55,25 @@ def test_the_file_says_the_route_of_every_condition(model: Path) -> None:
         assert {*one.latency_s} == {route.name for route in written.routes}
         assert one.latency_s[one.route] == min(one.latency_s.values())
     assert not Path("plan.json.partial").exists()
+
+
+def test_a_bundle_and_a_policy_are_made_of_a_plan(model: Path) -> None:
+    assert plan(model, "--conditions", "grid.toml", "--target", "host", "-o", "plan.json") == 0
+    written = read_plan(Path("plan.json"))
+    assert len(written.routes) > 1
+    boards = ("--target", "host", "--tail-target", "x86-64-v3", "--emit", "onnx", "--quiet")
+    assert run(["compile", str(model), "--no-simplify", "--plan", "plan.json", *boards]) == 0
+    bundle = Bundle.open("small.splitc")
+    names = [route.name for route in bundle.manifest.routes]
+    assert names == [route.name for route in written.routes]
+    remotes = bundle.part("head-s0").remote
+    options = [Option.of(remote, 1400) for remote in remotes]
+    for one in written.conditions:
+        if one.cpu == 0.0:
+            chooser = Policy.parse("plan.json").start(options)
+            seen = LinkState(bandwidth_bps=one.bandwidth_bps)
+            # What is wanted for long enough is taken.
+            assert [chooser.route(seen, now) for now in (0.0, 100.0)][-1] == one.route
 
 
 def test_programs_get_an_object_of_the_published_schema(
@@ -86,6 +107,10 @@ def test_bad_input_gets_a_named_error(model: Path, capsys: pytest.CaptureFixture
     assert (code, error["error"]) == (5, "NoLegalCutError")
     code, error = refused(model, capsys, "--resume")
     assert (code, error["what"]) == (2, "--resume needs -o")
+    code, error = refused(model, capsys, "--within", "50ms")
+    assert (code, error["what"]) == (2, "--within needs --tested")
+    code, error = refused(model, capsys, "--tested", "t.json", "--conditions", "grid.toml")
+    assert (code, error["what"]) == (2, "these are two plans")
     code, error = refused(model, capsys, "--measure")
     assert (code, error["what"]) == (2, "--measure needs -o")
     code, error = refused(model, capsys, "--measure", "-o", "plan.json", "--frames", "0")
