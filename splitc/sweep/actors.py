@@ -11,16 +11,14 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.connection import Connection
 
 from splitc.arrays import Array
 from splitc.errors import SplitcError
-from splitc.policy.base import Chooser, LinkState, Policy
-from splitc.policy.option import Option
 
 STEP_S = 0.0005
 """A load works or rests so long at a time."""
@@ -40,7 +38,7 @@ class Trial:
     Args:
         bundle: The bundle's folder.
         to: Where it sends to.
-        routes: How many the bundle has; they are measured in turns.
+        routes: How many the bundle has: frames of each are sent in turns.
         frames: Frames of each that count.
         bandwidth_bps: It sends no faster.
         mtu: Bytes of its packets.
@@ -56,22 +54,6 @@ class Trial:
     mtu: int
     inputs: Mapping[str, Array]
     niceness: int = 0
-
-
-@dataclass(frozen=True)
-class _Turns(Policy):
-    """Each route in its turn."""
-
-    def start(self, options: Sequence[Option]) -> Chooser:
-        return _Next(cycle(option.name for option in options))
-
-
-@dataclass(frozen=True)
-class _Next(Chooser):
-    names: Iterator[str]
-
-    def route(self, seen: LinkState, now: float) -> str:
-        return next(self.names)
 
 
 def _begin(cores: Sequence[int]) -> None:
@@ -107,6 +89,7 @@ def measure(parent: Connection, cores: Sequence[int], trial: Trial) -> None:
 
 def _measured(trial: Trial) -> list[list[float]]:
     """Seconds of frames from their inputs to their answers, one list for each route in order."""
+    from splitc.bundle.bundle import Bundle
     from splitc.send.device import Device
     from splitc.send.settings import Settings
 
@@ -114,10 +97,16 @@ def _measured(trial: Trial) -> list[list[float]]:
         transport="resend", deadline_s=LONGEST_S, silent_after_s=LONGEST_S, in_flight=1,
         bandwidth_bps=trial.bandwidth_bps, mtu=trial.mtu,
     )  # fmt: skip
-    seconds: list[list[float]] = [[] for _ in range(trial.routes)]
-    with Device(trial.bundle, trial.to, policy=_Turns(), settings=settings) as device:
+    names = [route.name for route in Bundle.open(trial.bundle).manifest.routes]
+    seconds: list[list[float]] = [[] for _ in names]
+    with ExitStack() as stack:
+        # One for each: a device that changes its route also asks for the bandwidth, on the link.
+        devices = [
+            stack.enter_context(Device(trial.bundle, trial.to, route=name, settings=settings))
+            for name in names
+        ]
         for turn in range(trial.frames + 1):
-            for took in seconds:
+            for took, device in zip(seconds, devices, strict=True):
                 answer = device(trial.inputs)
                 _ = answer.results
                 # The first of each touches weights and wakes threads.
