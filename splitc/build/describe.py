@@ -19,6 +19,7 @@ from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
 from splitc.runtime.codec_entry import ChannelEntry, CodecCost, CodecEntry
+from splitc.runtime.files import list_files
 from splitc.runtime.manifest import (
     SCHEMA,
     Expected,
@@ -30,7 +31,6 @@ from splitc.runtime.manifest import (
     Route,
     Source,
     TensorSpec,
-    list_files,
 )
 
 

@@ -23,7 +23,8 @@ from splitc.bundle.vectors import count_samples, of_route, read_vectors
 from splitc.cost.topology import SERVER
 from splitc.errors import BadModelError
 from splitc.ir.model import Network
-from splitc.runtime.manifest import FileEntry, TensorSpec
+from splitc.runtime.files import FileEntry
+from splitc.runtime.manifest import TensorSpec
 from splitc.runtime.part import stack_samples
 
 _HINT = "leave --batch out: the server then runs such a network frame by frame"

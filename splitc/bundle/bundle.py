@@ -13,6 +13,7 @@ from splitc.bundle.open_split import OpenSplit, read_feed
 from splitc.bundle.runnable import runnable_parts, twin_folder
 from splitc.bundle.verify import Verification, require, verify
 from splitc.errors import BadBundleError, OutputError, UsageError, nearest
+from splitc.runtime.files import list_files
 from splitc.runtime.integrity import below, check_part, compare_files, unchanged
 from splitc.runtime.manifest import (
     MANIFEST,
@@ -21,7 +22,6 @@ from splitc.runtime.manifest import (
     Remote,
     Route,
     TensorSpec,
-    list_files,
     read_manifest,
 )
 from splitc.runtime.memory import Arenas

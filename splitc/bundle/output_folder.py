@@ -10,7 +10,8 @@ from pathlib import Path
 
 from splitc.bundle.bundle import Bundle
 from splitc.errors import OutputError, SplitcError
-from splitc.runtime.manifest import MANIFEST, list_files
+from splitc.runtime.files import list_files
+from splitc.runtime.manifest import MANIFEST
 from splitc.scratch import owned
 
 

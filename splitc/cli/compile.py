@@ -141,13 +141,8 @@ def compile_(
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if json:
-        from splitc.cli.objects import (
-            CheckObject,
-            CompileObject,
-            RouteObject,
-            RowObject,
-            TableObject,
-        )
+        from splitc.cli.compile_object import CompileObject, RouteObject
+        from splitc.cli.objects import CheckObject, RowObject, TableObject
 
         codec = bundle.manifest.route.codec
         show.print_json(

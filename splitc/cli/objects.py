@@ -7,19 +7,16 @@ field, or a field changes its meaning; fields may be added without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from splitc.build.backend import Kernel
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
-from splitc.runtime.manifest import Predicted, Route
 
 if TYPE_CHECKING:
-    from splitc.build.backend import Built, Unsupported
+    from splitc.build.backend import Unsupported
     from splitc.bundle.difference import Difference
     from splitc.bundle.measure import Measured, Times
     from splitc.bundle.verify import RouteCheck, Verification
@@ -377,53 +374,3 @@ class BenchObject(Printed, frozen=True):
             routes={name: TimesObject.of(times) for name, times in found.routes.items()},
             threads=found.threads, resident_bytes=found.resident_bytes,
         )  # fmt: skip
-
-
-class RouteObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A route of a bundle: its parts by site, what crosses, and what it was predicted to take;
-    `agreement` is the share of samples whose arg-max a codec leaves where it is."""
-
-    name: str
-    cut: tuple[str, ...]
-    runs: dict[str, tuple[str, ...]]
-    boundary_bytes: int
-    predicted: Predicted
-    codec: str | None
-    agreement: float
-
-    @staticmethod
-    def of(route: Route) -> RouteObject:
-        """A route of a manifest."""
-        codec = route.codec
-        return RouteObject(
-            name=route.name, cut=route.cut, runs=route.runs,
-            boundary_bytes=route.boundary_bytes, predicted=route.predicted,
-            codec=codec.pipeline if codec else None,
-            agreement=codec.cost.agreement if codec and codec.cost else 1.0,
-        )  # fmt: skip
-
-
-class CompileObject(Printed, frozen=True):
-    """`splitc compile`: what was chosen and written; sizes and kernels by part."""
-
-    bundle: str
-    packed: str | None
-    chosen: RowObject
-    table: TableObject
-    bytes: dict[str, int]
-    activation_bytes: dict[str, int]
-    weight_bytes: dict[str, int]
-    kernels: dict[str, tuple[Kernel, ...]]
-    check: CheckObject | None
-    routes: tuple[RouteObject, ...]
-    codec_cost: CodecCost | None
-    notes: tuple[str, ...]
-
-    @staticmethod
-    def sizes(parts: Mapping[str, Built]) -> dict[str, Any]:
-        """What is known of built parts."""
-        return {
-            "activation_bytes": {name: one.activation_bytes for name, one in parts.items()},
-            "weight_bytes": {name: one.weight_bytes for name, one in parts.items()},
-            "kernels": {name: one.kernels for name, one in parts.items()},
-        }

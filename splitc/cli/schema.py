@@ -34,6 +34,7 @@ def schema(
 def verbs() -> dict[str, tuple[type[Any], ...]]:
     """What each verb prints with `--json`; any of them prints an `ErrorObject` when it fails."""
     from splitc.cli import (
+        compile_object,
         link_object,
         listings,
         objects,
@@ -45,7 +46,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
     )
 
     return {
-        "compile": (objects.CompileObject,),
+        "compile": (compile_object.CompileObject,),
         "cuts": (objects.CutsObject, objects.WhyObject),
         "plan": (plan_object.PlanObject, plan_loss_object.LossPlanObject),
         "inspect": (listings.ModelObject, listings.BundleObject),

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from splitc.errors import BadBundleError
-from splitc.runtime.manifest import MANIFEST, FileEntry, PartManifest, list_files, read_manifest
+from splitc.runtime.files import FileEntry, list_files
+from splitc.runtime.manifest import MANIFEST, PartManifest, read_manifest
 
 
 def check_part(

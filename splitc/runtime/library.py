@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 
 from splitc.errors import BadBundleError, ToolchainError
-from splitc.runtime.manifest import FileEntry
+from splitc.runtime.files import FileEntry
 
 
 def open_library(path: Path, entry: FileEntry) -> ctypes.CDLL:

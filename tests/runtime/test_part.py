@@ -21,7 +21,8 @@ from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle
 from splitc.errors import BadBundleError, ToolchainError, UsageError
 from splitc.plugins import Plugin
-from splitc.runtime.manifest import PartManifest, file_entry, read_manifest
+from splitc.runtime.files import file_entry
+from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.runtime.memory import Arenas
 from splitc.runtime.part import load_part
 from splitc.runtime.process import run_part

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from splitc.bundle.bundle import Bundle
-from splitc.runtime.manifest import file_entry
+from splitc.runtime.files import file_entry
 from splitc.runtime.process import find_emulator
 
 
