@@ -17,10 +17,13 @@ _SHORTEST_S = 2e-4
 _BANDWIDTHS, _LOADS, _TRIPS, _FRAMES = 3, 5, 16, 32
 """How many of the last measurements count. Of three bandwidths the middle one: the second frame
 over a slower link is believed, one that was held up is not."""
+_LONG_S = 0.02
+"""A frame whose packets come over so long is a mean over that time, and counts once more; over
+twice as long twice more: then it is the middle one of three by itself."""
 _PROBE_EVERY_S = 0.5
 """Without a measurement for so long the bandwidth is asked for."""
 _DISAGREES = 1.25
-"""A bandwidth that is off by more from what was known is asked for again at once."""
+"""A bandwidth that the middle one is off from by more is asked for again at once."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class Gauge:
         if self._loses:
             self._chunks.append((report.came, report.chunks))
         if report.came >= _ENOUGH_PACKETS:
-            self.bandwidth(report.spread_bytes * 8 / max(report.spread_s, _SHORTEST_S), now)
+            bps = report.spread_bytes * 8 / max(report.spread_s, _SHORTEST_S)
+            more = min(report.spread_s / _LONG_S, _BANDWIDTHS - 1.0)
+            self.bandwidth(bps, now, 1 + int(more))
 
     def answered(self, report: Report, link_tail_s: float) -> None:
         """How long an answer took.
@@ -94,13 +99,19 @@ class Gauge:
             left_s = link_tail_s - report.spread_s - report.wait_s - report.tail_s
             self._trips.append(max(left_s, 0.0))
 
-    def bandwidth(self, bps: float, now: float) -> None:
-        """A bandwidth that was measured, in bits a second."""
+    def bandwidth(self, bps: float, now: float, weight: int = 1) -> None:
+        """A bandwidth that was measured.
+
+        Args:
+            bps: Bits a second; nothing is learnt of one that is not above 0.
+            now: Seconds.
+            weight: How many times it counts.
+        """
         if bps <= 0:
             return
-        known = _median(self._bandwidths) if self._bandwidths else bps
+        self._bandwidths.extend([bps] * weight)
+        known = _median(self._bandwidths)
         agrees = known <= bps * _DISAGREES and bps <= known * _DISAGREES
-        self._bandwidths.append(bps)
         self._measured_s = now if agrees else float("-inf")
 
     def wants_probe(self, now: float) -> bool:

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from splitc.policy.option import Option
 
+_SOON, _MOST = 4, 16
+"""Holds within which a route is left soon; times the least hold."""
+
 
 class Steady:
     """The route that is taken, while another may be wanted.
 
     A route with fewer bytes is taken at once: the link is slower than it was, and each further
-    frame pays. One with more bytes has to be wanted for `hold_s` on end, and none is taken
-    within `hold_s` of the last change: a link that comes and goes is met by the route that
-    bears it.
+    frame pays. One with more bytes has to be wanted for a while on end: for `hold_s`, or, where
+    such a one was left again soon after it was taken, twice as long each time, up to 16 times.
+    No route is taken within `hold_s` of the last change. So a link that comes and goes is met
+    by the route that bears it.
 
     Args:
         current: The route that is taken first.
@@ -21,8 +25,9 @@ class Steady:
 
     def __init__(self, current: Option, hold_s: float) -> None:
         self.current = current
-        self._hold_s = hold_s
+        self._least_s = self._hold_s = hold_s
         self._changed_s = float("-inf")
+        self._has_risen = False
         self._wanted: str | None = None
         self._since_s = 0.0
 
@@ -35,6 +40,12 @@ class Steady:
             self._wanted, self._since_s = wanted.name, now
         more = wanted.sent_bytes > self.current.sent_bytes
         held = now >= self._since_s + self._hold_s if more else True
-        if held and now >= self._changed_s + self._hold_s:
-            self.current, self._changed_s, self._wanted = wanted, now, None
+        if held and now >= self._changed_s + self._least_s:
+            if self._has_risen:
+                soon = now < self._changed_s + _SOON * self._hold_s and not more
+                self._hold_s = (
+                    min(self._hold_s * 2, self._least_s * _MOST) if soon else self._least_s
+                )
+            self.current, self._changed_s, self._has_risen = wanted, now, more
+            self._wanted = None
         return self.current.name

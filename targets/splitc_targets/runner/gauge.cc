@@ -12,7 +12,10 @@ namespace splitc {
 namespace {
 
 constexpr double kProbeEverySeconds = 0.5;
-// A bandwidth that is off by more from what was known is asked for again at once.
+// A frame whose packets come over so long is a mean over that time, and counts once more; over
+// twice as long twice more.
+constexpr double kLongSeconds = 0.02;
+// A bandwidth that the middle one is off from by more is asked for again at once.
 constexpr double kDisagrees = 1.25;
 
 // The middle one, of an even number the lower: never a value that nobody measured.
@@ -40,7 +43,8 @@ void Gauge::Report(size_t route, const FrameReport& report, double now) {
   if (loses_) chunks_.Add({report.came, report.chunks});
   if (report.came >= kEnoughPackets) {
     const double bits = static_cast<double>(report.spread_bytes * 8);
-    Bandwidth(bits / std::max(report.spread_s, kShortestSeconds), now);
+    const double more = std::min(report.spread_s / kLongSeconds, kBandwidths - 1.0);
+    Bandwidth(bits / std::max(report.spread_s, kShortestSeconds), now, 1 + static_cast<int>(more));
   }
 }
 
@@ -51,12 +55,12 @@ void Gauge::Answered(const FrameReport& report, double link_tail_s) {
   trips_.Add(std::max(left_s, 0.0));
 }
 
-void Gauge::Bandwidth(double bps, double now) {
+void Gauge::Bandwidth(double bps, double now, int weight) {
 #pragma STDC FP_CONTRACT OFF
   if (!(bps > 0)) return;
+  for (int k = 0; k < weight; ++k) bandwidths_.Add(bps);
   const double known = Median(bandwidths_).value_or(bps);
   const bool agrees = known <= bps * kDisagrees && bps <= known * kDisagrees;
-  bandwidths_.Add(bps);
   measured_s_ = agrees ? std::optional<double>(now) : std::nullopt;
 }
 

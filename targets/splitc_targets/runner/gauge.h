@@ -46,6 +46,8 @@ class Gauge {
  public:
   // Packets of a frame from which on the time between them tells the bandwidth.
   static constexpr uint32_t kEnoughPackets = 8;
+  // How many of the last bandwidths count.
+  static constexpr size_t kBandwidths = 3;
 
   // `loses` is whether packets that are lost stay lost, so that what came tells the loss.
   Gauge(const std::vector<RouteOption>& options, bool loses)
@@ -57,8 +59,8 @@ class Gauge {
   void Report(size_t route, const FrameReport& report, double now);
   // How long it was from a frame's last packet to its answer's last one.
   void Answered(const FrameReport& report, double link_tail_s);
-  // A bandwidth that was measured.
-  void Bandwidth(double bps, double now);
+  // A bandwidth that was measured, and how many times it counts.
+  void Bandwidth(double bps, double now, int weight = 1);
 
   // Whether nothing told the bandwidth for a while.
   bool WantsProbe(double now) const;
@@ -73,7 +75,7 @@ class Gauge {
   bool loses_;
   // Of three bandwidths the middle one counts: the second frame over a slower link is believed,
   // one that was held up is not.
-  Recent<double, 3> bandwidths_;
+  Recent<double, kBandwidths> bandwidths_;
   Recent<double, 5> heads_, tails_, waits_;
   Recent<double, 16> trips_;
   Recent<Came, 32> chunks_;

@@ -13,6 +13,10 @@
 namespace splitc {
 namespace {
 
+// A route with more bytes that is left again within so many holds doubles the hold, up to so many
+// times the least.
+constexpr double kSoon = 4, kMost = 16;
+
 // As it was predicted.
 size_t Quickest(const std::vector<RouteOption>& options) {
   size_t quickest = 0;
@@ -54,6 +58,7 @@ double LinkState::LatencyOf(const RouteOption& option) const {
 // Fewer bytes are taken at once, more of them only where they are wanted for a while on end;
 // and none within a while of the last change.
 size_t Steady::Take(const std::vector<RouteOption>& options, size_t wanted, double now) {
+#pragma STDC FP_CONTRACT OFF
   if (wanted == current_) {
     wanted_.reset();
     return current_;
@@ -64,9 +69,14 @@ size_t Steady::Take(const std::vector<RouteOption>& options, size_t wanted, doub
   }
   const bool more = options[wanted].sent_bytes > options[current_].sent_bytes;
   const bool held = !more || now >= since_s_ + hold_s_;
-  if (held && (!changed_s_ || now >= *changed_s_ + hold_s_)) {
+  if (held && (!changed_s_ || now >= *changed_s_ + least_s_)) {
+    if (has_risen_) {
+      const bool soon = now < *changed_s_ + kSoon * hold_s_ && !more;
+      hold_s_ = soon ? std::min(hold_s_ * 2, least_s_ * kMost) : least_s_;
+    }
     current_ = wanted;
     changed_s_ = now;
+    has_risen_ = more;
     wanted_.reset();
   }
   return current_;

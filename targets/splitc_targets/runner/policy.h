@@ -55,14 +55,16 @@ struct Adaptive {
 // A route that is taken, while another may be wanted (splitc.policy.steady).
 class Steady {
  public:
-  Steady(size_t current, double hold_s) : current_(current), hold_s_(hold_s) {}
+  Steady(size_t current, double hold_s)
+      : current_(current), least_s_(hold_s), hold_s_(hold_s) {}
 
   size_t current() const { return current_; }
   size_t Take(const std::vector<RouteOption>& options, size_t wanted, double now);
 
  private:
   size_t current_;
-  double hold_s_;
+  double least_s_, hold_s_;
+  bool has_risen_ = false;
   std::optional<double> changed_s_;
   std::optional<size_t> wanted_;
   double since_s_ = 0;
