@@ -68,6 +68,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/whole_frame.py
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/switch.py
 
 fuzz: $(FUZZED:%=fuzz-runner-%) $(FUZZED_PYTHON:%=fuzz-python-%)
 
