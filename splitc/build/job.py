@@ -65,8 +65,13 @@ class Job:
 
     @cached_property
     def default(self) -> RouteJob:
-        """The route that is best for the link, of equals the one with the smaller head."""
-        return min(self.routes, key=lambda route: self.table.value(route.row))
+        """The route that is best for the link, of equals the one with the smaller head.
+
+        Where there are routes without a codec it is one of them: what a codec costs is to be
+        asked for.
+        """
+        plain = [route for route in self.routes if route.codec is None] or self.routes
+        return min(plain, key=lambda route: self.table.value(route.row))
 
     @property
     def ready(self) -> Ready:

@@ -17,16 +17,19 @@ from splitc.policy.steady import Steady
 class Adaptive(Policy):
     """The quickest route as link, device and server are now, or the most exact within a limit.
 
-    Without a limit the quickest is wanted. With one, of the routes that keep it the one whose
-    codec leaves most answers as they are, of equals the quickest; where none keeps it, the
-    quickest: bits are given up before the limit is, and come back when there is room. Another
-    route than the one that is taken has to be better by a margin, and see `Steady`.
+    Without a limit the quickest is wanted of those whose codec leaves nearly all answers as they
+    are. With one, of the routes that keep it the one that leaves most of them so, of equals the
+    quickest; where none keeps it, the quickest of all: bits are given up before the limit is,
+    and come back when there is room. Another route than the one that is taken has to be better
+    by a margin, and see `Steady`.
 
     Args:
         within_s: The limit, seconds from a frame's inputs to its answer; None is none.
         margin: How much better another route has to be, as a share, in [0, 1).
         hold_s: Seconds for which a route with more bytes has to be the better one, and that
             lie between two changes at least.
+        agreement: Without a limit, the share of answers that a route has to leave as they are,
+            in [0, 1]; where none does, the routes that leave most.
 
     Raises:
         UsageError: One of them is out of its range.
@@ -41,6 +44,7 @@ class Adaptive(Policy):
     within_s: float | None = None
     margin: float = 0.1
     hold_s: float = 0.5
+    agreement: float = 0.99
 
     def __post_init__(self) -> None:
         if self.within_s is not None and not 0 < self.within_s < float("inf"):
@@ -49,6 +53,8 @@ class Adaptive(Policy):
             raise UsageError(f"margin {self.margin:g} is not in [0, 1)")
         if not 0 <= self.hold_s < float("inf"):
             raise UsageError(f"hold_s {self.hold_s:g} is below 0")
+        if not 0 <= self.agreement <= 1:
+            raise UsageError(f"agreement {self.agreement:g} is not in [0, 1]")
 
     def start(self, options: Sequence[Option]) -> Chooser:
         """Begin with the route that was expected to be the best."""
@@ -59,6 +65,8 @@ class _Adapting(Chooser):
     def __init__(self, policy: Adaptive, options: Sequence[Option]) -> None:
         self._policy = policy
         self._options = tuple(options)
+        least = min(policy.agreement, max(option.agreement for option in options))
+        self._exact = tuple(option for option in options if option.agreement >= least)
         self._steady = Steady(self._best(LinkState(), policy.within_s), policy.hold_s)
 
     def route(self, seen: LinkState, now: float) -> str:
@@ -79,8 +87,12 @@ class _Adapting(Chooser):
         return best if then_s < now_s * less else current
 
     def _best(self, seen: LinkState, limit_s: float | None) -> Option:
-        """The most exact within the limit, of equals the quickest; the quickest if none is."""
-        took = [(seen.latency_s(option), option) for option in self._options]
+        """The most exact within the limit, of equals the quickest; the quickest if none is.
+
+        Without a limit the quickest of those that are exact enough.
+        """
+        options = self._exact if limit_s is None else self._options
+        took = [(seen.latency_s(option), option) for option in options]
         within = [(s, o) for s, o in took if limit_s is not None and s <= limit_s]
         if not within:
             return min(took, key=lambda each: each[0])[1]

@@ -115,6 +115,12 @@ def test_the_default_is_the_route_that_is_best_for_the_link(
     assert default("10Gbit", "quick.splitc") == "stem_relu"
 
 
+def test_a_codec_is_no_default_where_there_is_a_route_without(routed: Bundle) -> None:
+    coded = {route.name for route in routed.manifest.routes if route.codec is not None}
+    assert coded
+    assert routed.manifest.default not in coded
+
+
 def test_a_decoder_makes_what_the_layers_behind_it_read_in_their_order(routed: Bundle) -> None:
     (restored,) = routed.part("tail-dec1").outputs
     (read,) = routed.part("tail-s1").inputs

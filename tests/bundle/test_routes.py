@@ -71,7 +71,7 @@ def left_out(m: dict[str, Any]) -> None:
 
 
 def unprintable(m: dict[str, Any]) -> None:
-    m["routes"][0]["name"] = "stem\x1b[2J"
+    m["routes"][1]["name"] = "stem\x1b[2J"
 
 
 def golden(m: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from tests.policy.test_policy import ALL, EARLY, GOLDEN, LATE
 POLICIES = (
     ("adaptive", (EARLY, LATE), True),
     ("adaptive(within_s=0.03, hold_s=0.2)", ALL, True),
-    ("adaptive(margin=0.3, hold_s=0.0)", ALL, False),
+    ("adaptive(margin=0.3, hold_s=0.0, agreement=0.5)", ALL, False),
+    ("adaptive(margin=0.0)", ALL, True),
     ('fixed(route="late")', (EARLY, LATE), True),
 )
 

@@ -58,6 +58,7 @@ policies = st.builds(
     within_s=st.none() | st.floats(1e-3, 1),
     margin=st.floats(0, 0.9),
     hold_s=st.floats(0, 3),
+    agreement=st.floats(0, 1),
 )
 
 
@@ -91,9 +92,15 @@ def test_the_route_it_settles_on_is_the_one_that_the_limit_asks_for(
         return there_s + sent_s + (state.rtt_s or 0) + state.wait_s
 
     by_name = {option.name: option for option in options}
-    free = Adaptive(margin=0, hold_s=0)
+    free = Adaptive(margin=0, hold_s=0, agreement=0)
     found = by_name[chosen(free, options, [(state, 1.0)] * 3)[-1]]
     assert took(found) == pytest.approx(min(map(took, options)))
+    exact = [option for option in options if option.agreement >= 0.9]
+    exact = exact or [o for o in options if o.agreement == max(p.agreement for p in options)]
+    near = Adaptive(margin=0, hold_s=0, agreement=0.9)
+    found = by_name[chosen(near, options, [(state, 1.0)] * 3)[-1]]
+    assert found in exact
+    assert took(found) == pytest.approx(min(map(took, exact)))
     bound = Adaptive(within_s=within_s, margin=0, hold_s=0)
     found = by_name[chosen(bound, options, [(state, 1.0)] * 3)[-1]]
     within = [option for option in options if took(option) <= within_s]
@@ -152,6 +159,14 @@ def test_bits_are_given_up_before_the_limit_and_before_the_cut() -> None:
     assert chosen(policy, ALL, history)[-1] == "early"
 
 
+def test_without_a_limit_no_answers_are_given_up_for_speed() -> None:
+    slow = [(at(2), 1.0)] * 3
+    assert chosen(Adaptive(), (EARLY, EARLY_8, EARLY_4), slow)[-1] == "early:8bit"
+    assert chosen(Adaptive(agreement=1.0), (EARLY, EARLY_8, EARLY_4), slow)[-1] == "early"
+    assert chosen(Adaptive(agreement=0.5), (EARLY, EARLY_8, EARLY_4), slow)[-1] == "early:4bit"
+    assert chosen(Adaptive(), (EARLY_4,), slow)[-1] == "early:4bit"
+
+
 def test_a_loaded_device_sends_earlier_and_a_loaded_server_later() -> None:
     both = (EARLY, LATE)
     calm, busy = at(16), LinkState(16e6, rtt_s=0.002, head_load=3.0)
@@ -188,6 +203,7 @@ def test_policies_are_text() -> None:
         ("adaptive(margin=1.5)", "margin 1.5 is not in"),
         ("adaptive(within_s=0)", "within_s 0 is not above 0"),
         ("adaptive(hold_s=-1)", "hold_s -1 is below 0"),
+        ("adaptive(agreement=1.01)", "agreement 1.01 is not in"),
         ("fixed", "needs the option 'route'"),
         ("", "is not one policy"),
         ("fixed(route=3)", "option 'route'"),

@@ -134,20 +134,24 @@ size_t AdaptiveChooser::Wanted(const LinkState& seen) const {
   return then_s < now_s * less ? best : current;
 }
 
-// The most exact within the limit, of equals the quickest; the quickest if none is.
+// The most exact within the limit, of equals the quickest; the quickest if none is. Without a
+// limit the quickest of those that are exact enough.
 size_t AdaptiveChooser::Best(const LinkState& seen, std::optional<double> limit_s) const {
-  size_t quickest = 0;
-  std::optional<size_t> within;
+  double least = 0;
+  for (const RouteOption& option : options_) least = std::max(least, option.agreement);
+  least = limit_s ? 0 : std::min(least, policy_.agreement);
+  std::optional<size_t> quickest, within;
   std::vector<double> took;
   for (size_t i = 0; i < options_.size(); ++i) {
     took.push_back(seen.LatencyOf(options_[i]));
-    if (took[i] < took[quickest]) quickest = i;
+    if (options_[i].agreement < least) continue;
+    if (!quickest || took[i] < took[*quickest]) quickest = i;
     if (!limit_s || took[i] > *limit_s) continue;
     const double agreement = options_[i].agreement;
     const double most = within ? options_[*within].agreement : -1;
     if (agreement > most || (agreement == most && took[i] < took[*within])) within = i;
   }
-  return within.value_or(quickest);
+  return within ? *within : quickest.value();
 }
 
 }  // namespace splitc

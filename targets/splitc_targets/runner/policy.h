@@ -50,6 +50,9 @@ struct Adaptive {
   std::optional<double> within_s;
   double margin = 0.1;  // how much better another route has to be
   double hold_s = 0.5;  // for so long where it has more bytes
+  // Without a limit, the share of answers that a route leaves as they are; where none does, those
+  // that leave most.
+  double agreement = 0.99;
 };
 
 // A route that is taken, while another may be wanted (splitc.policy.steady).

@@ -81,8 +81,12 @@ Adaptive ParseAdaptive(const std::string& text) {
     } else if (name == "hold_s") {
       if (!(value >= 0 && value < kLongestSeconds)) BadPolicy("hold_s is below 0");
       adaptive.hold_s = value;
+    } else if (name == "agreement") {
+      if (!(value >= 0 && value <= 1)) BadPolicy("agreement is not in [0, 1]");
+      adaptive.agreement = value;
     } else {
-      BadPolicy("adaptive has no option \"" + name + "\": there is within_s, margin, hold_s");
+      BadPolicy("adaptive has no option \"" + name +
+                "\": there is within_s, margin, hold_s, agreement");
     }
     start = comma + 1;
   }

@@ -55,7 +55,7 @@ void AppendState(const LinkState& state, Bytes* to) {
 Bytes PolicyOf(const Words& words, const Bytes& data) {
   std::vector<RouteOption> options;
   const bool loses = words[1] == "1";
-  Adaptive policy{std::nullopt, Real(words[3]), Real(words[4])};
+  Adaptive policy{std::nullopt, Real(words[3]), Real(words[4]), Real(words[5])};
   if (Real(words[2]) >= 0) policy.within_s = Real(words[2]);
   std::optional<Gauge> gauge;
   std::vector<MapChooser::Point> points;

@@ -53,6 +53,7 @@ def by_runner(
         lines.append(" ".join([kind, *map(repr, values)]))
     within_s = -1.0 if policy.within_s is None else policy.within_s
     words = f"policy {int(loses)} {within_s!r} {policy.margin!r} {policy.hold_s!r}"
+    words += f" {policy.agreement!r}"
     found: list[Decided] = []
     for bps, lost, rtt_s, head, tail, wait_s, wants, place in _ONE.iter_unpack(
         probe.ask(words, "\n".join(lines).encode())
