@@ -92,6 +92,7 @@ def compile_(
     tune_parts: o.TuneParts = "head,tail",
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
+    to_torch: o.ToTorch = False,
     max_bytes: o.MaxBytes = "8GiB",
     verbose: o.Verbose = False,
     json: o.Json = False,
@@ -119,14 +120,14 @@ def compile_(
     scenario = where.scenario()
     with show.progress(quiet or json) as step:
         step(f"reading {model}")
-        options = o.ModelOptions(model, inputs, simplify, max_bytes)
+        options = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch)
         loaded = options.load(meanwhile=partial(warm_up, emit))
         inputs_of = loaded.graph.inputs
         batches = read_batches(calibrate, inputs_of) if calibrate else ()
         labels = read_labels(calibrate, inputs_of, len(batches)) if calibrate else None
         job = plan(
             loaded, cut=cut, cuts=names, bits=widths, by_plan=by_plan, scenario=scenario,
-            name=Path(model).stem, emit=emit, batches=batches, labels=labels, batch_sizes=sizes,
+            name=options.name, emit=emit, batches=batches, labels=labels, batch_sizes=sizes,
             with_whole=with_whole,
         )  # fmt: skip
         if not json:

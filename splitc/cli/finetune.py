@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splitc.cli import options as o
-from splitc.errors import DataError, OutputError, ToolchainError, UsageError
+from splitc.errors import OutputError, ToolchainError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,19 +83,19 @@ def finetune(
 ) -> None:  # fmt: skip
     """Rewrite MODEL by a recipe, train it on your data, write a folder to compile."""
     from splitc.cli import show
+    from splitc.cli.userfile import call, two
     from splitc.finetune.recipes import parse_recipe
 
     _need_torch()
     chosen = _with_cut(parse_recipe(recipe), cut)
-    name = model.rpartition(":")[2] if ".py:" in model else Path(model).stem
-    folder = Path(output or f"{name}.tuned")
+    options = o.ModelOptions(model, inputs, simplify, max_bytes, as_torch=True)
+    folder = Path(output or f"{options.name}.tuned")
     _refuse_output(folder)
-    loaded, train, validate = _read(model, data, seed, inputs, simplify, max_bytes)
+    loaded = _read(options, seed)
     if loaded.note and not quiet and not json:
         show.err().print(f"note: {loaded.note}")
-    if getattr(chosen, "cut", None) == "" and loaded.cut is None:
-        hint = "name the layer whose output crosses: --cut LAYER; `splitc cuts MODEL` lists them"
-        raise UsageError(f"the recipe '{chosen.name}' needs a cut", hint=hint)
+    _refuse_cut(chosen, loaded, model)
+    train, validate = two(call(data, "--data"), "--data", "(train, validate)")
     digest, before = loaded.digest, loaded.graph
     checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     tuned = _train(chosen, loaded, train, validate, quiet=quiet or json, seed=seed, epochs=epochs,
@@ -103,7 +103,7 @@ def finetune(
                    precision=precision)  # fmt: skip
     from splitc.finetune.folder import Origin, save_tuned
 
-    origin = Origin(name, model, digest, before, chosen.pipeline(), str(chosen), seed)
+    origin = Origin(options.name, model, digest, before, chosen.pipeline(), str(chosen), seed)
     save_tuned(folder, tuned, origin)
     shutil.rmtree(checkpoint, ignore_errors=True)
     if json:
@@ -145,45 +145,28 @@ def _refuse_output(folder: Path) -> None:
         raise OutputError(f"cannot write '{folder}'", why=why, hint="choose another -o")
 
 
-def _read(
-    model: str, data: str, seed: int, inputs: list[str] | None, simplify: bool, max_bytes: str
-) -> tuple[TorchModel, Any, Any]:
-    """The model, and the batches to train and to validate on."""
+def _read(options: o.ModelOptions, seed: int) -> TorchModel:
+    """The model; what its function draws depends on the seed."""
     import torch
 
-    from splitc.cli.userfile import call
-
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-    loaded = _model(model, inputs, simplify, max_bytes)
-    train, validate = _two(call(data, "--data"), "--data", "(train, validate)")
-    return loaded, train, validate
-
-
-def _two(found: Any, which: str, wanted: str) -> tuple[Any, Any]:
-    if type(found) not in (tuple, list):
-        why = f"it returns a {type(found).__name__}"
-        raise DataError(f"{which}: the function has to return two: {wanted}", why=why)
-    values = list[Any](found)
-    if len(values) != 2:
-        why = f"it returns {len(values)} values"
-        raise DataError(f"{which}: the function has to return two: {wanted}", why=why)
-    return values[0], values[1]
-
-
-def _model(model: str, inputs: list[str] | None, simplify: bool, max_bytes: str) -> TorchModel:
-    import splitc
-    from splitc.cli.userfile import call, is_python
-    from splitc.frontend.onnx.model import OnnxModel
-    from splitc.frontend.torch.model import TorchModel, load_torch
-
-    if is_python(model):
-        module, examples = _two(call(model, "MODEL"), "MODEL", "(module, example inputs)")
-        return load_torch(module, examples, max_bytes=o.parse_bytes(max_bytes))
-    loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
-    if isinstance(loaded, OnnxModel):
-        return splitc.to_torch(loaded)
-    assert isinstance(loaded, TorchModel)
+    loaded: Any = options.load()
     return loaded
+
+
+def _refuse_cut(recipe: Recipe, model: TorchModel, path: str) -> None:
+    """Raise what is wrong with the cut before the data function runs, which may take long."""
+    import torch
+
+    from splitc.passes.base import blaming
+
+    if getattr(recipe, "cut", None) == "" and model.cut is None:
+        hint = f"name the layer whose output crosses: --cut LAYER; `splitc cuts {path}` lists them"
+        raise UsageError(f"the recipe '{recipe.name}' needs a cut", hint=hint)
+    # the weights of a codec are drawn again for the training
+    random: Any = torch.random
+    with random.fork_rng(devices=()), blaming(recipe.name):
+        recipe.pipeline()(model)
 
 
 def _train(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`splitc inspect`: what is in a model or a bundle. Never loads code."""
+"""`splitc inspect`: what is in a model or a bundle. Of a bundle no code is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def inspect(
     what: Annotated[
-        str, typer.Argument(metavar="MODEL|BUNDLE", help="ONNX or .pt2 file, or bundle.")
+        str,
+        typer.Argument(
+            metavar="MODEL|BUNDLE", help="ONNX or .pt2 file, FILE.py:FUNCTION, or bundle."
+        ),
     ],
     text: Annotated[
         bool, typer.Option("--text", help="Print the layer graph in its canonical text.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +33,12 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
 ModelPath = Annotated[
-    str, typer.Argument(metavar="MODEL", help="ONNX file, .pt2 of torch.export, or .tuned folder.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="ONNX file, .pt2 of torch.export, .tuned folder, or [b]FILE.py:FUNCTION[/] that "
+        "returns a module and example inputs: the file is run.",
+    ),
 ]
 
 Frames = Annotated[
@@ -53,6 +59,11 @@ Simplify = Annotated[
     bool,
     typer.Option("--simplify/--no-simplify", rich_help_panel=MODEL, help="Run onnxsim first."),
 ]
+ToTorch = Annotated[
+    bool,
+    typer.Option("--to-torch", rich_help_panel=MODEL,
+                 help="Convert an ONNX network to PyTorch, for codecs that ONNX cannot hold."),
+]  # fmt: skip
 MaxBytes = Annotated[
     str,
     typer.Option(
@@ -221,15 +232,23 @@ class ScenarioOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How to read the model."""
+    """How to read the model; `as_torch`: an ONNX network too becomes a PyTorch module."""
 
     path: str
     inputs: list[str] | None
     simplify: bool
     max_bytes: str
+    as_torch: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the model is called: its file without suffix, or its function."""
+        from splitc.cli.userfile import is_python
+
+        return self.path.rpartition(":")[2] if is_python(self.path) else Path(self.path).stem
 
     def load(self, meanwhile: Callable[[], None] = lambda: None) -> Network:
-        """Read the model.
+        """Read the model. A Python file is run: it is the user's own.
 
         Args:
             meanwhile: See `splitc.load`.
@@ -237,15 +256,29 @@ class ModelOptions:
         Raises:
             SplitcError: See `splitc.load`.
         """
+        from splitc.cli.userfile import is_python, network
         from splitc.frontend import load
 
-        return load(
+        if is_python(self.path):
+            if self.inputs:
+                hint = "let the function return example inputs of these shapes"
+                raise UsageError("--input does nothing to a module", hint=hint)
+            return network(self.path, parse_bytes(self.max_bytes))
+        loaded = load(
             self.path,
             inputs=dict(parse_input(text) for text in self.inputs or []),
             simplify=self.simplify,
             max_bytes=parse_bytes(self.max_bytes),
             meanwhile=meanwhile,
         )
+        return _to_torch(loaded) if self.as_torch else loaded
+
+
+def _to_torch(loaded: Network) -> Network:
+    from splitc.frontend import to_torch
+    from splitc.frontend.onnx.model import OnnxModel
+
+    return to_torch(loaded) if isinstance(loaded, OnnxModel) else loaded
 
 
 def parse_input(text: str) -> tuple[str, tuple[int, ...]]:

@@ -8,9 +8,12 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splitc.errors import DataError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from splitc.frontend.torch.model import TorchModel
 
 BROKEN = (
     ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError,
@@ -58,6 +61,40 @@ def call(text: str, what: str) -> Any:
         return function()
     except BROKEN as error:
         raise _failed(f"{what}: {name}() fails", error) from error
+
+
+def network(text: str, max_bytes: int) -> TorchModel:
+    """The network that a function in a Python file returns: a module and example inputs.
+
+    Args:
+        text: `FILE.py:FUNCTION`.
+        max_bytes: See `splitc.load`.
+
+    Raises:
+        UsageError: There is no such file or function.
+        DataError: The file or the function fails, or returns something else.
+        BadModelError: The module cannot be read.
+        ToolchainError: PyTorch is not installed.
+    """
+    from splitc.frontend import load
+
+    module, examples = two(call(text, "MODEL"), "MODEL", "(module, example inputs)")
+    return load(module, examples, max_bytes=max_bytes)
+
+
+def two(found: Any, which: str, wanted: str) -> tuple[Any, Any]:
+    """The two values that a function returned.
+
+    Raises:
+        DataError: They are no two; it says what was wanted.
+    """
+    what = f"{which}: the function has to return two: {wanted}"
+    if type(found) not in (tuple, list):
+        raise DataError(what, why=f"it returns a {type(found).__name__}")
+    values = list[Any](found)
+    if len(values) != 2:
+        raise DataError(what, why=f"it returns {len(values)} values")
+    return values[0], values[1]
 
 
 def _module(path: Path, what: str) -> ModuleType:

@@ -49,6 +49,10 @@ def wide():
 def three():
     return 1, 2, 3
 
+def late():
+    open("data.ran", "w").close()
+    return loaders()
+
 def broken():
     return open("nowhere.npy")
 
@@ -177,7 +181,7 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "no function named": ({"data": "mine.py"}, 2, "is no function in a Python file[^$]*loaders"),
     "no number": ({"data": "mine.py:SIZE"}, 2, "no function 'SIZE'"),
     "no recipe": ({"recipe": "bottlenet(channels=2)"}, 2, "no 'bottlenet' among the recipes"),
-    "no cut": ({"cut": ""}, 2, "needs a cut[^$]*--cut LAYER"),
+    "no cut": ({"cut": ""}, 2, r"needs a cut[^$]*--cut LAYER; `splitc cuts mine\.py:net`"),
     "no layer": ({"cut": "conv9"}, 5, "there is no layer 'conv9'"),
     "wide codec": ({"recipe": "bottlenetpp(channels=9)"}, 2, "channels 9 is not in 1 to 8"),
     "three values": ({"data": "mine.py:three"}, 2, "--data: the function has to return two"),
@@ -201,6 +205,45 @@ def test_bad_input_is_a_named_error_and_writes_nothing(case: str, capsys: Captur
     text = "\n".join(str(error[key]) for key in ("what", "at", "why", "hint"))
     assert re.search(match, text), text
     assert [p.name for p in Path().glob("*.tuned")] == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"cut": "conv9"}, {"cut": ""}, {"recipe": "bottlenetpp(channels=9)"}]
+)
+def test_the_cut_is_checked_before_the_data_function_runs(change: dict[str, str]) -> None:
+    assert run(arguments(data="mine.py:late", **change)) in (2, 5)
+    assert not Path("data.ran").exists()
+    assert run(["finetune", "mine.py:net", "--recipe", "si-nr(epochs=1)", "--cut", "2", "-q",
+                "--data", "mine.py:late"]) == 0  # fmt: skip
+    assert Path("data.ran").exists()
+
+
+def test_cuts_inspect_and_compile_take_the_function_that_finetune_takes(capsys: Capture) -> None:
+    assert run(["cuts", "mine.py:net", "--json"]) == 0
+    assert '"2"' in capsys.readouterr().out
+    assert run(["inspect", "mine.py:net", "--text"]) == 0
+    assert "1x8x6x6" in capsys.readouterr().out
+    words = ["compile", "mine.py:net", "--cut", "2", "--target", "host", "--runtime", "none", "-q"]
+    assert run([*words, "--no-check"]) == 0
+    assert Path("net.splitc", "manifest.json").is_file()
+    assert run(["cuts", "mine.py:net", "--input", "input:2x2x6x6"]) == 2
+    assert "--input does nothing to a module" in capsys.readouterr().err
+
+
+def test_a_codec_that_onnx_cannot_hold_names_the_option_that_converts(capsys: Capture) -> None:
+    weights = np.ones((4, 2, 3, 3), np.float32)
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["y"], "pool"),
+    ]
+    save(model_of(nodes, {"input": [1, 2, 6, 6]}, ["y"], {"w": weights}), Path("own.onnx"))
+    words = ["compile", "own.onnx", "--cut", "relu", "--codec", "insert-bottleneck(channels=2)",
+             "--target", "host", "--runtime", "none", "-q"]  # fmt: skip
+    assert run(words) != 0
+    assert "--to-torch" in capsys.readouterr().err
+    assert run([*words, "--to-torch"]) == 0
+    assert Path("own.splitc", "manifest.json").is_file()
 
 
 def test_a_file_that_does_not_run_names_the_line(capsys: Capture) -> None:

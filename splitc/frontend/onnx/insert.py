@@ -43,7 +43,7 @@ def insert_nodes(
             raise UnsupportedOpError(
                 f"ONNX has no '{each.op}'",
                 why="the layer runs in PyTorch only",
-                hint="load the network as a PyTorch module, or convert it: splitc.to_torch(model)",
+                hint="compile it with --to-torch; in Python: splitc.to_torch(model)",
             )
         name = f"{tensor}.{each.name}"
         node, arrays = each.node(read, name)
