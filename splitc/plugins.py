@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from splitc.errors import SplitcError, UsageError, nearest
+from splitc.errors import UsageError, nearest
 
 GROUP = "splitc.plugins"
 
@@ -68,41 +68,101 @@ KERNEL = Plugin(
 """What needs no pack."""
 
 
-@functools.cache
-def plugins() -> Plugin:
-    """All installed packs as one.
+@dataclass(frozen=True)
+class BrokenPack:
+    """An installed pack that is left out.
 
-    Raises:
-        SplitcError: Two packs bring the same name, or a pack does not load.
+    Args:
+        name: Of its entry point.
+        why: What is wrong with it.
     """
-    fields = (
-        "passes", "cutters", "backends", "checks", "recipes", "converters", "kinds", "loaders",
-        "policies",
-    )  # fmt: skip
-    tables: dict[str, dict[str, str]] = {each: {} for each in fields}
-    boards: list[Path] = []
-    for value, pack in _packs():
-        for each, table in tables.items():
-            names: Mapping[str, str] = getattr(pack, each)
-            for name, where in names.items():
-                if name in table:
-                    raise SplitcError(f"two packs bring the {each} '{name}'", at=value)
-                table[name] = where
-        boards.extend(pack.boards)
-    return Plugin(**tables, boards=tuple(boards))
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"pack '{self.name}' is left out: {self.why}"
 
 
-def _packs() -> Iterator[tuple[str, Plugin]]:
-    """The kernel's own and every installed pack, and what the entry point says."""
-    yield "splitc", KERNEL
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        try:
-            pack: object = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise SplitcError(f"pack '{entry.name}' does not load", why=str(error)) from error
-        if not isinstance(pack, Plugin):
-            raise SplitcError(f"pack '{entry.name}'", why=f"{entry.value} is no splitc Plugin")
-        yield entry.value, pack
+FAILS_TO_IMPORT = (
+    ImportError, AttributeError, SyntaxError, NameError, TypeError, ValueError, LookupError,
+    OSError, RuntimeError,
+)  # fmt: skip
+"""What importing a stranger's module may raise."""
+
+_TABLES = (
+    "passes", "cutters", "backends", "checks", "recipes", "converters", "kinds", "loaders",
+    "policies",
+)  # fmt: skip
+
+
+def plugins() -> Plugin:
+    """All installed packs as one, without those that are broken."""
+    return _installed()[0]
+
+
+def broken_packs() -> tuple[BrokenPack, ...]:
+    """The packs that do not load, or bring a name that another brought before."""
+    return _installed()[1]
+
+
+def known_broken() -> tuple[BrokenPack, ...]:
+    """Those of `broken_packs` where packs were asked for; looks for none itself."""
+    return broken_packs() if _installed.cache_info().currsize else ()
+
+
+def forget() -> None:
+    """Look for packs anew when next asked."""
+    _installed.cache_clear()
+
+
+@functools.cache
+def _installed() -> tuple[Plugin, tuple[BrokenPack, ...]]:
+    whole, broken = KERNEL, list[BrokenPack]()
+    for entry in sorted(entry_points(group=GROUP), key=_order):
+        found = _loaded(entry)
+        taken = "" if isinstance(found, BrokenPack) else _taken(whole, found)
+        if isinstance(found, BrokenPack):
+            broken.append(found)
+        elif taken:
+            broken.append(BrokenPack(entry.name, f"another pack brings the {taken} too"))
+        else:
+            whole = _together(whole, found)
+    return whole, tuple(broken)
+
+
+def _order(entry: EntryPoint) -> tuple[bool, str]:
+    """Our own first: no stranger's pack takes a name from them."""
+    return entry.dist is None or entry.dist.name != "splitc", entry.name
+
+
+def _loaded(entry: EntryPoint) -> Plugin | BrokenPack:
+    """What an entry point names."""
+    try:
+        pack: object = entry.load()
+    except FAILS_TO_IMPORT as error:
+        return BrokenPack(entry.name, f"it does not load: {type(error).__name__}: {error}")
+    if not isinstance(pack, Plugin):
+        return BrokenPack(entry.name, f"{entry.value} is no splitc Plugin")
+    return pack
+
+
+def _table(pack: Plugin, kind: str) -> Mapping[str, str]:
+    return getattr(pack, kind)
+
+
+def _taken(whole: Plugin, pack: Plugin) -> str:
+    """The first name of a pack that there is already, with its kind; "" where there is none."""
+    for kind in _TABLES:
+        for name in _table(pack, kind):
+            if name in _table(whole, kind):
+                return f"{kind} '{name}'"
+    return ""
+
+
+def _together(whole: Plugin, pack: Plugin) -> Plugin:
+    tables = {kind: {**_table(whole, kind), **_table(pack, kind)} for kind in _TABLES}
+    return Plugin(**tables, boards=(*whole.boards, *pack.boards))
 
 
 def find(kind: str, name: str) -> Any:
@@ -111,8 +171,10 @@ def find(kind: str, name: str) -> Any:
     Raises:
         UsageError: No pack brings that name; the hint lists the nearest.
     """
-    table: Mapping[str, str] = getattr(plugins(), kind)
+    table = _table(plugins(), kind)
     if name not in table:
-        raise UsageError(f"there is no '{name}' among the {kind}", hint=nearest(name, table))
+        why = "; ".join(map(str, broken_packs()))
+        what = f"there is no '{name}' among the {kind}"
+        raise UsageError(what, why=why, hint=nearest(name, table))
     module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -12,6 +12,7 @@ import pytest
 
 import splitc
 from splitc import plugins
+from splitc.cli.app import run
 from splitc.cost import board
 from splitc.cost.board import Gpu, load_board, read_board
 from splitc.cost.prices import BoardCost
@@ -38,9 +39,9 @@ def packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
         return found
 
     monkeypatch.setattr(plugins, "entry_points", entry_points)
-    plugins.plugins.cache_clear()
+    plugins.forget()
     yield found
-    plugins.plugins.cache_clear()
+    plugins.forget()
 
 
 def entry(name: str) -> EntryPoint:
@@ -53,16 +54,40 @@ def test_a_strangers_pack_brings_a_pass(packs: list[EntryPoint]) -> None:
     assert plugins.find("passes", "group-blocks").name == "group-blocks"
 
 
-def test_two_packs_with_one_name_are_refused(packs: list[EntryPoint]) -> None:
-    packs.append(entry("SAME"))
-    with pytest.raises(SplitcError, match="two packs bring the passes 'group-blocks'"):
-        plugins.plugins()
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("SAME", "", "another pack brings the passes 'group-blocks' too"),
+        ("NOT_A_PLUGIN", "", "is no splitc Plugin"),
+        ("gone", "no_such_module:PACK", "No module named 'no_such_module'"),
+        ("raises", "tests.broken_pack:PACK", "RuntimeError: this pack is broken"),
+    ],
+)
+def test_a_broken_pack_is_left_out_and_named(
+    packs: list[EntryPoint], name: str, value: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = plugins.plugins()
+    packs.append(EntryPoint(name.lower(), value, plugins.GROUP) if value else entry(name))
+    packs.append(entry("OTHER"))
+    plugins.forget()
+    (broken,) = plugins.broken_packs()
+    assert broken.name == name.lower()
+    assert why in broken.why
+    assert plugins.plugins().passes == {**before.passes, **OTHER.passes}
+    with pytest.raises(UsageError, match="there is no 'nothing'") as caught:
+        plugins.find("passes", "nothing")
+    assert why in caught.value.why
+    for verb in ("doctor", "targets"):
+        assert run([verb]) == 0
+        shown = capsys.readouterr()
+        assert f"splitc: pack '{name.lower()}' is left out" in shown.err
+        assert verb != "doctor" or f"pack {name.lower()}" in shown.out
 
 
-def test_an_entry_point_that_is_no_pack_is_refused(packs: list[EntryPoint]) -> None:
-    packs.append(entry("NOT_A_PLUGIN"))
-    with pytest.raises(SplitcError, match="pack 'not_a_plugin'"):
-        plugins.plugins()
+def test_a_strangers_pack_takes_no_name_from_ours(packs: list[EntryPoint]) -> None:
+    packs.append(EntryPoint("a", "tests.test_plugins:SAME", plugins.GROUP))
+    assert "splitc_passes" in plugins.plugins().passes["group-blocks"]
+    assert [pack.name for pack in plugins.broken_packs()] == ["a"]
 
 
 def test_a_strangers_channel_is_one_whatever_carries_the_network(packs: list[EntryPoint]) -> None:

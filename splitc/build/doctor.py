@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from splitc.cost.board import host_isa, x86_level
 from splitc.errors import ToolchainError
 from splitc.net.sockets import BUFFER_BYTES, Buffers
-from splitc.plugins import find, plugins
+from splitc.plugins import FAILS_TO_IMPORT, broken_packs, find, plugins
 from splitc.runtime.process import find_emulator
 
 
@@ -53,6 +53,14 @@ def receive_buffer() -> Check:
     return Check("receive buffer", found, needed=False, hint=got.warning)
 
 
+def _asked(name: str) -> list[Check]:
+    """What a pack's own check found."""
+    try:
+        return find("checks", name)()
+    except FAILS_TO_IMPORT as error:
+        return [Check(f"check {name}", "", needed=False, hint=f"{type(error).__name__}: {error}")]
+
+
 def diagnose() -> list[Check]:
     """Look at this machine: Python packages, buffers, emulator, and what the packs ask for."""
     level = x86_level() or host_isa()
@@ -67,7 +75,8 @@ def diagnose() -> list[Check]:
     found.append(package("torch", needed=False, hint="pip install 'splitc[torch]'"))
     found.append(receive_buffer())
     for name in plugins().checks:
-        found += find("checks", name)()
+        found += _asked(name)
+    found += [Check(f"pack {pack.name}", "", False, str(pack)) for pack in broken_packs()]
     for isa in ("aarch64",):
         try:
             emulator = find_emulator(isa)

@@ -33,6 +33,7 @@ from splitc.cli import (
 from splitc.cli import compile as compile_verb
 from splitc.cli import run as run_verb
 from splitc.errors import OutputError, SplitcError, UsageError, nearest
+from splitc.plugins import known_broken
 from splitc.version import __version__
 
 CONFIG = "splitc.toml"
@@ -132,7 +133,15 @@ def _key(name: str) -> str:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the program and give its exit code; prints every error itself."""
+    """Run the program and give its exit code; prints every error itself, and which packs are
+    left out."""
+    code = _run(arguments)
+    for pack in known_broken():
+        print(f"splitc: {pack}", file=sys.stderr)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         config = read_config(Path.cwd()) if arguments else {}
         outcome = app(

@@ -40,7 +40,7 @@ def bench(
     if threads is not None:
         # Where the runtime looks before its first loop.
         os.environ["SPLITC_NUM_THREADS"] = str(threads)
-    with show.progress(quiet or json) as step:
+    with show.progress(quiet) as step:
         step(f"measuring for {seconds:g} s")
         found = measure(opened, seconds, route)
     if json:

@@ -118,7 +118,7 @@ def compile_(
     widths = o.parse_sizes(bits, "--bits") if bits is not None else ()
     tuning = Tuning(tune_seconds, tune_rpc, tuple(tune_parts.split(","))) if tune else None
     scenario = where.scenario()
-    with show.progress(quiet or json) as step:
+    with show.progress(quiet) as step:
         step(f"reading {model}")
         options = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch)
         loaded = options.load(meanwhile=partial(warm_up, emit))

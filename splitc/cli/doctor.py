@@ -89,7 +89,7 @@ def _link(link: str, key: str | None, mtu: int, seconds: float, *, json: bool, q
 
     to = Address.parse(link)
     secret = None if key is None else read_key(Path(key))
-    with show.progress(quiet or json) as tell:
+    with show.progress(quiet) as tell:
         tell(f"measuring the link to {to}, about {seconds:g} s")
         found, buffers = check_link(to, secret, mtu=mtu, seconds=seconds)
     if json:

@@ -98,7 +98,7 @@ def finetune(
     train, validate = two(call(data, "--data"), "--data", "(train, validate)")
     digest, before = loaded.digest, loaded.graph
     checkpoint = folder.with_name(f"{folder.name}.checkpoint")
-    tuned = _train(chosen, loaded, train, validate, quiet=quiet or json, seed=seed, epochs=epochs,
+    tuned = _train(chosen, loaded, train, validate, quiet=quiet, seed=seed, epochs=epochs,
                    checkpoint=checkpoint, resume=resume, device=device,
                    precision=precision)  # fmt: skip
     from splitc.finetune.folder import Origin, save_tuned

@@ -53,7 +53,7 @@ def run_(
     folder = None if out is None else made_folder(Path(out))
     results = Results(len(given), classes)
     seconds: list[float] = []
-    with show.progress(quiet or json) as step:
+    with show.progress(quiet) as step:
         step("checking files, loading parts")
         with opened.open_parts(route or opened.manifest.default, emulate=emulate) as split:
             step(f"running {len(given)} frame{'s' if len(given) > 1 else ''}")

@@ -199,7 +199,7 @@ def send(
         settings=settings,
     ) as device:  # fmt: skip
         try:
-            with _progress(quiet or json, len(frames) * repeat) as told:
+            with _progress(quiet, len(frames) * repeat) as told:
                 for answer in device.stream(_paced(frames, repeat, rate)):
                     if answer.origin == "nobody":
                         results.miss(answer.frame)

@@ -126,7 +126,7 @@ def simulate_(
     chosen = chosen_policy(route, policy, None if picks else within)
     within_s = settings.deadline_s if within is None else parse_seconds(within)
     with ExitStack() as stack:
-        step = stack.enter_context(show.progress(quiet or json))
+        step = stack.enter_context(show.progress(quiet))
         step("loading parts" if inputs is not None else "reading the bundle")
         parts = stack.enter_context(
             BundleParts.open(bundle, values=inputs is not None, times=parse_times(times))

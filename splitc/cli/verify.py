@@ -33,7 +33,7 @@ def verify(
     from splitc.cost.topology import DEVICE
 
     opened = Bundle.open(bundle)
-    with show.progress(quiet or json) as step:
+    with show.progress(quiet) as step:
         step("checking files, running head and tail")
         found = opened.verify(emulate=emulate)
     if json:

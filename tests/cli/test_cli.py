@@ -22,6 +22,7 @@ from onnx import helper
 from splitc.bundle.bundle import Bundle
 from splitc.cli.app import VERBS, run
 from splitc.cli.schema import schema_of, verbs
+from splitc.version import __version__
 from tests.helpers import model_of, save
 
 Capture = pytest.CaptureFixture[str]
@@ -66,6 +67,19 @@ def test_compile_prints_one_object_with_json(small_onnx: Path, capsys: Capture) 
     assert got["chosen"]["cut"] == got["table"]["best"]
     assert set(got["table"]["baselines"]) == {"device", "server"}
     Bundle.open("out.splitc").check()
+
+
+def test_progress_goes_to_stderr_with_json_too(small_onnx: Path, capsys: Capture) -> None:
+    assert run(["compile", str(small_onnx), "--emit", "onnx", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["bundle"] == "small.splitc"
+    assert "splitc: golden vectors" in captured.err.splitlines()
+
+
+def test_the_package_is_run_as_the_program_is() -> None:
+    command = [sys.executable, "-m", "splitc", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"splitc {__version__}\n"
 
 
 def test_quiet_says_nothing_on_stderr(small_onnx: Path, capsys: Capture) -> None:

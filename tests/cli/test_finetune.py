@@ -101,11 +101,11 @@ def test_it_trains_writes_a_folder_and_says_what_to_type_next(capsys: Capture) -
     ]  # fmt: skip
 
 
-def test_json_is_one_object_and_nothing_else(capsys: Capture) -> None:
+def test_json_is_one_object_and_progress_is_on_stderr(capsys: Capture) -> None:
     assert run([*arguments(), "--epochs", "1", "-o", "out", "--json"]) == 0
     captured = capsys.readouterr()
     got = json.loads(captured.out)
-    assert captured.err == ""
+    assert "splitc: codec: epoch 1 of 1: loss" in captured.err
     assert (got["folder"], got["cut"]) == ("out", "2.code.levels")
     assert got["boundary"][0]["bytes"] == 2 * 3 * 3
     assert [(s["stage"], s["epochs"]) for s in got["stages"]] == [("codec", 1), ("everything", 1)]

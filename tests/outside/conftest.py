@@ -37,5 +37,5 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def _forget() -> None:
-    plugins.plugins.cache_clear()
+    plugins.forget()
     board.boards.cache_clear()
