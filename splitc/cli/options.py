@@ -90,7 +90,7 @@ LinkName = Annotated[
 Bandwidth = Annotated[
     str | None,
     typer.Option("--bandwidth", metavar="RATE", envvar="SPLITC_BANDWIDTH", rich_help_panel=LINK,
-                 help="Like 20Mbit."),
+                 help="Like 20Mbit or 2.5MB/s."),
 ]  # fmt: skip
 Rtt = Annotated[
     str | None,
@@ -98,9 +98,9 @@ Rtt = Annotated[
                  help="Round-trip time, like 5ms."),
 ]  # fmt: skip
 Loss = Annotated[
-    float | None,
+    str | None,
     typer.Option("--loss", metavar="RATE", envvar="SPLITC_LOSS", rich_help_panel=LINK,
-                 help="Fraction of packets lost, in 0 to 1."),
+                 help="Share of packets lost, like 2% or 0.02."),
 ]  # fmt: skip
 Mtu = Annotated[
     int | None,
@@ -321,7 +321,7 @@ def parse_link(
     name: str | None,
     bandwidth: str | None,
     rtt: str | None,
-    loss: float | None,
+    loss: str | None,
     mtu: int | None,
 ) -> Link:
     """The named link with the given figures changed; wifi where none is named.

@@ -18,10 +18,10 @@ _UNITS: dict[str, float] = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 def parse_bandwidth(text: str | float) -> float:
-    """Bits a second from `20Mbit`, `250 kbit/s`, `1Gbps`, `2.5MB/s` or a number.
+    """Bits a second from `20Mbit`, `250 kbit/s`, `1Gbps`, `2.5MB/s`, or a number of them.
 
     Raises:
-        UsageError: The text is no bandwidth, or not above zero.
+        UsageError: The text is no bandwidth, has no unit, or is not above zero.
     """
     if isinstance(text, (int, float)):
         bits = float(text)
@@ -29,37 +29,65 @@ def parse_bandwidth(text: str | float) -> float:
         match = re.fullmatch(
             r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kKmMgG]?)((?i:bit)(?:/s)?|bps|b/s|B/s|Bps)?\s*", text
         )
-        try:
-            bits = float(match.group(1)) if match else -1.0
-        except ValueError:
-            bits = -1.0
+        bits = _number(match)
         if match and bits > 0:
+            if not match.group(2) and not match.group(3):
+                raise _no_unit("bandwidth", text, f"{match.group(1)}Mbit or {match.group(1)}kbit")
             bits *= _UNITS[match.group(2).lower()]
             bits *= 8 if match.group(3) in ("B/s", "Bps") else 1
     if not 1 <= bits <= 1e15:
-        raise UsageError(f"'{text}' is no bandwidth", hint="write it like 20Mbit or 250kbit")
+        raise UsageError(
+            f"'{text}' is no bandwidth", hint="write it like 20Mbit, 250kbit or 2.5MB/s"
+        )
     return bits
 
 
 def parse_seconds(text: str | float) -> float:
-    """Seconds from `5ms`, `0.2s`, `300us` or a number of seconds.
+    """Seconds from `5ms`, `0.2s`, `300us`, or a number of them; `0` needs no unit.
 
     Raises:
-        UsageError: The text is no duration, or negative.
+        UsageError: The text is no duration, has no unit, or is negative.
     """
     if isinstance(text, (int, float)):
         seconds = float(text)
     else:
         match = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(us|ms|s)?\s*", text)
-        try:
-            seconds = float(match.group(1)) if match else -1.0
-        except ValueError:
-            seconds = -1.0
-        if match:
-            seconds *= {"us": 1e-6, "ms": 1e-3}.get(match.group(2) or "s", 1.0)
+        seconds = _number(match)
+        if match and seconds > 0:
+            if not match.group(2):
+                raise _no_unit("time", text, f"{match.group(1)}ms or {match.group(1)}s")
+            seconds *= {"us": 1e-6, "ms": 1e-3, "s": 1.0}[match.group(2)]
     if not 0 <= seconds <= _LONGEST_S:
         raise UsageError(f"'{text}' is no duration", hint="write it like 5ms or 0.2s")
     return seconds
+
+
+def parse_share(text: str | float) -> float:
+    """A fraction from `30%`, `0.3`, or a number; of what range, who takes it says.
+
+    Raises:
+        UsageError: The text is no number.
+    """
+    if isinstance(text, (int, float)):
+        return float(text)
+    try:
+        if (number := text.strip()).endswith("%"):
+            return float(number[:-1]) / 100
+        return float(number)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no share", hint="write it like 30% or 0.3") from error
+
+
+def _number(match: re.Match[str] | None) -> float:
+    """The number that a text begins with; -1 where it is none."""
+    try:
+        return float(match.group(1)) if match else -1.0
+    except ValueError:
+        return -1.0
+
+
+def _no_unit(what: str, text: str, hint: str) -> UsageError:
+    return UsageError(f"{what} '{text}' has no unit", hint=f"write {hint}, whichever is meant")
 
 
 @dataclass(frozen=True, init=False)
@@ -67,9 +95,10 @@ class Link:
     """What lies between device and server.
 
     Args:
-        bandwidth: Bits a second, or text such as `20Mbit`.
-        rtt: Round-trip time in seconds, or text such as `5ms`.
-        loss: Fraction of packets lost, in [0, 1). Lost packets are sent again.
+        bandwidth: Bits a second, or text with a unit such as `20Mbit` or `2.5MB/s`.
+        rtt: Round-trip time in seconds, or text with a unit such as `5ms`.
+        loss: Fraction of packets lost, in [0, 1), or text such as `30%`. Lost packets are sent
+            again.
         mtu: Largest packet in bytes, headers included.
 
     Raises:
@@ -86,17 +115,19 @@ class Link:
         bandwidth: str | float,
         *,
         rtt: str | float = 0.0,
-        loss: float = 0.0,
+        loss: str | float = 0.0,
         mtu: int = 1500,
     ) -> None:
-        if not 0 <= loss < 1:
-            raise UsageError(f"loss rate {loss} is not in [0, 1)")
+        loss_rate = parse_share(loss)
+        if not 0 <= loss_rate < 1:
+            hint = "write it like 30% or 0.3"
+            raise UsageError(f"loss rate {loss} is not in [0, 1)", hint=hint)
         if not HEADER_BYTES < mtu <= _LARGEST_PACKET:
             why = f"it must be over the {HEADER_BYTES} bytes of headers, at most {_LARGEST_PACKET}"
             raise UsageError(f"mtu {mtu} is no packet size", why=why)
         object.__setattr__(self, "bandwidth_bps", parse_bandwidth(bandwidth))
         object.__setattr__(self, "rtt_s", parse_seconds(rtt))
-        object.__setattr__(self, "loss_rate", float(loss))
+        object.__setattr__(self, "loss_rate", loss_rate)
         object.__setattr__(self, "mtu_bytes", int(mtu))
 
     @staticmethod

@@ -43,6 +43,12 @@ namespace {
   Fail(ExitCode::kUsage, "usage", option + " is \"" + value + "\": " + hint);
 }
 
+[[noreturn]] void NoUnit(const std::string& option, const std::string& number,
+                         const std::string& one, const std::string& other) {
+  BadValue(option, number,
+           "it has no unit; write " + number + one + " or " + number + other + ", whichever is meant");
+}
+
 // A number at the start of the text; what follows it is handed back.
 bool ParseReal(const std::string& text, double* value, std::string* unit) {
   const bool digit = !text.empty() && ((text[0] >= '0' && text[0] <= '9') || text[0] == '.');
@@ -64,6 +70,7 @@ double ParseTime(const std::string& option, const std::string& text) {
   } else if (unit == "ms") {
     value *= 1e-3;
   } else {
+    if (good && unit.empty() && value > 0) NoUnit(option, text, "ms", "s");
     good = good && (unit.empty() || unit == "s");
   }
   if (!good || !(value >= 0) || value > kLongestSeconds) {
@@ -80,6 +87,7 @@ double ParseBandwidth(const std::string& option, const std::string& text) {
   std::string unit;
   bool good = ParseReal(text, &value, &unit);
   while (!unit.empty() && unit.front() == ' ') unit.erase(0, 1);
+  if (good && unit.empty() && value > 0) NoUnit(option, text, "Mbit", "kbit");
   const std::string_view factors = "kmg";
   const size_t factor = unit.empty() ? std::string_view::npos
                                      : factors.find(static_cast<char>(unit[0] | 0x20));

@@ -198,6 +198,8 @@ def test_where_nobody_listens_is_one_line(small: Bundle, frames: Path) -> None:
         (["--send", "127.0.0.1:1", "--mtu", "99"], 2, "--mtu"),
         (["--send", "127.0.0.1:1", "--deadline", "soon"], 2, "5ms"),
         (["--send", "127.0.0.1:1", "--bandwidth", "fast"], 2, "20Mbit"),
+        (["--send", "127.0.0.1:1", "--bandwidth", "20"], 2, "write 20Mbit or 20kbit"),
+        (["--send", "127.0.0.1:1", "--within", "5"], 2, "write 5ms or 5s"),
         (["--send", "127.0.0.1:1", "--rate", "0"], 2, "frames a second"),
         (["--send", "127.0.0.1:1", "--transport", "pigeon"], 2, "udp, resend, parity, tcp"),
         (["--send", "127.0.0.1:1", "--when-silent", "whole"], 2, "--whole DIR"),
