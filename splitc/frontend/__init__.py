@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from splitc.errors import ToolchainError, UsageError
+from splitc.frontend.other_formats import is_exported_program, refuse_file, refuse_folder
 from splitc.ir.model import DEFAULT_MAX_BYTES
 
 if TYPE_CHECKING:
@@ -76,11 +77,14 @@ def load(
     """
     if isinstance(source, str | Path):
         path = Path(source)
-        if path.is_dir() and _is_tuned(path):
-            return _tuned(path, inputs, max_bytes)
+        if path.is_dir():
+            if _is_tuned(path):
+                return _tuned(path, inputs, max_bytes)
+            raise refuse_folder(path)
         if not path.is_file():
             raise UsageError(f"there is no file '{source}'")
-        if path.suffix in TORCH_SUFFIXES:
+        refuse_file(path)
+        if path.suffix in TORCH_SUFFIXES or is_exported_program(path):
             return _torch(path, example_inputs, inputs, max_bytes)
     elif not _is_proto(source):
         return _torch(source, example_inputs, inputs, max_bytes)
