@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -88,33 +89,60 @@ class OpenSplit:
         self.close()
 
 
-def read_feed(
-    specs: tuple[TensorSpec, ...], inputs: Arrays | Array
-) -> tuple[Mapping[str, Array], int | None]:
+def read_feed(specs: tuple[TensorSpec, ...], inputs: Any) -> tuple[Mapping[str, Array], int | None]:
     """Inputs by name, and how many samples they hold along one more axis; None for no such axis.
 
+    Args:
+        specs: The network's inputs.
+        inputs: Arrays by name, or the one array. Whatever else somebody gives is refused.
+
     Raises:
-        UsageError: An input is missing, unknown, or of the wrong shape.
+        UsageError: An input is missing, unknown, no array, or of the wrong shape.
     """
-    if isinstance(inputs, np.ndarray):
-        if len(specs) != 1:
-            names = ", ".join(s.name for s in specs)
-            raise UsageError("give the inputs by name", why=f"the network has {names}")
-        inputs = {specs[0].name: inputs}
+    feed = _by_name(specs, inputs)
     counts: set[int | None] = set()
     for spec in specs:
-        if spec.name not in inputs:
+        if spec.name not in feed:
             raise UsageError(f"no value for input '{spec.name}'")
-        array = inputs[spec.name]
+        if not isinstance(feed[spec.name], np.ndarray | np.generic):
+            raise _no_array(f"input '{spec.name}'", feed[spec.name], specs)
+        array: Array = feed[spec.name]
         stacked = array.ndim == len(spec.shape) + 1
         if array.shape[stacked:] != spec.shape or array.dtype.name != spec.dtype:
             why = f"it is {array.dtype} {array.shape}, the contract {spec.dtype} {spec.shape}"
             raise UsageError(f"input '{spec.name}' does not fit", why=why)
         counts.add(len(array) if stacked else None)
-    if len(inputs) > len(specs):
+    if len(feed) > len(specs):
         names = {spec.name for spec in specs}
-        unknown = next(name for name in inputs if name not in names)
+        unknown = next(name for name in feed if name not in names)
         raise UsageError(f"there is no input '{unknown}'", hint=nearest(unknown, names))
     if len(counts) > 1 or 0 in counts:
         raise UsageError("the inputs hold different numbers of samples, or none")
-    return inputs, counts.pop() if counts else None
+    return feed, counts.pop() if counts else None
+
+
+def _by_name(specs: tuple[TensorSpec, ...], inputs: Any) -> Mapping[str, Any]:
+    """What was given for each input; one array alone is the one input's."""
+    if isinstance(inputs, Mapping):
+        return cast("Mapping[str, Any]", inputs)
+    if not isinstance(inputs, np.ndarray):
+        raise _no_array("the input", inputs, specs)
+    if len(specs) != 1:
+        names = ", ".join(s.name for s in specs)
+        raise UsageError("give the inputs by name", why=f"the network has {names}")
+    return {specs[0].name: cast("Array", inputs)}
+
+
+def _no_array(what: str, given: Any, specs: Sequence[TensorSpec]) -> UsageError:
+    """The error for a list, a tensor, a path: what it is, and how to give it."""
+    kind = f"{type(given).__module__}.{type(given).__qualname__}".removeprefix("builtins.")
+    if isinstance(given, str | os.PathLike):
+        hint = "load it first: numpy.load(path); in a shell, splitc run BUNDLE --input FILE"
+    elif hasattr(given, "detach"):
+        hint = "give tensor.detach().cpu().numpy()"
+    else:
+        dtype = specs[0].dtype if specs else "float32"
+        hint = f"numpy.asarray(values, '{dtype}'), or a dict of such arrays by input name"
+    takes = ", ".join(f"'{spec.name}' {spec.dtype} {spec.shape}" for spec in specs)
+    why = f"it takes numpy arrays: {takes}, alone or stacked along one more leading axis"
+    return UsageError(f"{what} is no array but {kind}", why=why, hint=hint)

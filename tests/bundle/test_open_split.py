@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,32 @@ def test_a_closed_one_is_not_called(compiled: Bundle) -> None:
 def test_an_input_that_does_not_fit_is_named(compiled: Bundle) -> None:
     with compiled.open_parts() as split, pytest.raises(UsageError, match="'x' does not fit"):
         split(some(1, 3, 12, 11))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "hint"),
+    [
+        ([[1.0, 2.0]], "list", "numpy.asarray(values, 'float32')"),
+        ("cat.npy", "str", "numpy.load(path)"),
+        (Path("cat.npy"), "pathlib", "splitc run BUNDLE --input FILE"),
+        (3.0, "float", "by input name"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_what_is_no_array_is_told_what_is_taken(
+    compiled: Bundle, given: Any, kind: str, hint: str, named: bool
+) -> None:
+    with pytest.raises(UsageError, match=rf"input.* is no array but {kind}") as caught:
+        compiled.run({"x": given} if named else given)
+    assert "'x' float32 (1, 3, 12, 12)" in caught.value.why
+    assert hint in caught.value.hint
+
+
+def test_a_tensor_is_told_to_become_an_array(compiled: Bundle) -> None:
+    torch: Any = pytest.importorskip("torch")
+    with pytest.raises(UsageError, match=r"is no array but torch\.Tensor") as caught:
+        compiled.run(torch.zeros(1, 3, 12, 12))
+    assert caught.value.hint == "give tensor.detach().cpu().numpy()"
 
 
 def test_parts_in_onnx_stay_loaded_too(small_onnx: Path, tmp_path: Path) -> None:
