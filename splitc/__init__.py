@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitc.lazy_names import lazy_names
+from splitc.lazy_names import lazy_names, listed_names
 from splitc.version import __version__
 
 if TYPE_CHECKING:
@@ -69,3 +69,5 @@ __getattr__ = lazy_names(__name__, {
     "plan_for_loss": "search.loss_choice", "Trained": "search.tested",
     "read_tested": "search.tested", "write_tested": "search.tested",
 })  # fmt: skip
+
+__dir__ = listed_names(__name__)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,3 +23,18 @@ def lazy_names(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
         raise AttributeError(f"module '{package}' has no attribute '{name}'")
 
     return get
+
+
+def listed_names(package: str) -> Callable[[], list[str]]:
+    """A package's `__dir__`: what it offers, and what any module has; for completion and `help`.
+
+    Args:
+        package: Its name.
+    """
+
+    def names() -> list[str]:
+        module = vars(sys.modules[package])
+        dunders = (name for name in module if name.startswith("__"))
+        return sorted({*module["__all__"], *dunders})
+
+    return names

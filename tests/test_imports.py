@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pydoc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -183,6 +185,24 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(splitc, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = splitc.nothing
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["splitc", "splitc.finetune", "splitc.frontend.onnx", "splitc.frontend.torch", "splitc.send"],
+)
+def test_completion_and_help_show_the_public_names(package: str) -> None:
+    module = importlib.import_module(package)
+    shown = [name for name in dir(module) if not name.startswith("__")]
+    assert shown == sorted(name for name in module.__all__ if not name.startswith("__"))
+    assert {"__all__", "__doc__", "__file__"} <= set(dir(module))
+
+
+def test_help_tells_of_every_public_name() -> None:
+    import splitc
+
+    text = pydoc.plain(pydoc.render_doc(splitc))
+    assert not [n for n in splitc.__all__ if n != "__version__" and n not in text]
 
 
 def test_what_cannot_be_compiled_is_asked_without_tvm(tmp_path: Path) -> None:

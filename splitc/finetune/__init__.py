@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitc.lazy_names import lazy_names
+from splitc.lazy_names import lazy_names, listed_names
 
 if TYPE_CHECKING:
     from splitc.finetune.callbacks import Callback, EpochRecord
@@ -28,3 +28,5 @@ __getattr__ = lazy_names(__name__, {
     "fine_tune": "loop",
     "optimizer": "stage",
 })  # fmt: skip
+
+__dir__ = listed_names(__name__)

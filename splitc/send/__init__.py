@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitc.lazy_names import lazy_names
+from splitc.lazy_names import lazy_names, listed_names
 
 if TYPE_CHECKING:
     from splitc.send.answer import Answer
@@ -15,3 +15,5 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Device", "Settings"]
 
 __getattr__ = lazy_names(__name__, {"Answer": "answer", "Device": "device", "Settings": "settings"})
+
+__dir__ = listed_names(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitc.lazy_names import lazy_names
+from splitc.lazy_names import lazy_names, listed_names
 
 if TYPE_CHECKING:
     from splitc.frontend.onnx.load import load_onnx
@@ -17,3 +17,5 @@ __getattr__ = lazy_names(__name__, {
     "OnnxModel": "model",
     "load_onnx": "load",
 })  # fmt: skip
+
+__dir__ = listed_names(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitc.lazy_names import lazy_names
+from splitc.lazy_names import lazy_names, listed_names
 
 if TYPE_CHECKING:
     from splitc.frontend.torch.batch import any_batch
@@ -18,3 +18,5 @@ __getattr__ = lazy_names(__name__, {
     "load_torch": "model",
     "any_batch": "batch",
 })  # fmt: skip
+
+__dir__ = listed_names(__name__)
