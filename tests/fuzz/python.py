@@ -42,7 +42,7 @@ def main() -> None:
         for number, seed in enumerate(seeds(options.target)):
             (corpus / f"seed-{number}").write_bytes(seed)
         # atheris itself keeps some kB of each input; what a target may hold it looks at itself.
-        limits = [f"-max_total_time={options.seconds}", "-max_len=4096", "-timeout=10",
+        limits = [f"-max_total_time={options.seconds}", "-max_len=4096", "-timeout=60",
                   "-rss_limit_mb=8192", f"-artifact_prefix={corpus}-"]  # fmt: skip
         TARGETS[options.target](b"")  # What it makes once is not to count as an input's time.
         fuzzer.Setup([sys.argv[0], str(corpus), *limits], TARGETS[options.target])

@@ -88,7 +88,7 @@ def fuzz(program: Path, corpus: Path, seconds: int, seed: int = 0) -> Fuzzed:
     if program.name in SEEDS:
         (corpus / "seed").write_bytes(SEEDS[program.name])
     command = [
-        str(program), str(corpus), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10",
+        str(program), str(corpus), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=60",
         "-rss_limit_mb=0", "-malloc_limit_mb=64", f"-artifact_prefix={corpus}-",
         "-print_final_stats=1",
     ]  # fmt: skip
