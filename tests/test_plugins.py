@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import splitc
@@ -159,6 +161,52 @@ def test_a_malformed_board_file_is_a_usage_error(
     with pytest.raises(UsageError, match="board file") as caught:
         read_board(path)
     assert why in str(caught.value)
+
+
+def test_a_board_begins_from_another_and_says_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "rpi4"\nname = "mine"\nclock_hz = 2e9\n[unit]\nglibc = "2.31"\n')
+    mine, base = read_board(path), load_board("rpi4")
+    unit = msgspec.structs.replace(base.processor, glibc="2.31")
+    title = f"mine, like {base.title}"
+    assert mine == msgspec.structs.replace(base, name="mine", title=title, clock_hz=2e9, unit=unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('base = "rpi44"\nname = "mine"', "did you mean 'rpi4'"),
+        ('base = "rpi4"', "it lacks name"),
+        ('base = "rpi4"\nname = "mine"\nklock_hz = 1e9', "unknown field `klock_hz`"),
+    ],
+)
+def test_a_board_that_begins_wrongly_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UsageError, match="board") as caught:
+        read_board(tmp_path / "mine.toml")
+    assert why in str(caught.value)
+
+
+def test_all_that_a_board_file_lacks_is_named_at_once_with_an_example(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\n[unit]\ntype = "cpu"\nisa = "aarch64"\n[efficiency]\nconv = 0.3\n'
+    )
+    with pytest.raises(UsageError, match=r"board file mine\.toml") as caught:
+        read_board(path)
+    for name in ("title", "cores", "transmit_power_w", "unit.cpu", "unit.glibc", "efficiency.norm"):
+        assert re.search(rf"[ ,]{re.escape(name)}(,|$)", caught.value.why)
+    assert 'base = "rpi4"' in caught.value.hint
+
+
+def test_a_board_s_file_is_printed_to_begin_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["targets", "--file", "rpi5"]) == 0
+    (tmp_path / "mine.toml").write_text(capsys.readouterr().out)
+    assert read_board(tmp_path / "mine.toml") == load_board("rpi5")
+    assert run(["targets", "--file", "rpi55"]) == 2
+    assert "did you mean 'rpi5'" in capsys.readouterr().err
 
 
 GPU = """

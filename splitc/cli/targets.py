@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from splitc.cli import options as o
 
@@ -18,11 +20,22 @@ def _unit(board: Board) -> str:
     return board.unit.arch if isinstance(board.unit, Gpu) else board.unit.cpu
 
 
-def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
+def targets(
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="BOARD",
+                     help="Print that board's file instead, to begin one's own from."),
+    ] = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
     """List the boards that head and tail can be compiled for."""
     from splitc.cli import show
-    from splitc.cost.board import boards, load_board
+    from splitc.cost.board import board_text, boards, load_board
 
+    if file is not None:
+        print(board_text(file), end="")
+        return
     known = boards()
     if json:
         from splitc.cli.listings import TargetsObject
@@ -45,4 +58,7 @@ def targets(json: o.Json = False, quiet: o.Quiet = False) -> None:
     console = show.out()
     console.print(view)
     if not quiet:
-        console.print("Your own: a .toml file of the same form as --target.", style="dim")
+        console.print(
+            'Your own: --target FILE.toml with base = "rpi4", name = "mine" and what differs.',
+            style="dim",
+        )

@@ -9,7 +9,7 @@ import platform
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -124,23 +124,106 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 def read_board(path: Path) -> Board:
     """Read one board file.
 
+    Where it has `base = "rpi4"`, it is that installed board but for its name and what else
+    the file says.
+
     Raises:
-        UsageError: It cannot be read, or a field is missing, unknown or mistyped.
+        UsageError: It cannot be read, or a field is missing, unknown or mistyped; all that are
+            missing are named. Or there is no board of the name that it begins from.
     """
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Board)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read board file {path.name}", why=str(error)) from error
-    except msgspec.ValidationError as error:
-        hint = "`splitc targets --json` prints a whole board as an example"
-        raise UsageError(f"board file {path.name}", why=str(error), hint=hint) from error
+    return _board(_table(path), path.name)
 
 
 @functools.cache
 def boards() -> dict[str, Board]:
     """Every installed board by name, the packs' folders taken together."""
-    paths = [path for folder in plugins().boards for path in sorted(folder.glob("*.toml"))]
-    return {board.name: board for board in map(read_board, paths)}
+    return {name: read_board(path) for name, path in _files().items()}
+
+
+def board_text(name: str) -> str:
+    """An installed board's file, with where its figures are from.
+
+    Raises:
+        UsageError: There is no such board; the hint lists the nearest.
+    """
+    if name not in _files():
+        raise UsageError(f"there is no target '{name}'", hint=nearest(name, _files()))
+    return _files()[name].read_text("utf-8")
+
+
+@functools.cache
+def _files() -> dict[str, Path]:
+    """The installed boards' files by the boards' names."""
+    paths = (path for folder in plugins().boards for path in sorted(folder.glob("*.toml")))
+    return {str(_table(path).get("name", path.stem)): path for path in paths}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read board file {path.name}", why=str(error)) from error
+
+
+def _board(table: dict[str, Any], file: str) -> Board:
+    whole = _with_base(table, file, ())
+    try:
+        return msgspec.convert(whole, Board)
+    except msgspec.ValidationError as error:
+        missing, why = _missing(whole, Board), str(error)
+        if missing:
+            lacks = f"it lacks {', '.join(missing)}"
+            why = lacks if "missing required" in why else f"{why}; {lacks}"
+        raise UsageError(f"board file {file}", why=why, hint=_EXAMPLE) from error
+
+
+_EXAMPLE = (
+    """a board that is much like another needs a few lines: base = "rpi4", name = "mine", and """
+    "what differs, clock_hz = 2e9 say; `splitc targets --file rpi4` prints a whole one"
+)
+
+
+_TABLES = {"unit", "host", "efficiency"}
+
+
+def _with_base(table: dict[str, Any], file: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A board's table with what it takes from the board that it begins from."""
+    if "base" not in table:
+        return table
+    base = str(table["base"])
+    if base not in _files():
+        hint = nearest(base, _files())
+        raise UsageError(f"there is no board '{base}' to begin from", at=file, hint=hint)
+    if base in seen:
+        raise UsageError(f"board '{base}' begins from itself", at=file)
+    under = _with_base(_table(_files()[base]), _files()[base].name, (*seen, base))
+    own = {key: value for key, value in table.items() if key != "base"}
+    rest = {key: value for key, value in under.items() if key != "name"}
+    return _merged({**rest, "title": f"{own.get('name', '')}, like {rest.get('title', base)}"}, own)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """One table with another's values in the place of its own; another type's stands alone."""
+    if over.get("type", under.get("type")) != under.get("type"):
+        return over
+    both = {**under, **over}
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], dict) and isinstance(over[key], dict):
+            both[key] = _merged(under[key], over[key])
+    return both
+
+
+def _missing(table: dict[str, Any], kind: type[msgspec.Struct], at: str = "") -> list[str]:
+    """Every field that a table lacks, those of tables in it with their names before."""
+    fields = msgspec.structs.fields(kind)
+    found = [f"{at}{one.name}" for one in fields if one.required and one.name not in table]
+    for key in _TABLES & table.keys():
+        if isinstance(table[key], dict):
+            below = cast("dict[str, Any]", table[key])
+            gpu = key == "unit" and below.get("type") == "gpu"
+            inner = Efficiency if key == "efficiency" else Gpu if gpu else Cpu
+            found += _missing(below, inner, f"{at}{key}.")
+    return found
 
 
 def resolve(board: Board) -> Board:

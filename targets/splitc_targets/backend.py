@@ -31,6 +31,7 @@ from splitc_targets.link.toolchain import (
     zig_version,
 )
 from splitc_targets.machine.core import core_of
+from splitc_targets.machine.platform import why_no_code
 from splitc_targets.source import check
 from splitc_targets.source.fixed_shapes import shapeless
 from splitc_targets.source.small_types import computed_small
@@ -52,15 +53,17 @@ class TvmBackend:
     compiles: ClassVar[bool] = True
 
     def refuses(self, board: Board) -> str | None:
-        """No GPU: code is made for every processor whose core is known.
+        """No GPU, no other ISA or system: code is made for every processor whose core is known.
 
         Raises:
             UsageError: It is not; the hint has the nearest name.
         """
         if isinstance(board.unit, Gpu):
             return f"it makes code for processors, not for {board.unit.api} {board.unit.arch}"
-        core_of(board)
-        return None
+        why = why_no_code(board.processor)
+        if why is None:
+            core_of(board)
+        return why
 
     def layout(self, tensor: Tensor, graph: LayerGraph) -> Layout:
         """Maps lie channels-last in its code."""

@@ -42,6 +42,34 @@ def test_an_unknown_core_is_refused_with_the_nearest() -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"isa": "armv7", "triple": "armv7-linux-gnueabihf", "cpu": "cortex-a7"}, "not for armv7"),
+        ({"isa": "riscv64", "triple": "riscv64-linux-gnu", "cpu": "u74"}, "not for riscv64"),
+        ({"triple": "aarch64-linux-android"}, "not for aarch64-linux-android"),
+        ({"triple": "x86_64-linux-gnu"}, "aarch64-linux-gnu, not for x86_64-linux-gnu"),
+        ({"features": ("neon",)}, "feature 'neon' has no sign: write '+neon'"),
+    ],
+)
+def test_what_no_code_can_be_made_for_is_refused_before_anything_is_compiled(
+    changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UsageError, match="--emit tvm writes nothing for rpi4") as caught:
+        backend_for(board(**changes), "tvm")
+    assert why in caught.value.why
+
+
+@pytest.mark.parametrize(("cpu", "near"), [("cortex-a99", "cortex-a"), ("ivybridge", "x86-64")])
+def test_a_processor_that_nothing_is_known_of_is_refused_with_what_there_is(
+    cpu: str, near: str
+) -> None:
+    name = "rpi4" if near == "cortex-a" else "x86-64-v3"
+    with pytest.raises(UsageError, match=f"there is no core '{cpu}'") as caught:
+        backend_for(board(name, cpu=cpu), "tvm")
+    assert near in caught.value.hint
+
+
 def test_a_core_of_another_instruction_set_is_refused() -> None:
     with pytest.raises(UsageError, match="board 'rpi4' is for aarch64"):
         machine_of(board(cpu="x86-64-v3"))

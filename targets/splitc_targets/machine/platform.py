@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processors and systems that code can be made for at all."""
+
+from __future__ import annotations
+
+import re
+
+from splitc.cost.board import Cpu
+
+ISAS = ("aarch64", "x86_64")
+"""What there are cores, kernels and a runner for."""
+
+
+def why_no_code(processor: Cpu) -> str | None:
+    """Why no code can be made for a processor, in a clause; None where it can.
+
+    The core itself is not asked for: `machine.core.core_of` knows those.
+    """
+    isa, triple = processor.isa, processor.triple
+    if isa not in ISAS:
+        return f"it makes code for 64-bit Linux on {' and '.join(ISAS)}, not for {isa}"
+    if re.fullmatch(rf"{isa}(-\w+)?-linux-gnu", triple) is None:
+        return f"it makes code for Linux with glibc, {isa}-linux-gnu, not for {triple}"
+    for feature in processor.features:
+        if re.fullmatch(r"[+-][\w.-]+", feature) is None:
+            return f"feature '{feature}' has no sign: write '+{feature}' to use it"
+    return None
