@@ -70,6 +70,12 @@ class NoLegalCutError(SplitcError):
     exit_code = 5
 
 
+class NoGainError(SplitcError):
+    """A split was wanted only if it pays, and it does not."""
+
+    exit_code = 5
+
+
 class IllegalCutError(SplitcError):
     """The cut that was asked for is not one."""
 

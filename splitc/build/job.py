@@ -17,9 +17,8 @@ from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, planned_routes
 from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
 from splitc.cost.topology import DEVICE, SERVER
-from splitc.errors import UsageError
+from splitc.errors import NoGainError, UsageError
 from splitc.frontend import load
-from splitc.ir.cut import Cut
 from splitc.ir.model import Network
 from splitc.ir.segment import segments
 from splitc.passes.at_cut import Ready
@@ -112,6 +111,24 @@ class Job:
         more = [PartJob(whole, device, self.trunk, whole.name)] if self.with_whole else []
         return (*self.tails, *more)
 
+    def refuse_no_gain(self) -> None:
+        """Raise where the default route takes as much as the whole network on one side.
+
+        Raises:
+            NoGainError: It does.
+        """
+        table, base = self.table, self.table.baseline
+        if table.value(self.row) < table.value(base):
+            return
+        unit = "mJ" if table.objective == "energy" else "ms"
+        took, whole = (table.value(row) * 1e3 for row in (self.row, base))
+        raise NoGainError(
+            f"the split does not pay: all on the {base.kind} is as good or better",
+            at=f"after {self.row.cut.name}",
+            why=f"{took:,.1f} {unit}, and {whole:,.1f} {unit} without a split, as predicted",
+            hint="leave out --only-if-it-pays to compile it all the same",
+        )
+
     @property
     def emit(self) -> str:
         """Names of what writes the parts, as `--emit` has them."""
@@ -120,19 +137,26 @@ class Job:
 
 
 def choose(table: CutTable, cut: str) -> CutRow:
-    """The row of a cut: `auto`, or layer names with commas between.
+    """The row of a cut: `auto`, layer names with commas between, or the row's number.
 
     `auto` is the cut that the model has already, or else the best in the table.
 
     Raises:
-        UsageError: An unknown layer; the hint lists the nearest.
+        UsageError: An unknown layer or number; the hint lists the nearest.
         IllegalCutError: Nothing would be left for one side, or a tensor that
             crosses has no fixed size.
         NoLegalCutError: `auto`, and no cut keeps the constraints.
     """
     if cut == "auto":
         return table.auto
-    return usable(table.problem, Cut.named(table.costs.graph, cut))
+    return usable(table.problem, table.cut_called(cut))
+
+
+def _numbered(table: CutTable, one: str | RouteSpec) -> str | RouteSpec:
+    """A route with layers' names in the place of a row's number."""
+    if isinstance(one, str) and one.isdecimal():
+        return RouteSpec(table.cut_called(one).layers)
+    return one
 
 
 def sites_of(emit: str, scenario: Scenario) -> dict[str, Site]:
@@ -215,7 +239,8 @@ def plan(
     if by_plan is not None or cuts or bits:
         table = find_cuts(loaded, scenario=replace(given, codec=None))
         if by_plan is None:
-            asked = cuts or (RouteSpec(choose(table, cut).cut.layers),)
+            asked = [_numbered(table, one) for one in cuts]
+            asked = asked or [RouteSpec(choose(table, cut).cut.layers)]
             specs = asked_routes(asked, bits, given.codec)
         else:
             specs = planned_routes(by_plan, loaded.digest, given.codec)

@@ -32,8 +32,9 @@ def compile_(
     model: o.ModelPath,
     cut: Annotated[
         str,
-        typer.Option("--cut", "-c", metavar="auto|LAYER[,LAYER…]", envvar="SPLITC_CUT",
-                     help="Where to cut: the head's last layers."),
+        typer.Option("--cut", "-c", metavar="auto|LAYER[,LAYER…]|N", envvar="SPLITC_CUT",
+                     help="Where to cut: the head's last layers, by their names, the ends of "
+                     "those or their modules; or a row's number in the table of cuts."),
     ] = "auto",
     cuts: Annotated[
         str | None,
@@ -52,6 +53,11 @@ def compile_(
                      help="The routes of a plan that [b]splitc plan[/] wrote."),
     ] = None,
     where: o.ScenarioOptions = _WHERE,
+    only_if_it_pays: Annotated[
+        bool,
+        typer.Option("--only-if-it-pays", help="Fail, with exit code 5, where all on the device "
+                     "or all on the server is predicted to be as good."),
+    ] = False,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder to write [MODEL.splitc]."),
@@ -132,6 +138,8 @@ def compile_(
         )  # fmt: skip
         if not json:
             _print_table(job.table, job.row, quiet=quiet)
+        if only_if_it_pays:
+            job.refuse_no_gain()
         notes = [loaded.note] if loaded.note else []
         parts: dict[str, Built] = {}
         found: list[Verification] = []
@@ -196,22 +204,20 @@ def _print_parts(
 
 
 def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:
-    from splitc.cli import show
+    from splitc.cli import cut_table, show
 
-    rows = list(table.usable[:_ROWS])
-    if not any(r.cut == row.cut for r in rows):
-        rows = [*rows[:-1], row]
+    rows = cut_table.best_rows(table, _ROWS, row)
     console = show.out()
-    console.print(show.cut_table(table, rows, row))
+    cut_table.print_cuts(table, rows, row)
     if quiet:
         return
     for line in show.remarks(table):
         console.print(line, style="dim")
-    more = len(table.rows) - len(rows)
+    more = cut_table.not_shown(table, rows)
     console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
     if more > 0:
         console.print(f"{more} more cuts: splitc cuts MODEL --all", style="dim")
-    console.print(show.advice(table, row))
+    console.print(cut_table.advice(table, row))
     console.print()
 
 

@@ -43,7 +43,7 @@ def cuts(
 ) -> None:  # fmt: skip
     """Rank the legal cuts of MODEL for a device, a server and a link."""
     from splitc.build.job import EMIT
-    from splitc.cli import show
+    from splitc.cli import cut_table, show
     from splitc.plugins import find
     from splitc.search.find import find_cuts
 
@@ -61,12 +61,11 @@ def cuts(
         if not table.usable:
             raise typer.Exit(5)
         return
-    rows = list(table.rows if show_all else table.usable[:_ROWS])
     console = show.out()
     chosen = None if table.wanted is None else table.row(table.wanted)
-    if chosen is not None and all(row.cut != chosen.cut for row in rows):
-        rows = [*rows[:-1], chosen]
-    console.print(show.cut_table(table, rows, chosen))
+    every = [cut_table.ShownRow(row) for row in table.rows]
+    rows = every if show_all else cut_table.best_rows(table, _ROWS, chosen)
+    cut_table.print_cuts(table, rows, chosen)
     if missing:
         console.print(show.plain(_refusal(missing, loaded)))
     if quiet:
@@ -78,9 +77,9 @@ def cuts(
         for row in table.rows:
             if row.rejected:
                 console.print(show.plain(f"not usable: {row.cut.name}: {row.rejected}"))
-    elif len(table.rows) > len(rows):
-        console.print(f"{len(table.rows) - len(rows)} more with --all.", style="dim")
-    console.print(show.advice(table, table.auto))
+    elif more := cut_table.not_shown(table, rows):
+        console.print(f"{more} more with --all.", style="dim")
+    console.print(cut_table.advice(table, table.auto))
 
 
 def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
@@ -97,10 +96,9 @@ def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
 
 def _explain(table: CutTable, names: str, *, json: bool) -> None:
     from splitc.cli import show
-    from splitc.ir.cut import Cut
 
     graph = table.costs.graph
-    row = table.row(Cut.named(graph, names))
+    row = table.row(table.cut_called(names))
     cut, cost, reason = row.cut, row.cost, row.rejected
     if json:
         from splitc.cli.objects import MadeTensorObject, WhyObject

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from splitc.cli import was_interrupted
-from splitc.cli.objects import BASELINES
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 
 if TYPE_CHECKING:
@@ -26,15 +26,22 @@ if TYPE_CHECKING:
     from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
     from splitc.runtime.manifest import Manifest
-    from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
-TOTALS = {"latency": "total ms", "throughput": "period ms", "energy": "energy mJ"}
+_WIDTH = 80
+_WIDEST = 10_000
 
 
 def out() -> Console:
-    """Standard output; as wide as the terminal, never cut short in a pipe."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+    """Standard output, as wide as the terminal.
+
+    In a pipe tables are as wide as COLUMNS says, or 80, and lines are never broken.
+    """
+    if sys.stdout.isatty():
+        return Console(markup=False, highlight=False)
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and 0 < int(columns) <= _WIDEST else _WIDTH
+    return Console(markup=False, highlight=False, width=width, soft_wrap=True)
 
 
 def err() -> Console:
@@ -105,37 +112,6 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:,.1f}"
 
 
-def cut_table(table: CutTable, rows: list[CutRow], chosen: CutRow | None) -> Table:
-    """The cut table with its two baselines; ▸ marks the chosen row, ✗ what cannot be used."""
-    crosses_width = 11 if any(row.kind == "multi" for row in rows) else 8
-    columns = {"op": 11, "crosses": crosses_width, "head ms": 8, "link ms": 8, "tail ms": 8}
-    columns[TOTALS[table.objective]] = 9
-    name_width = max(9, out().width - 2 - sum(width + 1 for width in columns.values()) - 1)
-    names = [BASELINES["device"], *(row.cut.name for row in rows)]
-    view = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    view.add_column("", width=1)
-    view.add_column(
-        "cut after", no_wrap=True, overflow="ellipsis",
-        width=min(name_width, max(map(len, names))),
-    )  # fmt: skip
-    for name, width in columns.items():
-        justify = "left" if name == "op" else "right"
-        view.add_column(name, justify=justify, no_wrap=True, width=width, overflow="ellipsis")
-    for row in (table.device, table.server, *rows):
-        cost = row.cost
-        here = chosen is not None and row.cut == chosen.cut
-        crosses = short_bytes(cost.boundary_bytes) if row.kind != "device" else "–"
-        view.add_row(
-            "▸" if here else "✗" if row.rejected else "",
-            plain(BASELINES.get(row.kind, row.cut.name)),
-            plain(_op(row)),
-            f"{crosses} ×{len(row.boundary)}" if row.kind == "multi" else crosses,
-            *(milliseconds(s) for s in (cost.head_s, cost.link_s, cost.tail_s, table.value(row))),
-            style="bold" if here else "dim" if row.kind in BASELINES or row.rejected else "",
-        )
-    return view
-
-
 def kernel_table(built: Built) -> Table:
     """The functions that one inference of a part calls, heaviest first, slow ones marked."""
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -157,13 +133,6 @@ def kernel_table(built: Built) -> Table:
     return table
 
 
-def _op(row: CutRow) -> str:
-    """Operator of the last head layer; empty where there are several, or a baseline."""
-    graph = row.cut.graph
-    alone = row.kind not in BASELINES and len(row.cut.layers) == 1
-    return graph.layer(row.cut.layers[0]).op if alone else ""
-
-
 def proved(proof: Proof) -> str:
     """Why a cut is the best, or how far it may be off, in a clause."""
     if isinstance(proof, FlowProof):
@@ -183,23 +152,6 @@ def remarks(table: CutTable) -> list[Text]:
     if table.own is not None:
         found.append(plain(f"The model is cut after {table.own.name}: --cut auto is that one."))
     return found
-
-
-def advice(table: CutTable, row: CutRow) -> Text:
-    """What the split is worth against the baselines, and which flag would change it."""
-    unit = "mJ" if table.objective == "energy" else "ms"
-    gain = (table.value(table.baseline) - table.value(row)) * 1e3
-    side = table.baseline.kind
-    if gain > 0:
-        return Text(f"The split saves {gain:.1f} {unit} against all on the {side}.")
-    text = f"No split beats keeping all on the {side}: this one costs {-gain:.1f} {unit} more."
-    if table.objective != "latency":
-        return Text(text)
-    if side == "device":
-        text += " A faster link (--link wifi5, --bandwidth 200Mbit) makes splitting pay sooner."
-    else:
-        text += " A slower link, --objective energy, or a smaller boundary (a codec) changes that."
-    return Text(text)
 
 
 def route_table(manifest: Manifest) -> Table:

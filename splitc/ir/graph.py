@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from splitc.errors import BadModelError, UsageError, nearest
+from splitc.errors import BadModelError
 from splitc.ir.kinds import kind_of
+from splitc.ir.layer_names import find_name
 from splitc.ir.printing import print_graph
 
 INPUT_OP = "input"
@@ -286,14 +287,12 @@ class LayerGraph:
         return tuple(found)
 
     def layer(self, name: str) -> Layer:
-        """The layer of that name.
+        """The layer of that name, or that people mean by it: see `find_name`.
 
         Raises:
-            UsageError: There is none; the hint lists the nearest names.
+            UsageError: There is none, or several; the hint lists the nearest names.
         """
-        if name not in self.index:
-            raise UsageError(f"there is no layer '{name}'", hint=nearest(name, self.index))
-        return self.layers[self.index[name]]
+        return self.layers[self.index[find_name(name, self.index)]]
 
     def with_layers(self, layers: Iterable[Layer]) -> LayerGraph:
         """The same graph with its layers exchanged one for one."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from splitc.errors import IllegalCutError, nearest
+from splitc.errors import IllegalCutError, UsageError
 from splitc.ir.chain import FLOATS
 from splitc.ir.cut import Cut
 from splitc.ir.graph import Layer, LayerGraph, Tensor
@@ -15,7 +15,7 @@ def crossing_tensor(model: Model, cut: str) -> Tensor:
 
     Args:
         model: The model to cut.
-        cut: The layer's name; "" for where the model is cut already.
+        cut: The layer's name, or its module's; "" for where the model is cut already.
 
     Raises:
         IllegalCutError: There is no such layer, nothing reads its output, an edge goes
@@ -29,9 +29,11 @@ def crossing_tensor(model: Model, cut: str) -> Tensor:
             raise IllegalCutError("the model has no cut", hint=hint)
         found = model.cut
     else:
-        if cut not in graph.index:
-            raise IllegalCutError(f"there is no layer '{cut}'", hint=nearest(cut, graph.index))
-        found = _cut_after(graph, graph.layer(cut))
+        try:
+            layer = graph.layer(cut)
+        except UsageError as error:
+            raise IllegalCutError(error.what, why=error.why, hint=error.hint) from None
+        found = _cut_after(graph, layer)
     shown = f"%{found.name}"
     if cut:
         shown += f" : {graph.layer(cut).op}"

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 from splitc.cost.prices import Costs, Objective
-from splitc.errors import NoLegalCutError
+from splitc.cost.topology import DEVICE, SERVER
+from splitc.errors import IllegalCutError, NoLegalCutError, UsageError
 from splitc.ir.cut import Cut
+from splitc.ir.layer_names import first_piece
 from splitc.search.cutter import Solution
 from splitc.search.problem import CutRow, Problem
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,52 @@ class CutTable:
                 hint="relax the limit, or name another with --cut",
             )  # fmt: skip
         return row
+
+    def cut_called(self, text: str) -> Cut:
+        """The cut that is meant by names of layers with commas between, or a row's number.
+
+        Layers and outermost modules come before numbers.
+
+        Raises:
+            UsageError: No layer is called so, or several are; or there is no such row.
+            IllegalCutError: `none`, `device` or `server`, which is no split.
+        """
+        if text not in self._first_pieces:
+            if _NUMBER.fullmatch(text):
+                if int(text) > len(self.rows):
+                    hint = "`splitc cuts MODEL --all` numbers them"
+                    raise UsageError(f"there is no layer '{text}', nor cut {text}", hint=hint)
+                return self.rows[int(text) - 1].cut
+            if text in ("none", DEVICE, SERVER):
+                self._refuse_whole(text)
+        return Cut.named(self.problem.graph, text)
+
+    def number(self, row: CutRow) -> str:
+        """What `cut_called` takes for a row; "" where a layer is called so, or it has none."""
+        place = self._places.get((row.cut.prefix, row.cut.extra))
+        return "" if place is None or str(place) in self._first_pieces else str(place)
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, tuple[int, ...]], int]:
+        return {(row.cut.prefix, row.cut.extra): k for k, row in enumerate(self.rows, start=1)}
+
+    @cached_property
+    def _first_pieces(self) -> frozenset[str]:
+        """What layers and outermost modules are called."""
+        names = self.problem.graph.index
+        return frozenset(names) | {first_piece(name) for name in names}
+
+    def _refuse_whole(self, text: str) -> NoReturn:
+        side = SERVER if text == SERVER else DEVICE
+        first = min(self.usable, key=lambda row: len(row.cut.head), default=None)
+        least = f", or --cut {first.cut.name} to leave the device the least" if first else ""
+        raise IllegalCutError(
+            f"--cut {text}: all on the {side} is no split",
+            why="a bundle has a head and a tail",
+            hint="--cut auto --with-whole compiles the whole network for the device beside a split"
+            if side == DEVICE
+            else f"give the server the model as it is{least}",
+        )
 
     def value(self, row: CutRow) -> float:
         """The figure the table is ordered by."""
