@@ -36,6 +36,12 @@ def test_the_model_is_cut_before_the_dropout() -> None:
     assert (cut.name, [t.name for t in cut.boundary]) == ("t", ["t"])
 
 
+def test_a_modules_name_is_its_last_layer() -> None:
+    text = "%x = input() : 4\n%m.a = relu(%x) : 4\n%m.b = relu(%m.a) : 4\n%y = relu(%m.b) : 4\n"
+    model = InsertDropout(cut="m")(splitc.GraphModel(splitc.parse_graph(text)))
+    assert channel_layers(model.graph) == ("m.b.link_dropout",)
+
+
 def test_it_takes_the_models_own_cut_and_survives_its_text() -> None:
     text = "%x = input() : 1x4\n%t = relu(%x) : 1x4\n%y = relu(%t) : 1x4\n"
     model = splitc.GraphModel(splitc.parse_graph(text))
