@@ -73,6 +73,20 @@ def test_the_arm_runner_checks_and_runs_under_emulation(
     assert json.loads(done.stdout)["part"] == "head"
 
 
+def test_a_folder_beside_its_files_is_not_the_parts(part: Path, x: Path, tmp_path: Path) -> None:
+    (part / "results").mkdir()
+    (part / "results" / "evil.so").write_bytes(b"")
+    done = run(part, "--out", str(part / "results"), str(x))
+    assert done.returncode == 0, done.stderr
+    assert (part / "results" / "0.npy").is_file()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (part / "evil.so").symlink_to(elsewhere)
+    refused = run(part, str(x))
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "evil.so" in refused.stderr
+
+
 def flip(part: Path) -> None:
     data = bytearray((part / "model.so").read_bytes())
     data[-100] ^= 255
