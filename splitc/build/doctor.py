@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -24,12 +25,14 @@ class Check:
         found: Its version or state; empty where it is missing.
         needed: Whether `splitc compile` fails without it.
         hint: How to get it.
+        make: Makes it, where splitc can: `splitc doctor --fetch` does.
     """
 
     name: str
     found: str
     needed: bool
     hint: str = ""
+    make: Callable[[], object] | None = None
 
     @property
     def ok(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
+from splitc.errors import UsageError
 
 if TYPE_CHECKING:
     from splitc.link.measured import Losses
@@ -31,6 +32,11 @@ Mtu = Annotated[
     typer.Option("--mtu", metavar="BYTES", envvar="SPLITC_MTU", rich_help_panel=o.LINK,
                  help="Largest packet, headers included."),
 ]  # fmt: skip
+Fetch = Annotated[
+    bool,
+    typer.Option("--fetch", help="Build now what the first compile for each instruction set "
+                 "would build."),
+]  # fmt: skip
 Seconds = Annotated[
     float,
     typer.Option("--seconds", metavar="N", min=1, max=600, rich_help_panel=o.LINK,
@@ -43,24 +49,35 @@ def doctor(
     key: Key = None,
     mtu: Mtu = 1500,
     seconds: Seconds = 10.0,
+    fetch: Fetch = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Check what this machine has and lacks; exit status 6 if compiling would fail. With --link,
     measure the link to a server."""
     if link is None:
-        _machine(json=json, quiet=quiet)
+        _machine(fetch=fetch, json=json, quiet=quiet)
+    elif fetch:
+        raise UsageError("--fetch and --link", hint="one after the other")
     else:
         _link(link, key, mtu, seconds, json=json, quiet=quiet)
 
 
-def _machine(*, json: bool, quiet: bool) -> None:
+def _machine(*, fetch: bool, json: bool, quiet: bool) -> None:
     from rich.text import Text
 
     from splitc.build.doctor import diagnose
     from splitc.cli import show
 
     found = diagnose()
+    to_make = [check for check in found if fetch and not check.ok and check.make is not None]
+    with show.progress(quiet) as step:
+        for check in to_make:
+            step(f"building the {check.name}")
+            if check.make is not None:
+                check.make()
+    if to_make:
+        found = diagnose()
     broken = [check for check in found if check.needed and not check.ok]
     if json:
         from splitc.cli.listings import DoctorObject, FoundObject
