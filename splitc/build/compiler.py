@@ -64,6 +64,7 @@ def compile(
     batches: Sequence[Mapping[str, Array]] = (),
     labels: Array | None = None,
     check: bool = True,
+    twins: bool = True,
     **conditions: Unpack[Conditions],
 ) -> Bundle:
     """Compile a network into a head for the device and a tail for the server.
@@ -94,6 +95,8 @@ def compile(
         labels: Their right classes, samples along the first axis: the manifest gets the
             accuracy with the codec and without.
         check: Run the compiled parts on the golden vectors before the bundle is there.
+        twins: Build parts for this machine too that it cannot run, into `golden/`: for
+            `Bundle.run` and `verify` to run in their place.
         conditions: The scenario as keywords: `head` and `tail`, each a board or a cost model,
             `link`, `objective`, `constraints`, `codec` and `cutter`. A learned codec that was
             not trained is compiled as it is.
@@ -114,7 +117,9 @@ def compile(
         batches=batches, labels=labels, batch_sizes=batch_sizes, with_whole=with_whole,
         scenario=scenario, **conditions,
     )  # fmt: skip
-    return build(job, output=output, runtime=runtime, seed=seed, tuning=tuning, check=check)
+    return build(
+        job, output=output, runtime=runtime, seed=seed, tuning=tuning, check=check, twins=twins
+    )
 
 
 def build(
@@ -125,6 +130,7 @@ def build(
     seed: int = 0,
     tuning: Tuning | None = None,
     check: bool = True,
+    twins: bool = True,
     progress: Callable[[str], None] = lambda step: None,
     note: Callable[[str], None] = lambda text: None,
     told: Callable[[str, Built], None] = lambda part, built: None,
@@ -140,6 +146,7 @@ def build(
         tuning: Whether and how long to measure kernels; None for the analytic choice.
         check: Run the compiled parts on the golden vectors before the bundle is moved into
             place.
+        twins: Keep what stands in for parts that this machine cannot run; see `compile`.
         progress: Called with each step's name as it begins.
         note: Called with what a user should know of the code that was made.
         told: Called with a part's name and what was built for it.
@@ -163,7 +170,8 @@ def build(
     room = ExitStack()
     try:
         folder = room.enter_context(beside(target))
-        scratch = room.enter_context(beside(target)) if check and runtime == "none" else None
+        apart = check and (runtime == "none" or not twins)
+        scratch = room.enter_context(beside(target)) if apart else None
         progress("golden vectors")
         golden, lowered = _golden_beside_lowering(job, models, folder / "golden", seed)
         tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
@@ -174,14 +182,16 @@ def build(
             network.unload()
         return_memory()
         bundled, split = runtime == "bundle", split_digest(job, models, runtime)
-        places = places_of(job.parts, folder, scratch, bundled)
+        places = places_of(job.parts, folder, scratch, bundled, twins=twins)
         built = build_parts(
             places, models,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
             job.scenario.limits.max_head_bytes, split, remotes(job, models, routes), progress,
             told,
         )  # fmt: skip
-        more = build_others(job, models, folder, scratch, bundled, split, progress, told)
+        more = build_others(
+            job, models, folder, scratch, bundled, split, progress, told, twins=twins
+        )
         built = built.and_(more)
         progress("writing the bundle")
         write_report(folder / "report.html", job.name, job.table, job.row, routes)

@@ -130,6 +130,7 @@ def _by_frame(array: Array, frames: int) -> Array:
 def build_others(
     job: Job, models: Mapping[str, Network], folder: Path, scratch: Path | None, runtime: bool,
     split: str, progress: Callable[[str], None], told: Callable[[str, Built], None],
+    *, twins: bool,
 ) -> Parts:  # fmt: skip
     """Compile and link the parts beside those of the route, one after the other.
 
@@ -139,11 +140,12 @@ def build_others(
         job: What is compiled.
         models: The networks of the route's parts, by name.
         folder: The bundle's.
-        scratch: Where parts without a runtime are built with one; see `places_of`.
+        scratch: Where what is only to be checked is built; see `places_of`.
         runtime: Whether parts have the runtime.
         split: The digest that the parts carry.
         progress: Called with each step's name.
         told: Called with a part's name and what was built for its own board.
+        twins: Whether the bundle has builds for this machine of parts that it cannot run.
     """
     built = Parts(split, {}, {}, ())
     for part in job.others:
@@ -152,7 +154,7 @@ def build_others(
         known = {part.alone: models.get(part.alone, network)}
         built = built.and_(
             build_parts(
-                places_of([part], folder, scratch, runtime, job.parts), known,
+                places_of([part], folder, scratch, runtime, job.parts, twins=twins), known,
                 {part.name: {True: lowered, False: lowered}},
                 job.scenario.limits.max_head_bytes, split, {}, progress, told,
             )

@@ -77,19 +77,21 @@ class Parts:
 
 def places_of(
     parts: Sequence[PartJob], folder: Path, scratch: Path | None, runtime: bool,
-    route: Sequence[PartJob] = (),
+    route: Sequence[PartJob] = (), *, twins: bool = True,
 ) -> list[Place]:  # fmt: skip
     """What has to be compiled: every part, and a twin of each that this machine cannot run.
 
     Args:
         parts: What the bundle has.
         folder: The bundle's.
-        scratch: Where parts that lack a runtime are built with one, to be checked; None to
-            leave that out.
+        scratch: Where what is only to be checked is built, parts that lack a runtime and twins
+            that the bundle is not to have; None to leave that out.
         runtime: Whether the bundle's parts have the runtime.
         route: The parts whose boards may stand in for one that does not run here; by default
             these.
+        twins: Whether the bundle has the twins.
     """
+    keeps = twins and runtime
     places: list[Place] = []
     for part in parts:
         own = ((folder / part.name, runtime),)
@@ -98,9 +100,8 @@ def places_of(
             own = (*own, (scratch / part.name, True))
         places.append(Place(part, part.board, True, own))
         here = _twin_board(part, route or parts) if foreign else None
-        if here is not None and (runtime or scratch):
-            beside = twin_folder(folder, part.name)
-            where = beside if runtime or not scratch else scratch / part.name
+        where = twin_folder(folder, part.name) if keeps else scratch and scratch / part.name
+        if here is not None and where is not None:
             places.append(Place(part, here, False, ((where, True),)))
     return places
 

@@ -299,7 +299,8 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
         ToolchainError: They do not run.
     """
     hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
-    elsewhere = {} if scratch is None else {name: scratch / name for name in manifest.parts}
+    built = () if scratch is None else ((name, scratch / name) for name in manifest.parts)
+    elsewhere = {name: place for name, place in built if place.is_dir()}
     try:
         found = verify(folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere))
         require(found)

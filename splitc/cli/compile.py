@@ -79,6 +79,12 @@ def compile_(
         typer.Option("--check/--no-check",
                      help="Run the compiled parts on golden vectors before the bundle is there."),
     ] = True,
+    twin: Annotated[
+        bool,
+        typer.Option("--twin/--no-twin",
+                     help="Keep builds for this machine of parts that it cannot run, for "
+                     "[b]verify[/], [b]run[/] and [b]bench[/] here."),
+    ] = True,
     batch: Annotated[
         str | None,
         typer.Option("--batch", metavar="N,N,…", envvar="SPLITC_BATCH",
@@ -145,7 +151,7 @@ def compile_(
         found: list[Verification] = []
         bundle = build(
             job, output=output, runtime=runtime, seed=seed, tuning=tuning,
-            check=check, progress=step, note=notes.append, told=parts.__setitem__,
+            check=check, twins=twin, progress=step, note=notes.append, told=parts.__setitem__,
             checked=found.append,
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
@@ -185,6 +191,7 @@ def _print_parts(
     job: Job, bundle: Bundle, found: Sequence[Verification], parts: Mapping[str, Built]
 ) -> None:
     """What was written, what a codec costs, and what the check found."""
+    from splitc.bundle.runnable import twin_folder
     from splitc.cli import show
 
     console = show.out()
@@ -194,6 +201,12 @@ def _print_parts(
         console.print(f"wrote {folder}/  {size} for {part.board.title}")
         if part.name in parts:
             console.print(show.kernel_table(parts[part.name]))
+    for part in (*job.parts, *job.others):
+        twin = twin_folder(bundle.path, part.name)
+        if twin.is_dir():
+            size, what = show.short_bytes(_size(twin)), f"the {part.name} for this machine"
+            console.print(f"wrote {twin}/  {size}: {what}, to verify it; --no-twin leaves it out")
+    console.print(f"wrote {bundle.path / 'report.html'}  the cuts as a page")
     if len(bundle.manifest.routes) == 1:
         for line in show.cost_lines(bundle.manifest.route.codec):
             console.print(line, markup=False)

@@ -231,3 +231,28 @@ def test_the_same_network_and_seed_give_the_same_vectors(tmp_path: Path) -> None
     ]
     first, second = ({n: f for n, f in one.manifest.files.items() if "golden" in n} for one in made)
     assert first == second
+
+
+@pytest.mark.skipif(host_isa() != "x86_64", reason="a head for ARM is to be a stranger's")
+def test_twins_are_named_or_left_out_and_the_check_runs_all_the_same(
+    small_onnx: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    line = ["compile", str(small_onnx), "--cut", "block_add", "--target", "rpi4"]
+    kept, left = tmp_path / "kept.splitc", tmp_path / "left.splitc"
+    assert run([*line, "-o", str(kept)]) == 0
+    shown = capsys.readouterr().out
+    assert f"wrote {kept}/golden/head/" in shown
+    assert "--no-twin leaves it out" in shown
+    assert f"wrote {kept}/report.html" in shown
+    assert run([*line, "--no-twin", "--with-whole", "-o", str(left)]) == 0
+    shown = capsys.readouterr()
+    assert "checked: worst error" in shown.out
+    assert "not checked" not in shown.err
+    assert "golden/head" not in shown.out
+    assert not any((left / "golden" / name).exists() for name in ("head", "tail", "whole"))
+    bundle = Bundle.open(left)
+    bundle.check()
+    for part in ("head", "tail"):
+        assert bundle.part(part).files == Bundle.open(kept).part(part).files
+    with pytest.raises(ToolchainError, match="cannot start the head on this machine"):
+        bundle.run(np.zeros((1, 3, 12, 12), np.float32))
