@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +61,21 @@ def finetune(
         typer.Option("--epochs", metavar="N", min=1, rich_help_panel=DATA,
                      help="Of each stage at most, instead of the recipe's."),
     ] = None,
+    loss: Annotated[
+        str,
+        typer.Option("--loss", metavar="NAME|FILE.py:FUNCTION", rich_help_panel=DATA,
+                     help="mse, or a function of (results, targets) that gives a scalar, instead "
+                     "of the cross-entropy."),
+    ] = "",
+    metric: Annotated[
+        str,
+        typer.Option("--metric", metavar="NAME|FILE.py:FUNCTION", rich_help_panel=DATA,
+                     help="What the best epoch is chosen by: accuracy, loss, or a function of "
+                     "(results, targets), higher better."),
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a finished result that stands at DIR.")
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", rich_help_panel=DATA,
@@ -84,13 +100,14 @@ def finetune(
     """Rewrite MODEL by a recipe, train it on your data, write a folder to compile."""
     from splitc.cli import show
     from splitc.cli.userfile import call, two
-    from splitc.finetune.recipes import parse_recipe
+    from splitc.finetune.recipes import judged, parse_recipe
 
     _need_torch()
     chosen = _with_cut(parse_recipe(recipe), cut)
     options = o.ModelOptions(model, inputs, simplify, max_bytes, as_torch=True)
     folder = Path(output or f"{options.name}.tuned")
-    _refuse_output(folder)
+    _refuse_output(folder, force=force)
+    judge = {"loss": _judge(loss, "--loss"), "metric": _judge(metric, "--metric")}
     loaded = _read(options, seed)
     if loaded.note and not quiet and not json:
         show.err().print(f"note: {loaded.note}")
@@ -100,7 +117,7 @@ def finetune(
     checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     tuned = _train(chosen, loaded, train, validate, quiet=quiet, seed=seed, epochs=epochs,
                    checkpoint=checkpoint, resume=resume, device=device,
-                   precision=precision)  # fmt: skip
+                   precision=precision, **judge)  # fmt: skip
     from splitc.finetune.folder import Origin, save_tuned
 
     origin = Origin(options.name, model, digest, before, chosen.pipeline(), str(chosen), seed)
@@ -110,7 +127,10 @@ def finetune(
         show.print_json(_object(folder, tuned, chosen))
         return
     console = show.out()
-    console.print(_table(tuned.history, {stage.name: stage for stage in chosen.stages()}))
+    stages = judged(chosen.stages(), **judge)
+    console.print(_table(tuned.history, {stage.name: stage for stage in stages}))
+    for line in _channel_lines(tuned, stages):
+        console.print(line, style="dim")
     console.print(f"wrote {folder}/")
     if not quiet:
         console.print(f"\nNext: splitc compile {folder} --target rpi4")
@@ -133,10 +153,20 @@ def _with_cut(recipe: Recipe, cut: str) -> Recipe:
     return replace(recipe, cut=cut)  # pyright: ignore[reportCallIssue]
 
 
-def _refuse_output(folder: Path) -> None:
+def _judge(text: str, option: str) -> Any:
+    """A loss or metric by its name, or the user's function."""
+    from splitc.cli.userfile import function, is_python
+
+    return function(text, option) if is_python(text) else text
+
+
+def _refuse_output(folder: Path, *, force: bool) -> None:
     """Raise before hours of training, not after them."""
     from splitc.finetune.manifest import is_tuned
 
+    if is_tuned(folder) and not force:
+        hint = "--force replaces it, -o DIR writes beside it"
+        raise OutputError(f"cannot write '{folder}'", why="a finished result is there", hint=hint)
     if folder.exists() and not is_tuned(folder):
         why = "it exists and is no folder of a fine-tuned model"
         raise OutputError(f"cannot write '{folder}'", why=why, hint="choose another -o")
@@ -208,6 +238,24 @@ def _table(history: tuple[EpochRecord, ...], stages: dict[str, Stage]) -> Table:
             f"{first.metric:.4f}", f"{best.metric:.4f}",
         )  # fmt: skip
     return table
+
+
+def _channel_lines(tuned: Tuned, stages: Sequence[Stage]) -> list[str]:
+    """Whether what was measured had the channel on: the dropout, or the noise."""
+    from splitc.ir.chain import channel_layers
+
+    graph = tuned.model.graph
+    names = ", ".join(graph.layer(name).op for name in channel_layers(graph))
+    if not names:
+        return []
+    ran = {record.stage for record in tuned.history}
+    on = [s.name for s in stages if s.name in ran and s.is_measured_on_channel]
+    off = [s.name for s in stages if s.name in ran and not s.is_measured_on_channel]
+    return [
+        f"Validation of {', '.join(group)} ran with {names} {state}."
+        for group, state in ((on, "on, as in training"), (off, "off"))
+        if group
+    ]
 
 
 def _object(folder: Path, tuned: Tuned, recipe: Recipe) -> FinetuneObject:

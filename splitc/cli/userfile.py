@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,21 @@ def is_python(text: str) -> bool:
 
 
 def call(text: str, what: str) -> Any:
-    """What a function in a Python file returns. The file is run: it is the user's own.
+    """What a function in a Python file returns; see `function`.
+
+    Raises:
+        UsageError: There is no such file or function.
+        DataError: The file or the function fails.
+    """
+    called = function(text, what)
+    try:
+        return called()
+    except BROKEN as error:
+        raise _failed(f"{what}: {text.rpartition(':')[2]}() fails", error) from error
+
+
+def function(text: str, what: str) -> Callable[..., Any]:
+    """A function in a Python file. The file is run: it is the user's own.
 
     Args:
         text: `FILE.py:FUNCTION`.
@@ -38,7 +53,7 @@ def call(text: str, what: str) -> Any:
 
     Raises:
         UsageError: There is no such file or function.
-        DataError: The file or the function fails.
+        DataError: The file fails.
     """
     file, colon, name = text.rpartition(":")
     if not colon or not file.endswith(".py") or not name:
@@ -50,17 +65,14 @@ def call(text: str, what: str) -> Any:
         hint = nearest(path.name, [p.name for p in folder.glob("*.py")])
         raise UsageError(f"there is no file '{file}'", hint=hint)
     module = _module(path.resolve(), what)
-    function: Any = getattr(module, name, None)
-    if not callable(function):
+    found: Any = getattr(module, name, None)
+    if not callable(found):
         own = [
             key for key, value in vars(module).items()
             if callable(value) and getattr(value, "__module__", "") == module.__name__
         ]  # fmt: skip
         raise UsageError(f"there is no function '{name}' in '{file}'", hint=nearest(name, own))
-    try:
-        return function()
-    except BROKEN as error:
-        raise _failed(f"{what}: {name}() fails", error) from error
+    return found
 
 
 def network(text: str, max_bytes: int) -> TorchModel:

@@ -28,7 +28,7 @@ def loss_of(stage: Stage, graph: LayerGraph) -> Loss:
         return stage.loss
     if len(graph.outputs) != 1:
         names = ", ".join(graph.outputs)
-        hint = "loss=lambda results, targets: ..."
+        hint = "--loss FILE.py:FUNCTION, a function of (results, targets); in Python loss=…"
         why = f"the network has {len(graph.outputs)}: {names}"
         what = f"stage '{stage.name}': loss '{stage.loss}' takes one result"
         raise UsageError(what, why=why, hint=hint)
@@ -98,6 +98,8 @@ def refuse_targets(stage: Stage, results: Any, targets: Any, which: str) -> None
     if targets.is_floating_point():
         if given != same:
             raise DataError(f"{shown} are {_x(given)}", why=f"the results are {_x(same)}")
+        if stage.loss == "cross-entropy":
+            _refuse_shares(out, targets, shown)
         return
     if stage.loss == "mse":
         raise DataError(f"{shown} are {_dtype(targets)}", why="the loss 'mse' compares floats")
@@ -110,6 +112,20 @@ def refuse_targets(stage: Stage, results: Any, targets: Any, which: str) -> None
     if high >= out.shape[1] or low < -100 or -100 < low < 0:
         why = f"the network has the classes 0 to {out.shape[1] - 1}"
         raise DataError(f"{shown} go from {low} to {high}", why=why)
+
+
+def _refuse_shares(results: Tensor, targets: Tensor, shown: str) -> None:
+    """Raise where floats are no shares of the classes: the cross-entropy would mean nothing."""
+    hint = "--loss mse compares numbers; --loss FILE.py:FUNCTION is a loss of your own"
+    if results.shape[1] == 1:
+        why = "over one class the cross-entropy is 0 whatever the network gives"
+        raise DataError(f"{shown} are floats for one class", why=why, hint=hint)
+    total = targets.sum(1)
+    if bool((targets < 0).any()) or not bool(
+        torch.allclose(total, torch.ones_like(total), atol=0.01)
+    ):
+        why = "the cross-entropy takes the shares of the classes, which sum to 1 along axis 1"
+        raise DataError(f"{shown} are floats that are no shares", why=why, hint=hint)
 
 
 def _x(shape: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ from splitc.passes.items import item_text, parse_items
 if TYPE_CHECKING:
     from splitc.finetune.data import Batches
     from splitc.finetune.loop import Tuned
-    from splitc.finetune.stage import Stage
+    from splitc.finetune.stage import Loss, Metric, Stage
     from splitc.frontend.torch.model import TorchModel
 
 
@@ -38,7 +38,7 @@ class Recipe:
 
     def tune(
         self, model: TorchModel, train: Batches, validate: Batches, *, epochs: int | None = None,
-        **how: Any,
+        loss: str | Loss = "", metric: str | Metric = "", **how: Any,
     ) -> Tuned:  # fmt: skip
         """Rewrite a model and train it.
 
@@ -47,6 +47,8 @@ class Recipe:
             train: Batches, as `fine_tune` takes them.
             validate: The same, for choosing the best epoch.
             epochs: Of every stage that the recipe does not skip, instead of its own.
+            loss: Instead of the cross-entropy, in the stages that train by it; see `Stage`.
+            metric: Of those stages, instead of their own.
             **how: Passed on to `fine_tune`.
 
         Raises:
@@ -55,7 +57,7 @@ class Recipe:
         with blaming(self.name):
             stages = [
                 replace(stage, epochs=epochs) if epochs is not None and stage.epochs else stage
-                for stage in self.stages()
+                for stage in judged(self.stages(), loss, metric)
             ]
             return self.run(model, train, validate, stages, how)
 
@@ -70,6 +72,24 @@ class Recipe:
 
     def __str__(self) -> str:
         return item_text(self.name, self)
+
+
+def judged(
+    stages: Sequence[Stage], loss: str | Loss = "", metric: str | Metric = ""
+) -> list[Stage]:
+    """Stages with another loss and metric, where they train by the targets: the cross-entropy.
+
+    Args:
+        stages: A recipe's.
+        loss: See `Stage`; "" leaves the cross-entropy.
+        metric: See `Stage`; "" leaves a stage's own.
+    """
+    return [
+        replace(stage, loss=loss or stage.loss, metric=metric or stage.metric)
+        if stage.loss == "cross-entropy"
+        else stage
+        for stage in stages
+    ]
 
 
 def parse_recipe(text: str) -> Recipe:

@@ -173,6 +173,11 @@ class Stage:
             self.set_modes(module)
             yield trained
 
+    @property
+    def is_measured_on_channel(self) -> bool:
+        """Whether validation runs with the channels on."""
+        return self.validate_on_channel and not self.without_link
+
     def described(self) -> dict[str, Any]:
         """The settings as text and numbers; functions by their name."""
         return {

@@ -46,6 +46,43 @@ def loaders():
 def wide():
     return [(torch.zeros(4, 2, 6, 7), torch.zeros(4, dtype=torch.int64))], loaders()[1]
 
+def numbers():
+    x, y = next(iter(loaders()[1]))
+    return [(x, torch.randn(len(x), 4))] * 2, [(x, torch.randn(len(x), 4))]
+
+def one():
+    module = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 1))
+    return module, torch.zeros(1, 2, 6, 6)
+
+def heights():
+    x, y = next(iter(loaders()[1]))
+    return [(x, torch.randn(len(x), 1))] * 2, [(x, torch.randn(len(x), 1))]
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.base = nn.Conv2d(2, 4, 3)
+        self.boxes, self.scores = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        found = self.base(x)
+        return self.boxes(found), self.scores(found)
+
+def detector():
+    return Two(), torch.zeros(1, 2, 6, 6)
+
+def boxed():
+    x, y = next(iter(loaders()[1]))
+    batch = x, {"boxes": torch.zeros(len(x), 4, 4, 4), "scores": torch.ones(len(x), 2, 4, 4)}
+    return [batch] * 2, [batch]
+
+def box_loss(results, targets):
+    boxes, scores = results
+    return (boxes - targets["boxes"]).abs().mean() + (scores - targets["scores"]).square().mean()
+
+def closeness(results, targets):
+    return -(results[0] - targets["boxes"]).abs().mean()
+
 def three():
     return 1, 2, 3
 
@@ -188,6 +225,17 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "wrong shapes": ({"data": "mine.py:wide"}, 2, "train: input 'input' is 4x2x6x7 float32"),
     "its own error": ({"data": "mine.py:broken"}, 2, r"broken\(\) fails[^$]*mine.py:\d+[^$]*npy"),
     "NaN": ({"data": "mine.py:nan"}, 2, "the loss is nan[^$]*stage 'codec', epoch 1, batch 1"),
+    "no shares": ({"data": "mine.py:numbers"}, 2, "floats that are no shares[^$]*--loss mse"),
+    "one class": (
+        {"data": "mine.py:heights", "model": "mine.py:one", "cut": "1"},
+        2, "floats for one class[^$]*is 0 whatever[^$]*--loss mse",
+    ),
+    "two results": (
+        {"data": "mine.py:boxed", "model": "mine.py:detector", "cut": "base"},
+        2, "takes one result[^$]*--loss FILE.py:FUNCTION",
+    ),
+    "no such loss": ({"loss": "hinge"}, 2, "loss 'hinge' is unknown"),
+    "no loss function": ({"loss": "mine.py:box_los"}, 2, "no function 'box_los'[^$]*box_loss"),
     "device": ({"device": "gpu"}, 6, "there is no device 'gpu'"),
     "output": ({"output": "mine.py"}, 2, "cannot write 'mine.py'[^$]*choose another"),
     "no parent": ({"output": "no/where"}, 2, "there is no folder 'no'"),
