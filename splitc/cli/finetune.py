@@ -106,6 +106,9 @@ def finetune(
     chosen = _with_cut(parse_recipe(recipe), cut)
     options = o.ModelOptions(model, inputs, simplify, max_bytes, as_torch=True)
     folder = Path(output or f"{options.name}.tuned")
+    checkpoint = folder.with_name(f"{folder.name}.checkpoint")
+    if resume and not checkpoint.exists() and _is_finished(folder, quiet=quiet, json=json):
+        return
     _refuse_output(folder, force=force)
     judge = {"loss": _judge(loss, "--loss"), "metric": _judge(metric, "--metric")}
     loaded = _read(options, seed)
@@ -114,7 +117,6 @@ def finetune(
     _refuse_cut(chosen, loaded, model)
     train, validate = two(call(data, "--data"), "--data", "(train, validate)")
     digest, before = loaded.digest, loaded.graph
-    checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     tuned = _train(chosen, loaded, train, validate, quiet=quiet, seed=seed, epochs=epochs,
                    checkpoint=checkpoint, resume=resume, device=device,
                    precision=precision, **judge)  # fmt: skip
@@ -151,6 +153,30 @@ def _with_cut(recipe: Recipe, cut: str) -> Recipe:
     if not hasattr(recipe, "cut"):
         raise UsageError(f"the recipe '{recipe.name}' takes no cut", hint="leave --cut out")
     return replace(recipe, cut=cut)  # pyright: ignore[reportCallIssue]
+
+
+def _is_finished(folder: Path, *, quiet: bool, json: bool) -> bool:
+    """Whether a run that is to be gone on with has ended; says so."""
+    from splitc.cli import show
+    from splitc.finetune.folder import load_tuned
+    from splitc.finetune.manifest import is_tuned, read_manifest
+
+    if not is_tuned(folder):
+        return False
+    if json:
+        import msgspec
+
+        from splitc.finetune.callbacks import EpochRecord
+        from splitc.finetune.loop import Tuned
+        from splitc.finetune.recipes import parse_recipe
+
+        manifest = read_manifest(folder)
+        history = tuple(EpochRecord(**msgspec.structs.asdict(e)) for e in manifest.history)
+        tuned = Tuned(load_tuned(folder), history)
+        show.print_json(_object(folder, tuned, parse_recipe(manifest.recipe)))
+    elif not quiet:
+        show.out().print(f"{folder}/ is finished: there is nothing to go on with", soft_wrap=True)
+    return True
 
 
 def _judge(text: str, option: str) -> Any:
@@ -202,12 +228,20 @@ def _refuse_cut(recipe: Recipe, model: TorchModel, path: str) -> None:
 def _train(
     recipe: Recipe, model: TorchModel, train: Any, validate: Any, *, quiet: bool, **how: Any
 ) -> Tuned:
+    from splitc.cli import show
     from splitc.finetune.progress import ShowProgress
 
-    if quiet:
-        return recipe.tune(model, train, validate, **how)
-    with ShowProgress() as bar:
-        return recipe.tune(model, train, validate, callbacks=[bar], **how)
+    try:
+        if quiet:
+            return recipe.tune(model, train, validate, **how)
+        with ShowProgress() as bar:
+            return recipe.tune(model, train, validate, callbacks=[bar], **how)
+    except KeyboardInterrupt:
+        if how["checkpoint"].exists():
+            kept = f"its epochs are kept in {how['checkpoint']}"
+            text = f"{kept}; the same command with --resume goes on"
+            show.err().print(text, markup=False, soft_wrap=True)
+        raise
 
 
 def _pairs(history: tuple[EpochRecord, ...]) -> list[tuple[EpochRecord, EpochRecord, int]]:

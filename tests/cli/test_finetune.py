@@ -294,6 +294,73 @@ def test_a_codec_that_onnx_cannot_hold_names_the_option_that_converts(capsys: Ca
     assert Path("own.splitc", "manifest.json").is_file()
 
 
+def test_a_network_of_several_results_is_trained_by_a_loss_of_the_users(capsys: Capture) -> None:
+    words = arguments(model="mine.py:detector", data="mine.py:boxed", cut="base", recipe="si-nr",
+                      loss="mine.py:box_loss", metric="mine.py:closeness")  # fmt: skip
+    assert run([*words, "--epochs", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "closeness" in shown
+    assert "Validation of all ran with link_dropout on" in shown
+    history = read_manifest("detector.tuned").history
+    assert history[-1].validation_loss < history[0].validation_loss
+
+
+def test_numbers_are_trained_by_the_squared_error() -> None:
+    words = arguments(
+        model="mine.py:one", data="mine.py:heights", cut="1", recipe="si-nr(epochs=1)"
+    )
+    assert run([*words, "--loss", "mse", "-q"]) == 0
+    assert all(record.validation_loss > 0 for record in read_manifest("one.tuned").history)
+
+
+def test_a_finished_result_is_replaced_only_by_force(capsys: Capture) -> None:
+    words = [*arguments(recipe="si-nr(epochs=1)"), "-q"]
+    assert run(words) == 0
+    before = Path("net.tuned", "weights.safetensors").read_bytes()
+    assert run([*words, "--seed", "1"]) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert Path("net.tuned", "weights.safetensors").read_bytes() == before
+    assert run([*words, "--seed", "1", "--force"]) == 0
+    assert Path("net.tuned", "weights.safetensors").read_bytes() != before
+
+
+def test_resuming_a_finished_run_does_nothing(capsys: Capture) -> None:
+    words = arguments(recipe="si-nr(epochs=1)", data="mine.py:late")
+    assert run([*words, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    Path("data.ran").unlink()
+    assert run([*words, "--resume"]) == 0
+    assert "net.tuned/ is finished" in capsys.readouterr().out
+    assert run([*words, "--resume", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert not Path("data.ran").exists()
+    assert (again["stages"], again["history"]) == (first["stages"], first["history"])
+
+
+def test_a_run_that_is_interrupted_names_the_option_that_goes_on(capsys: Capture) -> None:
+    stop = """
+from mine import *
+from mine import loaders as good
+passes = []
+
+class Stops:
+    def __iter__(self):
+        passes.append(1)
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+        return iter(good()[0])
+
+def loaders():
+    return Stops(), good()[1]
+"""
+    Path("stops.py").write_text(stop, "utf-8")
+    assert run(arguments(data="stops.py:loaders")) == 130
+    said = capsys.readouterr().err
+    assert "its epochs are kept in net.tuned.checkpoint; the same command with --resume" in said
+    assert run([*arguments(), "-q", "--resume"]) == 0
+    assert not Path("net.tuned.checkpoint").exists()
+
+
 def test_a_file_that_does_not_run_names_the_line(capsys: Capture) -> None:
     Path("typo.py").write_text("x = 1\ny = (\n", "utf-8")
     assert run(arguments(data="typo.py:loaders")) == 2
