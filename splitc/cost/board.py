@@ -146,12 +146,12 @@ def board_text(name: str) -> str:
     Raises:
         UsageError: There is no such board; the hint lists the nearest.
     """
-    if name not in _files():
-        raise UsageError(f"there is no target '{name}'", hint=nearest(name, _files()))
-    return _files()[name].read_text("utf-8")
+    files = _files()
+    if name not in files:
+        raise UsageError(f"there is no target '{name}'", hint=nearest(name, files))
+    return files[name].read_text("utf-8")
 
 
-@functools.cache
 def _files() -> dict[str, Path]:
     """The installed boards' files by the boards' names."""
     paths = (path for folder in plugins().boards for path in sorted(folder.glob("*.toml")))
@@ -191,12 +191,13 @@ def _with_base(table: dict[str, Any], file: str, seen: tuple[str, ...]) -> dict[
     if "base" not in table:
         return table
     base = str(table["base"])
-    if base not in _files():
-        hint = nearest(base, _files())
+    files = _files()
+    if base not in files:
+        hint = nearest(base, files)
         raise UsageError(f"there is no board '{base}' to begin from", at=file, hint=hint)
     if base in seen:
         raise UsageError(f"board '{base}' begins from itself", at=file)
-    under = _with_base(_table(_files()[base]), _files()[base].name, (*seen, base))
+    under = _with_base(_table(files[base]), files[base].name, (*seen, base))
     own = {key: value for key, value in table.items() if key != "base"}
     rest = {key: value for key, value in under.items() if key != "name"}
     return _merged({**rest, "title": f"{own.get('name', '')}, like {rest.get('title', base)}"}, own)
