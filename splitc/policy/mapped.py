@@ -50,6 +50,12 @@ class Mapped(Policy):
             UsageError: The plan cannot be read, or names a route that there is not.
         """
         plan = read_plan(Path(self.plan))
+        known = [option.name for option in options]
+        strange = next((one.route for one in plan.conditions if one.route not in known), None)
+        if strange is not None:
+            why = f"it wants the route '{strange}', which this bundle has not"
+            hint = f"compile with --plan {self.plan}; the bundle has {', '.join(known)}"
+            raise UsageError("the plan is not of this bundle", at=self.plan, why=why, hint=hint)
         least = min(one.memory for one in plan.conditions)
         points = [
             (one, option_named(one.route, options))

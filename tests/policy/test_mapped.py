@@ -50,8 +50,10 @@ def test_more_bytes_wait_and_fewer_do_not(path: Path) -> None:
 
 
 def test_a_plan_for_other_routes_is_refused(path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no route 'late'"):
+    with pytest.raises(UsageError, match="the plan is not of this bundle") as caught:
         Mapped(str(path)).start(OPTIONS[1:])
+    assert caught.value.why == "it wants the route 'late', which this bundle has not"
+    assert caught.value.at == str(path)
 
 
 def test_text_of_a_map_is_its_path(path: Path, tmp_path: Path) -> None:
