@@ -224,6 +224,9 @@ def plan(
         raise UsageError("one cut and several", hint="name all of them in cuts, --cuts A,B")
     if by_plan is not None and (cuts or bits or cut != "auto"):
         raise UsageError("a plan, and cuts beside it", hint="the plan says where to cut")
+    if bits and not batches:
+        hint = "give sample inputs: --calibrate FILE.npz"
+        raise UsageError("fewer bits have to know which values cross", hint=hint)
     loaded: Network = (
         load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
     )

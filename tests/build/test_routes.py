@@ -274,7 +274,9 @@ def test_bits_without_a_range_ask_for_samples(
     small_onnx: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["compile", str(small_onnx), "--cuts", "pool,stem", "--bits", "8"]) == 2
-    assert "--calibrate FILE.npz" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--calibrate FILE.npz" in told
+    assert "low" not in told, "no option of --bits"
 
 
 def test_one_cut_alone_is_the_bundle_that_it_always_was(small_onnx: Path, tmp_path: Path) -> None:
