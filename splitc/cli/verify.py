@@ -64,12 +64,12 @@ def verify(
     ]  # fmt: skip
     if twins:
         which = " and ".join(twins) if len(twins) < 3 else f"{len(twins)} parts"
-        console.print(f"\nNext: splitc verify {bundle} --emulate   (the real {which}, under qemu)")
+        emulated = f"\nNext: splitc verify {bundle} --emulate   (the real {which}, under qemu)"
+        console.print(emulated, soft_wrap=True)
     parts = opened.manifest.parts
-    copied = [parts[name].folder for name in twins if parts[name].site == DEVICE]
-    if copied:
-        many = copied[0] if len(copied) == 1 else f"{{{','.join(copied)}}}"
-        console.print(f"  or: scp -r {bundle}/{many} pi@raspberrypi:", soft_wrap=True)
+    if any(parts[name].site == DEVICE for name in twins):
+        folders = "head" if single else "head-*"
+        console.print(f"  or: scp -r {bundle}/{folders} pi@raspberrypi:", soft_wrap=True)
 
 
 def _judged(route: Route, found: Verification) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import splitc
 from splitc.bundle.bundle import Bundle
 from splitc.cli.app import run
 
@@ -53,6 +54,18 @@ def test_compile_shows_the_routes(small_onnx: Path, tmp_path: Path, capsys: Capt
     assert run(line) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[2:].split()[0] for line in lines if "100.0%" in line] == ROUTES[1::2]
+
+
+def test_the_next_steps_of_an_arm_bundle_name_its_heads_at_once(
+    small_onnx: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    bundle = splitc.compile(
+        small_onnx, cuts=["stem_relu", "block_add"], head="rpi4", output=tmp_path / "arm.splitc"
+    )
+    assert run(["verify", str(bundle.path)]) == 0
+    told = capsys.readouterr().out
+    assert "(the real head-s0 and head-s1, under qemu)" in told
+    assert f"scp -r {bundle.path}/head-* pi@raspberrypi:" in told
 
 
 def test_run_takes_a_route(routed: Bundle, tmp_path: Path, capsys: Capture) -> None:
