@@ -84,6 +84,14 @@ def small_bundle() -> Bundle:
 
 
 @cache
+def routed_bundle() -> Bundle:
+    """The same network with two cuts and a route of 8 bits at each."""
+    return compile_routed(
+        scratch() / "small.onnx", scratch() / "four.splitc", emit="onnx", head="rpi4"
+    )
+
+
+@cache
 def small_served() -> Served:
     """The same with a route of 8 bits beside; its tails take two frames at once as well."""
     bundle = compile_routed(

@@ -23,13 +23,18 @@ from splitc.errors import SplitcError
 from splitc.runtime.integrity import check_part
 from splitc.runtime.manifest import MANIFEST, Manifest, Missing, PartManifest, read_manifest
 from splitc.send.ends import Folders
+from splitc.send.settings import Settings
+from splitc.send.steering import Steering
 from splitc.serve.tails import Served
 from splitc.wire.answers import Answers
 from splitc.wire.boundary import Boundary
-from tests.fuzz.conversations import small_bundle
+from tests.fuzz.conversations import routed_bundle, small_bundle
 
-PARTS = ("", "head", "tail", "tail-x2")
-"""Whose manifests are changed: the bundle's, and those of its parts."""
+PARTS = (
+    ("", "head", "tail", "tail-x2"),
+    ("", "head-s0", "head-s1", "head-enc1", "head-enc3", "tail-s1", "tail-s2", "tail-dec1"),
+)
+"""Whose manifests are changed: a bundle's of one route and of four, and those of parts of them."""
 
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2, 3, 2**31, 2**63, 2**64, -(2**63), 1e308, -0.5, "", "head", "tail",
@@ -43,13 +48,25 @@ _MOST_PLACES = 10_000
 
 
 @cache
-def folder() -> tuple[Path, tuple[Any, ...]]:
-    """A copy of the bundle to write into, and its manifests."""
+def folders() -> tuple[Path, ...]:
+    """Copies of the bundles to write into."""
     scratch = tempfile.TemporaryDirectory()
     atexit.register(scratch.cleanup)
-    made = Path(scratch.name) / "b.splitc"
-    shutil.copytree(small_bundle().path, made)
-    return made, tuple(json.loads((made / name / MANIFEST).read_text("utf-8")) for name in PARTS)
+    made: list[Path] = []
+    for number, bundle in enumerate((small_bundle(), routed_bundle())):
+        made.append(Path(scratch.name) / f"{number}.splitc")
+        shutil.copytree(bundle.path, made[-1])
+    return tuple(made)
+
+
+@cache
+def right() -> tuple[tuple[Path, str, Any], ...]:
+    """Every manifest that is changed: its bundle, its part or "", and what it says."""
+    return tuple(
+        (path, name, json.loads((path / name / MANIFEST).read_text("utf-8")))
+        for path, names in zip(folders(), PARTS, strict=True)
+        for name in names
+    )
 
 
 def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -100,14 +117,13 @@ class _Nowhere:
 
 def manifests(data: bytes) -> None:
     """Manifests of any bytes, to everything that reads them."""
-    path, right = folder()
     which = data[0] >> 1 if data else 0
-    name = which % len(PARTS)
+    path, name, manifest = right()[which % len(right())]
     if data and data[0] & 1:
         text = data[1:]
     else:
-        text = json.dumps(changed(right[name], data[1:])).encode("utf-8", "surrogatepass")
-    file = path / PARTS[name] / MANIFEST
+        text = json.dumps(changed(manifest, data[1:])).encode("utf-8", "surrogatepass")
+    file = path / name / MANIFEST
     before = file.read_bytes()
     file.write_bytes(text)
     try:
@@ -132,17 +148,26 @@ def _serve(path: Path) -> None:
 
 
 def _send(path: Path) -> None:
-    Folders.find(path)
-    for name in PARTS[1:]:
+    first = _first(path)
+    for folder in (path, first):
+        found = Folders.find(folder)
+        steering = Steering(found.manifest.remote, Settings())
+        assert steering.choose(0.0).name in [one.name for one in found.manifest.remote]
+    for name in PARTS[folders().index(path)][1:]:
         check_part(path / name, name)
 
 
 def _cut(path: Path) -> None:
     for route in read_manifest(path, Manifest).routes:
         _lies(route.crosses, route.missing)
-    for remote in read_manifest(path / "head", PartManifest).remote:
+    for remote in read_manifest(_first(path), PartManifest).remote:
         _lies(remote.crosses, remote.missing)
         Answers(remote.results, 1404)
+
+
+def _first(path: Path) -> Path:
+    """The folder of the part that a device begins with."""
+    return path / PARTS[folders().index(path)][1]
 
 
 def _lies(crosses: Any, missing: Sequence[Missing]) -> None:
@@ -151,11 +176,11 @@ def _lies(crosses: Any, missing: Sequence[Missing]) -> None:
 
 def seeds() -> list[bytes]:
     """Manifests as they are, and some changes."""
-    _, right = folder()
-    whole = [bytes([2 * k + 1]) + json.dumps(one).encode() for k, one in enumerate(right)]
+    known = [manifest for _, _, manifest in right()]
+    whole = [bytes([2 * k + 1]) + json.dumps(one).encode() for k, one in enumerate(known)]
     some = [
         bytes([2 * name]) + place.to_bytes(2, "little") + bytes([how, place % 256])
-        for name, one in enumerate(right)
+        for name, one in enumerate(known)
         for place in range(0, sum(1 for _ in nodes(one)), 3)
         for how in range(4)
     ]
