@@ -77,7 +77,8 @@ PolicyText = Annotated[
 Within = Annotated[
     str | None,
     typer.Option("--within", metavar="TIME", envvar="SPLITC_WITHIN", rich_help_panel=ROUTES,
-                 help="Of the routes that keep a frame within that, the most exact one."),
+                 help="Of the routes that keep a frame within that, the most exact one: what "
+                 "[b]adaptive[/] is to keep."),
 ]  # fmt: skip
 WhenSilent = Annotated[
     str,
@@ -260,7 +261,8 @@ def _print(sent: SendObject, *, several: bool, json: bool, quiet: bool) -> None:
     )
     if several:
         each = ", ".join(f"{n:,} by {name}" for name, n in sent.routes.items())
-        console.print(f"routes: {each}; {sent.switches:,} changes")
+        many = "change" if sent.switches == 1 else "changes"
+        console.print(f"routes: {each}; {sent.switches:,} {many}")
     if sent.share_p50 is not None:
         console.print(f"share of the boundary received: {sent.share_p50:.1%} at the median")
     if sent.accuracy is not None:

@@ -81,8 +81,8 @@ def simulate_(
         str | None,
         typer.Option("--within", metavar="TIME", envvar="SPLITC_WITHIN",
                      rich_help_panel=sending.ROUTES,
-                     help="Frames answered later are missed: by default --deadline. Without "
-                     "--route and --policy the routes are chosen to keep it."),
+                     help="Frames answered later are missed: by default --deadline. The policy "
+                     "[b]adaptive[/] chooses the routes to keep it."),
     ] = None,
     compare: Annotated[
         str | None,
@@ -108,7 +108,7 @@ def simulate_(
     from splitc.cli.simulate_show import print_simulated
     from splitc.link.link import parse_seconds
     from splitc.runtime.inputs import read_inputs
-    from splitc.send.steering import chosen_policy
+    from splitc.send.steering import chosen_policy, keeping
     from splitc.simulate import BundleParts, simulate
     from splitc.simulate.parts import parse_times
     from splitc.simulate.plot import check_plot
@@ -122,9 +122,10 @@ def simulate_(
         raise UsageError("--labels are of no use without --input")
     settings, two_ways = wire.settings(), link.two_ways()
     classes: list[int] | None = None
-    picks = route is not None or policy is not None
-    chosen = chosen_policy(route, policy, None if picks else within)
+    chosen = chosen_policy(route, policy, None)
     within_s = settings.deadline_s if within is None else parse_seconds(within)
+    if within is not None:
+        chosen = keeping(chosen, within_s) or chosen
     with ExitStack() as stack:
         step = stack.enter_context(show.progress(quiet))
         step("loading parts" if inputs is not None else "reading the bundle")

@@ -7,6 +7,7 @@ No socket and no clock: times are seconds that the caller says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from splitc.errors import UsageError
 from splitc.link.link import parse_seconds
@@ -107,21 +108,39 @@ class Steering:
 def chosen_policy(
     route: str | None, policy: Policy | str | None, within: str | float | None
 ) -> Policy | None:
-    """The policy that people ask for, in one of three ways; None where they leave it open.
+    """The policy that people ask for; None where they leave it open.
 
     Args:
         route: Name of a route, for every frame.
         policy: A policy, or its text.
-        within: What `adaptive` is to keep, like "50ms".
+        within: What `adaptive`, which is the default, is to keep, like "50ms".
 
     Raises:
         UsageError: They contradict each other, or one of them is malformed.
     """
-    if sum(each is not None for each in (route, policy, within)) > 1:
-        why = "each of them says what picks the routes"
-        raise UsageError("give one of --route, --policy and --within", why=why)
     if route is not None:
-        return Fixed(route)
-    if within is not None:
-        return Adaptive(within_s=parse_seconds(within))
-    return Policy.parse(policy) if isinstance(policy, str) else policy
+        if policy is None and within is None:
+            return Fixed(route)
+        why = "one route for all frames leaves nothing to choose"
+        raise UsageError("give --route alone, without --policy or --within", why=why)
+    asked = Policy.parse(policy) if isinstance(policy, str) else policy
+    if within is None:
+        return asked
+    kept = keeping(asked, parse_seconds(within))
+    if kept is None:
+        hint = "leave one of them out, or take --policy adaptive"
+        raise UsageError(f"--within is nothing that '{asked}' can be told", hint=hint)
+    return kept
+
+
+def keeping(policy: Policy | None, limit_s: float) -> Policy | None:
+    """What adapts, told of a limit; None where the policy has its own, or knows of none.
+
+    Args:
+        policy: None stands for `adaptive`.
+        limit_s: Seconds from a frame's inputs to its answer.
+    """
+    policy = policy or Adaptive()
+    if not isinstance(policy, Adaptive) or policy.within_s is not None:
+        return None
+    return replace(policy, within_s=limit_s)

@@ -18,7 +18,7 @@ from splitc.policy.adaptive import Adaptive
 from splitc.policy.fixed import Fixed
 from splitc.policy.gauge import Report
 from splitc.send.settings import Settings, Transport
-from splitc.send.steering import Steering, chosen_policy
+from splitc.send.steering import Steering, chosen_policy, keeping
 from splitc.wire.datagrams import Datagrams
 from splitc.wire.handshake import Hello
 from splitc.wire.header import Header, Kind
@@ -285,15 +285,27 @@ def test_a_report_counts_once_and_for_its_own_frame() -> None:
         ((None, "adaptive(hold_s=1.0)", None), Adaptive(hold_s=1.0)),
         ((None, Adaptive(margin=0.3), None), Adaptive(margin=0.3)),
         ((None, None, "50ms"), Adaptive(within_s=0.05)),
+        ((None, "adaptive(margin=0.2)", "50ms"), Adaptive(within_s=0.05, margin=0.2)),
     ],
 )
 def test_what_people_ask_for_is_a_policy(asked: tuple[Any, Any, Any], policy: Any) -> None:
     assert chosen_policy(*asked) == policy
 
 
+def test_only_what_adapts_and_has_no_limit_is_told_of_one() -> None:
+    assert keeping(None, 0.1) == Adaptive(within_s=0.1)
+    assert keeping(Adaptive(hold_s=1.0), 0.1) == Adaptive(within_s=0.1, hold_s=1.0)
+    assert keeping(Adaptive(within_s=0.2), 0.1) is None
+    assert keeping(Fixed("late"), 0.1) is None
+
+
 def test_what_makes_no_sense_is_named() -> None:
-    with pytest.raises(UsageError, match="give one of --route, --policy and --within"):
-        chosen_policy("late", "adaptive", None)
+    for beside in (("adaptive", None), (None, "50ms")):
+        with pytest.raises(UsageError, match="give --route alone"):
+            chosen_policy("late", *beside)
+    for policy in ('fixed(route="late")', "adaptive(within_s=0.1)"):
+        with pytest.raises(UsageError, match="--within is nothing that '.*' can be told"):
+            chosen_policy(None, policy, "50ms")
     with pytest.raises(UsageError, match="there is no route 'latest'"):
         Steering(REMOTES, Settings(), Fixed("latest"))
     with pytest.raises(UsageError, match="'soon' is no duration"):

@@ -123,7 +123,7 @@ def test_it_tells_which_routes_frames_took(
             right = routed.run(np.load(images), route=route)["y"]
             np.testing.assert_allclose(np.load(f"{out}/0.npy"), right, rtol=1e-4, atol=1e-6)
         assert send(routed, server.address, images, "--within", "1s") == 0
-        assert re.search(r"routes: \d by .*; \d changes", capsys.readouterr().out)
+        assert re.search(r"routes: \d by .*; (1 change|\d changes)$", capsys.readouterr().out, re.M)
 
 
 def test_a_route_that_there_is_not_and_ways_to_pick_that_contradict_are_named(
@@ -134,7 +134,7 @@ def test_a_route_that_there_is_not_and_ways_to_pick_that_contradict_are_named(
         (["--policy", "adaptiv"], "'adaptiv'"),
         (["--policy", "adaptive(hold_s=-1)"], "hold_s -1 is below 0"),
         (["--within", "soon"], "'soon' is no duration"),
-        (["--route", "stem_relu", "--within", "1s"], "give one of --route, --policy"),
+        (["--route", "stem_relu", "--within", "1s"], "give --route alone"),
     ):
         assert send(routed, free_port(), images, *how) == 2
         assert said in capsys.readouterr().err

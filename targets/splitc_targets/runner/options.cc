@@ -89,9 +89,9 @@ class OptionParser {
     if (options_.send.to.empty() && !needs_send_.empty()) {
       BadOption(needs_send_ + " goes with --send HOST:PORT");
     }
-    const bool policy = !options_.send.policy.empty();
-    if (!options_.route.empty() + policy + options_.send.within_s.has_value() > 1) {
-      BadOption("--route, --policy and --within exclude one another");
+    const bool chooses = !options_.send.policy.empty() || options_.send.within_s.has_value();
+    if (!options_.route.empty() && chooses) {
+      BadOption("--route leaves nothing to choose: give it without --policy or --within");
     }
     CheckSendOptions(options_.send);
     return options_;

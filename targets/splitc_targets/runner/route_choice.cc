@@ -149,9 +149,18 @@ RouteChoice ParseRouteChoice(const Options& options, const Manifest& head) {
     Fail(ExitCode::kBadInput, head.part, "is no head: nothing says what it sends");
   }
   const std::vector<std::string> known = NamesOf(head);
-  if (!options.send.policy.empty()) return ParsePolicy(options.send.policy, known);
+  const std::optional<double> within_s = options.send.within_s;
   RouteChoice choice;
-  choice.adaptive.within_s = options.send.within_s;
+  if (!options.send.policy.empty()) {
+    choice = ParsePolicy(options.send.policy, known);
+    if (!within_s) return choice;
+    if (choice.kind != RouteChoice::Kind::kAdaptive || choice.adaptive.within_s) {
+      BadPolicy("\"" + options.send.policy + "\" is nothing that --within can be told");
+    }
+    choice.adaptive.within_s = within_s;
+    return choice;
+  }
+  choice.adaptive.within_s = within_s;
   if (!options.route.empty()) {
     choice.turns = Turns("--route", options.route, known);
     if (options.send.to.empty() && choice.turns.size() > 1) {

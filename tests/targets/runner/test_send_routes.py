@@ -153,7 +153,8 @@ def test_it_goes_to_fewer_bits_while_the_link_is_slow_and_back(
     slow = LinkTrace((0.0, 1.5, 4.0), (10e6, 0.2e6, 10e6), (0.0, 0.0, 0.0))
     up = Impairment(varying=slow)
     with Relay(Address.parse(str(server.address)), up=up) as relay:
-        flags = ("--within", "200ms", "--mtu", 300, "--rate", 20, "--repeat", 14)
+        flags = ("--within", "200ms", "--policy", "adaptive(margin=0.1)", "--mtu", 300)
+        flags = (*flags, "--rate", 20, "--repeat", 14)
         patient = ("--deadline", "5s", "--silent-after", "20s", "--key", key)
         told = send(head, relay.address, *flags, *patient, frames)
     assert told["answered"] == told["frames"] == 168
