@@ -64,8 +64,11 @@ class Option:
 def _packets(spec: TensorSpec, rule: Missing, payload_bytes: int) -> int:
     extents = [extent for extent in spec.shape if extent is not None]
     count = math.prod(extents)
-    if len(extents) < len(spec.shape) or (count and spec.bytes % count):
+    if len(extents) < len(spec.shape) or count < 0 or (count and spec.bytes % count):
         raise BadBundleError(f"'{spec.name}' cannot be sent", why="it has no fixed size")
     if not count:
         return 0
+    if spec.bytes < count or rule.unit < 1:
+        why = f"{count} elements in {spec.bytes} bytes, {rule.unit} at a time"
+        raise BadBundleError(f"'{spec.name}' cannot be sent", why=why)
     return Chunks(count, Unit(rule.unit, rule.unit * (spec.bytes // count)), payload_bytes).packets

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitc.errors import UsageError
+from splitc.errors import BadBundleError, UsageError
 from splitc.link.packets import OVERHEAD_BYTES
 from splitc.policy import Adaptive, Fixed, Gauge, LinkState, Option, Policy, Report
 from splitc.runtime.manifest import Expected, Missing, Remote, TensorSpec
@@ -337,3 +337,16 @@ def test_recorded_histories_give_the_recorded_decisions(number: int) -> None:
                 assert chooser.route(gauge.state(), now) == route
             case _:
                 pytest.fail(f"unknown event {event}")
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "unit", "shape"), [(0, 1, (4, 2)), (-8, 1, (4, 2)), (32, 0, (4, 2)), (32, 1, (-8,))]
+)
+def test_what_cannot_be_cut_into_packets_is_a_bad_bundle(
+    nbytes: int, unit: int, shape: tuple[int, ...]
+) -> None:
+    crosses = (TensorSpec(name="t", dtype="float32", shape=shape, bytes=nbytes),)
+    rules = (Missing(unit=unit),)
+    remote = Remote(route=0, name="cut", crosses=crosses, results=(), outputs=(), missing=rules)
+    with pytest.raises(BadBundleError, match="'t' cannot be sent"):
+        Option.of(remote, 1404)
