@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -155,6 +156,8 @@ def compile_(
             checked=found.append,
         )  # fmt: skip
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
+    if os.environ.get("CI"):
+        notes += _of_this_machine(job)
     if json:
         from splitc.cli.compile_object import CompileObject, RouteObject
         from splitc.cli.objects import CheckObject, RowObject, TableObject
@@ -185,6 +188,19 @@ def compile_(
     if not quiet:
         verb = "verify" if runtime == "bundle" else "inspect"
         show.out().print(f"\nNext: splitc {verb} {bundle.path}")
+
+
+def _of_this_machine(job: Job) -> list[str]:
+    """Which parts another machine would compile to other bytes, for builds that are kept."""
+    from splitc.cost.board import is_detected
+
+    return [
+        f"the {part.name} is compiled for the processor of this machine, "
+        f"{' +'.join((part.board.processor.cpu, *part.board.processor.features))}: another "
+        f"makes other bytes; name a target, like {part.board.processor.cpu}"
+        for part in (*job.parts, *job.others)
+        if part.backend.compiles and is_detected(part.board)
+    ]
 
 
 def _print_parts(

@@ -250,6 +250,12 @@ def resolve(board: Board) -> Board:
     )  # fmt: skip
 
 
+def is_detected(board: Board) -> bool:
+    """Whether a resolved board is what the machine that asked happens to be."""
+    known = boards().get(board.name)
+    return known is not None and known.processor.cpu == DETECT
+
+
 def x86_level() -> str | None:
     """The highest x86-64 level this machine has; None where it is no x86-64."""
     if platform.machine().lower() not in ("x86_64", "amd64"):

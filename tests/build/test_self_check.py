@@ -256,3 +256,20 @@ def test_twins_are_named_or_left_out_and_the_check_runs_all_the_same(
         assert bundle.part(part).files == Bundle.open(kept).part(part).files
     with pytest.raises(ToolchainError, match="cannot start the head on this machine"):
         bundle.run(np.zeros((1, 3, 12, 12), np.float32))
+
+
+@pytest.mark.skipif(host_isa() != "x86_64", reason="`host` is for x86-64 machines")
+@pytest.mark.parametrize(("target", "in_ci", "warned"), [
+    ("host", "true", True), ("host", "", False), ("x86-64-v2", "true", False),
+])  # fmt: skip
+def test_ci_is_warned_of_bytes_that_depend_on_the_machine(
+    small_onnx: Path, monkeypatch: Patch, capsys: Capture, target: str, in_ci: str, warned: bool
+) -> None:
+    monkeypatch.setenv("CI", in_ci)
+    monkeypatch.chdir(small_onnx.parent)
+    line = ["compile", str(small_onnx), "--target", "x86-64-v2", "--tail-target", target]
+    assert run([*line, "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    cpu = Bundle.open("small.splitc").part("tail").cpu
+    found = [note for note in notes if "processor of this machine" in note]
+    assert [f"name a target, like {cpu}" in note for note in found] == [True] * warned
