@@ -17,7 +17,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -35,11 +34,6 @@ enum : uint32_t { kIdle, kAsleep, kWork, kBusy };
 // worker sleeps: about a millisecond where nobody wants the CPU.
 constexpr int kLooks = 10;
 constexpr int kOffers = 2000;
-
-// An offer that takes so long was taken. Who keeps offering then falls behind in the kernel's
-// books with each, and comes to run after everybody else: for the next loop, and at the end of
-// the program, which waits for its threads. Who sleeps is woken in its turn.
-constexpr int64_t kTakenNs = 50'000;
 
 struct alignas(64) Worker {
   std::atomic<uint32_t> word{kIdle};
@@ -92,24 +86,14 @@ void Sleep(std::atomic<uint32_t>* word) {
   }
 }
 
-int64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
 void AwaitWork(std::atomic<uint32_t>* word) {
   for (;; Sleep(word)) {
-    bool wanted = false;  // the CPU, by others
-    for (int offers = 0; offers < kOffers && !wanted; ++offers) {
-      if (resting.load(std::memory_order_relaxed)) break;
+    for (int offers = 0; offers < kOffers && !resting.load(std::memory_order_relaxed); ++offers) {
       for (int looks = 0; looks < kLooks; ++looks) {
         if (Claim(word, kBusy)) return;
         Look();
       }
-      const int64_t before = NowNs();
       sched_yield();
-      wanted = NowNs() - before > kTakenNs;
     }
   }
 }
