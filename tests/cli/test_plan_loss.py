@@ -27,7 +27,7 @@ from tests.search.lossy import GRAPH, TESTED
 
 pytest.importorskip("zfec", reason="needs zfec for parity")
 
-WHERE = ScenarioOptions(bandwidth="9Mbit", rtt="4ms", loss=0.2)
+WHERE = ScenarioOptions(bandwidth="9Mbit", rtt="4ms", loss="0.2")
 
 
 def printed(

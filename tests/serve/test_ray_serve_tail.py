@@ -87,6 +87,6 @@ def _kill_a_replica() -> None:
     import ray
     from ray.util import list_named_actors
 
-    actors = list_named_actors(all_namespaces=True)
+    actors: list[Any] = list_named_actors(all_namespaces=True)
     one = next(each for each in actors if "Replica" in each["name"])
     ray.kill(ray.get_actor(one["name"], one["namespace"]))

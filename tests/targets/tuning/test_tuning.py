@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,8 @@ from onnx import ModelProto, helper
 
 from splitc.build import compiler
 from splitc.build.backend import Tuning
-from splitc.build.job import backends_of
 from splitc.cli.app import run
 from splitc.cost.board import load_board
-from splitc.cost.prices import BoardCost
 from splitc.errors import DeviceError, ToolchainError, UsageError
 from splitc_targets import pipeline
 from splitc_targets.kernels import families
@@ -294,12 +291,10 @@ def test_kernels_are_measured_on_a_board_over_rpc(
     ],
 )
 def test_what_cannot_be_tuned_is_refused(
-    board: str, tuning: Tuning, emit: str, says: str, job: compiler.Job, tmp_path: Path
+    board: str, tuning: Tuning, emit: str, says: str, path: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.splitc"
-    head = BoardCost(load_board(board))
-    scenario = replace(job.scenario, head=head)
-    job = replace(job, scenario=scenario, backends=backends_of(emit, scenario))
+    job = compiler.plan(path, cut="flatten", head=board, emit=emit)
     with pytest.raises(UsageError, match=re.escape(says)):
         compiler.build(job, output=out, tuning=tuning)
     assert not out.exists()
