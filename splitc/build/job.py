@@ -14,7 +14,7 @@ from splitc.arrays import Array
 from splitc.build.backend import backend_for, warm_up
 from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
-from splitc.build.route_spec import RouteSpec, asked_routes, planned_routes
+from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
 from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import NoGainError, UsageError
@@ -224,6 +224,7 @@ def plan(
         raise UsageError("one cut and several", hint="name all of them in cuts, --cuts A,B")
     if by_plan is not None and (cuts or bits or cut != "auto"):
         raise UsageError("a plan, and cuts beside it", hint="the plan says where to cut")
+    check_widths(bits)
     if bits and not batches:
         hint = "give sample inputs: --calibrate FILE.npz"
         raise UsageError("fewer bits have to know which values cross", hint=hint)

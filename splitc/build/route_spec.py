@@ -64,6 +64,17 @@ class RouteSpec:
         return codec_of(self.codec) if self.codec and self.folder is None else None
 
 
+def check_widths(bits: Sequence[int]) -> None:
+    """Raise where widths in bits are none.
+
+    Raises:
+        UsageError: One is not in 1 to 16, or there twice.
+    """
+    if len({*bits}) < len(bits) or not all(1 <= each <= 16 for each in bits):
+        hint = "whole numbers from 1 to 16, each once: 8,4"
+        raise UsageError(f"bits {','.join(map(str, bits))}", hint=hint)
+
+
 def asked_routes(
     cuts: Sequence[str | RouteSpec], bits: Sequence[int], codec: Pipeline | None
 ) -> tuple[RouteSpec, ...]:
@@ -77,9 +88,7 @@ def asked_routes(
     Raises:
         UsageError: A width is not in 1 to 16, or there twice.
     """
-    if len({*bits}) < len(bits) or not all(1 <= each <= 16 for each in bits):
-        hint = "whole numbers from 1 to 16, each once: 8,4"
-        raise UsageError(f"bits {','.join(map(str, bits))}", hint=hint)
+    check_widths(bits)
     codecs = [f"{BITS}(bits={each})" for each in bits]
     codecs += [] if codec is None else [str(codec)]
     found: list[RouteSpec] = []

@@ -220,8 +220,13 @@ def test_a_cut_that_is_there_twice_is_refused(small_onnx: Path, tmp_path: Path) 
 
 def test_a_codec_takes_one_tensor(tmp_path: Path) -> None:
     path = save(two_headed_network(), tmp_path / "two.onnx")
+    inputs = splitc.load(path).graph.inputs
+    samples = [{one.name: np.ones(one.static_shape, one.dtype) for one in inputs}]
     with pytest.raises(IllegalCutError, match="cannot cut after 'early'") as caught:
-        splitc.compile(path, cuts=["early", "tanh"], bits=[8], emit="onnx", output=tmp_path / "o")
+        splitc.compile(
+            path, cuts=["early", "tanh"], bits=[8], batches=samples, emit="onnx",
+            output=tmp_path / "o",
+        )  # fmt: skip
     assert "2 tensors cross" in caught.value.why
 
 
