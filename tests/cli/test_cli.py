@@ -213,7 +213,7 @@ def test_ops_names_the_layers_that_cannot_be_compiled(tmp_path: Path, capsys: Ca
         (["cuts", "."], 2, "there is no file"),
         (["cuts", "MODEL", "--objective", "speed"], 2, "one of: energy, latency, throughput"),
         (["cuts", "MODEL", "--max-bytes", "100B"], 3, "raise it with --max-bytes"),
-        (["cuts", "splitc.py"], 3, "is no ONNX model"),
+        (["cuts", "splitc.py"], 2, "is no function in a Python file"),
         (["verify", "nothing.splitc"], 2, "there is no bundle"),
         (["verify", "."], 3, "no manifest"),
         (["inspect", "nothing"], 2, "there is no file"),
