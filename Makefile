@@ -25,10 +25,6 @@ $(VENV)/installed-fuzz: $(VENV)/installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	touch $@
 
-$(VENV)/installed-all: $(VENV)/installed-fuzz
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
-	touch $@
-
 demo: $(VENV)/installed
 	mkdir -p $(BUILD)
 	$(BIN)/python -m splitc.zoo resnet50 $(BUILD)/resnet50.onnx

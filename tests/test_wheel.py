@@ -43,7 +43,7 @@ def test_the_wheel_holds_the_three_packages_and_their_data(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "splitc", "splitc_passes", "splitc_targets",
     }  # fmt: skip
-    assert wheel.stat().st_size < 1_100_000
+    assert wheel.stat().st_size < 1_200_000
 
 
 @pytest.mark.slow

@@ -108,7 +108,10 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *why: str) -> Non
         (("--route", "blok"), 'did you mean "block"?'),
         (("--route", "elsewhere"), "there is stem, block, block:pooled"),
         (("--route", "stem,block"), "one name"),
-        (("--route", "stem", "--send", "127.0.0.1:1", "--policy", "adaptive"), "exclude"),
+        (
+            ("--route", "stem", "--send", "127.0.0.1:1", "--policy", "adaptive"),
+            "leaves nothing to choose",
+        ),
         (("--send", "127.0.0.1:1", "--policy", "adaptiv"), "there is adaptive"),
         (("--send", "127.0.0.1:1", "--policy", "adaptive(margin=2)"), "margin"),
         (("--send", "127.0.0.1:1", "--policy", "adaptive(speed=2)"), 'no option "speed"'),
