@@ -15,7 +15,6 @@ draws `falling_link.svg`.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lossy_wifi import CUT, class_of, shapes, taught
+from lossy_wifi import CUT, class_of, in_a_namespace, shapes, taught
 
 import splitc
 from splitc.link.link_trace import LinkTrace
@@ -103,18 +102,6 @@ def inside(bundle: Path, images: Any, seconds: float) -> dict[str, Any]:
     return found
 
 
-def behind_the_kernel(bundle: Path, images: Path, seconds: float) -> dict[str, Any] | None:
-    """What each way gives in a network namespace; None where none is allowed."""
-    own = f"set -e{LINK}exec {sys.executable} {Path(__file__).resolve()} --inside $0 $1 $2"
-    user = ["--user", "--map-root-user"] if os.getuid() else []
-    command = ["unshare", *user, "--net", "sh", "-c", own, str(bundle), str(images), str(seconds)]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return json.loads(done.stdout) if done.returncode == 0 else None
-
-
 def behind_a_relay(bundle: Path, images: Any, seconds: float) -> dict[str, Any]:
     """The same where a process in the middle slows the link."""
     times = [k * seconds / len(MBIT) for k in range(len(MBIT))]
@@ -156,7 +143,7 @@ def main(folder: str = ".", seconds: str = "9", count: str = "4096") -> None:
     bundle = compiled(here, int(count))
     images, classes = shapes(300, 2)
     np.save(here / "images.npy", images.numpy())
-    found = behind_the_kernel(bundle, here / "images.npy", float(seconds))
+    found = in_a_namespace(__file__, LINK, bundle, here / "images.npy", float(seconds))
     if found is None:
         print("no network namespace here: a relay slows the link")
         found = behind_a_relay(bundle, images.numpy(), float(seconds))

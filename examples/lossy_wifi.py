@@ -147,21 +147,14 @@ nft add rule inet link arriving numgen random mod 100 '<' {int(LOSS * 100)} drop
 """The link, in a namespace that holds nothing else: its rate, and what its receivers lose."""
 
 
-def behind_the_kernel(bundle: Path, images: Path, seconds: float) -> dict[str, Any] | None:
-    """What each way gives in a network namespace with a bad link; None where none is allowed."""
-    inside = f"set -e{LINK}exec {sys.executable} {Path(__file__).resolve()} --inside $0 $1 $2"
+def in_a_namespace(
+    script: str, link: str, bundle: Path, images: Path, seconds: float
+) -> dict[str, Any] | None:
+    """What a script's `--inside` prints in a namespace with a link; None where none is allowed."""
+    inside = f"set -e{link}exec {sys.executable} {Path(script).resolve()} --inside $0 $1 $2"
     user = ["--user", "--map-root-user"] if os.getuid() else []
-    command = [
-        "unshare",
-        *user,
-        "--net",
-        "sh",
-        "-c",
-        inside,
-        str(bundle),
-        str(images),
-        str(seconds),
-    ]
+    given = [str(bundle), str(images), str(seconds)]
+    command = ["unshare", *user, "--net", "sh", "-c", inside, *given]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     except FileNotFoundError:
@@ -203,7 +196,7 @@ def main(folder: str = ".", seconds: str = "10", count: str = "4096") -> None:
     with splitc.Bundle.open(bundle).open_parts() as split:
         clean = [class_of(split(x[None])) for x in images.numpy()]
     print(f"without loss          accuracy {np.mean(clean == classes.numpy()):6.1%}")
-    found = behind_the_kernel(bundle, here / "images.npy", float(seconds))
+    found = in_a_namespace(__file__, LINK, bundle, here / "images.npy", float(seconds))
     if found is None:
         print("no network namespace here: a relay loses the packets, and TCP is left out")
         found = behind_a_relay(bundle, images.numpy(), float(seconds))

@@ -25,15 +25,15 @@ from splitc.errors import UsageError
 from splitc.link.arrivals import Shares, missing_in_bursts, rounds_until_all
 from splitc.link.link import Link
 from splitc.link.loss_latency import GilbertElliott, Transfer
-from splitc.link.packets import Chunks, payload_bytes
+from splitc.link.packets import (
+    HEADER_BYTES,
+    IP_UDP_BYTES,
+    MOST_CHUNKS,
+    TAG_BYTES,
+    Chunks,
+    payload_bytes,
+)
 from splitc.link.parity_groups import Group, parity_groups
-
-DATAGRAM_BYTES = 60
-"""Bytes of a packet beside its values: 20 of IPv4, 8 of UDP, 32 of header (docs/wire.md)."""
-SEAL_BYTES = 16
-"""More of a sealed packet."""
-MOST_CHUNKS = 65_535
-"""Of a frame: `chunks` on the wire has 16 bits."""
 
 _LEAST_BEYOND = 10
 """Boundaries drawn that take longer than a time that is given as a quantile."""
@@ -122,7 +122,7 @@ class Crossing:
     @property
     def header_bytes(self) -> int:
         """Of each packet beside its values."""
-        return DATAGRAM_BYTES + SEAL_BYTES * self.sealed
+        return IP_UDP_BYTES + HEADER_BYTES + TAG_BYTES * self.sealed
 
     @cached_property
     def packet_bytes(self) -> tuple[int, ...]:

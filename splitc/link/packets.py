@@ -18,7 +18,19 @@ Scale = Literal["rate", "realised", "none"]
 """What is received is multiplied by: 1/(1 - p), the channel's p; the inverse of the share
 of elements that came through; nothing."""
 
-OVERHEAD_BYTES = 96
+IP_UDP_BYTES = 28
+"""Headers of IPv4 and UDP, which the link carries with every packet."""
+
+HEADER_BYTES = 32
+"""What every packet begins with (docs/wire.md)."""
+
+TAG_BYTES = 16
+"""What sealing adds to a packet, behind its payload."""
+
+MOST_CHUNKS = 0xFFFF
+"""Chunks that a frame can have: the header counts them in 16 bits."""
+
+OVERHEAD_BYTES = 40 + 8 + HEADER_BYTES + TAG_BYTES
 """Bytes of a packet that carry no values: 40 of IPv6, 8 of UDP, 32 of header (docs/wire.md), 16
 that sealing adds. The same over IPv4 and with nothing sealed, so that what is in a packet hangs on
 neither."""

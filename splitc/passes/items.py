@@ -51,6 +51,24 @@ def parse_items(kind: str, text: str) -> Iterator[Any]:
         at = len(text) - len(rest) + 1 if rest else len(text)
 
 
+def parse_item(kind: str, text: str, *, what: str, example: str) -> Any:
+    """The one object that a text says.
+
+    Args:
+        kind: See `parse_items`.
+        text: See `parse_items`.
+        what: What it is, for people.
+        example: The name of one.
+
+    Raises:
+        UsageError: As `parse_items`; or it says none, or several.
+    """
+    found = [*parse_items(kind, text)]
+    if len(found) != 1:
+        raise UsageError(f"'{text}' is not one {what}", hint=f"name one: {example}")
+    return found[0]
+
+
 def _parse_options(text: str, at: int) -> tuple[dict[str, Any], int]:
     options: dict[str, Any] = {}
     decoder = json.JSONDecoder()

@@ -10,7 +10,7 @@ from typing import ClassVar
 from splitc.errors import UsageError
 from splitc.policy.base import Chooser, LinkState, Policy
 from splitc.policy.option import Option
-from splitc.policy.steady import Steady
+from splitc.policy.steady import Steady, check_hold
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Adaptive(Policy):
         UsageError: One of them is out of its range.
 
     References:
-        McNamee et al., "The Case for Adaptive Deep Neural Networks in Edge Computing", CLOUD
-        2021, arXiv:2008.01814: what staying costs. Almeida et al., "DynO", 2022: cut and
+        McNamee et al., "A Case for Adaptive Deep Neural Networks in Edge Computing", 2020,
+        arXiv:2008.01814: what staying costs. Almeida et al., "DynO", 2022: cut and
         precision by request.
     """
 
@@ -51,8 +51,7 @@ class Adaptive(Policy):
             raise UsageError(f"within_s {self.within_s:g} is not above 0")
         if not 0 <= self.margin < 1:
             raise UsageError(f"margin {self.margin:g} is not in [0, 1)")
-        if not 0 <= self.hold_s < float("inf"):
-            raise UsageError(f"hold_s {self.hold_s:g} is below 0")
+        check_hold(self.hold_s)
         if not 0 <= self.agreement <= 1:
             raise UsageError(f"agreement {self.agreement:g} is not in [0, 1]")
 

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from splitc.errors import SplitcError, UsageError
-from splitc.passes.items import item_text, parse_items
+from splitc.passes.items import item_text, parse_item
 from splitc.policy.option import Option
 
 
@@ -97,20 +98,10 @@ class Policy:
             UsageError: An unknown policy or option, or malformed text.
         """
         if text.endswith(".json") or Path(text).is_file():
-            text = f"map(plan={_quoted(text)})"
-        found = [*parse_items("policies", text)]
-        if len(found) != 1:
-            raise UsageError(f"'{text}' is not one policy", hint="name one: adaptive")
-        (one,) = found
+            text = f"map(plan={json.dumps(text)})"
+        one = parse_item("policies", text, what="policy", example="adaptive")
         assert isinstance(one, Policy)
         return one
-
-
-def _quoted(text: str) -> str:
-    """Text as a JSON string."""
-    import json
-
-    return json.dumps(text)
 
 
 def option_named(name: str, options: Sequence[Option]) -> Option:

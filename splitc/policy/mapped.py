@@ -12,7 +12,7 @@ from typing import ClassVar
 from splitc.errors import UsageError
 from splitc.policy.base import Chooser, LinkState, Policy, option_named
 from splitc.policy.option import Option
-from splitc.policy.steady import Steady
+from splitc.policy.steady import Steady, check_hold
 from splitc.search.plan_file import Condition, read_plan
 
 
@@ -31,8 +31,8 @@ class Mapped(Policy):
             two changes at least.
 
     References:
-        McNamee et al., "The Case for Adaptive Deep Neural Networks in Edge Computing", CLOUD
-        2021, arXiv:2008.01814.
+        McNamee et al., "A Case for Adaptive Deep Neural Networks in Edge Computing", 2020,
+        arXiv:2008.01814.
     """
 
     name: ClassVar[str] = "map"
@@ -40,8 +40,7 @@ class Mapped(Policy):
     hold_s: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.hold_s < float("inf"):
-            raise UsageError(f"hold_s {self.hold_s:g} is below 0")
+        check_hold(self.hold_s)
 
     def start(self, options: Sequence[Option]) -> Chooser:
         """Begin with the route that was expected to be the best.

@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
+from splitc.errors import UsageError
 from splitc.policy.option import Option
 
 _SOON, _MOST = 4, 16
 """Holds within which a route is left soon; times the least hold."""
+
+
+def check_hold(hold_s: float) -> None:
+    """Raise where a hold is none.
+
+    Raises:
+        UsageError: It is below 0, or without end.
+    """
+    if not 0 <= hold_s < float("inf"):
+        raise UsageError(f"hold_s {hold_s:g} is below 0")
 
 
 class Steady:

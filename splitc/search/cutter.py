@@ -10,7 +10,7 @@ from splitc.cost.prices import CutCost
 from splitc.errors import SplitcError, UsageError
 from splitc.ir.placement import Placement
 from splitc.ir.proof import Proof
-from splitc.passes.items import item_text, parse_items
+from splitc.passes.items import item_text, parse_item
 from splitc.search.problem import Problem
 
 
@@ -62,10 +62,7 @@ class Cutter:
         Raises:
             UsageError: An unknown cutter or option, malformed text, or not one cutter.
         """
-        found = [*parse_items("cutters", text)]
-        if len(found) != 1:
-            raise UsageError(f"'{text}' is not one cutter", hint="name one: min-cut")
-        (one,) = found
+        one = parse_item("cutters", text, what="cutter", example="min-cut")
         assert isinstance(one, Cutter)
         return one
 

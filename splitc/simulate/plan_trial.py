@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from splitc.errors import UsageError
-from splitc.link.lossy_crossing import SEAL_BYTES
+from splitc.link.packets import TAG_BYTES
 from splitc.net.impairment import Impairment
 from splitc.search.loss_choice import Choice
 from splitc.send.settings import Settings
@@ -101,7 +101,7 @@ def try_out(choice: Choice, limit_s: float, frames: int, seed: int = 0) -> Trial
         "planned", choice.head_s, sent.units * sent.unit.nbytes, choice.tail_s,
         choice.results_bytes,
     )  # fmt: skip
-    overhead = Impairment().overhead_bytes + SEAL_BYTES * crossing.sealed
+    overhead = Impairment().overhead_bytes + TAG_BYTES * crossing.sealed
     calm = Impairment(
         delay=link.rtt_s / 2, bandwidth=link.bandwidth_bps, overhead_bytes=overhead,
         queue_bytes=max(256 * 1024, crossing.nbytes),

@@ -9,20 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from splitc.link.packets import HEADER_BYTES, IP_UDP_BYTES, MOST_CHUNKS, TAG_BYTES
+
 MAGIC = 0x4353
 """The first two bytes of a packet, "SC"."""
 
 VERSION = 1
-HEADER_BYTES = 32
-
-TAG_BYTES = 16
-"""What sealing adds to a packet, behind its payload."""
-
-IP_UDP_BYTES = 28
-"""Headers of IPv4 and UDP, which the link carries with every packet."""
-
-MOST_CHUNKS = 0xFFFF
-"""Chunks that a frame can have: the header counts them in 16 bits."""
 
 HEADER = np.dtype(
     [
@@ -120,3 +112,21 @@ def split_id(digest: str) -> int:
 
 
 _KINDS = frozenset(Kind)
+
+
+__all__ = [
+    "HEADER",
+    "HEADER_BYTES",
+    "IP_UDP_BYTES",
+    "MAGIC",
+    "MOST_CHUNKS",
+    "TAG_BYTES",
+    "VERSION",
+    "Header",
+    "Kind",
+    "Transport",
+    "read_header",
+    "split_id",
+    "version_of",
+    "write_header",
+]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -110,6 +110,38 @@ def test_the_route_it_settles_on_is_the_one_that_the_limit_asks_for(
         assert took(found) <= within_s
     else:
         assert took(found) == pytest.approx(min(map(took, options)))
+
+
+class Decided(NamedTuple):
+    """What is known and decided at one frame of a history."""
+
+    state: LinkState
+    wants_probe: bool
+    route: str
+
+
+def decided(
+    policy: Policy, options: Sequence[Option], loses: bool, events: Sequence[Any]
+) -> list[Decided]:
+    """What a policy decides in a history of measurements."""
+    gauge, chooser = Gauge(options, loses=loses), policy.start(options)
+    found: list[Decided] = []
+    for event in events:
+        match event:
+            case ["head", route, seconds]:
+                gauge.head(route, seconds)
+            case ["report", route, now, *rest]:
+                gauge.report(route, Report(*rest), now)
+            case ["answered", link_tail_s, *rest]:
+                gauge.answered(Report(*rest), link_tail_s)
+            case ["bandwidth", bps, now]:
+                gauge.bandwidth(bps, now)
+            case ["route", now, *_]:
+                state = gauge.state()
+                found.append(Decided(state, gauge.wants_probe(now), chooser.route(state, now)))
+            case _:
+                pytest.fail(f"unknown event {event}")
+    return found
 
 
 def at(mbit: float) -> LinkState:
@@ -320,23 +352,10 @@ def test_packets_that_are_sent_again_tell_no_loss() -> None:
 def test_recorded_histories_give_the_recorded_decisions(number: int) -> None:
     golden = json.loads(GOLDEN.read_text("utf-8"))["histories"][number]
     options = [Option(**option) for option in golden["options"]]
-    gauge = Gauge(options, loses=golden["loses"])
-    chooser = Policy.parse(golden["policy"]).start(options)
-    for event in golden["events"]:
-        match event:
-            case ["head", route, seconds]:
-                gauge.head(route, seconds)
-            case ["report", route, now, *rest]:
-                gauge.report(route, Report(*rest), now)
-            case ["answered", link_tail_s, *rest]:
-                gauge.answered(Report(*rest), link_tail_s)
-            case ["bandwidth", bps, now]:
-                gauge.bandwidth(bps, now)
-            case ["route", now, wants_probe, route]:
-                assert gauge.wants_probe(now) is wants_probe
-                assert chooser.route(gauge.state(), now) == route
-            case _:
-                pytest.fail(f"unknown event {event}")
+    policy = Policy.parse(golden["policy"])
+    found = decided(policy, options, golden["loses"], golden["events"])
+    wanted = [event[2:] for event in golden["events"] if event[0] == "route"]
+    assert [[one.wants_probe, one.route] for one in found] == wanted
 
 
 @pytest.mark.parametrize(

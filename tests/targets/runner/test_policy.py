@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitc.link.measured import train_bandwidth
-from splitc.policy import Adaptive, Gauge, LinkState, Option, Policy, Report
+from splitc.policy import Adaptive, LinkState, Option, Policy
 from splitc.search.plan_file import (
     Condition,
     PlanFile,
@@ -27,15 +27,8 @@ from splitc.search.plan_file import (
     write_plan,
 )
 from tests.policy.make_golden import history
-from tests.policy.test_policy import ALL, EARLY, GOLDEN, LATE
+from tests.policy.test_policy import ALL, EARLY, GOLDEN, LATE, Decided, decided
 from tests.targets.runner.probe import Probe
-
-
-class Decided(NamedTuple):
-    state: LinkState
-    wants_probe: bool
-    route: str
-
 
 _ONE = struct.Struct("<6d?B")
 
@@ -63,28 +56,6 @@ def by_runner(
     return found
 
 
-def by_python(
-    policy: Policy, options: Sequence[Option], loses: bool, events: Sequence[Any]
-) -> list[Decided]:
-    """The same by the package."""
-    gauge, chooser = Gauge(options, loses=loses), policy.start(options)
-    found: list[Decided] = []
-    for event in events:
-        match event:
-            case ["head", route, seconds]:
-                gauge.head(route, seconds)
-            case ["report", route, now, *rest]:
-                gauge.report(route, Report(*rest), now)
-            case ["answered", link_tail_s, *rest]:
-                gauge.answered(Report(*rest), link_tail_s)
-            case ["bandwidth", bps, now]:
-                gauge.bandwidth(bps, now)
-            case _:
-                now, state = event[1], gauge.state()
-                found.append(Decided(state, gauge.wants_probe(now), chooser.route(state, now)))
-    return found
-
-
 def test_recorded_histories_give_the_recorded_decisions(probe: Probe) -> None:
     for golden in json.loads(GOLDEN.read_text("utf-8"))["histories"]:
         policy = Policy.parse(golden["policy"])
@@ -105,7 +76,7 @@ def test_measurements_are_the_same_doubles(probe: Probe, text: str, loses: bool)
             policy = Policy.parse(text)
             assert isinstance(policy, Adaptive)
             found = by_runner(probe, policy, options, loses, events)
-            assert found == by_python(policy, options, loses, events)
+            assert found == decided(policy, options, loses, events)
 
 
 def test_a_plan_is_followed_alike(probe: Probe, tmp_path: Path) -> None:
@@ -126,7 +97,7 @@ def test_a_plan_is_followed_alike(probe: Probe, tmp_path: Path) -> None:
     for seed in range(3):
         events = history("adaptive", ALL, True, seed)["events"]
         found = by_runner(probe, Adaptive(), ALL, True, events, least)
-        assert found == by_python(policy, ALL, True, events)
+        assert found == decided(policy, ALL, True, events)
         assert len({one.route for one in found}) > 1
 
 
@@ -158,7 +129,7 @@ def test_histories_of_all_kinds_are_decided_alike(probe: Probe, data: st.DataObj
     limits = st.none() | st.floats(1e-3, 3)
     policy = Adaptive(data.draw(limits), data.draw(st.floats(0, 0.9)), data.draw(st.floats(0, 2)))
     found = by_runner(probe, policy, options, True, events)
-    assert found == by_python(policy, options, True, events)
+    assert found == decided(policy, options, True, events)
 
 
 @given(
