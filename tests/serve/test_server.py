@@ -375,10 +375,17 @@ def test_a_frame_in_its_tail_is_answered_before_the_server_stops(
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         leave.set()
-        assert answers(device.read(device.next())) == {0: expected(served, crossing(served))}
+        heard = device.read(device.next())
+        assert answers(heard) == {0: expected(served, crossing(served))}
         stopping.join(WITHIN_S)
         assert not stopping.is_alive()
-    assert [header.kind for header, _ in device.read(device.next())] == [Kind.BYE]
+    # On a busy machine the goodbye comes in one read with the answer before it.
+    kinds = [header.kind for header, _ in heard]
+    if Kind.BYE not in kinds:
+        kinds += [header.kind for header, _ in device.read(device.next())]
+    assert kinds[-1:] == [Kind.BYE]
+    assert kinds.count(Kind.BYE) == 1
+    assert {*kinds} == {Kind.ANSWER, Kind.BYE}
 
 
 def test_datagrams_that_are_none_of_ours_are_counted(server: Server, served: Served) -> None:
