@@ -99,8 +99,8 @@ def finetune(
 ) -> None:  # fmt: skip
     """Rewrite MODEL by a recipe, train it on your data, write a folder to compile."""
     from splitc.cli import show
-    from splitc.cli.userfile import call, two
     from splitc.finetune.recipes import judged, parse_recipe
+    from splitc.frontend.userfile import call, two
 
     _need_torch()
     chosen = _with_cut(parse_recipe(recipe), cut)
@@ -181,7 +181,7 @@ def _is_finished(folder: Path, *, quiet: bool, json: bool) -> bool:
 
 def _judge(text: str, option: str) -> Any:
     """A loss or metric by its name, or the user's function."""
-    from splitc.cli.userfile import function, is_python
+    from splitc.frontend.userfile import function, is_python
 
     return function(text, option) if is_python(text) else text
 

@@ -3,21 +3,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splitc.errors import UsageError, nearest
+from splitc.build.option_text import parse_bytes, parse_link, parse_sizes
+from splitc.build.options import ModelOptions, ScenarioText
 
 if TYPE_CHECKING:
-    from splitc.cost.prices import Objective
-    from splitc.ir.model import Network
-    from splitc.link.link import Link
-    from splitc.search.limits import Constraints
     from splitc.search.scenario import Scenario
 
 MODEL = "Model"
@@ -217,153 +211,9 @@ class ScenarioOptions:
         Raises:
             UsageError: One of them is malformed, or names what there is not.
         """
-        from splitc.search.scenario import Scenario
-
-        return Scenario.of(
-            head=self.target,
-            tail=self.tail_target,
-            link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
-            objective=parse_objective(self.objective),
-            constraints=parse_constraints(self.max_head_memory, self.max_head_ms, self.min_depth),
-            codec=self.codec,
-            cutter=self.cutter,
-        )
+        return ScenarioText(**asdict(self)).scenario()
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """How to read the model; `as_torch`: an ONNX network too becomes a PyTorch module."""
-
-    path: str
-    inputs: list[str] | None
-    simplify: bool
-    max_bytes: str
-    as_torch: bool = False
-
-    @property
-    def name(self) -> str:
-        """What the model is called: its file without suffix, or its function."""
-        from splitc.cli.userfile import is_python
-
-        return self.path.rpartition(":")[2] if is_python(self.path) else Path(self.path).stem
-
-    def load(self, meanwhile: Callable[[], None] = lambda: None) -> Network:
-        """Read the model. A Python file is run: it is the user's own.
-
-        Args:
-            meanwhile: See `splitc.load`.
-
-        Raises:
-            SplitcError: See `splitc.load`.
-        """
-        from splitc.cli.userfile import is_python, network
-        from splitc.frontend import load
-
-        if is_python(self.path):
-            if self.inputs:
-                hint = "let the function return example inputs of these shapes"
-                raise UsageError("--input does nothing to a module", hint=hint)
-            return network(self.path, parse_bytes(self.max_bytes))
-        loaded = load(
-            self.path,
-            inputs=dict(parse_input(text) for text in self.inputs or []),
-            simplify=self.simplify,
-            max_bytes=parse_bytes(self.max_bytes),
-            meanwhile=meanwhile,
-        )
-        return _to_torch(loaded) if self.as_torch else loaded
-
-
-def _to_torch(loaded: Network) -> Network:
-    from splitc.frontend import to_torch
-    from splitc.frontend.onnx.model import OnnxModel
-
-    return to_torch(loaded) if isinstance(loaded, OnnxModel) else loaded
-
-
-def parse_input(text: str) -> tuple[str, tuple[int, ...]]:
-    """`x:1x3x224x224` as name and shape; `x:scalar` has no extents.
-
-    Raises:
-        UsageError: It is malformed.
-    """
-    name, colon, dims = text.rpartition(":")
-    if not colon or not name or not re.fullmatch(r"scalar|\d+(x\d+)*", dims):
-        raise UsageError(f"'{text}' is no input shape", hint="write it like x:1x3x224x224")
-    return name, () if dims == "scalar" else tuple(int(d) for d in dims.split("x"))
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes from `64MB`, `1.5GiB`, `4096`.
-
-    Raises:
-        UsageError: It is no size, or not above zero.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", text)
-    if match is None or len(text) > 30 or float(match[1]) <= 0:
-        raise UsageError(f"'{text}' is no size", hint="write it like 64MB or 8GiB")
-    power = " KMGT".index(match[2].upper() or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
-
-
-def parse_sizes(text: str, option: str = "--batch") -> tuple[int, ...]:
-    """Batch sizes, or other whole numbers, from `1,2,4`.
-
-    Raises:
-        UsageError: They are no whole numbers.
-    """
-    if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
-        raise UsageError(f"{option} {text}", hint="whole numbers with commas: 1,2,4,8")
-    return tuple(map(int, text.split(",")))
-
-
-def parse_link(
-    name: str | None,
-    bandwidth: str | None,
-    rtt: str | None,
-    loss: str | None,
-    mtu: int | None,
-) -> Link:
-    """The named link with the given figures changed; wifi where none is named.
-
-    Raises:
-        UsageError: An unknown name or a figure out of range.
-    """
-    from splitc.link.link import Link
-
-    base = Link.named(name or "wifi")
-    return Link(
-        base.bandwidth_bps if bandwidth is None else bandwidth,
-        rtt=base.rtt_s if rtt is None else rtt,
-        loss=base.loss_rate if loss is None else loss,
-        mtu=base.mtu_bytes if mtu is None else mtu,
-    )
-
-
-def parse_objective(text: str) -> Objective:
-    """The objective of that name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    from splitc.cost.prices import OBJECTIVES
-
-    for objective in OBJECTIVES:
-        if text == objective:
-            return objective
-    raise UsageError(f"there is no objective '{text}'", hint=nearest(text, OBJECTIVES))
-
-
-def parse_constraints(memory: str | None, milliseconds: float | None, depth: int) -> Constraints:
-    """The limits a cut must keep.
-
-    Raises:
-        UsageError: A limit is malformed.
-    """
-    from splitc.search.limits import Constraints
-
-    return Constraints(
-        max_head_bytes=None if memory is None else parse_bytes(memory),
-        max_head_s=None if milliseconds is None else milliseconds / 1e3,
-        min_depth=depth,
-    )
+__all__ = [  # what verbs read, besides the options above
+    "ModelOptions", "ScenarioOptions", "parse_bytes", "parse_link", "parse_sizes",
+]  # fmt: skip

@@ -17,9 +17,9 @@ from onnx import helper
 torch = pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("safetensors", reason="needs safetensors")
 
-from splitc.cli import userfile  # noqa: E402
 from splitc.cli.app import run  # noqa: E402
 from splitc.finetune.manifest import read_manifest  # noqa: E402
+from splitc.frontend import userfile  # noqa: E402
 from tests.helpers import ROOT, model_of, save  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]

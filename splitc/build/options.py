@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a compilation, as text and numbers: as a command line or a file has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from splitc.build.option_text import (
+    parse_bytes,
+    parse_constraints,
+    parse_input,
+    parse_link,
+    parse_objective,
+    parse_sizes,
+)
+from splitc.errors import UsageError
+
+if TYPE_CHECKING:
+    from splitc.build.backend import Tuning
+    from splitc.build.job import Job
+    from splitc.bundle.bundle import Bundle
+    from splitc.ir.model import Network
+    from splitc.search.scenario import Scenario
+
+_RUNTIMES = ("bundle", "none")
+
+
+class ModelOptions(msgspec.Struct, frozen=True):
+    """How to read the model; `as_torch`: an ONNX network too becomes a PyTorch module."""
+
+    path: str
+    inputs: Sequence[str] | None
+    simplify: bool
+    max_bytes: str
+    as_torch: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the model is called: its file without suffix, or its function."""
+        from splitc.frontend.userfile import is_python
+
+        return self.path.rpartition(":")[2] if is_python(self.path) else Path(self.path).stem
+
+    def load(self, meanwhile: Callable[[], None] = lambda: None) -> Network:
+        """Read the model. A Python file is run: it is the user's own.
+
+        Args:
+            meanwhile: See `splitc.load`.
+
+        Raises:
+            SplitcError: See `splitc.load`.
+        """
+        from splitc.frontend import load
+        from splitc.frontend.userfile import is_python, network
+
+        if is_python(self.path):
+            if self.inputs:
+                hint = "let the function return example inputs of these shapes"
+                raise UsageError("--input does nothing to a module", hint=hint)
+            return network(self.path, parse_bytes(self.max_bytes))
+        loaded = load(
+            self.path,
+            inputs=dict(parse_input(text) for text in self.inputs or []),
+            simplify=self.simplify,
+            max_bytes=parse_bytes(self.max_bytes),
+            meanwhile=meanwhile,
+        )
+        return _to_torch(loaded) if self.as_torch else loaded
+
+
+def _to_torch(loaded: Network) -> Network:
+    from splitc.frontend import to_torch
+    from splitc.frontend.onnx.model import OnnxModel
+
+    return to_torch(loaded) if isinstance(loaded, OnnxModel) else loaded
+
+
+class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a network is to run, and what is wanted of the cut."""
+
+    target: str = "rpi4"
+    tail_target: str = "host"
+    link: str | None = None
+    bandwidth: str | None = None
+    rtt: str | None = None
+    loss: str | None = None
+    mtu: int | None = None
+    objective: str = "latency"
+    max_head_memory: str | None = None
+    max_head_ms: float | None = None
+    min_depth: int = 0
+    cutter: str | None = None
+    codec: str | None = None
+
+    def scenario(self) -> Scenario:
+        """The scenario that they say.
+
+        Raises:
+            UsageError: One of them is malformed, or names what there is not.
+        """
+        from splitc.search.scenario import Scenario
+
+        return Scenario.of(
+            head=self.target,
+            tail=self.tail_target,
+            link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
+            objective=parse_objective(self.objective),
+            constraints=parse_constraints(self.max_head_memory, self.max_head_ms, self.min_depth),
+            codec=self.codec,
+            cutter=self.cutter,
+        )
+
+
+class CompileOptions(ScenarioText, frozen=True):
+    """Every option of `splitc compile` that the bundle hangs on, by the names of its flags."""
+
+    model: str
+    cut: str = "auto"
+    cuts: str | None = None
+    bits: str | None = None
+    plan: str | None = None
+    only_if_it_pays: bool = False
+    calibrate: str | None = None
+    emit: str = "tvm"
+    runtime: str = "bundle"
+    check: bool = True
+    twin: bool = True
+    batch: str | None = None
+    with_whole: bool = False
+    seed: int = 0
+    tune: bool = False
+    tune_seconds: float = 300.0
+    tune_rpc: str = ""
+    tune_parts: str = "head,tail"
+    input: tuple[str, ...] = ()
+    simplify: bool = True
+    to_torch: bool = False
+    max_bytes: str = "8GiB"
+
+    @property
+    def source(self) -> ModelOptions:
+        """How the model is read."""
+        return ModelOptions(
+            self.model, self.input, self.simplify, self.max_bytes, as_torch=self.to_torch
+        )
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """What is measured; None for nothing."""
+        from splitc.build.backend import Tuning
+
+        parts = tuple(self.tune_parts.split(","))
+        return Tuning(self.tune_seconds, self.tune_rpc, parts) if self.tune else None
+
+    def refuse(self) -> None:
+        """Raise where one of them is malformed, or does nothing beside the others.
+
+        Raises:
+            UsageError: It does.
+        """
+        if self.runtime not in _RUNTIMES:
+            raise UsageError(f"--runtime {self.runtime}", hint="one of: bundle, none")
+        if self.tune_rpc and not self.tune:
+            raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
+        if self.cuts is not None and self.cut != "auto":
+            raise UsageError("--cut and --cuts", hint="name every cut in --cuts")
+        if self.calibrate and not (self.codec or self.bits or self.plan):
+            hint = "add --codec, like --codec quantize-boundary, or --bits"
+            raise UsageError("--calibrate does nothing without --codec", hint=hint)
+        for option, sizes in (("--bits", self.bits), ("--batch", self.batch)):
+            parse_sizes(sizes or "1", option)
+        self.scenario()
+
+    def load(self) -> Network:
+        """The network, while what compiles it is got ready.
+
+        Raises:
+            SplitcError: See `splitc.load`.
+        """
+        from splitc.build.backend import warm_up
+
+        return self.source.load(meanwhile=partial(warm_up, self.emit))
+
+    def job(self, loaded: Network) -> Job:
+        """The compilation of a network that was loaded, decided and not begun.
+
+        Raises:
+            SplitcError: See `splitc.build.job.plan`.
+        """
+        from splitc.build.job import plan
+        from splitc.passes.calibration import read_batches, read_labels
+
+        inputs, values = loaded.graph.inputs, self.calibrate
+        batches = read_batches(values, inputs) if values else ()
+        return plan(
+            loaded, cut=self.cut,
+            cuts=[name.strip() for name in self.cuts.split(",")] if self.cuts is not None else (),
+            bits=parse_sizes(self.bits, "--bits") if self.bits is not None else (),
+            by_plan=self.plan, scenario=self.scenario(), name=self.source.name, emit=self.emit,
+            batches=batches,
+            labels=read_labels(values, inputs, len(batches)) if values else None,
+            batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),
+            with_whole=self.with_whole,
+        )  # fmt: skip
+
+    def build(self, job: Job, output: str | Path | None, **hooks: Any) -> Bundle:
+        """Write a job's bundle.
+
+        Args:
+            job: What `job` decided.
+            output: Where to.
+            hooks: See `splitc.build.compiler.build`: what is called on the way.
+
+        Raises:
+            SplitcError: See there.
+        """
+        from splitc.build.compiler import build
+
+        return build(
+            job, output=output, runtime="none" if self.runtime == "none" else "bundle",
+            seed=self.seed, tuning=self.tuning, check=self.check, twins=self.twin, **hooks,
+        )  # fmt: skip
