@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo   venv, install, resnet50.onnx, the main job, the check of its result
 # make live   a classifier behind a link that loses 30 % of all packets, and one that slows down
+# make site   docs/ as a web site in build/site, every link checked
 # make test   venv, install, the whole test suite
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +11,7 @@ FUZZ_SECONDS ?= 60
 FUZZED := packets part_manifest
 FUZZED_PYTHON := packets conversations manifests
 
-.PHONY: demo live test lint types bench fuzz docs experiments clean
+.PHONY: demo live test lint types bench fuzz docs site experiments clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -76,6 +77,9 @@ fuzz-python-%: $(VENV)/installed-fuzz
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/operators.py
+
+site: $(VENV)/installed-dev
+	$(BIN)/python docs/site/build_site.py $(BUILD)/site
 
 experiments: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/si_nr_cifar10.py

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers import ROOT
 from tests.test_imports import ROOMS
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize("folder", ROOMS)
@@ -30,7 +30,7 @@ def test_the_architecture_page_has_the_rooms_in_their_order(folder: str) -> None
     assert not {room for room in rooms if room.partition(".")[0] not in named} - {*named, *parents}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     code = re.compile(r"```.*?```|`[^`\n]*`|^    [^\n]*", re.DOTALL | re.MULTILINE)
     prose = code.sub("", page.read_text("utf-8"))

@@ -13,9 +13,10 @@ from splitc.frontend.other_formats import is_exported_program, refuse_file, refu
 from splitc.ir.model import DEFAULT_MAX_BYTES
 
 if TYPE_CHECKING:
-    import onnx
-    import torch
+    from onnx import ModelProto
+    from torch import Tensor
     from torch.export import ExportedProgram
+    from torch.nn import Module
 
     from splitc.frontend.onnx.model import OnnxModel
     from splitc.frontend.torch.model import TorchModel
@@ -25,8 +26,8 @@ TORCH_SUFFIXES = (".pt2",)
 
 @overload
 def load(
-    source: torch.nn.Module | ExportedProgram,
-    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
+    source: Module | ExportedProgram,
+    example_inputs: Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> TorchModel: ...
@@ -34,7 +35,7 @@ def load(
 
 @overload
 def load(
-    source: str | Path | onnx.ModelProto,
+    source: str | Path | ModelProto,
     *,
     inputs: Mapping[str, Sequence[int]] | None = None,
     simplify: bool = True,
