@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from splitc.cost.prices import CostModel, CutCost
     from splitc.errors import SplitcError
     from splitc.frontend import load, to_torch
+    from splitc.frontend.preprocess import Preprocess
     from splitc.ir.cut import Cut
     from splitc.ir.graph import Layer, LayerGraph, Tensor
     from splitc.ir.model import GraphModel, Model
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Board", "Bundle", "ConditionPlan", "Constraints", "CostModel", "Cut", "CutCost",
     "CutTable", "Cutter", "GraphModel", "Grid", "Layer", "LayerGraph", "Link", "LossPlan",
-    "Model", "Pass", "Pipeline", "Plugin", "Problem", "RouteSpec", "Scenario", "Solution",
-    "SplitcError", "Tensor", "Trained", "__version__", "compile", "find_cuts", "load",
+    "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec", "Scenario",
+    "Solution", "SplitcError", "Tensor", "Trained", "__version__", "compile", "find_cuts", "load",
     "load_board", "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph",
     "read_grid", "read_tested", "to_torch", "write_tested",
 ]  # fmt: skip
@@ -58,6 +59,7 @@ __getattr__ = lazy_names(__name__, {
     "compile": "build.compiler", "RouteSpec": "build.route_spec",
     "CostModel": "cost.prices", "CutCost": "cost.prices",
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",
+    "Preprocess": "frontend.preprocess",
     "Layer": "ir.graph", "LayerGraph": "ir.graph", "Tensor": "ir.graph", "Link": "link.link",
     "GraphModel": "ir.model", "Model": "ir.model", "Pass": "passes.base",
     "Pipeline": "passes.base", "Plugin": "plugins", "Constraints": "search.limits",

@@ -38,6 +38,7 @@ class ModelOptions(msgspec.Struct, frozen=True):
     simplify: bool
     max_bytes: str
     as_torch: bool = False
+    preprocess: Sequence[str] | None = None
 
     @property
     def name(self) -> str:
@@ -55,6 +56,14 @@ class ModelOptions(msgspec.Struct, frozen=True):
         Raises:
             SplitcError: See `splitc.load`.
         """
+        from splitc.frontend.preprocess import preprocessed
+
+        loaded = self._read(meanwhile)
+        for how in self.preprocess or ():
+            loaded = preprocessed(loaded, how)
+        return loaded
+
+    def _read(self, meanwhile: Callable[[], None]) -> Network:
         from splitc.frontend import load
         from splitc.frontend.userfile import is_python, network
 
@@ -139,6 +148,7 @@ class CompileOptions(ScenarioText, frozen=True):
     tune_parts: str = "head,tail"
     input: tuple[str, ...] = ()
     simplify: bool = True
+    preprocess: tuple[str, ...] = ()
     to_torch: bool = False
     max_bytes: str = "8GiB"
 
@@ -146,8 +156,9 @@ class CompileOptions(ScenarioText, frozen=True):
     def source(self) -> ModelOptions:
         """How the model is read."""
         return ModelOptions(
-            self.model, self.input, self.simplify, self.max_bytes, as_torch=self.to_torch
-        )
+            self.model, self.input, self.simplify, self.max_bytes, as_torch=self.to_torch,
+            preprocess=self.preprocess,
+        )  # fmt: skip
 
     @property
     def tuning(self) -> Tuning | None:

@@ -117,11 +117,13 @@ class CompileFlags(o.ScenarioOptions):
     tune_parts: o.TuneParts = "head,tail"
     input: o.Inputs = None
     simplify: o.Simplify = True
+    preprocess: o.Preprocess = None
     to_torch: o.ToTorch = False
     max_bytes: o.MaxBytes = "8GiB"
 
     def options(self, model: str) -> CompileOptions:
         """What they say of a model."""
         given: dict[str, Any] = asdict(self)
-        given["input"] = tuple(given["input"] or ())
+        for several in ("input", "preprocess"):
+            given[several] = tuple(given[several] or ())
         return CompileOptions(model=model, **given)

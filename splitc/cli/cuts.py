@@ -36,6 +36,7 @@ def cuts(
     ] = None,
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
+    preprocess: o.Preprocess = None,
     to_torch: o.ToTorch = False,
     max_bytes: o.MaxBytes = "8GiB",
     json: o.Json = False,
@@ -48,7 +49,7 @@ def cuts(
     from splitc.search.find import find_cuts
 
     scenario = where.scenario()
-    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch).load()
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load()
     table = find_cuts(loaded, scenario=scenario)
     if why is not None:
         _explain(table, why, json=json)

@@ -27,6 +27,7 @@ def inspect(
     ] = False,
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
+    preprocess: o.Preprocess = None,
     max_bytes: o.MaxBytes = "8GiB",
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -37,7 +38,7 @@ def inspect(
     if Path(what).is_dir() and not is_tuned(what):
         _bundle(what, json=json)
         return
-    model = o.ModelOptions(what, inputs, simplify, max_bytes).load()
+    model = o.ModelOptions(what, inputs, simplify, max_bytes, preprocess=preprocess).load()
     if text:
         print(model.graph, end="")
     elif json:

@@ -18,6 +18,7 @@ def ops(
     model: o.ModelPath,
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
+    preprocess: o.Preprocess = None,
     max_bytes: o.MaxBytes = "8GiB",
     emit: Annotated[
         str, typer.Option("--emit", metavar="BACKEND", help="Who would compile it: tvm, or onnx.")
@@ -30,7 +31,7 @@ def ops(
     from splitc.cli import show
     from splitc.plugins import find
 
-    loaded = o.ModelOptions(model, inputs, simplify, max_bytes).load()
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, preprocess=preprocess).load()
     count = _count(loaded)
     missing = find("backends", emit)().unsupported(loaded)
     if json:

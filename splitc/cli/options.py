@@ -38,8 +38,9 @@ ModelPath = Annotated[
 Frames = Annotated[
     str,
     typer.Option(
-        "--input", "-i", metavar="FILE.npy|FILE.npz|DIR",
-        help="Frames: one array, arrays by input name, or a folder of such files.",
+        "--input", "-i", metavar="FILE.npy|FILE.npz|IMAGE|DIR",
+        help="Frames: one array, arrays by input name, a JPEG or PNG for networks that read bytes, "
+        "or a folder of such files.",
     ),
 ]  # fmt: skip
 Inputs = Annotated[
@@ -53,6 +54,15 @@ Simplify = Annotated[
     bool,
     typer.Option("--simplify/--no-simplify", rich_help_panel=MODEL, help="Run onnxsim first."),
 ]
+Preprocess = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preprocess", metavar="WORDS", rich_help_panel=MODEL,
+        help="Let the network read frames as a camera gives them: [b]'uint8 nhwc scale=1/255 "
+        "mean=0.485,0.456,0.406 std=0.229,0.224,0.225'[/], also [b]bgr[/] and [b]size=480x640[/]. "
+        "Of several inputs, NAME: in front.",
+    ),
+]  # fmt: skip
 ToTorch = Annotated[
     bool,
     typer.Option("--to-torch", rich_help_panel=MODEL,

@@ -77,6 +77,7 @@ def plan(
     losses: LossOptions = _LOSSES,
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
+    preprocess: o.Preprocess = None,
     max_bytes: o.MaxBytes = "8GiB",
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -88,7 +89,7 @@ def plan(
     from splitc.sweep.cluster import Cluster
     from splitc.sweep.run import run_plan
 
-    loaded = o.ModelOptions(model, inputs, simplify, max_bytes)
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, preprocess=preprocess)
     for_grid = conditions is not None or output is not None or measure
     if losses.tested is not None and for_grid:
         why = "--tested plans for losses; --conditions, --measure and -o for conditions"

@@ -145,8 +145,8 @@ def send(
     inputs: Annotated[
         str,
         typer.Option("--input", metavar="FILE|DIR", rich_help_panel=FRAMES,
-                     help="A .npy, a .npz of arrays by input name, or a folder of such: one frame, "
-                     "or several along one more axis."),
+                     help="A .npy, a .npz of arrays by input name, an image, or a folder of such: "
+                     "one frame, or several along one more axis."),
     ],
     wire: WireOptions = _WIRE,
     route: Route = None,

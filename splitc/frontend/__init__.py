@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from splitc.errors import ToolchainError, UsageError
 from splitc.frontend.other_formats import is_exported_program, refuse_file, refuse_folder
+from splitc.frontend.preprocess import Preprocess, preprocessed
 from splitc.ir.model import DEFAULT_MAX_BYTES
 
 if TYPE_CHECKING:
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 TORCH_SUFFIXES = (".pt2",)
 
+How = Preprocess | str
+"""What a frame is, also as text."""
+
 
 @overload
 def load(
     source: Module | ExportedProgram,
     example_inputs: Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
+    preprocess: How | Sequence[How] = (),
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> TorchModel: ...
 
@@ -39,6 +44,7 @@ def load(
     *,
     inputs: Mapping[str, Sequence[int]] | None = None,
     simplify: bool = True,
+    preprocess: How | Sequence[How] = (),
     max_bytes: int = DEFAULT_MAX_BYTES,
     meanwhile: Callable[[], None] = ...,
 ) -> OnnxModel: ...
@@ -50,6 +56,7 @@ def load(
     *,
     inputs: Mapping[str, Sequence[int]] | None = None,
     simplify: bool = True,
+    preprocess: How | Sequence[How] = (),
     max_bytes: int = DEFAULT_MAX_BYTES,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> OnnxModel | TorchModel:
@@ -63,6 +70,8 @@ def load(
             Shapes and element types are what counts; the module is not run on the values.
         inputs: For ONNX: shapes by input name, for inputs with dynamic extents.
         simplify: For ONNX: run onnxsim on it first: fold constants, fuse batch norms.
+        preprocess: What the frames are that the network is to read in the place of its images,
+            as `Preprocess` or its text; of several inputs, one each.
         max_bytes: Refuse models whose weights, or any one tensor, take more.
         meanwhile: For ONNX: called once while onnxsim, a process of its own, works.
 
@@ -76,6 +85,16 @@ def load(
         UsageError: No such file, no example, or `inputs` names an input there is not.
         ToolchainError: PyTorch is needed and is not installed.
     """
+    read = _read(source, example_inputs, inputs, simplify, max_bytes, meanwhile)
+    for how in (preprocess,) if isinstance(preprocess, str | Preprocess) else preprocess:
+        read = preprocessed(read, how)
+    return read
+
+
+def _read(
+    source: Any, example_inputs: Any, inputs: Mapping[str, Sequence[int]] | None, simplify: bool,
+    max_bytes: int, meanwhile: Callable[[], None],
+) -> OnnxModel | TorchModel:  # fmt: skip
     if isinstance(source, str | Path):
         path = Path(source)
         if path.is_dir():

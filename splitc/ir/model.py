@@ -18,7 +18,7 @@ from splitc.ir.chain import (
     replace_head_layers,
 )
 from splitc.ir.cut import Cut
-from splitc.ir.graph import INPUT_OP, Layer, LayerGraph
+from splitc.ir.graph import INPUT_OP, Layer, LayerGraph, Tensor
 from splitc.ir.layout import Layouts
 from splitc.ir.segment import Segment, segments
 from splitc.link.packets import Scale
@@ -119,6 +119,19 @@ class Network(Model, Protocol):
     @property
     def digest(self) -> str:
         """sha256 of what was read, or of what it is now where it can be trained."""
+        ...
+
+    def fed(self: N, name: str, given: Tensor, chain: Sequence[Insertion]) -> N:
+        """The network whose input is another tensor, of which a chain of layers makes the old one.
+
+        Args:
+            name: The input's, old and new.
+            given: What it is to be.
+            chain: What makes of it a tensor of the old shape and element type.
+
+        Raises:
+            UnsupportedOpError: The carrier cannot hold one of the layers.
+        """
         ...
 
     def batched(self: N, count: int) -> N:

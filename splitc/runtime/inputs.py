@@ -22,6 +22,7 @@ from splitc.array_files import (
 )
 from splitc.arrays import Array
 from splitc.errors import UsageError
+from splitc.runtime.images import SUFFIXES, image_input, read_image
 from splitc.runtime.manifest import TensorSpec
 
 Frame = dict[str, Array]
@@ -30,7 +31,10 @@ Frame = dict[str, Array]
 
 @dataclass(frozen=True)
 class _File:
-    """A file with frames: arrays under the inputs' names, or the one array of one input."""
+    """A file with frames: arrays under the inputs' names, or the one array of one input.
+
+    An image has no arrays, and is one frame.
+    """
 
     path: Path
     headers: dict[str, Header]
@@ -38,6 +42,8 @@ class _File:
 
     def load(self, specs: Sequence[TensorSpec]) -> Frame:
         """Its arrays, frames along one more axis in front."""
+        if self.path.suffix.lower() in SUFFIXES:
+            return {specs[0].name: read_image(self.path, specs[0])[np.newaxis]}
         if "" in self.headers:
             return {specs[0].name: along_samples(specs[0], arrays_of(self.path, [""])[""])}
         arrays = arrays_of(self.path, [spec.name for spec in specs])
@@ -109,10 +115,11 @@ def read_inputs(path: str | Path, specs: Sequence[TensorSpec]) -> Inputs:
 
     An .npz file has an array under the name of each input, an .npy file that of the only
     input. An array has its input's shape, or that with one more axis in front, along which
-    frames lie; where the input's own first extent is 1, that may be the axis.
+    frames lie; where the input's own first extent is 1, that may be the axis. A JPEG or PNG
+    file is one frame of a network that reads bytes.
 
     Args:
-        path: FILE.npy, FILE.npz, or a folder with such.
+        path: FILE.npy, FILE.npz, an image, or a folder with such.
         specs: The network's inputs.
 
     Raises:
@@ -123,15 +130,23 @@ def read_inputs(path: str | Path, specs: Sequence[TensorSpec]) -> Inputs:
         raise UsageError("the network has no inputs")
     paths = [given]
     if given.is_dir():
-        paths = sorted(one for one in given.iterdir() if one.suffix in (".npy", ".npz"))
+        known = (".npy", ".npz", *SUFFIXES)
+        paths = sorted(one for one in given.iterdir() if one.suffix.lower() in known)
         if not paths:
-            raise UsageError(f"'{path}' has no frames", why="there is no .npy or .npz file in it")
+            why = "there is no .npy, .npz or image file in it"
+            raise UsageError(f"'{path}' has no frames", why=why)
     return Inputs(specs, [_opened(one, specs) for one in paths])
 
 
 def _opened(path: Path, specs: Sequence[TensorSpec]) -> _File:
+    if path.suffix.lower() in SUFFIXES:
+        if not path.is_file():
+            raise UsageError(f"there is no file '{path}'")
+        image_input(path, specs)
+        return _File(path, {}, 1)
     if path.suffix not in (".npy", ".npz"):
-        raise UsageError(f"'{path}' holds no arrays", hint="give FILE.npy, FILE.npz or a folder")
+        hint = "give FILE.npy, FILE.npz, a JPEG or PNG file, or a folder of such"
+        raise UsageError(f"'{path}' holds no frames", hint=hint)
     headers = headers_of(path)
     if path.suffix == ".npz":
         return _File(path, headers, common_count(path, specs, headers))

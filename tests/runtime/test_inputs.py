@@ -76,8 +76,8 @@ def nothing(folder: Path) -> Path:
 
 
 def another_suffix(folder: Path) -> Path:
-    (folder / "x.png").write_bytes(b"\x89PNG")
-    return folder / "x.png"
+    (folder / "x.bin").write_bytes(b"\x89PNG")
+    return folder / "x.bin"
 
 
 def empty_folder(folder: Path) -> Path:
@@ -145,7 +145,7 @@ def another_name(folder: Path) -> Path:
     ("make", "why"),
     [
         (nothing, "there is no file"),
-        (another_suffix, "holds no arrays"),
+        (another_suffix, "holds no frames"),
         (empty_folder, "has no frames"),
         (junk, "is no .npy file"),
         (junk_npz, "is no .npz file"),

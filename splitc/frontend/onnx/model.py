@@ -104,6 +104,20 @@ class OnnxModel(SplitInTwo):
         proto, tensors = insert_nodes(self.proto, self.tensors, tensor, chain)
         return self._changed(proto, tensors, {**self.codes, **codes_of(tensor, chain)})
 
+    def fed(self, name: str, given: Tensor, chain: Sequence[Insertion]) -> OnnxModel:
+        """The model whose input is another tensor, of which a chain of layers makes the old one.
+
+        Raises:
+            UnsupportedOpError: ONNX has no operator for one of them.
+        """
+        check_chain(self.graph, name, chain)
+        proto, tensors = insert_nodes(self.proto, self.tensors, name, chain)
+        for value in proto.graph.input:
+            if value.name == name:
+                value.CopyFrom(value_info(given))
+        made = self._changed(proto, {**tensors, name: given}, self.codes)
+        return replace(made, digest=self.digest)
+
     def bypass(self, layers: Collection[str]) -> OnnxModel:
         """The model without some layers of one input and one output."""
         check_bypass(self.graph, layers)

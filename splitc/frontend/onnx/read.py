@@ -32,6 +32,11 @@ def dtype_name(elem_type: int) -> str:
     return _DTYPES.get(elem_type, "unknown")
 
 
+def element_type(dtype: str) -> int:
+    """ONNX's number of an element type; 0 where it has none of numpy's name."""
+    return next((k for k, name in _DTYPES.items() if name == dtype), 0)
+
+
 def tensor_of(name: str, declared: TypeProto) -> Tensor:
     """A tensor as an ONNX type describes it."""
     kind = declared.WhichOneof("value")

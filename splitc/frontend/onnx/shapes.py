@@ -26,7 +26,13 @@ from onnx import (
 
 from splitc.errors import BadModelError, one_line
 from splitc.frontend.onnx.function_bodies import BODIES
-from splitc.frontend.onnx.read import dtype_name, subgraphs_of, tensor_bytes, tensor_of
+from splitc.frontend.onnx.read import (
+    dtype_name,
+    element_type,
+    subgraphs_of,
+    tensor_bytes,
+    tensor_of,
+)
 from splitc.frontend.onnx.shape_rules import RULES, Asked, Rules, check
 from splitc.frontend.onnx.values import INLINE_BYTES, values_of
 from splitc.ir.graph import Tensor
@@ -323,6 +329,4 @@ def declare_results(proto: ModelProto, tensors: Mapping[str, Tensor]) -> None:
 
 def value_info(tensor: Tensor) -> ValueInfoProto:
     """What an ONNX graph declares of a tensor."""
-    known = TensorProto.DataType.values()
-    elem_type = next((k for k in known if dtype_name(k) == tensor.dtype), 0)
-    return onnx.helper.make_tensor_value_info(tensor.name, elem_type, tensor.shape)
+    return onnx.helper.make_tensor_value_info(tensor.name, element_type(tensor.dtype), tensor.shape)

@@ -19,6 +19,29 @@ from splitc.frontend.torch.trace import VALUE, as_at_inference, evaluate, graph_
 from splitc.frontend.torch.values import tensor_of
 from splitc.ir.chain import Insertion, check_chain, head_ends
 from splitc.ir.cut import Cut
+from splitc.ir.graph import Tensor
+
+
+def feed_modules(
+    module: fx.GraphModule, name: str, given: Tensor, chain: Sequence[Insertion]
+) -> fx.GraphModule:
+    """A graph module whose input is another tensor, with a chain that makes the old one of it.
+
+    Args:
+        module: A graph in normal form.
+        name: The input's.
+        given: What it is to be.
+        chain: The layers that make what it was.
+
+    Raises:
+        UsageError: A name is taken.
+        BadModelError: A layer of the chain does not take what it gets.
+    """
+    made = _copy(module)
+    source, _ = analyse(made).element[name]
+    was = source.meta[VALUE]
+    source.meta[VALUE] = was.new_empty(given.static_shape, dtype=getattr(torch, given.dtype))
+    return _inserted(made, name, chain, was)
 
 
 def insert_modules(
@@ -37,7 +60,13 @@ def insert_modules(
         UsageError: There is no such tensor, or a name is taken.
         BadModelError: A layer of the chain has no module, or does not take what it gets.
     """
-    made = _copy(module)
+    return _inserted(_copy(module), tensor, chain)
+
+
+def _inserted(
+    made: fx.GraphModule, tensor: str, chain: Sequence[Insertion], like: torch.Tensor | None = None
+) -> fx.GraphModule:
+    """The graph module itself with a chain behind a tensor; `like` has its device and type."""
     layers = analyse(made)
     check_chain(layers.graph, tensor, chain)
     source = _source(layers.nodes[tensor], *layers.element[tensor])
@@ -46,7 +75,7 @@ def insert_modules(
     readers = [reader for reader in source.users if reader.op != "output" and reader not in stay]
     last = source
     for each in chain:
-        last = _append(made, tensor, each, last, source.meta[VALUE])
+        last = _append(made, tensor, each, last, source.meta[VALUE] if like is None else like)
     for reader in readers:
         reader.replace_input_with(source, last)
     _stand_together(

@@ -22,7 +22,7 @@ from splitc.errors import BadModelError, UnsupportedOpError, one_line
 from splitc.frontend.torch.channel import channel_way, received
 from splitc.frontend.torch.form import normalise
 from splitc.frontend.torch.indices import divisors, index_extents
-from splitc.frontend.torch.insert import bypass_nodes, insert_modules, replace_head
+from splitc.frontend.torch.insert import bypass_nodes, feed_modules, insert_modules, replace_head
 from splitc.frontend.torch.layers import Layers, analyse
 from splitc.frontend.torch.read import bind, check_weights, exported, quiet, read_pt2, traced
 from splitc.frontend.torch.split import extract
@@ -133,6 +133,14 @@ class TorchModel(SplitInTwo):
         module = insert_modules(self.module, tensor, chain)
         codes = {**self.codes, **codes_of(tensor, chain)}
         return TorchModel(module, analyse(module).graph, note=self.note, codes=codes)
+
+    def fed(self, name: str, given: Tensor, chain: Sequence[Insertion]) -> TorchModel:
+        """The model whose input is another tensor, of which a chain of modules makes the old one.
+
+        Weights stay shared.
+        """
+        module = feed_modules(self.module, name, given, chain)
+        return replace(self, module=module, graph=analyse(module).graph, cut=None)
 
     def bypass(self, layers: Collection[str]) -> TorchModel:
         """The model without some layers of one input and one output; weights stay shared."""
