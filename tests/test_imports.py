@@ -23,7 +23,7 @@ PACKS = ("splitc_passes", "splitc_targets")
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "splitc": (
-        "version", "lazy_names", "errors", "arrays", "array_files", "plugins", "scratch",
+        "version", "lazy_names", "errors", "epoch", "arrays", "array_files", "plugins", "scratch",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "policy", "wire", "net", "serve", "send", "simulate",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",

@@ -59,6 +59,23 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """A piece of software that is in a part's files.
+
+    Args:
+        name: What it is called.
+        version: Its release.
+        licence: As an SPDX expression.
+        purl: Its package URL, where it has one.
+    """
+
+    name: str
+    version: str
+    licence: str
+    purl: str = ""
+
+
+@dataclass(frozen=True)
 class Built:
     """What a backend wrote into a part's folder.
 
@@ -76,6 +93,7 @@ class Built:
         weights: File name of the constants; empty where they are in the model's file.
         file_bytes: Their bytes there.
         packed_bytes: Memory for what is made of them once, when the part is loaded.
+        shipped: Whose software is in the files, besides the model.
     """
 
     model: str
@@ -91,6 +109,7 @@ class Built:
     weights: str = ""
     file_bytes: int = 0
     packed_bytes: int = 0
+    shipped: tuple[Shipped, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from splitc.build.describe import (
     codec_entry,
     crossing,
     manifest_of,
+    record_of,
     remotes,
     route_entry,
     split_digest,
+    tools_of,
     unverified,
     ways_of,
 )
@@ -30,10 +32,12 @@ from splitc.build.parts import build_parts, places_of, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.build.report import write_report
 from splitc.build.route_spec import RouteSpec
+from splitc.build.sbom import write_sbom
 from splitc.build.tune import refuse_tuning, tune_parts
 from splitc.bundle.bundle import SUFFIX, Bundle
 from splitc.bundle.golden import Golden, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
+from splitc.bundle.record import write_record
 from splitc.bundle.verify import Verification, verify_built
 from splitc.errors import OutputError, UsageError
 from splitc.ir.model import Network, Trainable
@@ -195,6 +199,8 @@ def build(
         built = built.and_(more)
         progress("writing the bundle")
         write_report(folder / "report.html", job.name, job.table, job.row, routes)
+        write_record(folder, record_of(job))
+        write_sbom(folder, job, built, job.data, tools_of(job, built))
         manifest = manifest_of(folder, job, routes, built, runtime, seed)
         share_files(folder, manifest.files)
         write_manifest(folder, manifest)

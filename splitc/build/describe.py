@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,9 @@ from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.build.routes import RouteJob
 from splitc.bundle.golden import Step, Way, tolerance_of
+from splitc.bundle.record import BuildRecord
 from splitc.cost.topology import DEVICE, SERVER
+from splitc.epoch import source_date_epoch
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
@@ -115,9 +118,25 @@ def manifest_of(
         config={**_config(job, runtime), **_besides(job)},
         seed=seed,
         tolerance=max(tolerance_of(route.ready.model.graph) for route in job.routes),
-        tools=dict(sorted(built.tools.items())),
+        tools=tools_of(job, built),
         files=list_files(folder),
     )  # fmt: skip
+
+
+def tools_of(job: Job, built: Parts) -> dict[str, str]:
+    """Versions of what shaped the bytes, golden vectors too: each network by its reference."""
+    packages = ("torch",) if isinstance(job.trunk, Trainable) else ("onnx", "onnxruntime")
+    return dict(sorted({**built.tools, **{name: version(name) for name in packages}}.items()))
+
+
+def record_of(job: Job) -> BuildRecord:
+    """How a bundle is made, for it to be made again."""
+    return BuildRecord(
+        options=dict(job.asked),
+        boards={name: site.board for name, site in job.sites.items()},
+        data=job.data,
+        source_date_epoch=source_date_epoch(),
+    )
 
 
 def crossing(route: RouteJob, models: Mapping[str, Network]) -> tuple[TensorSpec, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from splitc.arrays import Array
 from splitc.build.backend import backend_for, warm_up
@@ -16,6 +16,7 @@ from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
 from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
+from splitc.bundle.record import DataFile
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import NoGainError, UsageError
 from splitc.frontend import load
@@ -49,6 +50,8 @@ class Job:
         labels: Their right classes, where they are known.
         batch_sizes: How many frames a call the tail is compiled for, besides one.
         with_whole: Whether the device gets the whole network too.
+        asked: The options of `splitc compile` that asked for it, where there were any.
+        data: Files that were read for it beside the model.
     """
 
     source: Network
@@ -61,6 +64,8 @@ class Job:
     labels: Array | None = None
     batch_sizes: tuple[int, ...] = ()
     with_whole: bool = False
+    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    data: tuple[DataFile, ...] = ()
 
     @cached_property
     def default(self) -> RouteJob:

@@ -147,7 +147,7 @@ def build_others(
         told: Called with a part's name and what was built for its own board.
         twins: Whether the bundle has builds for this machine of parts that it cannot run.
     """
-    built = Parts(split, {}, {}, ())
+    built = Parts(split, {}, {}, (), {})
     for part in job.others:
         network = _network(part, models)
         lowered = part.backend.lower(network)

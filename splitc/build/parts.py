@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc.build.backend import Built, Preparing
+from splitc.build.backend import Built, Preparing, Shipped
 from splitc.build.part_job import PartJob
 from splitc.bundle.runnable import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
@@ -60,18 +60,20 @@ class Parts:
         formats: What loads each part, by its name.
         tools: Versions that shaped the bytes.
         caveats: What to know of the code.
+        shipped: Whose software is in each part, by its name.
     """
 
     split: str
     formats: dict[str, str]
     tools: dict[str, str]
     caveats: tuple[str, ...]
+    shipped: dict[str, tuple[Shipped, ...]]
 
     def and_(self, more: Parts) -> Parts:
         """These parts and more of the same split."""
         return Parts(
             self.split, self.formats | more.formats, self.tools | more.tools,
-            tuple(dict.fromkeys((*self.caveats, *more.caveats))),
+            tuple(dict.fromkeys((*self.caveats, *more.caveats))), self.shipped | more.shipped,
         )  # fmt: skip
 
 
@@ -171,6 +173,7 @@ def build_parts(
     tools = {"splitc": __version__, "numpy": np.__version__}
     caveats: dict[str, None] = {}
     formats: dict[str, str] = {}
+    shipped: dict[str, tuple[Shipped, ...]] = {}
     # Code generators and linkers run without Python's lock. Two parts at a time and no more, as
     # each holds its weights once.
     workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="compile")
@@ -187,11 +190,12 @@ def build_parts(
             if place.own:
                 told(place.part.name, built)
                 formats[place.part.name] = built.format
+                shipped[place.part.name] = built.shipped
                 caveats[f"{place.part.name}: {built.caveat}" if built.caveat else ""] = None
                 caveats[_over_limit(place.part, built, limit)] = None
     finally:
         workers.shutdown(cancel_futures=True)
-    return Parts(split, formats, tools, tuple(text for text in caveats if text))
+    return Parts(split, formats, tools, tuple(text for text in caveats if text), shipped)
 
 
 def _first(place: Place) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from splitc.runtime.manifest import (
     Route,
     TensorSpec,
     read_manifest,
+    read_plain,
 )
 from splitc.runtime.memory import Arenas
 
@@ -55,6 +57,15 @@ class Bundle:
             hint = "a bundle is a folder; unpack a packed one first" if folder.is_file() else ""
             raise UsageError(f"there is no bundle '{path}'", hint=hint)
         return Bundle(folder, read_manifest(folder, Manifest))
+
+    @property
+    def digest(self) -> str:
+        """One digest of all of it: sha256 of its manifest, which has that of every other file.
+
+        Raises:
+            BadBundleError: The manifest is gone.
+        """
+        return hashlib.sha256(read_plain(self.path / MANIFEST)).hexdigest()
 
     def part(self, name: str) -> PartManifest:
         """The manifest of a part: `head`, say, or `tail`.

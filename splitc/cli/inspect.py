@@ -117,7 +117,7 @@ def _bundle(path: str, *, json: bool) -> None:
     if json:
         from splitc.cli.listings import BundleObject
 
-        show.print_json(BundleObject(manifest=bundle.manifest, parts=parts))
+        show.print_json(BundleObject(digest=bundle.digest, manifest=bundle.manifest, parts=parts))
         return
     console = show.out()
     manifest = bundle.manifest
@@ -126,6 +126,7 @@ def _bundle(path: str, *, json: bool) -> None:
     title = f"{len(manifest.routes)} routes" if several else f"cut after {','.join(route.cut)}"
     lines = [
         f"{manifest.name}, {title}",
+        f"  digest   sha256 {bundle.digest}",
         f"  source   sha256 {manifest.source.sha256}",
         f"  split    {manifest.split}",
         *([] if several else _route_lines(route)),

@@ -72,8 +72,9 @@ class ModelObject(Totals, frozen=True, kw_only=True):
 
 
 class BundleObject(Printed, frozen=True):
-    """`splitc inspect BUNDLE`: its manifest, and its parts' by name."""
+    """`splitc inspect BUNDLE`: its digest, its manifest, and its parts' by name."""
 
+    digest: str
     manifest: Manifest
     parts: dict[str, PartManifest]
 

@@ -325,7 +325,7 @@ def read_manifest(folder: Path, kind: type[S]) -> S:
     """
     path = folder / MANIFEST
     at = str(path)
-    data = _read_plain(path)
+    data = read_plain(path)
     try:
         version = msgspec.json.decode(data, type=dict[str, Any]).get("schema")
         if version != SCHEMA:
@@ -353,22 +353,31 @@ def holds_part(folder: Path) -> bool:
     """
     path = folder / MANIFEST
     try:
-        return "part" in msgspec.json.decode(_read_plain(path), type=dict[str, Any])
+        return "part" in msgspec.json.decode(read_plain(path), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBundleError("manifest is malformed", at=str(path), why=str(error)) from error
 
 
-def _read_plain(path: Path) -> bytes:
-    """The bytes of a regular file: a link is not followed, a pipe not waited for."""
+def read_plain(path: Path, most: int = _MAX_MANIFEST_BYTES, what: str = "manifest") -> bytes:
+    """The bytes of a regular file: a link is not followed, a pipe not waited for.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+        what: What it is, for the error.
+
+    Raises:
+        BadBundleError: It is missing, no plain file, or too large.
+    """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadBundleError("manifest is no plain file", at=str(path))
-            data = file.read(_MAX_MANIFEST_BYTES + 1)
+                raise BadBundleError(f"{what} is no plain file", at=str(path))
+            data = file.read(most + 1)
     except OSError as error:
-        raise BadBundleError("no manifest", at=str(path), why=error.strerror or "") from error
-    if len(data) > _MAX_MANIFEST_BYTES:
-        raise BadBundleError("manifest is too large", at=str(path))
+        raise BadBundleError(f"no {what}", at=str(path), why=error.strerror or "") from error
+    if len(data) > most:
+        raise BadBundleError(f"{what} is too large", at=str(path))
     return data
 
 

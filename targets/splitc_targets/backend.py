@@ -22,6 +22,7 @@ from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout, layout_of_maps
 from splitc.ir.model import Network
 from splitc.scratch import require_room
+from splitc_targets.link.licences import install_licences
 from splitc_targets.link.toolchain import (
     LIBRARY,
     RUNNER,
@@ -171,12 +172,15 @@ class TvmBackend:
         )
         if code.weights.bytes:
             code.weights.write(folder / WEIGHTS)
-        tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
+        tools = {
+            "apache-tvm": adapter.version(), "llvm": adapter.llvm_version(), "zig": zig_version(),
+        }  # fmt: skip
         built = Built(
             "model.so", "native", tools=tools, schedule=pipeline.NAME, caveat=_caveat(code),
             kernels=code.kernels, activation_bytes=code.activation_bytes,
             weight_bytes=code.constant_bytes, weights=WEIGHTS if code.weights.bytes else "",
             file_bytes=code.weights.bytes, packed_bytes=code.packed_bytes,
+            shipped=install_licences(folder, board.processor.isa),
         )  # fmt: skip
         if not runtime:
             return built

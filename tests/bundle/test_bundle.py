@@ -53,7 +53,7 @@ def whole(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
 def test_the_head_holds_what_the_device_needs_and_nothing_else(compiled: Bundle) -> None:
     names = {path.name for path in (compiled.path / "head").iterdir()}
     assert names == {
-        "model.so", "weights.bin", "libsplitc.so", "splitc-run", "manifest.json",
+        "model.so", "weights.bin", "libsplitc.so", "splitc-run", "manifest.json", "LICENSES",
     }  # fmt: skip
     elf = (compiled.path / "head" / "model.so").read_bytes()[:20]
     assert elf[:4] == b"\x7fELF"
@@ -623,7 +623,7 @@ def test_runtime_none_leaves_the_libraries_out(small_onnx: Path, tmp_path: Path)
         small_onnx, cut="pool", head="rpi5", runtime="none", output=tmp_path / "o.splitc"
     )
     names = {path.name for path in (bundle.path / "head").iterdir()}
-    assert names == {"model.so", "weights.bin", "manifest.json"}
+    assert names == {"model.so", "weights.bin", "manifest.json", "LICENSES"}
     with pytest.raises(BadBundleError, match="has no runtime"):
         bundle.verify()
 

@@ -43,6 +43,11 @@ def version() -> str:
     return str(tvm.__version__)
 
 
+def llvm_version() -> str:
+    """The major release of the LLVM inside TVM."""
+    return str(tvm.get_global_func("target.llvm_version_major")())
+
+
 def target_of(board: Board) -> Any:
     """TVM's target for a board."""
     return tvm.target.Target(
