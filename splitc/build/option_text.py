@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from splitc.errors import UsageError, nearest
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from splitc.cost.prices import Objective
     from splitc.link.link import Link
     from splitc.search.limits import Constraints
+    from splitc.search.scenario import Side
 
 
 def parse_input(text: str) -> tuple[str, tuple[int, ...]]:
@@ -87,7 +89,9 @@ def parse_objective(text: str) -> Objective:
     raise UsageError(f"there is no objective '{text}'", hint=nearest(text, OBJECTIVES))
 
 
-def parse_constraints(memory: str | None, milliseconds: float | None, depth: int) -> Constraints:
+def parse_constraints(
+    memory: str | None, milliseconds: float | None, depth: int, crossing: str | None = None
+) -> Constraints:
     """The limits a cut must keep.
 
     Raises:
@@ -98,5 +102,27 @@ def parse_constraints(memory: str | None, milliseconds: float | None, depth: int
     return Constraints(
         max_head_bytes=None if memory is None else parse_bytes(memory),
         max_head_s=None if milliseconds is None else milliseconds / 1e3,
+        max_boundary_bytes=None if crossing is None else parse_bytes(crossing),
         min_depth=depth,
     )
+
+
+def parse_pins(texts: Sequence[str]) -> dict[str, Side]:
+    """Sides by layer from `LAYER=head` and `LAYER=tail`.
+
+    Raises:
+        UsageError: One is malformed, or a layer is named twice.
+    """
+    from splitc.search.scenario import HEAD, TAIL
+
+    sides: dict[str, Side] = {HEAD: HEAD, TAIL: TAIL}
+    found: dict[str, Side] = {}
+    for text in texts:
+        name, equals, given = text.rpartition("=")
+        side = sides.get(given)
+        if not equals or not name or side is None:
+            hint = "write it like layer1=head or fc=tail"
+            raise UsageError(f"'{text}' is no pin", hint=hint)
+        if found.setdefault(name, side) != side:
+            raise UsageError(f"'{name}' is pinned to the head and to the tail")
+    return found

@@ -16,6 +16,7 @@ from splitc.build.option_text import (
     parse_input,
     parse_link,
     parse_objective,
+    parse_pins,
     parse_sizes,
 )
 from splitc.errors import UsageError
@@ -102,7 +103,9 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     objective: str = "latency"
     max_head_memory: str | None = None
     max_head_ms: float | None = None
+    max_boundary_bytes: str | None = None
     min_depth: int = 0
+    pin: tuple[str, ...] = ()
     cutter: str | None = None
     codec: str | None = None
 
@@ -119,8 +122,11 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             tail=self.tail_target,
             link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
             objective=parse_objective(self.objective),
-            constraints=parse_constraints(self.max_head_memory, self.max_head_ms, self.min_depth),
+            constraints=parse_constraints(
+                self.max_head_memory, self.max_head_ms, self.min_depth, self.max_boundary_bytes
+            ),
             codec=self.codec,
+            pins=parse_pins(self.pin),
             cutter=self.cutter,
         )
 

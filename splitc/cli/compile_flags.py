@@ -124,6 +124,6 @@ class CompileFlags(o.ScenarioOptions):
     def options(self, model: str) -> CompileOptions:
         """What they say of a model."""
         given: dict[str, Any] = asdict(self)
-        for several in ("input", "preprocess"):
+        for several in ("input", "pin", "preprocess"):
             given[several] = tuple(given[several] or ())
         return CompileOptions(model=model, **given)

@@ -12,6 +12,7 @@ from rich.table import Table
 from splitc.cli import show
 from splitc.cli.objects import BASELINES
 from splitc.ir.layer_names import GAP, unique_endings
+from splitc.search.pareto import front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,15 @@ class ShownRow:
 
     row: CutRow
     more: int = 0
+
+
+def shown_rows(
+    table: CutTable, chosen: CutRow | None, most: int, *, every: bool, pareto: bool
+) -> list[ShownRow]:
+    """The best rows; or every one, or those of the Pareto front."""
+    if pareto:
+        return [ShownRow(row) for row in front(table.usable)]
+    return [*map(ShownRow, table.rows)] if every else best_rows(table, most, chosen)
 
 
 def best_rows(table: CutTable, most: int, chosen: CutRow | None) -> list[ShownRow]:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from splitc.build.backend import Unsupported
-    from splitc.ir.graph import LayerGraph, Tensor
     from splitc.ir.model import Network
-    from splitc.search.table import CutTable
+    from splitc.search.explain import Explanation
 
 _ROWS = 12
 _WHERE = o.ScenarioOptions()
@@ -29,11 +28,17 @@ def cuts(
     show_all: Annotated[
         bool, typer.Option("--all", "-a", help="Every cut, also those that cannot be used.")
     ] = False,
-    why: Annotated[
+    explain: Annotated[
         str | None,
-        typer.Option("--why", metavar="LAYER[,LAYER…]",
-                     help="Say what cutting after these layers means, or why it cannot be."),
+        typer.Option("--explain", metavar="LAYER[,LAYER…]",
+                     help="Say what cutting after these layers means, and why it is not the cut: "
+                     "illegal, over a limit, dominated, or slower by how much."),
     ] = None,
+    pareto: Annotated[
+        bool,
+        typer.Option("--pareto", help="Only cuts that no other is better than in latency, device "
+                     "memory, bytes across and energy at once."),
+    ] = False,
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
     preprocess: o.Preprocess = None,
@@ -46,13 +51,14 @@ def cuts(
     from splitc.build.job import EMIT
     from splitc.cli import cut_table, show
     from splitc.plugins import find
+    from splitc.search.explain import Explanation
     from splitc.search.find import find_cuts
 
     scenario = where.scenario()
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load()
     table = find_cuts(loaded, scenario=scenario)
-    if why is not None:
-        _explain(table, why, json=json)
+    if explain is not None:
+        _explain(Explanation.of(table, table.cut_called(explain)), json=json)
         return
     missing = find("backends", EMIT)().unsupported(loaded)
     if json:
@@ -64,8 +70,7 @@ def cuts(
         return
     console = show.out()
     chosen = None if table.wanted is None else table.row(table.wanted)
-    every = [cut_table.ShownRow(row) for row in table.rows]
-    rows = every if show_all else cut_table.best_rows(table, _ROWS, chosen)
+    rows = cut_table.shown_rows(table, chosen, _ROWS, every=show_all, pareto=pareto)
     cut_table.print_cuts(table, rows, chosen)
     if missing:
         console.print(show.plain(_refusal(missing, loaded)))
@@ -95,48 +100,11 @@ def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
     )
 
 
-def _explain(table: CutTable, names: str, *, json: bool) -> None:
+def _explain(found: Explanation, *, json: bool) -> None:
     from splitc.cli import show
+    from splitc.cli.explain import ExplainObject, print_explanation
 
-    graph = table.costs.graph
-    row = table.row(table.cut_called(names))
-    cut, cost, reason = row.cut, row.cost, row.rejected
     if json:
-        from splitc.cli.objects import MadeTensorObject, WhyObject
-
-        boundary = tuple(
-            MadeTensorObject(
-                name=t.name, shape=t.shape, dtype=t.dtype, bytes=t.nbytes, made_by=_maker(graph, t)
-            )
-            for t in row.boundary
-        )
-        show.print_json(
-            WhyObject(
-                cut=cut.name, usable=reason is None, why_not=reason, boundary=boundary,
-                latency_ms=cost.latency_s * 1e3,
-            )
-        )  # fmt: skip
-        return
-    console = show.out()
-    state = "can be used" if reason is None else f"cannot be used: {reason}"
-    console.print(f"cut after {cut.name}: {state}")
-    made = len(cut.head) - graph.input_count
-    console.print(f"  head {made} layers, tail {len(cut.tail)}")
-    for tensor in row.boundary:
-        readers = (i for i in graph.readers.get(tensor.name, ()) if not cut.holds(i))
-        to = "".join(f" to {graph.layers[i].name}" for i in list(readers)[:1])
-        size = "size depends on data" if tensor.nbytes is None else show.short_bytes(tensor.nbytes)
-        console.print(
-            show.plain(f"  crosses: {tensor.name}  {size}, from {_maker(graph, tensor)}{to}")
-        )
-    if len(cut.boundary) > 1:
-        console.print("  several tensors cross because edges go round the last layer")
-    rank = next((k for k, r in enumerate(table.usable, start=1) if r.cut == cut), None)
-    place = f"rank {rank} of {len(table.usable)}" if rank else "not in the ranking"
-    console.print(f"  {show.milliseconds(cost.latency_s)} ms predicted, {place}")
-
-
-def _maker(graph: LayerGraph, tensor: Tensor) -> str:
-    """The layer that makes what crosses; the codec makes what the graph has not."""
-    position = graph.producer.get(tensor.name)
-    return "the codec" if position is None else graph.layers[position].name
+        show.print_json(ExplainObject.of(found))
+    else:
+        print_explanation(found)

@@ -196,16 +196,6 @@ class CutsObject(TableObject, frozen=True, kw_only=True):
         return CutsObject(**_table(table), unsupported=missing)
 
 
-class WhyObject(Printed, frozen=True):
-    """`splitc cuts --why`: what a cut means, or why it is none."""
-
-    cut: str
-    usable: bool
-    why_not: str | None
-    boundary: tuple[MadeTensorObject, ...]
-    latency_ms: float
-
-
 class DifferenceObject(msgspec.Struct, frozen=True, kw_only=True):
     """How far a tensor is from the golden one; `wrong` says in words what else is."""
 

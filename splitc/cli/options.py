@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -128,6 +128,17 @@ MaxHeadMs = Annotated[
         metavar="MS", rich_help_panel=WANT,
                  help="Time of the head on the device."),
 ]  # fmt: skip
+MaxBoundaryBytes = Annotated[
+    str | None,
+    typer.Option("--max-boundary-bytes", envvar="SPLITC_MAX_BOUNDARY_BYTES",
+        metavar="SIZE", rich_help_panel=WANT,
+                 help="What may cross the link of one frame, like 64kB."),
+]  # fmt: skip
+Pin = Annotated[
+    list[str] | None,
+    typer.Option("--pin", metavar="LAYER=head|tail", rich_help_panel=WANT,
+                 help="A layer, or a module's layers, that has to run there. Repeatable."),
+]  # fmt: skip
 MinDepth = Annotated[
     int,
     typer.Option("--min-depth", envvar="SPLITC_MIN_DEPTH",
@@ -211,7 +222,9 @@ class ScenarioOptions:
     objective: ObjectiveName = "latency"
     max_head_memory: MaxHeadMemory = None
     max_head_ms: MaxHeadMs = None
+    max_boundary_bytes: MaxBoundaryBytes = None
     min_depth: MinDepth = 0
+    pin: Pin = None
     cutter: CutterText = None
     codec: Codec = None
 
@@ -221,7 +234,9 @@ class ScenarioOptions:
         Raises:
             UsageError: One of them is malformed, or names what there is not.
         """
-        return ScenarioText(**asdict(self)).scenario()
+        given: dict[str, Any] = asdict(self)
+        given["pin"] = tuple(self.pin or ())
+        return ScenarioText(**given).scenario()
 
 
 __all__ = [  # what verbs read, besides the options above

@@ -35,6 +35,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
     """What each verb prints with `--json`; any of them prints an `ErrorObject` when it fails."""
     from splitc.cli import (
         compile_object,
+        explain,
         link_object,
         listings,
         objects,
@@ -47,7 +48,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
 
     return {
         "compile": (compile_object.CompileObject,),
-        "cuts": (objects.CutsObject, objects.WhyObject),
+        "cuts": (objects.CutsObject, explain.ExplainObject),
         "plan": (plan_object.PlanObject, plan_loss_object.LossPlanObject),
         "inspect": (listings.ModelObject, listings.BundleObject),
         "verify": (objects.VerifyObject,),

@@ -57,9 +57,21 @@ class Topology:
                 raise UsageError(f"a link has no site '{name}'", hint=nearest(name, names))
 
     @staticmethod
-    def pair(head: CostModel, tail: CostModel, link: Link) -> Topology:
-        """A device, a server and the link from one to the other."""
-        return Topology((Site(DEVICE, head), Site(SERVER, tail)), {(DEVICE, SERVER): link})
+    def pair(
+        head: CostModel, tail: CostModel, link: Link,
+        on_device: frozenset[str] = frozenset(), on_server: frozenset[str] = frozenset(),
+    ) -> Topology:  # fmt: skip
+        """A device, a server and the link from one to the other.
+
+        Args:
+            head: Times of layers on the device.
+            tail: The same of the server.
+            link: What lies between.
+            on_device: Names of layers that have to run there.
+            on_server: The same.
+        """
+        sites = (Site(DEVICE, head, on_device), Site(SERVER, tail, on_server))
+        return Topology(sites, {(DEVICE, SERVER): link})
 
     @cached_property
     def pairs(self) -> Mapping[tuple[int, int], Link]:

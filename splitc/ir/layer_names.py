@@ -36,17 +36,29 @@ def find_name(text: str, names: Collection[str]) -> str:
     inside = _by_module(end, names) if end else {}
     found = inside.get("") or (next(iter(inside.values())) if len(inside) == 1 else None)
     if found is not None:
-        return found
+        return found[-1]
     ending = [name for name in names if end and _ends(name, end)]
     if len(ending) == 1 and not inside:
         return ending[0]
-    several = [*inside.values(), *ending]
+    several = [*(held[-1] for held in inside.values()), *ending]
     if several:
         shown = ", ".join(f"'{name}'" for name in several[:_LISTED])
         more = f" and {len(several) - _LISTED} more" if len(several) > _LISTED else ""
         why = f"{len(several)} layers or modules are called so"
         raise UsageError(f"'{text}' is no layer's whole name", why=why, hint=f"{shown}{more}")
     raise UsageError(f"there is no layer '{text}'", hint=nearest(text, names))
+
+
+def layers_called(text: str, names: Collection[str]) -> tuple[str, ...]:
+    """The layer that `find_name` means; where that is the last of a module, all of the module.
+
+    Raises:
+        UsageError: No layer is called so, or several are.
+    """
+    last = find_name(text, names)
+    end = text.removeprefix(GAP).lstrip(_SEPARATORS)
+    modules = _by_module(end, names) if end and text not in names else {}
+    return next((tuple(held) for held in modules.values() if held[-1] == last), (last,))
 
 
 def unique_endings(name: str, names: Collection[str]) -> tuple[str, ...]:
@@ -70,14 +82,14 @@ def first_piece(name: str) -> str:
     return re.split(rf"[{_SEPARATORS}]+", name.strip(_SEPARATORS), maxsplit=1)[0]
 
 
-def _by_module(text: str, names: Collection[str]) -> dict[str, str]:
-    """The last layer of every module called so, by what stands before its name."""
+def _by_module(text: str, names: Collection[str]) -> dict[str, list[str]]:
+    """The layers of every module called so, by what stands before its name."""
     module = re.compile(rf"(?:^|[{_SEPARATORS}]){re.escape(text)}[{_SEPARATORS}]")
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for name in names:
         at = module.search(name)
         if at is not None:
-            found[name[: at.start()].strip(_SEPARATORS)] = name
+            found.setdefault(name[: at.start()].strip(_SEPARATORS), []).append(name)
     return found
 
 

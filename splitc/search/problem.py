@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -94,13 +95,25 @@ class Problem:
         rejected = refused or self._why_elsewhere(cut) or self.limits.why_not(cut, cost)
         return CutRow(cut, cost, kind, rejected, crosses)
 
+    @cached_property
+    def pinned(self) -> Mapping[int, int]:
+        """The number of the site that each pinned layer has to run on, by its position.
+
+        Raises:
+            UsageError: There is no such layer.
+        """
+        return {
+            self.graph.index[self.graph.layer(name).name]: number
+            for number, site in enumerate(self.topology.sites)
+            for name in sorted(site.pinned)
+        }
+
     def _why_elsewhere(self, cut: Cut) -> str | None:
         """The first layer that is pinned to the other site, in words."""
-        for number, site in enumerate(self.topology.sites):
-            for name in sorted(site.pinned):
-                position = self.graph.index[self.graph.layer(name).name]
-                if cut.holds(position) != (number == 0):
-                    return f"'{name}' has to run on the {site.name}"
+        for position, number in self.pinned.items():
+            if cut.holds(position) != (number == 0):
+                site = self.topology.sites[number].name
+                return f"'{self.graph.layers[position].name}' has to run on the {site}"
         return None
 
     def cost(self, where: Cut | Placement) -> CutCost:
@@ -136,9 +149,5 @@ class Problem:
 
     @property
     def limited(self) -> str | None:
-        """What may keep the cheapest placement from being used; None where nothing may."""
-        if self.limits != Constraints():
-            return "there are limits to keep"
-        if any(site.pinned for site in self.topology.sites):
-            return "there are layers that have to run on one site"
-        return None
+        """What a sum of prices does not say of a placement; None where it says all."""
+        return "there are limits to keep" if self.limits != Constraints() else None

@@ -3,20 +3,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from splitc.cost.board import Board
 from splitc.cost.prices import CostModel, Objective
 from splitc.cost.topology import Topology, cost_model
 from splitc.errors import UsageError
+from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
+from splitc.ir.layer_names import layers_called
 from splitc.link.link import Link
 from splitc.passes.at_cut import codec_of
 from splitc.passes.base import Pass, Pipeline
 from splitc.search.cutter import Cutter
 from splitc.search.limits import Constraints
 from splitc.search.problem import Problem
+
+Side = Literal["head", "tail"]
+HEAD: Literal["head"] = "head"
+TAIL: Literal["tail"] = "tail"
+SIDES: tuple[Side, Side] = (HEAD, TAIL)
 
 
 class Conditions(TypedDict, total=False):
@@ -26,8 +34,9 @@ class Conditions(TypedDict, total=False):
     file or object, or a cost model of one's own. `link`: what lies between, a `Link` or the
     name of one (wifi). `objective`: what is minimised (latency). `constraints`: limits to
     keep. `codec`: passes that stand at the cut, or their text; their `cut` is left open.
-    `cutter`: the algorithm that finds the cut, or its text; by default one that is exact
-    where there is one.
+    `pins`: layers that have to run on the device (head) or the server (tail), by name; a
+    module's name stands for all its layers. `cutter`: the algorithm that finds the cut, or its
+    text; by default one that is exact where there is one.
     """
 
     head: str | Board | CostModel
@@ -36,6 +45,7 @@ class Conditions(TypedDict, total=False):
     objective: Objective
     constraints: Constraints | None
     codec: Pass | Pipeline | str | None
+    pins: Mapping[str, Side]
     cutter: Cutter | str | None
 
 
@@ -51,6 +61,7 @@ class Scenario:
         limits: What the cut must keep.
         codec: What stands around the tensor that crosses.
         cutter: Who finds the cut; None for one that is exact where there is one.
+        pins: Layers, or modules of them, that have to run on one side.
     """
 
     head: CostModel
@@ -60,6 +71,7 @@ class Scenario:
     limits: Constraints = field(default_factory=Constraints)
     codec: Pipeline | None = None
     cutter: Cutter | None = None
+    pins: tuple[tuple[str, Side], ...] = ()
 
     @staticmethod
     def of(
@@ -70,6 +82,7 @@ class Scenario:
         objective: Objective = "latency",
         constraints: Constraints | None = None,
         codec: Pass | Pipeline | str | None = None,
+        pins: Mapping[str, Side] | None = None,
         cutter: Cutter | str | None = None,
     ) -> Scenario:
         """A scenario from what a user gives; see `Conditions`.
@@ -86,12 +99,36 @@ class Scenario:
             constraints or Constraints(),
             codec_of(codec),
             Cutter.parse(cutter) if isinstance(cutter, str) else cutter,
+            tuple((pins or {}).items()),
         )
 
     def problem(self, graph: LayerGraph) -> Problem:
-        """The placement problem of a network in this scenario."""
-        topology = Topology.pair(self.head, self.tail, self.link)
+        """The placement problem of a network in this scenario.
+
+        Raises:
+            UsageError: No layer is called like a pin, or pins contradict each other.
+        """
+        topology = Topology.pair(self.head, self.tail, self.link, *self._pinned(graph))
         return Problem(graph, topology, self.objective, self.limits, self.codec)
+
+    def _pinned(self, graph: LayerGraph) -> tuple[frozenset[str], frozenset[str]]:
+        """Names of the layers that have to run on the device, and on the server."""
+        sides: dict[str, str] = {}
+        for text, side in self.pins:
+            for name in layers_called(text, graph.index):
+                if sides.setdefault(name, side) != side:
+                    raise UsageError(f"'{name}' is pinned to the head and to the tail")
+                if graph.layer(name).is_input and side == TAIL:
+                    raise UsageError(
+                        f"'{name}' cannot be pinned to the tail", why="inputs come in at the device"
+                    )
+        head, tail = ([name for name, at in sides.items() if at == side] for side in SIDES)
+        needed = Cut.after(graph, head)
+        for name in tail:
+            if needed.holds(graph.index[name]):
+                why = f"a layer that is pinned to the head needs '{name}'"
+                raise UsageError(f"'{name}' cannot be pinned to the tail", why=why)
+        return frozenset(head), frozenset(tail)
 
 
 def scenario_of(scenario: Scenario | None, conditions: Conditions) -> Scenario:

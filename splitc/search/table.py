@@ -81,17 +81,46 @@ class CutTable:
                 why=f"it has {len(graph) - graph.input_count} layer(s) "
                 "and no place where tensors can cross a link",
             )
-        first, codec = self.rows[0], self.problem.codec
-        raise NoLegalCutError(
-            "no cut keeps every constraint"
-            if codec is None
-            else "no cut takes the codec and keeps every constraint",
-            at=f"after {first.cut.name}",
-            why=first.rejected or "",
-            hint="relax --max-head-memory, --max-head-ms or --min-depth"
-            + ("" if codec is None else ", or another codec")
-            + ("" if self.exhaustive else "; too many cuts to try them all: name one with --cut"),
-        )
+        raise self._nothing_usable()
+
+    def _nothing_usable(self) -> NoLegalCutError:
+        """What keeps every row from being used: the limits that the nearest one breaks."""
+        codec = self.problem.codec
+        what = "no cut keeps every limit"
+        if codec is not None:
+            what = "no cut takes the codec and keeps every limit"
+        left_out = "" if self.exhaustive else "; too many cuts to try them all: name one with --cut"
+        near = self.nearest
+        if near is None:
+            first = self.rows[0]
+            other = "other pins" if self.problem.pinned else "another cut"
+            return NoLegalCutError(
+                what, at=f"after {first.cut.name}", why=first.rejected or "",
+                hint=f"{other if codec is None else 'another codec'}{left_out}",
+            )  # fmt: skip
+        broken = self.problem.limits.broken(near.cut, near.cost)
+        by = "; ".join(f"{one.words} ({one.off})" for one in broken)
+        options = " and ".join(f"{one.option} {one.enough}" for one in broken)
+        less = "" if codec is None else ", or another codec"
+        return NoLegalCutError(
+            what, at=f"after {near.cut.name}, which comes nearest", why=by,
+            hint=f"it can be used with {options}{less}{left_out}",
+        )  # fmt: skip
+
+    @property
+    def nearest(self) -> CutRow | None:
+        """The row that misses its limits by the least share, and nothing else; None without one.
+
+        Of a row that misses several the largest counts; of equals the best by the objective.
+        """
+        limits = self.problem.limits
+        missed = {
+            k: max(one.excess for one in broken)
+            for k, row in enumerate(self.rows)
+            if (broken := limits.broken(row.cut, row.cost)) and row.rejected == broken[0].words
+        }
+        best = min(missed, key=lambda k: (missed[k], self.value(self.rows[k])), default=None)
+        return None if best is None else self.rows[best]
 
     @property
     def wanted(self) -> Cut | None:

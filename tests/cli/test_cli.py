@@ -123,10 +123,10 @@ def test_a_split_that_does_not_pay_is_called_that(small_onnx: Path, capsys: Capt
 
 
 def test_why_explains_a_cut_inside_a_block(small_onnx: Path, capsys: Capture) -> None:
-    got = as_json(capsys, ["cuts", str(small_onnx), "--why", "block_conv"])
+    got = as_json(capsys, ["cuts", str(small_onnx), "--explain", "block_conv"])
     assert got["usable"] is True
     assert [t["made_by"] for t in got["boundary"]] == ["stem_relu", "block_conv"]
-    assert run(["cuts", str(small_onnx), "--why", "softmax"]) == 0
+    assert run(["cuts", str(small_onnx), "--explain", "softmax"]) == 0
     assert "cannot be used: head or tail would be empty" in capsys.readouterr().out
 
 
@@ -192,7 +192,7 @@ def test_ops_names_the_layers_that_cannot_be_compiled(tmp_path: Path, capsys: Ca
         (["compile", "MODEL", "--link", "wfi"], 2, "did you mean 'wifi'"),
         (["compile", "MODEL", "--bandwidth", "fast"], 2, "write it like 20Mbit"),
         (["compile", "MODEL", "--max-head-memory", "lots"], 2, "write it like 64MB"),
-        (["compile", "MODEL", "--max-head-memory", "1B"], 5, "no cut keeps every constraint"),
+        (["compile", "MODEL", "--max-head-memory", "1B"], 5, "no cut keeps every limit"),
         (["compile", "MODEL", "--cut", "softmax"], 5, "would be empty"),
         (["compile", "MODEL", "--input", "x=1x3"], 2, "write it like x:1x3x224x224"),
         (["compile", "MODEL", "--input", "z:1x3"], 2, "no input 'z'"),

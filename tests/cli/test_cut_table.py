@@ -56,9 +56,9 @@ def test_long_names_end_where_they_differ_and_the_ends_are_taken(capsys: Capture
     shown = [name for row in rows for name in re.findall(r"…\S+", row)]
     assert len({*shown}) == 6
     for name in shown:
-        assert run(["cuts", path, "--why", name]) == 0
+        assert run(["cuts", path, "--explain", name]) == 0
         assert f"bottleneck/{name.partition('body')[1]}" in capsys.readouterr().out
-    assert run(["cuts", path, "--why", "body.2/Activation"]) == 0
+    assert run(["cuts", path, "--explain", "body.2/Activation"]) == 0
     assert f"cut after {LONG[2]}:" in capsys.readouterr().out
 
 
@@ -104,7 +104,7 @@ def test_a_layer_that_is_called_like_a_number_comes_first(capsys: Capture) -> No
     rows = table_of(capsys.readouterr().out)
     assert [m[1] for row in rows if (m := re.match(r"[▸ ] +(\d) \S+ +(tanh|sig)", row))] == ["4"]
     for typed, meant in (("2", "2"), ("3", "3.y"), ("1", "1")):
-        assert run(["cuts", path, "--why", typed]) == 0
+        assert run(["cuts", path, "--explain", typed]) == 0
         assert f"cut after {meant}:" in capsys.readouterr().out
 
 
@@ -137,7 +137,7 @@ def test_a_whole_network_is_refused_with_what_to_do(
     assert "is no split" in told
     assert hint in told
     path = model(["a", whole, "b"])
-    assert run(["cuts", path, "--why", whole]) == 0
+    assert run(["cuts", path, "--explain", whole]) == 0
     assert f"cut after {whole}: can be used" in capsys.readouterr().out
 
 

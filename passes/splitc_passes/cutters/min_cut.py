@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import networkx
@@ -40,8 +41,9 @@ class MinCut(Cutter):
     with the prices of what lies before and after added. A stretch whose layers'
     cheaper sides already cost more than the best cut so far is passed over.
 
-    Only proper cuts are found: with a layer on both sides. What is minimised has to be
-    a sum, and a flow keeps no limits.
+    Only proper cuts are found: with a layer on both sides. A layer that is pinned to a side
+    has no price there that a cut could pay. What is minimised has to be a sum, and a flow
+    keeps no limits.
 
     References:
         Hu et al., "Dynamic Adaptive DNN Surgery for Inference Acceleration on
@@ -64,12 +66,16 @@ class MinCut(Cutter):
             UsageError: The objective is no sum, or there are limits.
         """
         refuse(self, problem)
-        cut, proof = cheapest_cut(problem.graph, problem.prices())
+        cut, proof = cheapest_cut(problem.graph, problem.prices(), pinned=problem.pinned)
         return Solution(Placement.of_cuts([cut]), problem.cost(cut), proof)
 
 
 def cheapest_cut(
-    graph: LayerGraph, prices: Prices, *, proper: bool = True
+    graph: LayerGraph,
+    prices: Prices,
+    *,
+    proper: bool = True,
+    pinned: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[Cut, FlowProof]:
     """The cut with the lowest price, and its proof.
 
@@ -78,16 +84,23 @@ def cheapest_cut(
         prices: Of two sites, and the link from the first to the second.
         proper: Only cuts with a layer on both sides. Otherwise keeping everything
             on the device or on the server counts as a cut too.
+        pinned: The number of the site that layers have to run on, by their positions.
 
     Raises:
         NoLegalCutError: No such cut has a boundary that can cross a link.
     """
+    # The head holds at least the layers before `least`, at most those before `most`.
+    least = max((i + 1 for i, site in pinned.items() if site == 0), default=0)
+    most = min((i for i, site in pinned.items() if site == 1), default=len(graph))
+    sides = {i: HEAD if site == 0 else TAIL for i, site in pinned.items()}
     head, tail = prices.sites
     head_sum, tail_sum = [0, *accumulate(head)], [0, *accumulate(tail)]
     points = graph.dominators
     best: tuple[int, Cut] | None = None
     ends = points if proper else (graph.input_count - 1, *points)
     for p in dict.fromkeys(ends):
+        if not least <= p + 1 <= most:
+            continue
         cut = Cut(graph, p + 1)
         value = _narrow_price(prices, cut, head_sum, tail_sum)
         if (cut.is_proper or not proper) and value is not None:
@@ -95,13 +108,16 @@ def cheapest_cut(
     flow: int | None = None
     solved, bounds = 0, [best[0]] if best else []
     for start, stop in graph.stretches:
+        if stop < least or most < start:
+            continue
         fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop] + prices.links[0, 1].once
         cheap = sum(min(head[i], tail[i]) for i in range(start, stop))
         if best is not None and fixed + cheap >= best[0]:
             bounds.append(fixed + cheap)
             continue
         solved += 1
-        for cut, value in _solve(graph, prices, start, stop, fixed, proper):
+        inside = {i: side for i, side in sides.items() if start <= i < stop}
+        for cut, value in _solve(graph, prices, start, stop, fixed, proper, inside):
             bounds.append(value)
             if best is None or value < best[0]:
                 best, flow = (value, cut), value
@@ -129,7 +145,13 @@ def _narrow_price(prices: Prices, cut: Cut, head_sum: list[int], tail_sum: list[
 
 
 def _solve(
-    graph: LayerGraph, prices: Prices, start: int, stop: int, fixed: int, proper: bool
+    graph: LayerGraph,
+    prices: Prices,
+    start: int,
+    stop: int,
+    fixed: int,
+    proper: bool,
+    pinned: dict[int, str],
 ) -> Iterator[tuple[Cut, int]]:
     """Cheap cuts with the stretch [start, stop) divided and all before it in the head.
 
@@ -137,7 +159,7 @@ def _solve(
     without a layer, it is solved again with each of the last, or first, layers
     forced over in turn: any cut that is wanted moves one of them.
     """
-    todo: list[dict[int, str]] = [{}]
+    todo: list[dict[int, str]] = [pinned]
     while todo:
         forced = todo.pop()
         value, head = _flow(graph, prices, start, stop, forced)
