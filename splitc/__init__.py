@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from splitc.build.compiler import compile
     from splitc.build.route_spec import RouteSpec
     from splitc.bundle.bundle import Bundle
+    from splitc.bundle.unpack import unpack
     from splitc.cost.board import Board, load_board
     from splitc.cost.prices import CostModel, CutCost
     from splitc.errors import SplitcError
@@ -51,11 +52,12 @@ __all__ = [
     "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec", "Scenario",
     "Solution", "SplitcError", "Tensor", "Trained", "__version__", "compile", "find_cuts", "load",
     "load_board", "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph",
-    "read_grid", "read_tested", "to_torch", "write_tested",
+    "read_grid", "read_tested", "to_torch", "unpack", "write_tested",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
     "Board": "cost.board", "load_board": "cost.board", "Bundle": "bundle.bundle",
+    "unpack": "bundle.unpack",
     "compile": "build.compiler", "RouteSpec": "build.route_spec",
     "CostModel": "cost.prices", "CutCost": "cost.prices",
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",

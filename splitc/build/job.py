@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -16,6 +15,7 @@ from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
 from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
+from splitc.bundle.contents import plain_name
 from splitc.bundle.record import DataFile
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import NoGainError, UsageError
@@ -238,8 +238,7 @@ def plan(
     )
     if name is None:
         name = Path(model).stem if isinstance(model, str | Path) else loaded.name
-    # A graph's name comes out of the file, and becomes a folder's.
-    name = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "model"
+    name = plain_name(name)
     given = scenario_of(scenario, conditions)
     sizes = checked_sizes(batch_sizes)
     sites = sites_of(emit, given)

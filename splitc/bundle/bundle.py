@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from splitc.arrays import Array, Arrays
+from splitc.bundle.contents import Contents, contents_of
 from splitc.bundle.open_split import OpenSplit, read_feed
+from splitc.bundle.pack import write_zip
 from splitc.bundle.runnable import runnable_parts, twin_folder
 from splitc.bundle.verify import Verification, require, verify
-from splitc.errors import BadBundleError, OutputError, UsageError, nearest
+from splitc.errors import BadBundleError, UsageError, nearest
 from splitc.runtime.files import list_files
 from splitc.runtime.integrity import below, check_part, compare_files, unchanged
 from splitc.runtime.manifest import (
     MANIFEST,
+    SIGNATURE,
     Manifest,
     PartManifest,
     Remote,
@@ -54,7 +56,7 @@ class Bundle:
         """
         folder = Path(path)
         if not folder.is_dir():
-            hint = "a bundle is a folder; unpack a packed one first" if folder.is_file() else ""
+            hint = f"a packed one? `splitc unpack {path}` first" if folder.is_file() else ""
             raise UsageError(f"there is no bundle '{path}'", hint=hint)
         return Bundle(folder, read_manifest(folder, Manifest))
 
@@ -88,7 +90,7 @@ class Bundle:
             BadBundleError: Names the file that is missing, altered or extra, or
                 the part that is another model's.
         """
-        present = list_files(self.path, but=(MANIFEST,))
+        present = list_files(self.path, but=(MANIFEST, SIGNATURE))
         compare_files(self.manifest.files, present, self.path.name)
         parts = {
             name: check_part(self._folder(name), name, below(present, entry.folder))
@@ -249,29 +251,25 @@ class Bundle:
         parts = runnable_parts(self.path, self.manifest, emulate=emulate)
         return verify(self.path, self.manifest, parts)
 
-    def pack(self, target: Path) -> Path:
+    def pack(self, target: Path, *, with_twin: bool = False) -> Path:
         """Write the bundle as one zip, the same bytes for the same bundle.
+
+        Args:
+            target: The zip.
+            with_twin: With builds for the machine that compiled it, `golden/head` say.
 
         Raises:
             BadBundleError: A file is not the one the manifest lists.
+            UsageError: They would be left out of a bundle that was signed with them.
             OutputError: The zip cannot be written.
         """
-        self.check()
-        beside = target.with_name(f".{target.name}.new")
-        try:
-            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-                for name in [MANIFEST, *self.manifest.files]:
-                    info = zipfile.ZipInfo(f"{self.path.name}/{name}", (1980, 1, 1, 0, 0, 0))
-                    mode = 0o755 if (self.path / name).stat().st_mode & 0o100 else 0o644
-                    info.external_attr = (0o100000 | mode) << 16
-                    info.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(info, (self.path / name).read_bytes())
-            beside.replace(target)
-        except OSError as error:
-            raise OutputError(f"cannot write '{target}'", why=error.strerror or "") from error
-        finally:
-            beside.unlink(missing_ok=True)
+        write_zip(self.contents(with_twin=with_twin), target)
         return target
+
+    def contents(self, *, with_twin: bool = False) -> Contents:
+        """What of it is handed on, every file checked; see `pack`."""
+        self.check()
+        return contents_of(self.path, self.manifest, with_twin=with_twin)
 
 
 def _check_reads(what: str, reads: Iterable[TensorSpec], known: Mapping[str, TensorSpec]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from splitc.bundle.bundle import Bundle
 from splitc.errors import OutputError, SplitcError
 from splitc.runtime.files import list_files
-from splitc.runtime.manifest import MANIFEST
+from splitc.runtime.manifest import MANIFEST, SIGNATURE
 from splitc.scratch import owned
 
 
@@ -45,7 +45,7 @@ def _may_replace(target: Path) -> bool:
     if not any(target.iterdir()):
         return True
     try:
-        listed = {*Bundle.open(target).manifest.files, MANIFEST}
+        listed = {*Bundle.open(target).manifest.files, MANIFEST, SIGNATURE}
         return set(list_files(target)) <= listed
     except SplitcError:
         return False

@@ -20,6 +20,7 @@ from splitc.cli import (
     finetune,
     inspect,
     ops,
+    pack,
     passes,
     plan,
     schema,
@@ -43,6 +44,8 @@ VERBS = {
     "plan": plan.plan,
     "inspect": inspect.inspect,
     "verify": verify.verify,
+    "pack": pack.pack,
+    "unpack": pack.unpack_,
     "run": run_verb.run_,
     "bench": bench.bench,
     "finetune": finetune.finetune,
@@ -136,8 +139,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the program and give its exit code; prints every error itself, and which packs are
     left out."""
     code = _run(arguments)
-    for pack in known_broken():
-        print(f"splitc: {pack}", file=sys.stderr)
+    for broken in known_broken():
+        print(f"splitc: {broken}", file=sys.stderr)
     return code
 
 

@@ -35,7 +35,9 @@ def compile_(
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder to write [MODEL.splitc]."),
     ] = None,
-    pack: Annotated[bool, typer.Option("--pack", help="Write DIR.zip as well.")] = False,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="Write DIR.zip as well, as [b]splitc pack[/] does.")
+    ] = False,
     verbose: o.Verbose = False,
     json: o.Json = False,
     quiet: o.Quiet = False,

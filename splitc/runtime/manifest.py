@@ -23,7 +23,10 @@ from splitc.runtime.manifest_checks import check_bundle_manifest, check_part_man
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
-_MAX_MANIFEST_BYTES = 16 * 2**20
+SIGNATURE = "model.sig"
+"""What `splitc sign` writes into a bundle's folder: it covers all that the manifest lists, and
+the manifest, which therefore cannot list it."""
+MAX_MANIFEST_BYTES = 16 * 2**20
 
 
 class TensorSpec(Strict, frozen=True):
@@ -312,9 +315,19 @@ S = TypeVar("S", Manifest, PartManifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest | PartManifest) -> None:
-    """Write a manifest in one canonical form: schema first, two spaces, sorted files."""
-    data = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (folder / MANIFEST).write_bytes(data + b"\n")
+    """Write a manifest in its one form."""
+    (folder / MANIFEST).write_bytes(manifest_bytes(manifest))
+
+
+def manifest_bytes(manifest: Manifest | PartManifest) -> bytes:
+    """A manifest in one canonical form: schema first, two spaces, sorted files."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def without_files(manifest: Manifest, names: Collection[str]) -> Manifest:
+    """The manifest of a bundle that some of the files are not in."""
+    files = {name: entry for name, entry in manifest.files.items() if name not in names}
+    return msgspec.structs.replace(manifest, files=files)
 
 
 def read_manifest(folder: Path, kind: type[S]) -> S:
@@ -358,7 +371,7 @@ def holds_part(folder: Path) -> bool:
         raise BadBundleError("manifest is malformed", at=str(path), why=str(error)) from error
 
 
-def read_plain(path: Path, most: int = _MAX_MANIFEST_BYTES, what: str = "manifest") -> bytes:
+def read_plain(path: Path, most: int = MAX_MANIFEST_BYTES, what: str = "manifest") -> bytes:
     """The bytes of a regular file: a link is not followed, a pipe not waited for.
 
     Args:

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,16 +123,6 @@ def test_two_builds_in_other_folders_and_processes_are_equal_byte_for_byte(
         [sys.executable, "-c", code, str(copy), str(target)], check=True, env=env, cwd=tmp_path
     )
     assert tree(target) == tree(compiled.path)
-
-
-def test_a_packed_bundle_is_the_same_zip_every_time(compiled: Bundle, tmp_path: Path) -> None:
-    first = compiled.pack(tmp_path / "a.zip").read_bytes()
-    assert compiled.pack(tmp_path / "b.zip").read_bytes() == first
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        archive.extractall(tmp_path)
-    unpacked = tmp_path / compiled.path.name
-    assert tree(unpacked) == tree(compiled.path)
-    Bundle.open(unpacked).check()
 
 
 def test_manifests_follow_the_published_schema(compiled: Bundle) -> None:
