@@ -19,7 +19,9 @@ from splitc.version import __version__
 
 if TYPE_CHECKING:
     from splitc.build.compiler import compile
+    from splitc.build.options import CompileOptions
     from splitc.build.route_spec import RouteSpec
+    from splitc.builds.run import Builds, build_all
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.unpack import unpack
     from splitc.cost.board import Board, load_board
@@ -47,17 +49,19 @@ if TYPE_CHECKING:
     from splitc.search.tested import Trained, read_tested, write_tested
 
 __all__ = [
-    "Board", "Bundle", "ConditionPlan", "Constraints", "CostModel", "Cut", "CutCost",
-    "CutTable", "Cutter", "GraphModel", "Grid", "Layer", "LayerGraph", "Link", "LossPlan",
-    "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec", "Scenario",
-    "Solution", "SplitcError", "Tensor", "Trained", "__version__", "compile", "find_cuts", "load",
-    "load_board", "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph",
-    "read_grid", "read_tested", "to_torch", "unpack", "write_tested",
+    "Board", "Builds", "Bundle", "CompileOptions", "ConditionPlan", "Constraints", "CostModel",
+    "Cut", "CutCost", "CutTable", "Cutter", "GraphModel", "Grid", "Layer", "LayerGraph", "Link",
+    "LossPlan", "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec",
+    "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__", "build_all",
+    "compile", "find_cuts", "load", "load_board", "parse_graph", "plan_for_conditions",
+    "plan_for_loss", "print_graph", "read_grid", "read_tested", "to_torch", "unpack",
+    "write_tested",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
     "Board": "cost.board", "load_board": "cost.board", "Bundle": "bundle.bundle",
     "unpack": "bundle.unpack",
+    "build_all": "builds.run", "Builds": "builds.run", "CompileOptions": "build.options",
     "compile": "build.compiler", "RouteSpec": "build.route_spec",
     "CostModel": "cost.prices", "CutCost": "cost.prices",
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",

@@ -27,7 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "policy", "wire", "net", "serve", "send", "simulate",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",
-        "finetune", "", "cli", "__main__",
+        "builds", "finetune", "", "cli", "__main__",
     ),
     "passes/splitc_passes": (
         "layers", "codecs", "training", "cutters", "analyses", "recipes", "",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,9 +28,10 @@ from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.job import plan as decide
 from splitc.build.memory import return_memory
 from splitc.build.others import build_others, check_batches, refuse_others, share_files
-from splitc.build.parts import build_parts, places_of, unrunnable
+from splitc.build.parts import build_parts, places_of, reused, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
 from splitc.build.report import write_report
+from splitc.build.reuse import Reuse
 from splitc.build.route_spec import RouteSpec
 from splitc.build.sbom import write_sbom
 from splitc.build.tune import refuse_tuning, tune_parts
@@ -139,6 +140,7 @@ def build(
     note: Callable[[str], None] = lambda text: None,
     told: Callable[[str, Built], None] = lambda part, built: None,
     checked: Callable[[Verification], None] = lambda found: None,
+    reuse: Reuse | None = None,
 ) -> Bundle:
     """Split, compile both parts, check them and write the bundle of a planned job.
 
@@ -155,6 +157,7 @@ def build(
         note: Called with what a user should know of the code that was made.
         told: Called with a part's name and what was built for it.
         checked: Called with what the check found.
+        reuse: Parts that this process compiled before; what is the same is copied.
 
     Raises:
         SplitcError: See `compile`. Nothing is left half-written.
@@ -164,39 +167,36 @@ def build(
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")
     models = {part.name: part.extract() for part in job.parts}
-    for part in job.parts:
-        if part.backend.compiles:
-            refuse_contract(models[part.name])
-        refuse_unsupported(part.backend, models[part.name], part.name)
-    refuse_others(job, models)
-    if tuning is not None:
-        refuse_tuning(job, tuning)
+    _refuse(job, models, tuning)
     room = ExitStack()
     try:
         folder = room.enter_context(beside(target))
+        vectors = folder / "golden"
         apart = check and (runtime == "none" or not twins)
         scratch = room.enter_context(beside(target)) if apart else None
+        bundled = runtime == "bundle"
+        places = places_of(job.parts, folder, scratch, bundled, twins=twins)
+        limit = job.scenario.limits.max_head_bytes
         progress("golden vectors")
-        golden, lowered = _golden_beside_lowering(job, models, folder / "golden", seed)
+        needed = {place.part.name for place in places} - reused(places, models, limit, reuse)
+        golden, lowered = _golden_beside_lowering(job, models, vectors, seed, needed)
         tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
-        crosses = [crossing(route, models) for route in job.routes]
-        check_batches(job, models, folder / "golden", crosses)
+        check_batches(job, models, vectors, [crossing(route, models) for route in job.routes])
         routes = _routes(job, models, golden, progress)
         for network in (job.source, *(part.network for part in job.parts), *models.values()):
             network.unload()
         return_memory()
-        bundled, split = runtime == "bundle", split_digest(job, models, runtime)
-        places = places_of(job.parts, folder, scratch, bundled, twins=twins)
+        split = split_digest(job, models, runtime)
         built = build_parts(
             places, models,
             {name: {True: tuned.get(name, code), False: code} for name, code in lowered.items()},
-            job.scenario.limits.max_head_bytes, split, remotes(job, models, routes), progress,
-            told,
+            limit, split, remotes(job, models, routes), progress, told, reuse,
         )  # fmt: skip
-        more = build_others(
-            job, models, folder, scratch, bundled, split, progress, told, twins=twins
+        built = built.and_(
+            build_others(
+                job, models, folder, scratch, bundled, split, progress, told, reuse, twins=twins
+            )
         )
-        built = built.and_(more)
         progress("writing the bundle")
         write_report(folder / "report.html", job.name, job.table, job.row, routes)
         write_record(folder, record_of(job))
@@ -222,6 +222,17 @@ def build(
     return Bundle.open(target)
 
 
+def _refuse(job: Job, models: Mapping[str, Network], tuning: Tuning | None) -> None:
+    """Raise where a part cannot be compiled or tuned."""
+    for part in job.parts:
+        if part.backend.compiles:
+            refuse_contract(models[part.name])
+        refuse_unsupported(part.backend, models[part.name], part.name)
+    refuse_others(job, models)
+    if tuning is not None:
+        refuse_tuning(job, tuning)
+
+
 def _caveats(job: Job, golden: Golden) -> list[str]:
     """What to know of the codecs and of what verifies them."""
     found = [*dict.fromkeys(note for route in job.routes for note in route.ready.notes)]
@@ -232,16 +243,20 @@ def _caveats(job: Job, golden: Golden) -> list[str]:
 
 
 def _golden_beside_lowering(
-    job: Job, models: Mapping[str, Network], folder: Path, seed: int
+    job: Job, models: Mapping[str, Network], folder: Path, seed: int, needed: Collection[str]
 ) -> tuple[Golden, dict[str, Any]]:
-    """The golden vectors, and the parts as their backends have them, by name."""
+    """The golden vectors, and the parts that are needed as their backends have them, by name."""
     ways = ways_of(job, models)
     with ThreadPoolExecutor(1, thread_name_prefix="golden") as beside_it:
         vectors = beside_it.submit(write_golden, folder, job.trunk, ways, seed)
         if isinstance(job.trunk, Trainable):
             # Tracing replaces methods of PyTorch's modules, also of those that run.
             wait([vectors])
-        lowered = {part.name: part.backend.lower(models[part.name]) for part in job.parts}
+        lowered = {
+            part.name: part.backend.lower(models[part.name])
+            for part in job.parts
+            if part.name in needed
+        }
         return vectors.result(), lowered
 
 

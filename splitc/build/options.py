@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from splitc.ir.model import Network
     from splitc.search.scenario import Scenario
 
+_HERE = Path()
+_FILES = {"model", "calibrate", "plan", "target", "tail_target"}
+"""The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
 
 
@@ -174,6 +178,21 @@ class CompileOptions(ScenarioText, frozen=True):
         parts = tuple(self.tune_parts.split(","))
         return Tuning(self.tune_seconds, self.tune_rpc, parts) if self.tune else None
 
+    def given(self, folder: Path = _HERE) -> dict[str, Any]:
+        """The options that are not at their defaults, files by their names alone: where one lies
+        makes no difference, what is in it does.
+
+        Args:
+            folder: What paths are relative to.
+        """
+        fields = {one.name: one.default for one in msgspec.structs.fields(self)}
+        values = msgspec.to_builtins(self)
+        found = {name: values[name] for name in fields if getattr(self, name) != fields[name]}
+        for name in _FILES & found.keys():
+            if name == "model" or (folder / found[name]).is_file():
+                found[name] = Path(found[name]).name
+        return found
+
     def refuse(self) -> None:
         """Raise where one of them is malformed, or does nothing beside the others.
 
@@ -210,11 +229,12 @@ class CompileOptions(ScenarioText, frozen=True):
             SplitcError: See `splitc.build.job.plan`.
         """
         from splitc.build.job import plan
+        from splitc.bundle.record import DataFile
         from splitc.passes.calibration import read_batches, read_labels
 
         inputs, values = loaded.graph.inputs, self.calibrate
         batches = read_batches(values, inputs) if values else ()
-        return plan(
+        decided = plan(
             loaded, cut=self.cut,
             cuts=[name.strip() for name in self.cuts.split(",")] if self.cuts is not None else (),
             bits=parse_sizes(self.bits, "--bits") if self.bits is not None else (),
@@ -224,6 +244,9 @@ class CompileOptions(ScenarioText, frozen=True):
             batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),
             with_whole=self.with_whole,
         )  # fmt: skip
+        named = (("calibrate", values), ("plan", self.plan))
+        data = tuple(DataFile.of(option, Path(name)) for option, name in named if name)
+        return replace(decided, asked=self.given(), data=data)
 
     def build(self, job: Job, output: str | Path | None, **hooks: Any) -> Bundle:
         """Write a job's bundle.

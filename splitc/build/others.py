@@ -15,8 +15,9 @@ from splitc.build.backend import Built
 from splitc.build.job import Job
 from splitc.build.memory import return_memory
 from splitc.build.part_job import PartJob
-from splitc.build.parts import Parts, build_parts, places_of
+from splitc.build.parts import Parts, build_parts, place_keys, places_of
 from splitc.build.refusals import refuse_contract, refuse_unsupported
+from splitc.build.reuse import Reuse
 from splitc.bundle.difference import worst_of
 from splitc.bundle.golden import Step, tolerance_of
 from splitc.bundle.vectors import count_samples, of_route, read_vectors
@@ -130,7 +131,7 @@ def _by_frame(array: Array, frames: int) -> Array:
 def build_others(
     job: Job, models: Mapping[str, Network], folder: Path, scratch: Path | None, runtime: bool,
     split: str, progress: Callable[[str], None], told: Callable[[str, Built], None],
-    *, twins: bool,
+    reuse: Reuse | None = None, *, twins: bool,
 ) -> Parts:  # fmt: skip
     """Compile and link the parts beside those of the route, one after the other.
 
@@ -145,18 +146,21 @@ def build_others(
         split: The digest that the parts carry.
         progress: Called with each step's name.
         told: Called with a part's name and what was built for its own board.
+        reuse: Parts that were compiled before; None to compile all.
         twins: Whether the bundle has builds for this machine of parts that it cannot run.
     """
     built = Parts(split, {}, {}, (), {})
     for part in job.others:
         network = _network(part, models)
-        lowered = part.backend.lower(network)
+        limit = job.scenario.limits.max_head_bytes
         known = {part.alone: models.get(part.alone, network)}
+        places = places_of([part], folder, scratch, runtime, job.parts, twins=twins)
+        keys = [key for place in places for key in place_keys(place, known, limit)]
+        lowered = None if reuse and reuse.has(keys) else part.backend.lower(network)
         built = built.and_(
             build_parts(
-                places_of([part], folder, scratch, runtime, job.parts, twins=twins), known,
-                {part.name: {True: lowered, False: lowered}},
-                job.scenario.limits.max_head_bytes, split, {}, progress, told,
+                places, known, {part.name: {True: lowered, False: lowered}}, limit, split, {},
+                progress, told, reuse,
             )
         )  # fmt: skip
         del network, lowered

@@ -14,6 +14,7 @@ import numpy as np
 
 from splitc.build.backend import Built, Preparing, Shipped
 from splitc.build.part_job import PartJob
+from splitc.build.reuse import Key, Reuse, part_key
 from splitc.bundle.runnable import twin_folder
 from splitc.cost.board import Board, load_board, why_not_here
 from splitc.cost.topology import DEVICE
@@ -142,6 +143,7 @@ def build_parts(
     remote: Mapping[str, tuple[Remote, ...]],
     progress: Callable[[str], None],
     told: Callable[[str, Built], None],
+    reuse: Reuse | None = None,
 ) -> Parts:
     """Compile and link every part.
 
@@ -154,16 +156,25 @@ def build_parts(
         remote: What parts that send know of the other side, by their names.
         progress: Called with each step's name.
         told: Called with a part's name and what was built for its own board.
+        reuse: Parts that were compiled before; None to compile all.
     """
 
     def built_at(place: Place) -> Built:
         name, backend = place.part.name, place.part.backend
-        most = limit if place.part.site == DEVICE else None
-        code = backend.compile(lowered[name][place.own], place.board, most)
+        most = _most(place, limit)
+        code: Any = None
         built: list[Built] = []
-        for folder, runtime in place.folders:
+        keys = place_keys(place, models, limit) if reuse else []
+        for k, (folder, runtime) in enumerate(place.folders):
             folder.mkdir(parents=True)
-            built.append(backend.write(code, place.board, folder, runtime=runtime))
+            taken = reuse.take(keys[k], folder) if reuse else None
+            if taken is None:
+                if code is None:
+                    code = backend.compile(lowered[name][place.own], place.board, most)
+                taken = backend.write(code, place.board, folder, runtime=runtime)
+                if reuse:
+                    reuse.keep(keys[k], folder, taken)
+            built.append(taken)
             graph, specs = models[place.part.alone].graph, place.part.specs
             describe_part(
                 built[-1], graph, place.board, folder, name, split, specs, remote.get(name, ())
@@ -196,6 +207,31 @@ def build_parts(
     finally:
         workers.shutdown(cancel_futures=True)
     return Parts(split, formats, tools, tuple(text for text in caveats if text), shipped)
+
+
+def _most(place: Place, limit: int | None) -> int | None:
+    return limit if place.part.site == DEVICE else None
+
+
+def place_keys(place: Place, models: Mapping[str, Network], limit: int | None) -> list[Key]:
+    """What a part's code hangs on, for each folder that it goes to."""
+    part, network = place.part, models[place.part.alone]
+    most = _most(place, limit)
+    return [
+        part_key(part, network, place.board, most, runtime=runtime) for _, runtime in place.folders
+    ]
+
+
+def reused(
+    places: list[Place], models: Mapping[str, Network], limit: int | None, reuse: Reuse | None
+) -> set[str]:
+    """The parts that were all compiled before, wherever they go."""
+    if reuse is None:
+        return set()
+    keys: dict[str, list[Key]] = {}
+    for place in places:
+        keys.setdefault(place.part.name, []).extend(place_keys(place, models, limit))
+    return {name for name, each in keys.items() if reuse.has(each)}
 
 
 def _first(place: Place) -> str:

@@ -13,8 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
+from splitc.builds import TABLES
 from splitc.cli import (
     bench,
+    build,
     cuts,
     doctor,
     finetune,
@@ -40,6 +42,7 @@ from splitc.version import __version__
 CONFIG = "splitc.toml"
 VERBS = {
     "compile": compile_verb.compile_,
+    "build": build.build,
     "cuts": cuts.cuts,
     "plan": plan.plan,
     "inspect": inspect.inspect,
@@ -110,6 +113,8 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
         }
         for name, sub in command.commands.items()
     }
+    if isinstance(data.get(TABLES), list):
+        data.pop(TABLES)  # what `splitc build` is to build: no defaults
     tables: dict[str, dict[str, Any]] = {k: v for k, v in data.items() if isinstance(v, dict)}
     common = {_key(k): v for k, v in data.items() if k not in tables}
     everywhere = {key for known in options.values() for key in known}

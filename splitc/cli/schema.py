@@ -34,6 +34,7 @@ def schema(
 def verbs() -> dict[str, tuple[type[Any], ...]]:
     """What each verb prints with `--json`; any of them prints an `ErrorObject` when it fails."""
     from splitc.cli import (
+        build_object,
         compile_object,
         explain,
         link_object,
@@ -48,6 +49,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
     )
 
     return {
+        "build": (build_object.BuildObject,),
         "compile": (compile_object.CompileObject,),
         "cuts": (objects.CutsObject, explain.ExplainObject),
         "plan": (plan_object.PlanObject, plan_loss_object.LossPlanObject),

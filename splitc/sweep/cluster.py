@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from splitc.errors import DeviceError, SplitcError, ToolchainError, one_line
@@ -38,21 +39,33 @@ class Cluster(Workers):
 
     def each(self, search: Search, batches: Sequence[Sequence[Point]]) -> Iterator[Found]:
         """See `Workers`."""
-        try:
-            import ray
-            from ray.exceptions import RayError
-        except ImportError as error:
-            hint = "pip install 'splitc[ray]'"
-            raise ToolchainError("Ray is not installed", why=str(error), hint=hint) from error
-        try:
-            with ray.init(address=self._address, log_to_driver=False, logging_level=_QUIET):
-                yield from _spread(ray, search, batches)
-        except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, SplitcError):
-                raise cause from error
-            what = f"the Ray cluster '{self._address}' fails"
-            raise DeviceError(what, why=one_line(error)) from error
+        with joined(self._address) as ray:
+            yield from _spread(ray, search, batches)
+
+
+@contextmanager
+def joined(address: str) -> Generator[Any]:
+    """A Ray cluster, as long as there is work for it: the module `ray`.
+
+    Raises:
+        ToolchainError: Ray is not installed.
+        DeviceError: There is no cluster, or it fails.
+    """
+    try:
+        import ray
+        from ray.exceptions import RayError
+    except ImportError as error:
+        hint = "pip install 'splitc[ray]'"
+        raise ToolchainError("Ray is not installed", why=str(error), hint=hint) from error
+    try:
+        with ray.init(address=address, log_to_driver=False, logging_level=_QUIET):
+            yield ray
+    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, SplitcError):
+            raise cause from error
+        what = f"the Ray cluster '{address}' fails"
+        raise DeviceError(what, why=one_line(error)) from error
 
 
 def _spread(ray: Any, search: Search, batches: Sequence[Sequence[Point]]) -> Iterator[Found]:

@@ -85,6 +85,28 @@ def read_proto(path: Path, max_bytes: int) -> tuple[ModelProto, str]:
     return proto, digest.hexdigest()
 
 
+def external_files(path: Path) -> tuple[Path, ...]:
+    """The files that a model keeps weights in, besides its own.
+
+    Raises:
+        BadModelError: It is no ONNX model, or names data outside its folder.
+    """
+    try:
+        proto = ModelProto.FromString(path.read_bytes())
+    except DecodeError as error:
+        raise BadModelError(f"{path.name} is no ONNX model", why="it does not parse") from error
+    locations = {
+        entry.value: tensor.name
+        for tensor in stored_tensors(proto)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return tuple(
+        _inside(path.parent, where, f"tensor '{name}'") for where, name in locations.items()
+    )
+
+
 def refuse_external(proto: ModelProto) -> None:
     """Refuse a model in memory whose weights are elsewhere: elsewhere is relative to nothing.
 

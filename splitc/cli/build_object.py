@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `splitc build --json` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from splitc.builds.messages import Failure
+from splitc.cli.objects import Printed
+
+if TYPE_CHECKING:
+    from splitc.builds.run import Builds, Outcome
+    from splitc.runtime.manifest import Route
+
+
+class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one bundle: `built`, `cached`, `current`, `planned` or `failed`, and why it
+    was not current. `key` is null where the inputs of its build are not known, or are wrong;
+    `cut`, `boundary_bytes` and `digest`, the sha256 of its manifest, where there is no bundle."""
+
+    output: str
+    model: str
+    target: str
+    tail_target: str
+    options: dict[str, Any]
+    state: str
+    why: str
+    key: str | None
+    digest: str | None
+    seconds: float
+    cut: str | None
+    boundary_bytes: int | None
+    notes: tuple[str, ...]
+    failure: Failure | None
+
+    @staticmethod
+    def of(outcome: Outcome) -> BuiltObject:
+        """What became of it."""
+        options, route = outcome.entry.options, route_of(outcome)
+        return BuiltObject(
+            output=outcome.entry.named,
+            model=options.model,
+            target=options.target,
+            tail_target=options.tail_target,
+            options=outcome.key.options if outcome.key else {},
+            state=outcome.state,
+            why=outcome.why,
+            key=outcome.key.digest if outcome.key else None,
+            digest=digest_of(outcome),
+            seconds=round(outcome.seconds, 3),
+            cut=", ".join(route.cut) if route else None,
+            boundary_bytes=route.boundary_bytes if route else None,
+            notes=outcome.notes,
+            failure=outcome.failure,
+        )
+
+
+class BuildObject(Printed, frozen=True):
+    """`splitc build`: what became of each bundle, how many of them in each way, and one digest of
+    all keys, for caches."""
+
+    key: str
+    built: int
+    cached: int
+    current: int
+    planned: int
+    failed: int
+    bundles: tuple[BuiltObject, ...]
+
+    @staticmethod
+    def of(builds: Builds) -> BuildObject:
+        """What the verb prints."""
+        states = [outcome.state for outcome in builds.outcomes]
+        return BuildObject(
+            key=builds.key, built=states.count("built"), cached=states.count("cached"),
+            current=states.count("current"), planned=states.count("planned"),
+            failed=states.count("failed"), bundles=tuple(map(BuiltObject.of, builds.outcomes)),
+        )  # fmt: skip
+
+
+def route_of(outcome: Outcome) -> Route | None:
+    """The default route of a bundle that is there."""
+    from splitc.runtime.manifest import Manifest, read_manifest
+
+    if outcome.state not in ("built", "cached", "current"):
+        return None
+    return read_manifest(outcome.entry.output, Manifest).route
+
+
+def digest_of(outcome: Outcome) -> str | None:
+    """Sha256 of the manifest of a bundle that is there."""
+    from splitc.runtime.files import file_entry
+    from splitc.runtime.manifest import MANIFEST
+
+    if outcome.state not in ("built", "cached", "current"):
+        return None
+    return file_entry(outcome.entry.output / MANIFEST).sha256
