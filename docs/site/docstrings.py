@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Sphinx extension: in docstrings an indented block is code, as in Markdown."""
+"""A Sphinx extension: docstrings and signatures as they are meant.
+
+An indented block of a docstring is code, as in Markdown; a colon in a property's first line is
+punctuation, and no type; of `Annotated[int, …]` readers see `int`.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -22,11 +27,23 @@ def mark_code(lines: list[str]) -> None:
             lines[number : number + 1] = ["", "::", ""]
 
 
+def plain_signature(text: str | None) -> str | None:
+    """A signature without what a decoder is told of a value's range."""
+    return text and re.sub(r"Annotated\[(\w+), msgspec\.Meta\([^)]*\)\]", r"\1", text)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Have every docstring go through `mark_code`."""
+    """Have every docstring and signature go through the functions above."""
 
-    def process(*arguments: Any) -> None:
-        mark_code(arguments[-1])
+    def docstring(_app: Sphinx, what: str, *arguments: Any) -> None:
+        lines: list[str] = arguments[-1]
+        mark_code(lines)
+        if what in ("property", "attribute") and lines:
+            lines[0] = lines[0].replace(": ", "; ", 1)
 
-    app.connect("autodoc-process-docstring", process, priority=_BEFORE_NAPOLEON)
+    def signature(*arguments: Any) -> tuple[str | None, str | None]:
+        return plain_signature(arguments[-2]), plain_signature(arguments[-1])
+
+    app.connect("autodoc-process-docstring", docstring, priority=_BEFORE_NAPOLEON)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

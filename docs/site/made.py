@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from messages import tables
 from splitc.cli.app import app
 
 MARKER = re.compile(r"^<!-- made: ([\w-]+)(?: (\S+))? -->$", re.M)
@@ -112,4 +113,16 @@ def _named(package: str, name: str) -> str:
     return f".. {kind}:: {package}.{name}\n"
 
 
-MAKERS: dict[str, Callable[[str], str]] = {"options": options, "names": names}
+def pays(_argument: str) -> str:
+    """Where a split pays, by network and device."""
+    from pays import table
+
+    return table()
+
+
+MAKERS: dict[str, Callable[[str], str]] = {
+    "options": options,
+    "names": names,
+    "messages": lambda _argument: tables(),
+    "pays": pays,
+}
