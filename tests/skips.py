@@ -22,8 +22,12 @@ RIGHT = (
     "this kernel has no netem",
 )
 """How reasons begin that are no fault of the machine: the case has nothing to test."""
-OPTIONAL = ("Ray is not installed", "atheris is not installed")
-"""How reasons begin that name what an extra brings which `make test` does not install."""
+OPTIONAL = (
+    "Ray is not installed",
+    "atheris is not installed",
+    "no container engine runs here",
+)
+"""How reasons begin that name what `make test` does not install: extras, a daemon."""
 ABSENT = "shared data is not here"
 
 
