@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +28,7 @@ _BUNDLE = "bundle"
 _MOST_BYTES = 16 * 2**20
 _MOST_FILES = 10_000
 _CHUNK = 2**20
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class _Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +107,25 @@ class Cache:
             raise OutputError(
                 f"cannot write the cache '{self._folder}'", at=str(error.filename or ""), why=why
             ) from error
+
+    def prune(self, keys: Collection[str]) -> int:
+        """Remove every bundle that is of none of these keys; how many they were.
+
+        Raises:
+            OutputError: The cache cannot be written.
+        """
+        removed = 0
+        try:
+            for place in sorted(self._folder.glob("[0-9a-f][0-9a-f]/*")):
+                if _KEY.fullmatch(place.name) and place.name not in keys:
+                    shutil.rmtree(place)
+                    removed += 1
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise OutputError(
+                f"cannot write the cache '{self._folder}'", at=str(error.filename or ""), why=why
+            ) from error
+        return removed
 
 
 def _read(place: Path, key: str) -> _Listing:

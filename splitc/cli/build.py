@@ -47,6 +47,11 @@ def build(
                      help="Keep finished bundles there by what they were built from, and take "
                      "them from there."),
     ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", rich_help_panel=BUILD,
+                     help="Take out of the cache what this build did not ask for."),
+    ] = False,
     ray: Annotated[
         str | None,
         typer.Option("--ray", metavar="ADDRESS", rich_help_panel=BUILD,
@@ -80,6 +85,8 @@ def build(
     from splitc.builds.run import build_all
     from splitc.cli import show
 
+    if prune and not cache:
+        raise UsageError("--prune without a cache", hint="name it: --cache DIR")
     entries = _entries(ctx, what or [_FILE], flags, output)
     with show.progress(quiet) as step:
         lines = not show.err().is_terminal
@@ -92,6 +99,10 @@ def build(
         _refuse_failed(builds)
         print(builds.key)
         return
+    if prune and cache and not dry_run:
+        from splitc.builds.cache import Cache
+
+        Cache(Path(cache)).prune({one.key.digest for one in builds.outcomes if one.key})
     if json:
         from splitc.cli.build_object import BuildObject
 

@@ -102,10 +102,27 @@ def test_what_fails_is_named_and_the_exit_code_is_its_own(home: Path, capsys: Ca
     assert "none.splitc" in capsys.readouterr().err
 
 
+def test_pruning_leaves_in_the_cache_what_this_build_asked_for(home: Path) -> None:
+    def kept() -> set[str]:
+        return {one.name for one in (home / "cache").glob("??/*")}
+
+    given = ["a.onnx", "--emit", "onnx", "--cache", "cache"]
+    assert run(["build", *given, "-t", "rpi4"]) == 0
+    first = kept()
+    (home / "cache" / "notes.txt").write_text("mine")
+    assert run(["build", *given, "-t", "rpi5", "--dry-run", "--prune"]) == 0
+    assert kept() == first
+    assert run(["build", *given, "-t", "rpi5", "--prune"]) == 0
+    assert len(kept()) == 1
+    assert not kept() & first
+    assert (home / "cache" / "notes.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["splitc.toml", "--target", "rpi5"], "--target and a file"),
+        (["a.onnx", "--prune"], "--prune without a cache"),
         (["splitc.toml", "a.onnx"], "one file, or networks"),
         (["a.onnx", "a.onnx"], "two bundles would be written"),
         (["a.onnx", "-o", "{modle}"], "did you mean 'model'"),
