@@ -54,6 +54,7 @@ types: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/graph_scale.py
+	$(BIN)/python benchmarks/cut_scale.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/board_models.py

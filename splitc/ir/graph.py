@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import cast
 
 from splitc.errors import BadModelError
 from splitc.ir.kinds import kind_of
@@ -44,10 +45,9 @@ class Tensor:
     @property
     def elements(self) -> int | None:
         """Number of elements; None where the shape depends on data."""
-        if self.shape is None:
+        if self.shape is None or None in self.shape:
             return None
-        dims = [d for d in self.shape if d is not None]
-        return math.prod(dims) if len(dims) == len(self.shape) else None
+        return math.prod(cast("tuple[int, ...]", self.shape))
 
     @property
     def nbytes(self) -> int | None:

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any, ClassVar
-
-import networkx
+from typing import ClassVar
 
 from splitc.cost.prices import Prices, price
 from splitc.errors import NoLegalCutError, SplitcError
@@ -19,10 +17,7 @@ from splitc.ir.placement import Placement
 from splitc.ir.proof import FlowProof
 from splitc.search.cutter import Cutter, Solution, refuse
 from splitc.search.problem import Problem
-
-HEAD, TAIL = "head", "tail"
-nx: Any = networkx
-"""networkx has no types of its own."""
+from splitc_passes.cutters.stretch_flow import HEAD, TAIL, Divided, StretchFlow
 
 
 @dataclass(frozen=True)
@@ -117,10 +112,12 @@ def cheapest_cut(
             continue
         solved += 1
         inside = {i: side for i, side in sides.items() if start <= i < stop}
-        for cut, value in _solve(graph, prices, start, stop, fixed, proper, inside):
-            bounds.append(value)
-            if best is None or value < best[0]:
-                best, flow = (value, cut), value
+        stretch = _Stretch(graph, prices, start, stop, proper)
+        found = stretch.cheapest(inside, None if best is None else best[0] - fixed)
+        if found is not None:
+            cut, value = found
+            bounds.append(value + fixed)
+            best, flow = (value + fixed, cut), value + fixed
     if best is None:
         raise NoLegalCutError("the model cannot be cut in two")
     cut = best[1]
@@ -144,94 +141,68 @@ def _narrow_price(prices: Prices, cut: Cut, head_sum: list[int], tail_sum: list[
     return total
 
 
-def _solve(
-    graph: LayerGraph,
-    prices: Prices,
-    start: int,
-    stop: int,
-    fixed: int,
-    proper: bool,
-    pinned: dict[int, str],
-) -> Iterator[tuple[Cut, int]]:
-    """Cheap cuts with the stretch [start, stop) divided and all before it in the head.
+@dataclass(frozen=True)
+class _Stretch:
+    """The layers at [start, stop), to be divided with all before them in the head.
 
-    The cheapest is among them. Where the flow leaves the tail, or the head,
-    without a layer, it is solved again with each of the last, or first, layers
-    forced over in turn: any cut that is wanted moves one of them.
+    Args:
+        graph: What is cut.
+        prices: Of two sites and the link between.
+        start: First position.
+        stop: Behind the last.
+        proper: Whether both sides have to get a layer.
     """
-    todo: list[dict[int, str]] = [pinned]
-    while todo:
-        forced = todo.pop()
-        value, head = _flow(graph, prices, start, stop, forced)
-        if value is None:
-            continue
-        cut = Cut.of(graph, (*range(start), *head))
-        if cut.is_proper or (cut.tail and not proper):
-            yield cut, value + fixed
-            continue
+
+    graph: LayerGraph
+    prices: Prices
+    start: int
+    stop: int
+    proper: bool
+
+    def cheapest(self, forced: Mapping[int, str], below: int | None) -> tuple[Cut, int] | None:
+        """The cheapest cut that divides it, and its price but for what lies around.
+
+        Where the flow leaves the tail, or the head, without a layer, one of the last, or
+        first, layers is forced over, each in turn: any cut that is wanted moves one of them.
+
+        Args:
+            forced: Sides that layers have to be on.
+            below: What it has to cost less than; None for whatever it costs.
+        """
+        flow = StretchFlow(self.graph, self.prices, self.start, self.stop, forced)
+        found = flow.divided
+        if found is None or (below is not None and found.value >= below):
+            return None
+        cut = self._cut(found)
+        if self._wanted(cut):
+            return cut, found.value
         side = HEAD if cut.tail else TAIL
-        if side not in forced.values():
-            movable = _movable(graph, start, stop, side)
-            todo += [{**forced, i: side} for i in movable if i not in forced]
+        if side in forced.values():
+            return None
+        best: tuple[Cut, int] | None = None
+        for i in self._movable(side):
+            if i in forced:
+                continue
+            moved = flow.with_layer(i, side, below)
+            if moved is None:
+                continue
+            cut, value = self._cut(moved), moved.value
+            if not self._wanted(cut):
+                again = self.cheapest({**forced, i: side}, below)
+                if again is None:
+                    continue
+                cut, value = again
+            best, below = (cut, value), value
+        return best
 
+    def _cut(self, found: Divided) -> Cut:
+        return Cut.of(self.graph, (*range(self.start), *found.head))
 
-def _movable(graph: LayerGraph, start: int, stop: int, side: str) -> list[int]:
-    """Layers that can be the only one on that side: the last ones, or the first ones."""
-    neighbours = graph.successors if side == TAIL else graph.predecessors
-    inside = range(start, stop)
-    return [i for i in inside if not any(j in inside for j in neighbours[i])]
+    def _wanted(self, cut: Cut) -> bool:
+        return cut.is_proper or (bool(cut.tail) and not self.proper)
 
-
-def _flow(
-    graph: LayerGraph, prices: Prices, start: int, stop: int, forced: dict[int, str]
-) -> tuple[int | None, list[int]]:
-    """Cut one stretch: value of the flow and the positions on the head's side.
-
-    Without value where a tensor that cannot cross would have to.
-    """
-    net = nx.DiGraph()
-    (on_head, on_tail), link = prices.sites, prices.links[0, 1]
-    infinite = 1 + sum(on_head[start:stop]) + sum(on_tail[start:stop])
-    crossing = _crossing(graph, start, stop)
-    infinite += sum(link.tensor[name] or 0 for name in crossing)
-    for i in range(start, stop):
-        side = forced.get(i)
-        net.add_edge(HEAD, i, capacity=infinite if side == HEAD else on_tail[i])
-        net.add_edge(i, TAIL, capacity=infinite if side == TAIL else on_head[i])
-        for j in graph.predecessors[i]:
-            if j >= start:
-                net.add_edge(i, j, capacity=infinite)
-    for name in crossing:
-        producer = graph.producer[name]
-        toll = link.tensor[name]
-        source = producer if producer >= start else HEAD
-        net.add_edge(source, _node(name), capacity=infinite if toll is None else toll)
-        for reader in graph.readers[name]:
-            node = reader if reader < stop else TAIL
-            net.add_edge(_node(name), node, capacity=infinite)
-    value, (head_side, _) = nx.minimum_cut(
-        net, HEAD, TAIL, flow_func=nx.algorithms.flow.preflow_push
-    )
-    if value >= infinite:
-        return None, []
-    return int(value), sorted(node for node in head_side if isinstance(node, int))
-
-
-def _node(name: str) -> tuple[str]:
-    """The flow network's node of a tensor; layers are plain integers."""
-    return (name,)
-
-
-def _crossing(graph: LayerGraph, start: int, stop: int) -> list[str]:
-    """Tensors that a cut of the stretch may send: made before its end, read in it or later.
-
-    No edge passes by the layer before the stretch, so only its outputs come in;
-    the first stretch is entered by the inputs.
-    """
-    first = start - 1 if start > graph.input_count else 0
-    return [
-        tensor.name
-        for i in range(first, stop)
-        for tensor in graph.layers[i].outputs
-        if graph.readers[tensor.name] and graph.readers[tensor.name][-1] >= start
-    ]
+    def _movable(self, side: str) -> list[int]:
+        """Layers that can be the only one on that side: the last ones, or the first ones."""
+        graph, inside = self.graph, range(self.start, self.stop)
+        neighbours = graph.successors if side == TAIL else graph.predecessors
+        return [i for i in inside if not any(j in inside for j in neighbours[i])]
