@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,65 +13,21 @@ from typing import Annotated, Any
 import typer
 
 from splitc.builds import TABLES
-from splitc.cli import (
-    bench,
-    build,
-    cuts,
-    doctor,
-    finetune,
-    inspect,
-    ops,
-    pack,
-    passes,
-    plan,
-    schema,
-    send,
-    serve,
-    simulate,
-    targets,
-    verify,
-    was_interrupted,
-)
-from splitc.cli import compile as compile_verb
-from splitc.cli import run as run_verb
+from splitc.cli import was_interrupted
+from splitc.cli.verbs import EPILOG, VERBS, Verbs
 from splitc.errors import OutputError, SplitcError, UsageError, nearest
-from splitc.plugins import known_broken
 from splitc.version import __version__
 
 CONFIG = "splitc.toml"
-VERBS = {
-    "compile": compile_verb.compile_,
-    "build": build.build,
-    "cuts": cuts.cuts,
-    "plan": plan.plan,
-    "inspect": inspect.inspect,
-    "verify": verify.verify,
-    "pack": pack.pack,
-    "unpack": pack.unpack_,
-    "run": run_verb.run_,
-    "bench": bench.bench,
-    "finetune": finetune.finetune,
-    "targets": targets.targets,
-    "passes": passes.passes,
-    "ops": ops.ops,
-    "doctor": doctor.doctor,
-    "schema": schema.schema,
-    "serve": serve.serve,
-    "send": send.send,
-    "simulate": simulate.simulate_,
-}
 
 app = typer.Typer(
     name="splitc",
+    cls=Verbs,
     no_args_is_help=True,
-    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="A verb's own options: [bold]splitc VERB --help[/]. "
-    "Defaults for options: [bold]splitc.toml[/] here, then [bold]SPLITC_OPTION[/] variables.",
+    epilog=EPILOG,
 )
-for _name, _function in VERBS.items():
-    app.command(_name)(_function)
 
 
 def _version(wanted: bool) -> None:
@@ -99,6 +54,8 @@ def read_config(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / CONFIG
     if not path.is_file():
         return {}
+    import tomllib
+
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -144,7 +101,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run the program and give its exit code; prints every error itself, and which packs are
     left out."""
     code = _run(arguments)
-    for broken in known_broken():
+    # Whoever asked for packs has imported this; the program's own help has not.
+    plugins = sys.modules.get("splitc.plugins")
+    for broken in plugins.known_broken() if plugins else ():
         print(f"splitc: {broken}", file=sys.stderr)
     return code
 
@@ -215,3 +174,6 @@ def report_error(error: SplitcError, *, as_json: bool) -> int:
             style = "green" if label == "hint" else "dim"
             console.print(Text.assemble((f"{label:>6}: ", style), plain(text)))
     return error.exit_code
+
+
+__all__ = ["VERBS", "app", "read_config", "report_error", "report_usage", "run"]

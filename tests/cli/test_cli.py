@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from onnx import helper
 from splitc.bundle.bundle import Bundle
 from splitc.cli.app import VERBS, run
 from splitc.cli.schema import schema_of, verbs
+from splitc.cli.verbs import function_of
 from splitc.version import __version__
 from tests.helpers import model_of, save
 
@@ -353,6 +355,21 @@ def test_help_fits_80_columns_and_shows_every_verb(verb: str | None, capsys: Cap
     else:
         assert "--json" in out
         assert "--quiet" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_list_of_verbs_says_of_each_what_its_own_help_says(verb: str) -> None:
+    said = (inspect.getdoc(function_of(verb)) or "").split("\n\n")[0]
+    assert VERBS[verb].help == " ".join(re.sub(r"\[/?\w*\]", "", said).split())
+
+
+def test_the_list_of_verbs_imports_none_of_them_nor_what_draws_tables() -> None:
+    code = (
+        "import sys; from splitc.cli.app import run; run(['--help'])\n"
+        "print([m for m in sys.modules if m.startswith(('rich', 'splitc.cli.', 'numpy'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['splitc.cli.verbs', 'splitc.cli.app']"
 
 
 def test_completion_is_for_splitc(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
