@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from splitc.cli.app import app
 from tests.helpers import ROOT
 from tests.test_imports import ROOMS
 
@@ -43,3 +46,23 @@ def test_every_file_that_the_architecture_page_names_is_there() -> None:
     packs = [ROOT / folder for folder in ROOMS]
     for name in re.findall(r"`([a-z_/]+\.py)`", text):
         assert any((place / name).exists() for place in (*packs, ROOT, packs[1].parent)), name
+
+
+COMMAND = re.compile(r"splitc (?P<verb>[a-z]+)(?P<rest>(?:[^`\n\\#|;]|\\\n)*)")
+
+
+NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]
+"""Pages that say how things are, not how they were."""
+
+
+@pytest.mark.parametrize("page", NOW, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_that_a_page_gives_to_a_verb_is_one(page: Path) -> None:
+    command: Any = typer.main.get_command(app)
+    for match in COMMAND.finditer(page.read_text("utf-8")):
+        verb = command.commands.get(match["verb"])
+        if verb is None:
+            continue
+        known = {flag for each in verb.params for flag in (*each.opts, *each.secondary_opts)}
+        quoted = re.sub(r"'[^']*'", "", match["rest"])
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", quoted)) - {"--help"}
+        assert not named - known, match[0]
