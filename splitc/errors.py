@@ -106,6 +106,12 @@ class DeviceError(SplitcError):
     exit_code = 8
 
 
+class GateError(SplitcError):
+    """A figure is beyond what a gate allows, or worse than a baseline's by more than that."""
+
+    exit_code = 9
+
+
 class DataError(SplitcError):
     """The training data, or the function that gives it, is not what the model takes."""
 

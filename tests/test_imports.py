@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "splitc": (
         "version", "lazy_names", "errors", "epoch", "arrays", "array_files", "plugins", "scratch",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
-        "policy", "wire", "net", "serve", "send", "simulate",
+        "figures", "policy", "wire", "net", "serve", "send", "simulate",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",
         "builds", "finetune", "", "cli", "__main__",
     ),

@@ -15,6 +15,7 @@ import typer
 
 from messages import tables
 from splitc.cli.app import app
+from splitc.figures.table import FIGURES
 
 MARKER = re.compile(r"^<!-- made: ([\w-]+)(?: (\S+))? -->$", re.M)
 
@@ -120,8 +121,19 @@ def pays(_argument: str) -> str:
     return table()
 
 
+def figures(_argument: str) -> str:
+    """The table of figures."""
+    rows = [
+        f"| `{one.name}` | {one.unit} | {one.worse} | "
+        f"{', '.join(one.sources)} | {prose(one.says)} |"
+        for one in FIGURES.values()
+    ]
+    return "\n".join(["| figure | in | worse is | from | |", "|---|---|---|---|---|", *rows])
+
+
 MAKERS: dict[str, Callable[[str], str]] = {
     "options": options,
+    "figures": figures,
     "names": names,
     "messages": lambda _argument: tables(),
     "pays": pays,

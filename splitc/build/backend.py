@@ -57,6 +57,11 @@ class Kernel:
     weight_bytes: int = 0
     tensor_bytes: int = 0
 
+    @property
+    def fell_back(self) -> bool:
+        """Whether its loops are slow ones, as no rule fitted."""
+        return self.rule == "fallback"
+
 
 @dataclass(frozen=True)
 class Shipped:

@@ -294,6 +294,7 @@ def describe_part(
         weight_bytes=built.file_bytes,
         packed_bytes=built.packed_bytes,
         tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
+        fallbacks=tuple(kernel.op for kernel in built.kernels if kernel.fell_back),
         inputs=specs(graph.inputs),
         outputs=specs(graph.output_tensors),
         files=part_files(folder),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splitc.cli import gates
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def bench(
                      help="Of compiled code; one a core by default."),
     ] = None,
     route: o.Route = None,
+    fail_on: gates.FailOn = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -35,21 +37,30 @@ def bench(
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.measure import measure
     from splitc.cli import show
+    from splitc.cli.objects import BenchObject
 
     opened = Bundle.open(bundle)
+    wanted = gates.read_gates(fail_on, "bench", opened.manifest)
     if threads is not None:
         # Where the runtime looks before its first loop.
         os.environ["SPLITC_NUM_THREADS"] = str(threads)
     with show.progress(quiet) as step:
         step(f"measuring for {seconds:g} s")
         found = measure(opened, seconds, route)
+    printed = gates.judged(BenchObject.of(bundle, found), wanted, opened.manifest)
     if json:
-        from splitc.cli.objects import BenchObject
+        show.print_json(printed)
+    else:
+        _print(found, opened.manifest)
+    gates.close(printed.gates, json=json)
 
-        show.print_json(BenchObject.of(bundle, found))
-        return
+
+def _print(found: Measured, manifest: Manifest) -> None:
+    """What was measured, as a table."""
+    from splitc.cli import show
+
     console = show.out()
-    console.print(_table(found, opened.manifest))
+    console.print(_table(found, manifest))
     for line in show.ran_lines({name: one.ran for name, one in found.parts.items()}):
         console.print(line)
     plural = "" if found.threads == 1 else "s"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splitc.cli import gates
 from splitc.cli import options as o
 from splitc.cli.compile_flags import CompileFlags
 from splitc.cli.spread import spread
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from splitc.build.job import Job
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.verify import Verification
+    from splitc.figures.gate import Gate, Verdict
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
@@ -38,6 +40,7 @@ def compile_(
     pack: Annotated[
         bool, typer.Option("--pack", help="Write DIR.zip as well, as [b]splitc pack[/] does.")
     ] = False,
+    fail_on: gates.FailOn = None,
     verbose: o.Verbose = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -47,6 +50,7 @@ def compile_(
 
     asked = flags.options(model)
     asked.refuse()
+    wanted = gates.read_gates(fail_on, "compile")
     with show.progress(quiet) as step:
         step(f"reading {model}")
         loaded = asked.load()
@@ -65,6 +69,7 @@ def compile_(
         packed = bundle.pack(bundle.path.with_name(bundle.path.name + ".zip")) if pack else None
     if os.environ.get("CI"):
         notes += _of_this_machine(job)
+    verdicts = _judged(bundle, found, wanted)
     if json:
         from splitc.cli.compile_object import CompileObject, RouteObject
         from splitc.cli.objects import CheckObject, RowObject, TableObject
@@ -84,8 +89,10 @@ def compile_(
                 routes=tuple(RouteObject.of(one) for one in bundle.manifest.routes),
                 codec_cost=codec.cost if codec else None,
                 notes=tuple(notes),
+                gates=verdicts,
             )
         )
+        gates.close(verdicts, json=True)
         return
     for note in notes:
         show.err().print(f"note: {note}")
@@ -95,6 +102,25 @@ def compile_(
     if not quiet:
         verb = "verify" if asked.runtime == "bundle" else "inspect"
         show.out().print(f"\nNext: splitc {verb} {bundle.path}")
+    gates.close(verdicts, json=False)
+
+
+def _judged(
+    bundle: Bundle, found: Sequence[Verification], wanted: Sequence[Gate]
+) -> tuple[Verdict, ...]:
+    """What becomes of gates on what the manifests say, and on what the check found."""
+    if not wanted:
+        return ()
+    import msgspec
+
+    from splitc.cli.objects import CheckObject
+    from splitc.figures.gate import judge
+    from splitc.figures.values import of_bundle, of_printed
+
+    checks = [msgspec.to_builtins(CheckObject.of(one)) for one in found]
+    return judge(
+        wanted, of_bundle(bundle), *(of_printed(bundle.manifest, check) for check in checks)
+    )
 
 
 def _of_this_machine(job: Job) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from splitc.build.backend import Kernel
-from splitc.cli.objects import CheckObject, Printed, RowObject, TableObject
+from splitc.cli.objects import CheckObject, GatedObject, RowObject, TableObject
 from splitc.runtime.codec_entry import CodecCost
 from splitc.runtime.manifest import Predicted, Route
 
@@ -41,7 +41,7 @@ class RouteObject(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-class CompileObject(Printed, frozen=True):
+class CompileObject(GatedObject, frozen=True):
     """`splitc compile`: what was chosen and written; sizes and kernels by part."""
 
     bundle: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from splitc.figures.gate import Verdict
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
 
@@ -33,6 +34,12 @@ class Printed(msgspec.Struct, frozen=True, kw_only=True):
     """What a verb prints."""
 
     schema: int = SCHEMA
+
+
+class GatedObject(Printed, frozen=True, kw_only=True):
+    """What a verb prints whose figures `--fail-on` is held against: `gates`, one by one."""
+
+    gates: tuple[Verdict, ...] = ()
 
 
 class ErrorObject(Printed, frozen=True):
@@ -280,10 +287,11 @@ def _check(found: Verification) -> dict[str, Any]:
 
 
 class VerifyObject(CheckObject, frozen=True, kw_only=True):
-    """`splitc verify`: what was found, and what a codec costs."""
+    """`splitc verify`: what was found, and what a codec costs; `gates` as of `--fail-on`."""
 
     schema: int = SCHEMA
     codec_cost: CodecCost | None
+    gates: tuple[Verdict, ...] = ()
 
     @staticmethod
     def of(found: Verification, cost: CodecCost | None = None) -> VerifyObject:
@@ -338,7 +346,7 @@ class PartTimesObject(msgspec.Struct, frozen=True, kw_only=True):
     times: TimesObject
 
 
-class BenchObject(Printed, frozen=True):
+class BenchObject(GatedObject, frozen=True):
     """`splitc bench`: each part, and those of each route one after the other; `route` is that of
     the route that was asked for, or the bundle's own."""
 

@@ -121,7 +121,7 @@ def kernel_table(built: Built) -> Table:
     table.add_column("computes", overflow="fold")
     table.add_column("tuned" if any(kernel.tuned for kernel in built.kernels) else "")
     for kernel in sorted(built.kernels, key=lambda k: -k.flops * k.calls):
-        slow = "red" if kernel.rule == "fallback" else ""
+        slow = "red" if kernel.fell_back else ""
         table.add_row(
             plain(kernel.rule), str(kernel.calls), f"{kernel.flops * kernel.calls / 1e6:.1f}",
             plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from splitc.cli import gates
 from splitc.cli import options as o
 from splitc.cli import send as sending
 from splitc.cli.simulate_options import (
@@ -97,11 +98,13 @@ def simulate_(
         typer.Option("--plot", metavar="FILE.svg|png", rich_help_panel=SIMULATED,
                      help="Draw the share of frames that is done by a time (splitc\\[plot])."),
     ] = None,
+    fail_on: gates.FailOn = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Run BUNDLE's device and server with a simulated link between them: latency, accuracy,
     energy, without a network."""
+    from splitc.bundle.bundle import Bundle
     from splitc.cli import show
     from splitc.cli.results import read_labels
     from splitc.cli.simulate_object import SimulatedRunObject, SimulateObject
@@ -114,6 +117,7 @@ def simulate_(
     from splitc.simulate.plot import check_plot
     from splitc.simulate.plot import plot as draw
 
+    wanted = gates.read_gates(fail_on, "simulate")
     if plot is not None:
         check_plot(Path(plot))
     if inputs is not None and no_values:
@@ -163,10 +167,12 @@ def simulate_(
         title = f"{Path(bundle).name}, {found.frames:,} frames over {link.text(two_ways)}"
         named = {way.name: one for way, one in runs.items()}
         draw(plot, named, title, within_s=within_s, trace=two_ways.up.varying)
+    found = gates.judged(found, wanted, Bundle.open(bundle).manifest)
     if json:
         show.print_json(found)
     else:
         print_simulated(found, link.text(two_ways), quiet=quiet)
+    gates.close(found.gates, json=json)
 
 
 def _ways(

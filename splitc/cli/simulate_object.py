@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from splitc.cli.objects import Printed
+from splitc.cli.objects import GatedObject
 
 if TYPE_CHECKING:
     from splitc.simulate import Simulated
@@ -82,7 +82,7 @@ class SimulatedRunObject(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-class SimulateObject(Printed, frozen=True, kw_only=True):
+class SimulateObject(GatedObject, frozen=True, kw_only=True):
     """`splitc simulate`: the same frames over the same link, in one way or in several.
 
     `figures` says where the times of heads and tails are from, `spread` how much they vary;

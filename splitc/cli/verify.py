@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splitc.cli import gates
 from splitc.cli import options as o
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from splitc.bundle.bundle import Bundle
     from splitc.bundle.difference import Difference
     from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
@@ -23,28 +25,40 @@ def verify(
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run the real parts of another ISA under qemu.")
     ] = False,
+    fail_on: gates.FailOn = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Check every file's hash, then head and tail against the golden vectors."""
     from splitc.bundle.bundle import Bundle, require
     from splitc.cli import show
-    from splitc.cost.board import host_isa
-    from splitc.cost.topology import DEVICE
+    from splitc.cli.objects import VerifyObject
 
     opened = Bundle.open(bundle)
+    wanted = gates.read_gates(fail_on, "verify", opened.manifest)
     with show.progress(quiet) as step:
         step("checking files, running head and tail")
         found = opened.verify(emulate=emulate)
+    codec = opened.manifest.route.codec
+    printed = VerifyObject.of(found, codec.cost if codec else None)
+    printed = gates.judged(printed, wanted, opened.manifest)
     if json:
-        from splitc.cli.objects import VerifyObject
-
-        codec = opened.manifest.route.codec
-        show.print_json(VerifyObject.of(found, codec.cost if codec else None))
+        show.print_json(printed)
         if not found.passed:
             raise typer.Exit(7)
+        gates.close(printed.gates, json=True)
         return
     require(found)
+    _print(bundle, opened, found, quiet=quiet)
+    gates.close(printed.gates, json=False)
+
+
+def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> None:
+    """What was found, and what to type next."""
+    from splitc.cli import show
+    from splitc.cost.board import host_isa
+    from splitc.cost.topology import DEVICE
+
     console = show.out()
     manifest = opened.manifest
     single = len(manifest.routes) == 1

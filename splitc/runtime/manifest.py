@@ -150,6 +150,7 @@ class PartManifest(Strict, frozen=True, omit_defaults=True):
     made of them once, when the part is loaded. `format` says what loads the part: "native" is
     compiled code, "onnx" a model for onnxruntime. `tuned` tells how each
     kernel computes that measurements decided on; it is left out where there is none.
+    `fallbacks` is what each kernel computes that no rule fitted, and that is slow therefore.
     `features` are instructions that code may use beside those of `cpu`, as the compiler names
     them; left out where there are none.
     """
@@ -172,6 +173,7 @@ class PartManifest(Strict, frozen=True, omit_defaults=True):
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]
     tuned: dict[str, str] = {}  # noqa: RUF012 - msgspec makes a new one each time
+    fallbacks: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     weights: str = ""
     weight_bytes: int = 0
