@@ -16,7 +16,7 @@ from pathlib import Path
 from sphinx.cmd.build import build_main
 
 from made import fill
-from places import DOCS, ROOT, moved, pages, place_of
+from places import DOCS, ROOT, LinkError, moved, pages, place_of
 
 INDEXES = ("index.md", "verbs.md")
 """Pages whose lists of links are the site's table of contents."""
@@ -69,7 +69,11 @@ def main(folder: str = "build/site") -> int:
     """Build the site; its exit status is Sphinx's."""
     out = (ROOT / folder).resolve()
     source = out.parent / f"{out.name}-source"
-    lay_out(source)
+    try:
+        lay_out(source)
+    except LinkError as error:
+        print(error, file=sys.stderr)
+        return 1
     sys.path.insert(0, str(source))
     shutil.rmtree(out, ignore_errors=True)
     quiet = ["--quiet", "--fail-on-warning", "--keep-going"]

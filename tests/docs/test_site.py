@@ -15,7 +15,7 @@ from made import fill, names, options, verbs
 from places import DOCS, ROOT, LinkError, moved
 from splitc.cli.app import VERBS
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver.app:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver:PendingDeprecationWarning")
 """myst-parser 5.2 asks Sphinx 9 in a way that Sphinx 11 will not know."""
 
 
