@@ -32,7 +32,15 @@ def source_date_epoch() -> int | None:
     return int(text)
 
 
-def source_date() -> datetime | None:
-    """The same as a date, in UTC."""
-    seconds = source_date_epoch()
+def date_of(seconds: int | None) -> datetime | None:
+    """Seconds since 1970 as a date, in UTC; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def source_date() -> datetime | None:
+    """What the environment has, as a date.
+
+    Raises:
+        UsageError: It is none.
+    """
+    return date_of(source_date_epoch())

@@ -58,6 +58,10 @@ class BadBundleError(SplitcError):
     exit_code = 3
 
 
+class SignatureError(BadBundleError):
+    """A bundle that is not signed, by another key, or not as it was when it was signed."""
+
+
 class UnsupportedOpError(SplitcError):
     """An operator that the chosen target cannot compile."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -27,6 +28,7 @@ from splitc.build.describe import (
 from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.job import plan as decide
 from splitc.build.memory import return_memory
+from splitc.build.options import recorded_call
 from splitc.build.others import build_others, check_batches, refuse_others, share_files
 from splitc.build.parts import build_parts, places_of, reused, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
@@ -38,7 +40,7 @@ from splitc.build.tune import refuse_tuning, tune_parts
 from splitc.bundle.bundle import SUFFIX, Bundle
 from splitc.bundle.golden import Golden, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
-from splitc.bundle.record import write_record
+from splitc.bundle.record import DataFile, write_record
 from splitc.bundle.verify import Verification, verify_built
 from splitc.errors import OutputError, UsageError
 from splitc.ir.model import Network, Trainable
@@ -122,6 +124,18 @@ def compile(
         batches=batches, labels=labels, batch_sizes=batch_sizes, with_whole=with_whole,
         scenario=scenario, **conditions,
     )  # fmt: skip
+    if isinstance(model, str | Path) and scenario is None and not batches:
+        sizes = ",".join(map(str, batch_sizes))
+        names = [one for one in cuts if isinstance(one, str)]
+        given: dict[str, Any] = {
+            "cut": cut, "bits": ",".join(map(str, bits)), "batch": sizes, "emit": emit,
+            "runtime": runtime, "seed": seed, "with_whole": with_whole,
+            "cuts": ",".join(names) if len(names) == len(cuts) else cuts,
+            "plan": str(plan) if isinstance(plan, Path) else plan, "tune": tuning is not None,
+        }  # fmt: skip
+        files = {"plan": Path(plan)} if isinstance(plan, str | Path) else {}
+        data = tuple(DataFile.of(option, path) for option, path in files.items())
+        job = replace(job, asked=recorded_call(model, given, conditions), data=data)
     return build(
         job, output=output, runtime=runtime, seed=seed, tuning=tuning, check=check, twins=twins
     )

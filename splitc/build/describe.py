@@ -17,7 +17,6 @@ from splitc.build.routes import RouteJob
 from splitc.bundle.golden import Step, Way, tolerance_of
 from splitc.bundle.record import BuildRecord
 from splitc.cost.topology import DEVICE, SERVER
-from splitc.epoch import source_date_epoch
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
@@ -135,7 +134,7 @@ def record_of(job: Job) -> BuildRecord:
         options=dict(job.asked),
         boards={name: site.board for name, site in job.sites.items()},
         data=job.data,
-        source_date_epoch=source_date_epoch(),
+        source_date_epoch=job.epoch,
     )
 
 

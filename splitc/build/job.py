@@ -18,6 +18,7 @@ from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
 from splitc.bundle.contents import plain_name
 from splitc.bundle.record import DataFile
 from splitc.cost.topology import DEVICE, SERVER
+from splitc.epoch import source_date_epoch
 from splitc.errors import NoGainError, UsageError
 from splitc.frontend import load
 from splitc.ir.model import Network
@@ -52,6 +53,7 @@ class Job:
         with_whole: Whether the device gets the whole network too.
         asked: The options of `splitc compile` that asked for it, where there were any.
         data: Files that were read for it beside the model.
+        epoch: The time that is written into the bundle; None for none.
     """
 
     source: Network
@@ -66,6 +68,7 @@ class Job:
     with_whole: bool = False
     asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
     data: tuple[DataFile, ...] = ()
+    epoch: int | None = None
 
     @cached_property
     def default(self) -> RouteJob:
@@ -230,6 +233,7 @@ def plan(
     if by_plan is not None and (cuts or bits or cut != "auto"):
         raise UsageError("a plan, and cuts beside it", hint="the plan says where to cut")
     check_widths(bits)
+    epoch = source_date_epoch()
     if bits and not batches:
         hint = "give sample inputs: --calibrate FILE.npz"
         raise UsageError("fewer bits have to know which values cross", hint=hint)
@@ -256,4 +260,7 @@ def plan(
     else:
         table = find_cuts(loaded, scenario=given)
         routes = (one_route(loaded, choose(table, cut), given.codec, sites, batches),)
-    return Job(loaded, name, table, routes, given, sites, batches, labels, sizes, with_whole)
+    return Job(
+        loaded, name, table, routes, given, sites, batches, labels, sizes, with_whole,
+        epoch=epoch,
+    )  # fmt: skip

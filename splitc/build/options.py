@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from splitc.build.backend import Tuning
     from splitc.build.job import Job
     from splitc.bundle.bundle import Bundle
+    from splitc.cost.board import Board
     from splitc.ir.model import Network
     from splitc.search.scenario import Scenario
 
@@ -33,6 +34,8 @@ _HERE = Path()
 _FILES = {"model", "calibrate", "plan", "target", "tail_target"}
 """The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
+_UNRECORDED = ("check", "max_bytes", "only_if_it_pays", "tune_rpc", "tune_seconds", "twin")
+"""What no byte of a bundle hangs on, but for twins, which are there or not."""
 
 
 class ModelOptions(msgspec.Struct, frozen=True):
@@ -113,17 +116,21 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cutter: str | None = None
     codec: str | None = None
 
-    def scenario(self) -> Scenario:
+    def scenario(self, boards: Mapping[str, Board] | None = None) -> Scenario:
         """The scenario that they say.
+
+        Args:
+            boards: Those of the sites, in the place of the ones that are named.
 
         Raises:
             UsageError: One of them is malformed, or names what there is not.
         """
+        from splitc.cost.topology import DEVICE, SERVER
         from splitc.search.scenario import Scenario
 
         return Scenario.of(
-            head=self.target,
-            tail=self.tail_target,
+            head=self.target if boards is None else boards[DEVICE],
+            tail=self.tail_target if boards is None else boards[SERVER],
             link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
             objective=parse_objective(self.objective),
             constraints=parse_constraints(
@@ -222,8 +229,17 @@ class CompileOptions(ScenarioText, frozen=True):
 
         return self.source.load(meanwhile=partial(warm_up, self.emit))
 
-    def job(self, loaded: Network) -> Job:
+    def recorded(self) -> dict[str, Any]:
+        """What a bundle says of them."""
+        told = self.given()
+        return {name: value for name, value in told.items() if name not in _UNRECORDED}
+
+    def job(self, loaded: Network, boards: Mapping[str, Board] | None = None) -> Job:
         """The compilation of a network that was loaded, decided and not begun.
+
+        Args:
+            loaded: The network.
+            boards: Those of the sites, in the place of the ones that are named.
 
         Raises:
             SplitcError: See `splitc.build.job.plan`.
@@ -238,15 +254,15 @@ class CompileOptions(ScenarioText, frozen=True):
             loaded, cut=self.cut,
             cuts=[name.strip() for name in self.cuts.split(",")] if self.cuts is not None else (),
             bits=parse_sizes(self.bits, "--bits") if self.bits is not None else (),
-            by_plan=self.plan, scenario=self.scenario(), name=self.source.name, emit=self.emit,
-            batches=batches,
+            by_plan=self.plan, scenario=self.scenario(boards), name=self.source.name,
+            emit=self.emit, batches=batches,
             labels=read_labels(values, inputs, len(batches)) if values else None,
             batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),
             with_whole=self.with_whole,
         )  # fmt: skip
         named = (("calibrate", values), ("plan", self.plan))
         data = tuple(DataFile.of(option, Path(name)) for option, name in named if name)
-        return replace(decided, asked=self.given(), data=data)
+        return replace(decided, asked=self.recorded(), data=data)
 
     def build(self, job: Job, output: str | Path | None, **hooks: Any) -> Bundle:
         """Write a job's bundle.
@@ -265,3 +281,38 @@ class CompileOptions(ScenarioText, frozen=True):
             job, output=output, runtime="none" if self.runtime == "none" else "bundle",
             seed=self.seed, tuning=self.tuning, check=self.check, twins=self.twin, **hooks,
         )  # fmt: skip
+
+
+def recorded_call(
+    model: Any, given: Mapping[str, Any], conditions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a bundle says of a call of `splitc.compile`, as options; {} where it cannot.
+
+    Options are text: objects, arrays and networks in memory are none, but for boards, which the
+    bundle records as they are, and links.
+
+    Args:
+        model: What was compiled.
+        given: Arguments by the names of the options that they are.
+        conditions: The scenario as keywords.
+    """
+    from splitc.cost.board import Board
+    from splitc.link.link import Link
+
+    names = {"head": "target", "tail": "tail_target"}
+    every: dict[str, Any] = {**given, **conditions}
+    told = {names.get(name, name): value for name, value in every.items()}
+    link = told.pop("link", None)
+    if isinstance(link, Link):
+        told |= {
+            "bandwidth": f"{link.bandwidth_bps!r}bit", "rtt": f"{link.rtt_s!r}s",
+            "loss": repr(link.loss_rate), "mtu": link.mtu_bytes,
+        }  # fmt: skip
+    elif link is not None:
+        told["link"] = link
+    told |= {name: one.name for name, one in told.items() if isinstance(one, Board)}
+    told = {name: value for name, value in told.items() if value not in (None, "", ())}
+    try:
+        return msgspec.convert({**told, "model": str(model)}, CompileOptions).recorded()
+    except msgspec.ValidationError:
+        return {}

@@ -18,7 +18,7 @@ from splitc.build.backend import Shipped
 from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.bundle.record import DataFile
-from splitc.epoch import source_date
+from splitc.epoch import date_of
 from splitc.runtime.files import file_entry
 from splitc.runtime.manifest import MANIFEST
 
@@ -52,9 +52,6 @@ def write_sbom(
         built: What was built.
         data: Files that were read beside the model.
         tools: Versions by tool.
-
-    Raises:
-        UsageError: SOURCE_DATE_EPOCH is no time.
     """
     from cyclonedx.model import bom, tool
     from cyclonedx.output.json import JsonV1Dot6
@@ -76,7 +73,7 @@ def write_sbom(
     parts = [_part(folder, job, name, built) for name in built.formats]
     bill = library.Bom(
         metadata=library.BomMetaData(
-            component=bundle, timestamp=source_date(),
+            component=bundle, timestamp=date_of(job.epoch),
             tools=tools_of.ToolRepository(components=[_tool(*one) for one in tools.items()]),
         ),
         components=[model, *files, *parts],
@@ -85,12 +82,12 @@ def write_sbom(
     for part in parts:
         bill.register_dependency(part, [model, *part.components])
     made: dict[str, Any] = json.loads(JsonV1Dot6(bill).output_as_string())
-    (folder / SBOM).write_text(_settled(made), "utf-8")
+    (folder / SBOM).write_text(_settled(made, timed=job.epoch is not None), "utf-8")
 
 
-def _settled(made: dict[str, Any]) -> str:
+def _settled(made: dict[str, Any], *, timed: bool) -> str:
     """A bill without what the library draws: a serial number of its own, the time of day."""
-    if source_date() is None:
+    if not timed:
         del made["metadata"]["timestamp"]
     del made["serialNumber"]
     number = uuid.uuid5(_NAMESPACE, json.dumps(made, sort_keys=True))

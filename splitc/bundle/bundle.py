@@ -13,6 +13,7 @@ from splitc.bundle.contents import Contents, contents_of
 from splitc.bundle.open_split import OpenSplit, read_feed
 from splitc.bundle.pack import write_zip
 from splitc.bundle.runnable import runnable_parts, twin_folder
+from splitc.bundle.signature import check_signature, write_signature
 from splitc.bundle.verify import Verification, require, verify
 from splitc.errors import BadBundleError, UsageError, nearest
 from splitc.runtime.files import list_files
@@ -265,6 +266,46 @@ class Bundle:
         """
         write_zip(self.contents(with_twin=with_twin), target)
         return target
+
+    def sign(self, key: Path) -> str:
+        """Sign every file, into `model.sig` in the folder; see `splitc.bundle.signature`.
+
+        Args:
+            key: A private key's file.
+
+        Returns:
+            The key's fingerprint.
+
+        Raises:
+            BadBundleError: A file is not the one the manifest lists.
+            UsageError: The file holds no key that can sign.
+            ToolchainError: The package cryptography is missing.
+        """
+        self.check()
+        return write_signature(self.path, self.digests(), key)
+
+    def check_signature(self, signer: Path) -> str:
+        """Check every file, and that all were signed by a key.
+
+        Args:
+            signer: The public key's file.
+
+        Returns:
+            The key's fingerprint.
+
+        Raises:
+            SignatureError: It is not signed, by another key, or the files are others.
+            BadBundleError: A file is not the one the manifest lists.
+            UsageError: The file holds no public key.
+            ToolchainError: The package cryptography is missing.
+        """
+        self.check()
+        return check_signature(self.path, self.digests(), signer)
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of every file by its name, as the manifest has them, and the manifest's own."""
+        listed = {name: entry.sha256 for name, entry in self.manifest.files.items()}
+        return {MANIFEST: self.digest, **listed}
 
     def contents(self, *, with_twin: bool = False) -> Contents:
         """What of it is handed on, every file checked; see `pack`."""

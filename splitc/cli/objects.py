@@ -287,16 +287,20 @@ def _check(found: Verification) -> dict[str, Any]:
 
 
 class VerifyObject(CheckObject, frozen=True, kw_only=True):
-    """`splitc verify`: what was found, and what a codec costs; `gates` as of `--fail-on`."""
+    """`splitc verify`: what was found, and what a codec costs; `gates` as of `--fail-on`;
+    `signer` is sha256 of the public key that signed the files, null where that was not asked."""
 
     schema: int = SCHEMA
     codec_cost: CodecCost | None
     gates: tuple[Verdict, ...] = ()
+    signer: str | None = None
 
     @staticmethod
-    def of(found: Verification, cost: CodecCost | None = None) -> VerifyObject:
+    def of(
+        found: Verification, cost: CodecCost | None = None, signer: str | None = None
+    ) -> VerifyObject:
         """What the verb prints."""
-        return VerifyObject(**_check(found), codec_cost=cost)
+        return VerifyObject(**_check(found), codec_cost=cost, signer=signer)
 
 
 class TimesObject(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,6 +50,10 @@ VERBS = {
         "pack:unpack_",
         "Write the bundle in FILE as a folder again, every file of it checked.",
     ),
+    "sign": Verb(
+        "sign:sign",
+        "Sign BUNDLE: every file of it, in OpenSSF's model signing format, into BUNDLE/model.sig.",
+    ),
     "run": Verb(
         "run:run_",
         "Run head and tail of BUNDLE one after the other, here, without a link.",

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splitc.cli import gates
 from splitc.cli import options as o
+from splitc.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.difference import Difference
@@ -26,21 +28,55 @@ def verify(
         bool, typer.Option("--emulate", help="Run the real parts of another ISA under qemu.")
     ] = False,
     fail_on: gates.FailOn = None,
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Run the parts, or check files alone.")
+    ] = True,
+    signer: Annotated[
+        str | None,
+        typer.Option("--signer", metavar="PUBLIC_KEY", envvar="SPLITC_SIGNER",
+                     help="Refuse what [b]splitc sign[/] did not sign with the key of this one."),
+    ] = None,
+    again: Annotated[
+        str | None,
+        typer.Option("--rebuild", metavar="MODEL",
+                     help="Compile MODEL again as the bundle says it was, and compare every byte; "
+                     "nothing is run."),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option("--calibrate", metavar="FILE.npz", help="For --rebuild: the sample inputs."),
+    ] = None,
+    by_plan: Annotated[
+        str | None, typer.Option("--plan", metavar="FILE.json", help="For --rebuild: the plan.")
+    ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Check every file's hash, then head and tail against the golden vectors."""
     from splitc.bundle.bundle import Bundle, require
     from splitc.cli import show
     from splitc.cli.objects import VerifyObject
 
-    opened = Bundle.open(bundle)
+    if (calibrate or by_plan) and again is None:
+        raise UsageError("--calibrate and --plan are for --rebuild MODEL")
+    opened, known = Bundle.open(bundle), None
     wanted = gates.read_gates(fail_on, "verify", opened.manifest)
+    if wanted and (again is not None or not run):
+        raise UsageError("--fail-on holds what ran to its limits", hint="leave out --no-run")
+    if signer is not None:
+        known = opened.check_signature(Path(signer))
+        if not json:
+            show.out().print(f"signed by the key in {signer}", soft_wrap=True)
+    if again is not None or not run:
+        files = {"calibrate": calibrate, "plan": by_plan}
+        given = {option: path for option, path in files.items() if path is not None}
+        _files(opened, known, again, given, json=json, quiet=quiet)
+        return
     with show.progress(quiet) as step:
         step("checking files, running head and tail")
         found = opened.verify(emulate=emulate)
     codec = opened.manifest.route.codec
-    printed = VerifyObject.of(found, codec.cost if codec else None)
+    printed = VerifyObject.of(found, codec.cost if codec else None, known)
     printed = gates.judged(printed, wanted, opened.manifest)
     if json:
         show.print_json(printed)
@@ -84,6 +120,37 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
     if any(parts[name].site == DEVICE for name in twins):
         folders = "head" if single else "head-*"
         console.print(f"  or: scp -r {bundle}/{folders} pi@raspberrypi:", soft_wrap=True)
+
+
+def _files(
+    opened: Bundle, signer: str | None, model: str | None, given: Mapping[str, str], *,
+    json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Check files alone, and where there is a model compare what it compiles to."""
+    from splitc.cli import show
+    from splitc.cli.pack_object import FilesObject, RebuiltObject
+
+    rebuilt = None
+    with show.progress(quiet) as step:
+        step("checking files")
+        opened.check()
+        if model is not None:
+            from splitc.build.rebuild import rebuild
+
+            rebuilt = rebuild(opened, model, files=given, progress=step)
+    count = len(opened.manifest.files) + 1
+    if json:
+        told = None if rebuilt is None else RebuiltObject.of(rebuilt)
+        show.print_json(FilesObject(digest=opened.digest, files=count, signer=signer, rebuilt=told))
+        if rebuilt is not None and not rebuilt.same:
+            raise typer.Exit(7)
+        return
+    if rebuilt is not None:
+        rebuilt.require()
+    what = "are what the manifest lists; nothing was run"
+    if rebuilt is not None:
+        what = f"have the same bytes when {model} is compiled again"
+    show.out().print(f"verified: all {count} files {what}", style="bold green", soft_wrap=True)
 
 
 def _judged(route: Route, found: Verification) -> Iterator[str]:

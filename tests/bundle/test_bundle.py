@@ -118,7 +118,14 @@ def test_two_builds_in_other_folders_and_processes_are_equal_byte_for_byte(
     copy.parent.mkdir()
     shutil.copyfile(small_onnx, copy)
     target = tmp_path / "a much longer folder name" / "small.splitc"
-    env = {**os.environ, "PYTHONHASHSEED": "123", "SPLITC_CACHE_DIR": str(tmp_path / "cache")}
+    kept = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "scratch").mkdir()
+    env = {
+        **os.environ, "PYTHONHASHSEED": "123", "SPLITC_CACHE_DIR": str(tmp_path / "cache"),
+        "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "scratch"), "TZ": "Asia/Tokyo",
+        "LC_ALL": "C", "XDG_CACHE_HOME": kept,
+    }  # fmt: skip
     subprocess.run(
         [sys.executable, "-c", code, str(copy), str(target)], check=True, env=env, cwd=tmp_path
     )
