@@ -15,7 +15,11 @@ PLUGIN = Plugin(
         "quantize-boundary": "splitc_passes.codecs.quantize_boundary:QuantizeBoundary",
         "find-min-cut": "splitc_passes.cutters.find_min_cut:FindMinCut",
     },
-    cutters={"min-cut": "splitc_passes.cutters.min_cut:MinCut"},
+    cutters={
+        "dads-heavy": "splitc_passes.cutters.dads_heavy:DadsHeavy",
+        "min-cut": "splitc_passes.cutters.min_cut:MinCut",
+        "neurosurgeon": "splitc_passes.cutters.neurosurgeon:Neurosurgeon",
+    },
     recipes={
         "bottlenetpp": "splitc_passes.recipes.bottlenetpp:BottleNetPP",
         "distill-head": "splitc_passes.recipes.distill_head:Distil",

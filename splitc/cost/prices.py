@@ -264,6 +264,24 @@ class Costs:
         link = LinkPrices(tensors, once=0 if energy else _pico(self.link.rtt_s))
         return Prices((head, tuple(tail)), {(0, 1): link})
 
+    def weighted(self, head: float, link: float, tail: float) -> Prices:
+        """Integer prices of a weighted sum of what device, link and server are busy with.
+
+        Picoseconds; a round trip keeps nothing busy.
+        """
+        on_tail = [_pico(s * tail) for s in self.server_s]
+        for name in self.graph.outputs:
+            back = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
+            on_tail[self.graph.producer[name]] += _pico(back * link)
+        tensors = {
+            name: None
+            if tensor.nbytes is None
+            else _pico(self.link.transfer_s(tensor.nbytes) * link)
+            for name, tensor in self.graph.tensors.items()
+        }
+        on_head = tuple(_pico(s * head) for s in self.device_s)
+        return Prices((on_head, tuple(on_tail)), {(0, 1): LinkPrices(tensors, once=0)})
+
 
 def _pico(value: float) -> int:
     return round(value * PICO)

@@ -59,3 +59,10 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 Proof = FlowProof | Enumerated | Heuristic | Given
+
+
+def lower_bound(proof: Proof) -> float | None:
+    """What no placement is below, in seconds or joules; None where that is not known."""
+    if isinstance(proof, Heuristic):
+        return proof.lower_bound
+    return proof.value if isinstance(proof, Enumerated) else None

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Unpack
 
-from splitc.cost.topology import Topology
 from splitc.errors import NoLegalCutError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.model import GraphModel, Model
 from splitc.ir.placement import Placement
-from splitc.ir.proof import Heuristic
+from splitc.ir.proof import Heuristic, lower_bound
 from splitc.passes.at_cut import encode, without_channels
 from splitc.search.cutter import Cutter, Solution, refuse
 from splitc.search.enumerate import EVERY, EXHAUSTIVE, SINGLE, all_cuts, best_of, single_cuts
@@ -26,6 +25,8 @@ REWRITTEN = 250_000
 """Layers of the graphs that a codec is tried in at most, all cuts together: seconds of work."""
 EXACT = "min-cut"
 """The cutter that is taken where none is named and it solves the problem."""
+BOUNDED = "dads-heavy"
+"""The one for throughput where there are too many cuts to try them all: it gives a bound."""
 
 
 def find_cuts(
@@ -38,7 +39,8 @@ def find_cuts(
 
     Where no cutter is named, a minimum cut finds the best. With limits, and for throughput,
     neither of which a min-cut minimises under, every downset of the graph is tried, up to
-    `EXHAUSTIVE` of them; on graphs with more, those cuts and the unconstrained optimum are.
+    `EXHAUSTIVE` of them; on graphs with more, those cuts and the unconstrained optimum are, or
+    for throughput what `dads-heavy` finds, and the proof has a bound.
 
     With a codec it is the cuts after such layers that are tried, each with the codec
     around the tensor that crosses: encoder on the device, decoder on the server. A cut
@@ -122,10 +124,13 @@ def _look(problem: Problem) -> _Looked:
     every = all_cuts(problem.graph, EXHAUSTIVE)
     if every is not None:
         return _Looked(_by_key(every), exhaustive=True)
-    eased = _eased(problem)
-    found = _solved(exact, eased)
-    same = found is not None and eased.objective == problem.objective
-    bound = found.cost.value(problem.objective) if found is not None and same else None
+    free = replace(problem, limits=Constraints())
+    if problem.objective == "throughput":
+        found = _solved(Cutter.parse(BOUNDED), free)
+        bound = None if found is None else lower_bound(found.proof)
+    else:
+        found = _solved(exact, free)
+        bound = None if found is None else found.cost.value(problem.objective)
     return _Looked(_with(cuts, found), bound=bound)
 
 
@@ -134,17 +139,6 @@ def _solved(cutter: Cutter, problem: Problem) -> Solution | None:
         return cutter.solve(problem)
     except NoLegalCutError:
         return None
-
-
-def _eased(problem: Problem) -> Problem:
-    """The problem without its limits, and with a sum in the place of a maximum."""
-    free = tuple(replace(site, pinned=frozenset[str]()) for site in problem.topology.sites)
-    return replace(
-        problem,
-        topology=Topology(free, problem.topology.links),
-        objective="latency" if problem.objective == "throughput" else problem.objective,
-        limits=Constraints(),
-    )
 
 
 def _of_rows(problem: Problem, looked: _Looked, rows: list[CutRow]) -> Solution | None:
