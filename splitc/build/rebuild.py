@@ -125,8 +125,8 @@ def _options(
         UsageError: A file is missing, or another one.
     """
     if not record.options:
-        what = "the bundle does not say how it was compiled"
-        raise BadBundleError(what, why="it was made from objects in Python, not from options")
+        why = "it was made from objects in Python, not from options"
+        raise BadBundleError("the bundle does not say how it was compiled", why=why)
     named = {one.option: one for one in record.data}
     asked = {**record.options, "model": model}
     if unknown := files.keys() - named.keys():
