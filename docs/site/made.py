@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from fields import fields
 from messages import tables
 from splitc.cli.app import app
 from splitc.figures.table import FIGURES
@@ -132,7 +133,7 @@ def figures(_argument: str) -> str:
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
-    "options": options,
+    "options": lambda verb: "\n\n".join(filter(None, (options(verb), fields(verb)))),
     "figures": figures,
     "names": names,
     "messages": lambda _argument: tables(),

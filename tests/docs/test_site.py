@@ -11,9 +11,11 @@ from sphinx.cmd.build import build_main
 import splitc
 from build_site import contents, lay_out
 from docstrings import mark_code
+from fields import fields
 from made import fill, names, options, verbs
 from places import DOCS, ROOT, LinkError, moved
 from splitc.cli.app import VERBS
+from splitc.cli.schema import verbs as printed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver:PendingDeprecationWarning")
 """myst-parser 5.2 asks Sphinx 9 in a way that Sphinx 11 will not know."""
@@ -43,6 +45,13 @@ def test_a_verbs_table_has_every_option_that_its_help_has(verb: str) -> None:
             assert all(f"`{flag}`" in table for flag in (*one.opts, *one.secondary_opts))
     assert "[b]" not in table
     assert "[/" not in table
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "schema"])
+def test_a_verbs_page_has_every_field_that_it_prints(verb: str) -> None:
+    table = fields(verb)
+    for struct in printed()[verb]:
+        assert all(f"| `{name}` | " in table for name in struct.__struct_encode_fields__)
 
 
 def test_the_reference_has_every_public_name() -> None:
