@@ -17,7 +17,10 @@ from splitc.builds.messages import Began, Done, Failure, Group
 from splitc.builds.plan import Planned, groups_of, look, usual_jobs
 from splitc.builds.pool import Pool
 from splitc.builds.record import forget, write_record
-from splitc.errors import SplitcError, UsageError
+from splitc.bundle.bundle import Bundle
+from splitc.errors import GateError, SplitcError, UsageError
+from splitc.figures.gate import Gate, Verdict, judge, parse_gates
+from splitc.figures.values import of_bundle
 
 if TYPE_CHECKING:
     from splitc.builds.cache import Cache
@@ -46,6 +49,7 @@ class Outcome:
         seconds: How long it took to compile.
         notes: What to know of it.
         failure: Why it failed.
+        gates: What became of the gates that the bundle has to pass; one that fails stays.
     """
 
     entry: Entry
@@ -55,6 +59,17 @@ class Outcome:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+    gates: tuple[Verdict, ...] = ()
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a bundle."""
+        return self.state in ("built", "cached", "current")
+
+    @property
+    def passed(self) -> bool:
+        """Whether it passed its gates."""
+        return all(one.passed for one in self.gates)
 
 
 @dataclass(frozen=True)
@@ -79,9 +94,10 @@ class Builds:
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the first failure; of one that is no failed gate, where there is one."""
+        """That of the first failure; 9 where there is none and a gate fails; 0 otherwise."""
         codes = [each.failure.exit_code for each in self.outcomes if each.failure is not None]
-        return next((code for code in codes if code != 9), codes[0] if codes else 0)
+        gates = 0 if all(each.passed for each in self.outcomes) else GateError.exit_code
+        return codes[0] if codes else gates
 
 
 def build_all(
@@ -117,13 +133,14 @@ def build_all(
 
     Raises:
         UsageError: The file is malformed, names an option that there is none of, or two bundles
-            in one place.
+            in one place; or a gate is malformed.
     """
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}", hint="at least 1")
     entries = _entries(bundles)
+    gates = [parse_gates((*fail_on, *entry.fail_on), "compile") for entry in entries]
     planned = look(entries)
-    build = _Build(_cache(cache), progress, done)
+    build = _Build(gates, _cache(cache), progress, done)
     wanted: list[Planned] = []
     for each in planned:
         why = each.why or ("forced" if force else "")
@@ -176,13 +193,21 @@ def _found(each: Planned) -> Outcome:
 class _Build:
     """One build on its way: what was found of each bundle so far, by its number."""
 
+    gates: Sequence[tuple[Gate, ...]]
     cache: Cache | None
     progress: Callable[[str], None]
     done: Callable[[Outcome], None]
     found: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Something became of a bundle."""
+        """Something became of a bundle: hold its gates against it."""
+        gates = self.gates[number]
+        if outcome.there and gates:
+            try:
+                found = of_bundle(Bundle.open(outcome.entry.output))
+                outcome = replace(outcome, gates=judge(gates, found))
+            except SplitcError as error:
+                outcome = replace(outcome, state="failed", failure=Failure.of(error))
         self.found[number] = outcome
         self.done(outcome)
 

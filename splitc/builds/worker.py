@@ -52,6 +52,8 @@ def _listen(groups: queue.SimpleQueue[Group | None]) -> None:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
+    # Said twice, it would stop the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(0)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from splitc.cli import options as o
 from splitc.cli.compile_flags import CompileFlags
+from splitc.cli.gates import FailOn
 from splitc.cli.spread import spread
 from splitc.errors import UsageError
 
@@ -77,6 +78,7 @@ def build(
         typer.Option("--output", "-o", metavar="DIR", rich_help_panel=BUILD,
                      help="Of networks: where to, like [b]'out/{model}-{target}.splitc'[/]."),
     ] = None,
+    fail_on: FailOn = None,
     flags: CompileFlags = _FLAGS,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -92,6 +94,7 @@ def build(
         lines = not show.err().is_terminal
         builds = build_all(
             entries, jobs=jobs, cache=cache, dry_run=dry_run or print_key, force=force, ray=ray,
+            fail_on=fail_on or (),
             progress=(lambda _: None) if lines else step,
             done=(lambda one: _tell(one, step)) if lines else lambda _: None,
         )  # fmt: skip
@@ -177,6 +180,11 @@ def _print(builds: Builds, *, quiet: bool) -> None:
         lines += [f"{label:>6}: {text}" for label, text in pairs if text]
         for line in lines:
             show.err().print(show.plain(line), style="red" if line is lines[0] else "")
+    for outcome in builds.outcomes:
+        for one in outcome.gates:
+            if not one.passed:
+                line = f"gate {one.gate} FAILS: {outcome.entry.named}: {one.why}"
+                console.print(show.plain(line), style="bold red")
     if not quiet:
         console.print(_summary(builds), style="dim")
 
@@ -187,7 +195,9 @@ def _summary(builds: Builds) -> str:
     counts = [
         f"{states.count(state)} {words.get(state, state)}" for state in _STATES if state in states
     ]
-    return ", ".join(counts)
+    gates = [one for outcome in builds.outcomes for one in outcome.gates]
+    held = sum(one.passed for one in gates)
+    return ", ".join(counts) + (f"; {held} of {len(gates)} gates hold" if gates else "")
 
 
 def _cut(route: Route) -> str:
@@ -217,7 +227,7 @@ def _table(builds: Builds) -> Table:
             show.plain(Path(options.target).stem),
             show.plain(_cut(route) if route else options.cuts or options.cut),
             show.short_bytes(route.boundary_bytes) if route else "",
-            Text(outcome.state, style=_STATES[outcome.state]),
+            Text(outcome.state, style=_STATES[outcome.state] if outcome.passed else "bold red"),
             f"{outcome.seconds:.1f}" if outcome.seconds else "",
         ]
         table.add_row(*cells, *([show.plain(outcome.why)] if planned else []))

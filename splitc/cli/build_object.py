@@ -9,6 +9,7 @@ import msgspec
 
 from splitc.builds.messages import Failure
 from splitc.cli.objects import Printed
+from splitc.figures.gate import Verdict
 
 if TYPE_CHECKING:
     from splitc.builds.run import Builds, Outcome
@@ -34,6 +35,7 @@ class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
     boundary_bytes: int | None
     notes: tuple[str, ...]
     failure: Failure | None
+    gates: tuple[Verdict, ...]
 
     @staticmethod
     def of(outcome: Outcome) -> BuiltObject:
@@ -54,6 +56,7 @@ class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
             boundary_bytes=route.boundary_bytes if route else None,
             notes=outcome.notes,
             failure=outcome.failure,
+            gates=outcome.gates,
         )
 
 
@@ -84,7 +87,7 @@ def route_of(outcome: Outcome) -> Route | None:
     """The default route of a bundle that is there."""
     from splitc.runtime.manifest import Manifest, read_manifest
 
-    if outcome.state not in ("built", "cached", "current"):
+    if not outcome.there:
         return None
     return read_manifest(outcome.entry.output, Manifest).route
 
@@ -94,6 +97,6 @@ def digest_of(outcome: Outcome) -> str | None:
     from splitc.runtime.files import file_entry
     from splitc.runtime.manifest import MANIFEST
 
-    if outcome.state not in ("built", "cached", "current"):
+    if not outcome.there:
         return None
     return file_entry(outcome.entry.output / MANIFEST).sha256

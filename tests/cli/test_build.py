@@ -134,6 +134,22 @@ def test_mistakes_are_told(arguments: Sequence[str], says: str, capsys: Capture)
     assert says in capsys.readouterr().err
 
 
+def test_gates_are_held_against_every_bundle_and_leave_it_there(
+    home: Path, capsys: Capture
+) -> None:
+    (home / "splitc.toml").write_text(FILE + 'fail-on = ["boundary_bytes>1", "head_ms>1e6"]\n')
+    assert run(["build", "--fail-on", "tail_ms>1e6"]) == 9
+    out = capsys.readouterr().out
+    assert "gate boundary_bytes>1 FAILS: a-rpi4.splitc: boundary_bytes is" in out
+    assert out.splitlines()[-1] == "2 built; 4 of 6 gates hold"
+    got = as_json(capsys, code=9)
+    assert [one["state"] for one in got["bundles"]] == ["current", "current"]
+    assert [one["passed"] for one in got["bundles"][0]["gates"]] == [False, True]
+    (home / "splitc.toml").write_text(FILE + 'fail-on = "boundary_byte>1"\n')
+    assert run(["build"]) == 2
+    assert "did you mean 'boundary_bytes'" in capsys.readouterr().err
+
+
 def test_tables_of_bundles_are_no_defaults_and_a_misspelled_one_is_told(
     home: Path, capsys: Capture
 ) -> None:
