@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from splitc.cost.board import Board, load_board
     from splitc.cost.prices import CostModel, CutCost
     from splitc.errors import SplitcError
+    from splitc.figures.diff import Diff, diff
     from splitc.frontend import load, to_torch
     from splitc.frontend.preprocess import Preprocess
     from splitc.ir.cut import Cut
@@ -50,10 +51,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Board", "Builds", "Bundle", "CompileOptions", "ConditionPlan", "Constraints", "CostModel",
-    "Cut", "CutCost", "CutTable", "Cutter", "GraphModel", "Grid", "Layer", "LayerGraph", "Link",
+    "Cut", "CutCost", "CutTable", "Cutter", "Diff", "GraphModel", "Grid", "Layer", "LayerGraph",
+    "Link",
     "LossPlan", "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec",
     "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__", "build_all",
-    "compile", "find_cuts", "load", "load_board", "parse_graph", "plan_for_conditions",
+    "compile", "diff", "find_cuts", "load", "load_board", "parse_graph", "plan_for_conditions",
     "plan_for_loss", "print_graph", "read_grid", "read_tested", "to_torch", "unpack",
     "write_tested",
 ]  # fmt: skip
@@ -64,6 +66,7 @@ __getattr__ = lazy_names(__name__, {
     "build_all": "builds.run", "Builds": "builds.run", "CompileOptions": "build.options",
     "compile": "build.compiler", "RouteSpec": "build.route_spec",
     "CostModel": "cost.prices", "CutCost": "cost.prices",
+    "Diff": "figures.diff", "diff": "figures.diff",
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",
     "Preprocess": "frontend.preprocess",
     "Layer": "ir.graph", "LayerGraph": "ir.graph", "Tensor": "ir.graph", "Link": "link.link",

@@ -36,6 +36,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
     from splitc.cli import (
         build_object,
         compile_object,
+        diff_object,
         explain,
         link_object,
         listings,
@@ -55,6 +56,8 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         "plan": (plan_object.PlanObject, plan_loss_object.LossPlanObject),
         "inspect": (listings.ModelObject, listings.BundleObject),
         "verify": (objects.VerifyObject, pack_object.FilesObject),
+        "diff": (diff_object.DiffObject,),
+        "baseline": (diff_object.BaselineObject,),
         "pack": (pack_object.PackObject,),
         "unpack": (pack_object.UnpackObject,),
         "sign": (pack_object.SignObject,),

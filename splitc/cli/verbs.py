@@ -42,6 +42,14 @@ VERBS = {
         "verify:verify",
         "Check every file's hash, then head and tail against the golden vectors.",
     ),
+    "diff": Verb(
+        "diff:diff",
+        "Say what changed from OLD to NEW: cut, codec, kernels, tools, and every figure.",
+    ),
+    "baseline": Verb(
+        "diff:baseline",
+        "Keep what is known of BUNDLE in a small file, for splitc diff to compare with.",
+    ),
     "pack": Verb(
         "pack:pack",
         "Write BUNDLE as one zip: the same bytes for the same bundle, on any machine.",
