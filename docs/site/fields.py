@@ -27,9 +27,7 @@ def fields(verb: str) -> str:
         rows = [f"| `{field}` | {_type(kind)} |" for field, kind in known.items()]
         title = [f"### {name}"] if len(shown) > 1 else []
         out += [*title, "\n".join(["| field | |", "|---|---|", *rows])]
-    out.append(
-        f"`splitc schema {verb}` has it to the last field; a failure prints an `ErrorObject`."
-    )
+    out += [f"`splitc schema {verb}` has every field of it; a failure prints an `ErrorObject`."]
     return "\n\n".join(out)
 
 
@@ -41,11 +39,9 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(map(_type, schema["anyOf"])))
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
-    kinds = schema.get("type", "anything")
-    if isinstance(kinds, list):
-        return " or ".join(WORDS.get(kind, kind) for kind in kinds)
-    if kinds == "array" and "items" in schema and schema["items"]:
+    kind: str = schema.get("type", "anything")
+    if kind == "array" and schema.get("items"):
         return f"list of {_type(schema['items'])}"
-    if kinds == "object" and isinstance(schema.get("additionalProperties"), dict):
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"object of {_type(schema['additionalProperties'])} by name"
-    return WORDS.get(kinds, kinds)
+    return WORDS.get(kind, kind)
