@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
+from splitc.cli.build_after import AfterFlags, exit_code
 from splitc.cli.compile_flags import CompileFlags
 from splitc.cli.gates import FailOn
 from splitc.cli.spread import spread
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from splitc.builds.entry import Entry
+    from splitc.builds.messages import Failure
     from splitc.builds.run import Builds, Outcome
     from splitc.runtime.manifest import Route
 
 _FLAGS = CompileFlags()
+_AFTER = AfterFlags()
 _FILE = "splitc.toml"
 BUILD = "Build"
 
@@ -79,6 +82,7 @@ def build(
                      help="Of networks: where to, like [b]'out/{model}-{target}.splitc'[/]."),
     ] = None,
     fail_on: FailOn = None,
+    after: AfterFlags = _AFTER,
     flags: CompileFlags = _FLAGS,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -89,6 +93,7 @@ def build(
 
     if prune and not cache:
         raise UsageError("--prune without a cache", hint="name it: --cache DIR")
+    after.refuse()
     entries = _entries(ctx, what or [_FILE], flags, output)
     with show.progress(quiet) as step:
         lines = not show.err().is_terminal
@@ -106,14 +111,19 @@ def build(
         from splitc.builds.cache import Cache
 
         Cache(Path(cache)).prune({one.key.digest for one in builds.outcomes if one.key})
+    compared = after.compare(builds)
+    after.write(builds, compared)
     if json:
         from splitc.cli.build_object import BuildObject
 
-        show.print_json(BuildObject.of(builds))
+        show.print_json(BuildObject.of(builds, compared))
     else:
         _print(builds, quiet=quiet)
-    if builds.exit_code:
-        raise typer.Exit(builds.exit_code)
+        for each in compared:
+            if each.failure is not None:
+                _print_failure(each.outcome, each.failure)
+    if code := exit_code(builds, compared):
+        raise typer.Exit(code)
 
 
 def _entries(
@@ -173,13 +183,8 @@ def _print(builds: Builds, *, quiet: bool) -> None:
         for note in outcome.notes:
             show.err().print(show.plain(f"note: {outcome.entry.named}: {note}"))
     for outcome in builds.failed:
-        failure = outcome.failure
-        assert failure is not None
-        lines = [f"{outcome.entry.named}: {failure.error}: {failure.what}"]
-        pairs = (("at", failure.at), ("why", failure.why), ("hint", failure.hint))
-        lines += [f"{label:>6}: {text}" for label, text in pairs if text]
-        for line in lines:
-            show.err().print(show.plain(line), style="red" if line is lines[0] else "")
+        assert outcome.failure is not None
+        _print_failure(outcome, outcome.failure)
     for outcome in builds.outcomes:
         for one in outcome.gates:
             if not one.passed:
@@ -187,6 +192,16 @@ def _print(builds: Builds, *, quiet: bool) -> None:
                 console.print(show.plain(line), style="bold red")
     if not quiet:
         console.print(_summary(builds), style="dim")
+
+
+def _print_failure(outcome: Outcome, failure: Failure) -> None:
+    from splitc.cli import show
+
+    lines = [f"{outcome.entry.named}: {failure.error}: {failure.what}"]
+    pairs = (("at", failure.at), ("why", failure.why), ("hint", failure.hint))
+    lines += [f"{label:>6}: {text}" for label, text in pairs if text]
+    for line in lines:
+        show.err().print(show.plain(line), style="red" if line is lines[0] else "")
 
 
 def _summary(builds: Builds) -> str:

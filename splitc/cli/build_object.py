@@ -9,17 +9,40 @@ import msgspec
 
 from splitc.builds.messages import Failure
 from splitc.cli.objects import Printed
+from splitc.figures.diff import FigureChange
 from splitc.figures.gate import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splitc.builds.compare import Compared
     from splitc.builds.run import Builds, Outcome
     from splitc.runtime.manifest import Route
+
+
+class ComparedObject(msgspec.Struct, frozen=True):
+    """A bundle beside the last release: the path of what was kept of it, null where nothing was;
+    figures that are worse by more than their tolerance; why it fails, null where it does not."""
+
+    baseline: str | None
+    regressions: tuple[FigureChange, ...]
+    failure: Failure | None
+
+    @staticmethod
+    def of(compared: Compared) -> ComparedObject:
+        """What was found."""
+        return ComparedObject(
+            str(compared.baseline) if compared.baseline else None,
+            compared.diff.regressions if compared.diff else (),
+            compared.failure,
+        )
 
 
 class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one bundle: `built`, `cached`, `current`, `planned` or `failed`, and why it
     was not current. `key` is null where the inputs of its build are not known, or are wrong;
-    `cut`, `boundary_bytes` and `digest`, the sha256 of its manifest, where there is no bundle."""
+    `cut`, `boundary_bytes` and `digest`, the sha256 of its manifest, where there is no bundle;
+    `compared` where there is no baseline."""
 
     output: str
     model: str
@@ -36,9 +59,10 @@ class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     failure: Failure | None
     gates: tuple[Verdict, ...]
+    compared: ComparedObject | None
 
     @staticmethod
-    def of(outcome: Outcome) -> BuiltObject:
+    def of(outcome: Outcome, compared: Compared | None = None) -> BuiltObject:
         """What became of it."""
         options, route = outcome.entry.options, route_of(outcome)
         return BuiltObject(
@@ -57,6 +81,7 @@ class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
             notes=outcome.notes,
             failure=outcome.failure,
             gates=outcome.gates,
+            compared=ComparedObject.of(compared) if compared else None,
         )
 
 
@@ -73,13 +98,17 @@ class BuildObject(Printed, frozen=True):
     bundles: tuple[BuiltObject, ...]
 
     @staticmethod
-    def of(builds: Builds) -> BuildObject:
+    def of(builds: Builds, compared: Sequence[Compared] = ()) -> BuildObject:
         """What the verb prints."""
+        beside = {each.outcome.entry.output: each for each in compared}
         states = [outcome.state for outcome in builds.outcomes]
         return BuildObject(
             key=builds.key, built=states.count("built"), cached=states.count("cached"),
             current=states.count("current"), planned=states.count("planned"),
-            failed=states.count("failed"), bundles=tuple(map(BuiltObject.of, builds.outcomes)),
+            failed=states.count("failed"),
+            bundles=tuple(
+                BuiltObject.of(each, beside.get(each.entry.output)) for each in builds.outcomes
+            ),
         )  # fmt: skip
 
 

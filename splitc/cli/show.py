@@ -51,13 +51,22 @@ def err() -> Console:
 
 def print_json(value: msgspec.Struct) -> None:
     """One object on standard output, its schema first; a figure that is no number is null."""
+    print(as_json(value))
+
+
+def as_json(value: msgspec.Struct) -> str:
+    """One object as JSON, its schema first; a figure that is no number is null."""
     fields = msgspec.to_builtins(value)
-    print_plain({"schema": fields.pop("schema"), **fields})
+    return _dumped({"schema": fields.pop("schema"), **fields})
 
 
 def print_plain(value: Any) -> None:
     """A value as JSON on standard output; a figure that is no number is null."""
-    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+    print(_dumped(value))
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
