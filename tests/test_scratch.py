@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import splitc
+from splitc.cache import cached
 from splitc.errors import OutputError, ToolchainError
 from splitc.scratch import PREFIX, owned, scratch, sweep
 from splitc_targets.link import toolchain
-from splitc_targets.link.cache import cached
 
 KILLED = """
 import os, signal, sys

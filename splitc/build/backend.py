@@ -15,6 +15,9 @@ from splitc.ir.layout import Layout
 from splitc.ir.model import Network
 from splitc.plugins import find
 
+EMIT = "tvm"
+"""The backend that writes parts where none is named."""
+
 
 @dataclass(frozen=True)
 class Unsupported:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from splitc.arrays import Array
-from splitc.build.backend import backend_for, warm_up
+from splitc.build.backend import EMIT, backend_for, warm_up
 from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
@@ -29,9 +29,6 @@ from splitc.search.plan_file import PlanFile
 from splitc.search.problem import CutRow
 from splitc.search.scenario import Conditions, Scenario, scenario_of
 from splitc.search.table import CutTable
-
-EMIT = "tvm"
-"""The backend that writes parts where none is named."""
 
 _LARGEST_BATCH = 256
 

@@ -48,7 +48,7 @@ def cuts(
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Rank the legal cuts of MODEL for a device, a server and a link."""
-    from splitc.build.job import EMIT
+    from splitc.build.backend import EMIT
     from splitc.cli import cut_table, show
     from splitc.plugins import find
     from splitc.search.explain import Explanation

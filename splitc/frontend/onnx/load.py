@@ -10,6 +10,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from splitc.errors import BadModelError
+from splitc.frontend.onnx import simplified
 from splitc.frontend.onnx.form import normalise
 from splitc.frontend.onnx.known import pick_stored, store_shapes
 from splitc.frontend.onnx.layers import build_graph
@@ -22,6 +23,7 @@ from splitc.frontend.onnx.read import (
     over_budget,
     read_proto,
     refuse_external,
+    stored_bytes,
 )
 from splitc.frontend.onnx.shapes import declare_results, infer
 from splitc.frontend.onnx.simplifier import Simplifier
@@ -48,11 +50,19 @@ def load_onnx(
             digest = digest_of(given)
         else:
             given, digest = read_proto(Path(source), max_bytes)
+        large = simplifier is not None and stored_bytes(given) >= simplified.WORTH_BYTES
+        key = simplified.key_of(digest, inputs) if large else None
+        known = simplified.take(key) if key is not None else None
+        if known is not None:
+            # It was made of one that had all the checks below.
+            proto, tensors = _prepare(known, {}, max_bytes)
+            meanwhile()
+            return OnnxModel(proto, build_graph(proto, tensors), tensors, digest)
         proto, tensors = _prepare(given, inputs, max_bytes)
         check_weights(proto)
         note = ""
         if simplifier is not None:
-            simpler, note = simplifier.run(proto, max_bytes, meanwhile)
+            simpler, note = simplifier.run(proto, max_bytes, meanwhile, key)
             if simpler is not None:
                 try:
                     proto, tensors = _prepare(simpler, {}, max_bytes)

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from splitc.errors import BadModelError
+from splitc.frontend.onnx import simplified
 from splitc.frontend.onnx.read import PROTO_LIMIT, stored_bytes
 from splitc.scratch import scratch
 
@@ -35,7 +36,11 @@ class Simplifier:
         self._process.communicate()
 
     def run(
-        self, proto: ModelProto, max_bytes: int, meanwhile: Callable[[], None]
+        self,
+        proto: ModelProto,
+        max_bytes: int,
+        meanwhile: Callable[[], None],
+        key: str | None = None,
     ) -> tuple[ModelProto | None, str]:
         """The simpler model; None and a note where it is too large or onnxsim fails.
 
@@ -43,6 +48,7 @@ class Simplifier:
             proto: The model.
             max_bytes: What the process may take is counted from it.
             meanwhile: Called while the other process works.
+            key: What the result is kept under; None not to keep it.
 
         Raises:
             BadModelError: onnxsim ran into its time limit.
@@ -67,14 +73,17 @@ class Simplifier:
             if self._process.returncode != 0 or not target.is_file():
                 last = (errors.strip().splitlines() or ["it crashed"])[-1]
                 return None, f"not simplified: onnxsim failed ({last[:160]})"
+            data = target.read_bytes()
             try:
-                simpler = ModelProto.FromString(target.read_bytes())
+                simpler = ModelProto.FromString(data)
             except DecodeError:
                 return None, "not simplified: onnxsim failed (what it wrote does not parse)"
         if _signature(simpler) != _signature(proto):
             return None, "not simplified: onnxsim changed the model's inputs or outputs"
         if _domains(simpler) - _domains(proto):
             return None, "not simplified: onnxsim brought in operators of another domain"
+        if key is not None:
+            simplified.keep(key, data)
         return simpler, ""
 
     def _begin(self, job: str) -> None:

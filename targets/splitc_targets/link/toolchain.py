@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from splitc.cache import cache_dir, cached
 from splitc.cost.board import Board
 from splitc.errors import ToolchainError
 from splitc.scratch import full_disk
-from splitc_targets.link.cache import cache_dir, cached
 from splitc_targets.link.elf import undefined_symbols
 
 RUNNER = "splitc-run"

@@ -22,10 +22,10 @@ from typing import Any
 
 import msgspec
 
+from splitc.cache import cache_dir
 from splitc.cost.board import Board
 from splitc.errors import ToolchainError
 from splitc_targets.kernels.choice import Choice, Product
-from splitc_targets.link.cache import cache_dir
 from splitc_targets.machine.machine import machine_of
 from splitc_targets.pipeline import NAME
 

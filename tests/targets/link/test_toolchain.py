@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from splitc.cache import cache_dir, cached
 from splitc.cost.board import load_board
 from splitc.errors import ToolchainError
 from splitc_targets.backend import TvmBackend
 from splitc_targets.link import toolchain
-from splitc_targets.link.cache import cache_dir, cached
 from splitc_targets.link.elf import undefined_symbols
 from splitc_targets.link.toolchain import link_shared, zig, zig_target
 
