@@ -79,9 +79,11 @@ def compile(
     Args:
         model: A loaded model, or the path of an ONNX or `.pt2` file or of a fine-tuned folder.
         cut: `auto`, or the head's last layers with commas between. `auto` is the cut that a
-            pass or fine-tuning gave the model, or else the best one.
+            pass or fine-tuning gave the model, or else the best one. Or no cut: `device`, the
+            one part `whole` and no link; `server`, where the inputs cross; or `best`, the
+            better of these and `auto`.
         cuts: Several nested ones in the place of `cut`, each with `+` between its layers: the
-            bundle has a route for each, or for each `RouteSpec`.
+            bundle has a route for each, or for each `RouteSpec`. `server` may be among them.
         bits: Widths from 1 to 16: each cut gets one more route for each, on which what crosses
             is sent in so many bits.
         plan: The routes of a plan, or of the file that `splitc plan` wrote, in the place of

@@ -159,6 +159,8 @@ def remotes(
     makes = {part.name: part.specs(models[part.name].graph.output_tensors) for part in job.parts}
     outputs, found = job.trunk.graph.outputs, dict[str, tuple[Remote, ...]]()
     for number, route in enumerate(routes):
+        if not route.behind:
+            continue
         runs = route.runs[DEVICE]
         first = next(iter(runs))
         several = len(routes) > 1
@@ -176,7 +178,7 @@ def ways_of(job: Job, models: Mapping[str, Network]) -> tuple[Way, ...]:
     steps = {part.name: Step(part.name, models[part.name], part.stands_for) for part in job.parts}
 
     def at(site: str, route: RouteJob) -> tuple[Step, ...]:
-        return tuple(steps[part.name] for part in route.runs[site])
+        return tuple(steps[part.name] for part in route.runs.get(site, ()))
 
     return tuple(
         Way(route.ready, at(DEVICE, route), at(SERVER, route), route.layouts)

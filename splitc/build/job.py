@@ -14,7 +14,7 @@ from splitc.build.backend import EMIT, backend_for, warm_up
 from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
-from splitc.build.routes import RouteJob, Sites, one_route, routes_of, usable
+from splitc.build.routes import RouteJob, Sites, one_route, refuse_unusable, routes_of
 from splitc.bundle.contents import plain_name
 from splitc.bundle.record import DataFile
 from splitc.cost.topology import DEVICE, SERVER
@@ -28,7 +28,7 @@ from splitc.search.find import find_cuts
 from splitc.search.plan_file import PlanFile
 from splitc.search.problem import CutRow
 from splitc.search.scenario import Conditions, Scenario, scenario_of
-from splitc.search.table import CutTable
+from splitc.search.table import BEST, CutTable
 
 _LARGEST_BATCH = 256
 
@@ -92,7 +92,7 @@ class Job:
         """What is compiled, device before server, what all routes share first."""
         found: dict[str, PartJob] = {}
         for site in self.sites:
-            runs = [part for route in self.routes for part in route.runs[site]]
+            runs = [part for route in self.routes for part in route.runs.get(site, ())]
             runs.sort(key=lambda part: part.network is not self.trunk)
             found |= {part.name: part for part in runs}
         return tuple(found.values())
@@ -111,27 +111,39 @@ class Job:
     @cached_property
     def others(self) -> tuple[PartJob, ...]:
         """What is compiled besides: tails for several frames, the whole network on the device."""
+        if not self.with_whole or self.row.kind == DEVICE:
+            return self.tails
         (whole,) = segments(self.trunk.graph, [])
-        device = self.sites[DEVICE]
-        more = [PartJob(whole, device, self.trunk, whole.name)] if self.with_whole else []
-        return (*self.tails, *more)
+        return (*self.tails, PartJob(whole, self.sites[DEVICE], self.trunk, whole.name))
 
     def refuse_no_gain(self) -> None:
         """Raise where the default route takes as much as the whole network on one side.
 
+        Where it is the whole network on one side itself: where something else takes less.
+
         Raises:
             NoGainError: It does.
         """
-        table, base = self.table, self.table.baseline
-        if table.value(self.row) < table.value(base):
+        table, own = self.table, self.row
+        if own.kind in (DEVICE, SERVER):
+            other = min((table.device, table.server, *table.usable[:1]), key=table.value)
+            pays = table.value(own) <= table.value(other)
+        else:
+            other = table.baseline
+            pays = table.value(own) < table.value(other)
+        if pays:
             return
         unit = "mJ" if table.objective == "energy" else "ms"
-        took, whole = (table.value(row) * 1e3 for row in (self.row, base))
+        took, less = (table.value(row) * 1e3 for row in (own, other))
+        whole = {row.kind: f"all on the {row.kind}" for row in (table.device, table.server)}
+        instead = whole.get(other.kind, f"the cut after {other.cut.name}")
+        better = "better" if own.kind in whole else "as good or better"
         raise NoGainError(
-            f"the split does not pay: all on the {base.kind} is as good or better",
-            at=f"after {self.row.cut.name}",
-            why=f"{took:,.1f} {unit}, and {whole:,.1f} {unit} without a split, as predicted",
-            hint="leave out --only-if-it-pays to compile it all the same",
+            f"{whole.get(own.kind, 'the split')} does not pay: {instead} is {better}",
+            at="" if own.kind in whole else f"after {own.cut.name}",
+            why=f"{took:,.1f} {unit}, and {less:,.1f} {unit} with the other, as predicted",
+            hint="leave out --only-if-it-pays to compile it all the same, or --cut best takes "
+            "the better one",
         )
 
     @property
@@ -142,25 +154,37 @@ class Job:
 
 
 def choose(table: CutTable, cut: str) -> CutRow:
-    """The row of a cut: `auto`, layer names with commas between, or the row's number.
+    """The row of a cut: `auto`, layer names with commas between, the row's number, or no cut.
 
-    `auto` is the cut that the model has already, or else the best in the table.
+    `auto` is the cut that the model has already, or else the best in the table; `device` and
+    `server` are the whole network there, `best` is the cheapest of the three.
 
     Raises:
         UsageError: An unknown layer or number; the hint lists the nearest.
-        IllegalCutError: Nothing would be left for one side, or a tensor that
-            crosses has no fixed size.
+        IllegalCutError: Nothing would be left for the tail, a tensor that crosses has no fixed
+            size, or a limit is not kept.
         NoLegalCutError: `auto`, and no cut keeps the constraints.
     """
     if cut == "auto":
         return table.auto
-    return usable(table.problem, table.cut_called(cut))
+    row = table.row_called(cut)
+    refuse_unusable(table.problem, row)
+    return row
 
 
-def _numbered(table: CutTable, one: str | RouteSpec) -> str | RouteSpec:
-    """A route with layers' names in the place of a row's number."""
-    if isinstance(one, str) and one.isdecimal():
-        return RouteSpec(table.cut_called(one).layers)
+def _named(table: CutTable, one: str | RouteSpec) -> str | RouteSpec:
+    """A route with layers' names in the place of a row's number, or of `server`.
+
+    Raises:
+        UsageError: It is no cut but the whole network on the device.
+    """
+    if not isinstance(one, str) or one in table.problem.graph.index:
+        return one
+    if one in (DEVICE, "none", BEST):
+        hint = "--with-whole compiles it beside the cuts, for when the server is silent"
+        raise UsageError(f"'{one}' is no route beside others", hint=hint)
+    if one.isdecimal() or one == SERVER:
+        return RouteSpec(table.row_called(one).cut.layers)
     return one
 
 
@@ -248,7 +272,7 @@ def plan(
     if by_plan is not None or cuts or bits:
         table = find_cuts(loaded, scenario=replace(given, codec=None))
         if by_plan is None:
-            asked = [_numbered(table, one) for one in cuts]
+            asked = [_named(table, one) for one in cuts]
             asked = asked or [RouteSpec(choose(table, cut).cut.layers)]
             specs = asked_routes(asked, bits, given.codec)
         else:
@@ -256,7 +280,11 @@ def plan(
         routes = routes_of(loaded, table, specs, sites, batches)
     else:
         table = find_cuts(loaded, scenario=given)
-        routes = (one_route(loaded, choose(table, cut), given.codec, sites, batches),)
+        row = choose(table, cut)
+        if row.kind == DEVICE and sizes:
+            why = "nothing is left for a server that would run frames together"
+            raise UsageError("batch sizes, and all is on the device", why=why)
+        routes = (one_route(loaded, row, given.codec, sites, batches),)
     return Job(
         loaded, name, table, routes, given, sites, batches, labels, sizes, with_whole,
         epoch=epoch,

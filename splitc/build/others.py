@@ -84,7 +84,7 @@ def _fed(
     for number, route in enumerate(job.routes if several else ()):
         place = of_route(golden, number, len(job.routes))
         known = read_vectors(place / "boundary", crosses[number])
-        for part in route.runs[SERVER]:
+        for part in route.runs.get(SERVER, ()):
             yield from ((each, known) for each in several.pop(part.alone, ()))
             if several:
                 step = Step(part.name, models[part.name], part.stands_for)

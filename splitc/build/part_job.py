@@ -100,12 +100,13 @@ def agreed_layouts(pieces: Sequence[tuple[Segment, Site]], graph: LayerGraph) ->
         graph: The network's layers.
     """
     found: dict[str, Layout] = {}
+    known = {*graph.outputs, *(tensor.name for tensor in graph.inputs)}
     for tensor in dict.fromkeys(tensor for segment, _ in pieces for tensor in segment.sends):
         asked: set[Layout] = {
             site.backend.layout(tensor, graph)
             for segment, site in pieces
             if tensor in segment.sends or tensor in segment.reads
         }
-        if len(asked) == 1 and tensor.name not in graph.outputs:
+        if len(asked) == 1 and tensor.name not in known:
             found[tensor.name] = asked.pop()
     return found

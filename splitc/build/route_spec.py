@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from splitc.cost.topology import SERVER
 from splitc.errors import UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
@@ -129,7 +130,7 @@ def route_name(cut: Cut, spec: RouteSpec, number: int) -> str:
         spec: The route.
         number: Its cut's number, which stands for layer names that are too long.
     """
-    name = "+".join(cut.layers)
+    name = "+".join(cut.layers) if cut.is_proper else SERVER
     short = name if len(name) <= _LONGEST_NAME and name.isprintable() else f"cut{number}"
     if spec.folder is not None:
         return f"{short}:{spec.folder.stem}"

@@ -13,7 +13,7 @@ from splitc.build.route_spec import RouteSpec, route_name
 from splitc.build.trained_codec import trained_at
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.errors import IllegalCutError, UsageError
-from splitc.ir.cut import Cut
+from splitc.ir.cut import NO_TAIL, Cut
 from splitc.ir.layout import Layout, Layouts
 from splitc.ir.model import Network
 from splitc.ir.segment import Segment, codec_segments, segments
@@ -61,9 +61,13 @@ def one_route(
 ) -> RouteJob:  # fmt: skip
     """The route of a bundle that has one: head and tail, a codec inside them.
 
+    Where all is on the device it is that one part, and nothing crosses.
+
     Raises:
         SplitcError: See `splitc.passes.at_cut.prepare`.
     """
+    if row.kind == "device":
+        return _all_on_device(loaded, row, sites[DEVICE], name)
     ready = prepare(loaded, row.cut, codec, batches)
     graph = ready.cut.graph
     pieces = [*zip(segments(graph, [ready.cut]), sites.values(), strict=True)]
@@ -73,6 +77,15 @@ def one_route(
         for piece, site in pieces
     }
     return RouteJob(name, row, ready, codec, runs, layouts)
+
+
+def _all_on_device(loaded: Network, row: CutRow, device: Site, name: str) -> RouteJob:
+    """The route that leaves the server nothing: no cut, no codec, and channels taken out."""
+    plain = prepare(loaded, row.cut, None)
+    ready = Ready(plain.model, plain.cut)
+    (whole,) = segments(ready.model.graph, [])
+    part = PartJob(whole, device, ready.model, whole.name)
+    return RouteJob(name, row, ready, None, {device.name: (part,)}, {})
 
 
 @dataclass(frozen=True)
@@ -198,14 +211,35 @@ def usable(problem: Problem, cut: Cut) -> CutRow:
         IllegalCutError: It may not be used.
     """
     row = problem.row(cut)
-    if row.rejected is not None:
-        raise IllegalCutError(
-            f"cannot cut after '{cut.name}'",
-            why=row.rejected,
-            hint="`splitc cuts MODEL` lists the cuts there are"
-            + (" with this codec" if problem.codec else ""),
-        )
+    refuse_unusable(problem, row)
     return row
+
+
+def refuse_unusable(problem: Problem, row: CutRow) -> None:
+    """Raise where a row may not be used.
+
+    Raises:
+        IllegalCutError: It may not.
+    """
+    if row.rejected is None:
+        return
+    what, hint = (
+        f"cannot cut after '{row.cut.name}'",
+        "`splitc cuts MODEL` lists the cuts there are",
+    )
+    if problem.codec is not None:
+        hint += " with this codec"
+    if row.kind in ("device", "server"):
+        what = f"cannot leave all to the {row.kind}"
+        hint = "--cut auto takes the best cut there is"
+        if row.kind == "device" and problem.codec is not None:
+            hint = "leave --codec out"
+    if row.rejected == NO_TAIL:
+        what, hint = (
+            f"cannot cut after '{row.cut.name}'",
+            "--cut device compiles all for the device",
+        )
+    raise IllegalCutError(what, why=row.rejected, hint=hint)
 
 
 def _coded(trunk: _Trunk, at: Cut, number: int, route: RouteJob) -> RouteJob:

@@ -15,9 +15,7 @@ from splitc.ir.model import Network
 
 
 def tuned_parts(job: Job, tuning: Tuning) -> tuple[str, ...]:
-    """Names of the parts to tune: of a bundle with several routes `head` is all on the device."""
-    if len(job.routes) == 1:
-        return tuning.parts
+    """Names of the parts to tune: `head` is all that runs on the device, `tail` on the server."""
     sides = {"head": DEVICE, "tail": SERVER}
     found: list[str] = []
     for name in tuning.parts:

@@ -175,6 +175,8 @@ class Bundle:
         routes, site = self.manifest.routes, self.manifest.parts[name].site
         if remote.route >= len(routes) or site not in routes[remote.route].runs:
             raise wrong
+        if not routes[remote.route].behind:
+            raise wrong
         route = routes[remote.route]
         outputs = tuple(spec.name for spec in self.manifest.source.outputs)
         makes = {each: part.outputs for each, part in parts.items()}

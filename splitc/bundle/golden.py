@@ -289,6 +289,8 @@ def _received(
 
 
 def _save(folder: Path, samples: Sequence[Mapping[str, Array]]) -> None:
+    if not samples[0]:
+        return
     folder.mkdir(parents=True)
     for k, name in enumerate(samples[0]):
         np.save(folder / f"{k}.npy", np.stack([sample[name] for sample in samples]))

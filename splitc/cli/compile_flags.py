@@ -21,10 +21,11 @@ class CompileFlags(o.ScenarioOptions):
         typer.Option(
             "--cut",
             "-c",
-            metavar="auto|LAYER[,LAYER…]|N",
+            metavar="auto|LAYER[,LAYER…]|N|device|server|best",
             envvar="SPLITC_CUT",
             help="Where to cut: the head's last layers, by their names, the ends of "
-            "those or their modules; or a row's number in the table of cuts.",
+            "those or their modules; or a row's number in the table of cuts. Or no cut: all on the "
+            "device, all on the server, or the best of the two and auto.",
         ),
     ] = "auto"
     cuts: Annotated[
@@ -56,8 +57,8 @@ class CompileFlags(o.ScenarioOptions):
         bool,
         typer.Option(
             "--only-if-it-pays",
-            help="Fail, with exit code 5, where all on the device "
-            "or all on the server is predicted to be as good.",
+            help="Fail, with exit code 5, where a split is predicted to be no better than all on "
+            "the device or all on the server; of these two, where something else is.",
         ),
     ] = False
     calibrate: o.Calibrate = None

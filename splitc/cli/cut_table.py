@@ -61,9 +61,18 @@ def best_rows(table: CutTable, most: int, chosen: CutRow | None) -> list[ShownRo
         first = next((row for row in rows if row.cut == cut), rows[0])
         found.append(ShownRow(first, len(rows) - 1))
     shown = found[:most]
-    if chosen is not None and all(one.row.cut != cut for one in shown):
+    if (
+        chosen is not None
+        and not is_baseline(table, chosen)
+        and all(one.row.cut != cut for one in shown)
+    ):
         shown = [*shown[: most - 1], next((o for o in found if o.row.cut == cut), ShownRow(chosen))]
     return shown
+
+
+def is_baseline(table: CutTable, row: CutRow) -> bool:
+    """Whether a row is one of the table's two: all on one side, and no codec there."""
+    return row in (table.device, table.server)
 
 
 def not_shown(table: CutTable, rows: Sequence[ShownRow]) -> int:
@@ -106,7 +115,11 @@ def _view(
         view.add_column(head, justify=justify, no_wrap=True, width=column, overflow="ellipsis")
     view.width = 1 + number_width + name_width + sum(widths[skip:]) + len(view.columns) - 1
     for base, line in zip(bases, cells[:2], strict=True):
-        view.add_row("", "", BASELINES[base.row.kind], *line[skip:], style="dim")
+        here = base.row == chosen
+        view.add_row(
+            "▸" if here else "", "", BASELINES[base.row.kind], *line[skip:],
+            style="bold" if here else "dim",
+        )  # fmt: skip
     for one, line, number, name, more in zip(
         rows, cells[2:], numbers, names, equal, strict=True
     ):  # fmt: skip
@@ -148,7 +161,7 @@ def _short_name(row: CutRow, room: int, *, endings: bool) -> str:
         room: Characters there are.
         endings: Whether to look for the ends, which takes time for every row.
     """
-    name = row.cut.name
+    name = BASELINES.get(row.kind, row.cut.name)
     if len(name) > room and endings:
         known = row.cut.graph.index
         choices = [unique_endings(layer, known) for layer in row.cut.layers]
@@ -166,6 +179,8 @@ def advice(table: CutTable, row: CutRow) -> Text:
     """What the split is worth against the baselines, and what would make it worth more."""
     energy = table.objective == "energy"
     unit = "mJ" if energy else "ms"
+    if row.kind in BASELINES:
+        return show.plain(_of_whole(table, row, unit))
     gain, side = (table.value(table.baseline) - table.value(row)) * 1e3, table.baseline.kind
     if gain > 0:
         return show.plain(f"The split saves {gain:.1f} {unit} against all on the {side}.")
@@ -176,7 +191,23 @@ def advice(table: CutTable, row: CutRow) -> Text:
             f"{table.best.cut.name} saves {best:.1f} {unit}."
         )
     cost = f"this one costs {-gain:.1f} {unit} more"
-    return show.plain(f"No split beats keeping all on the {side}: {cost}. {_changes(table)}")
+    kept = f"all on the {side} (--cut {side})"
+    return show.plain(f"No split beats keeping {kept}: {cost}. {_changes(table)}")
+
+
+def _of_whole(table: CutTable, row: CutRow, unit: str) -> str:
+    """What all on one side is worth against the best split and the other side."""
+    others = [one for one in (table.device, table.server) if one.kind != row.kind]
+    other = min((*others, *table.usable[:1]), key=table.value)
+    gain = (table.value(other) - table.value(row)) * 1e3
+    name = BASELINES.get(other.kind, f"the cut after {other.cut.name}")
+    if gain >= 0:
+        return f"No split: {BASELINES[row.kind]} saves {gain:.1f} {unit} against {name}."
+    command = other.kind if other.kind in BASELINES else "auto"
+    return (
+        f"No split: {BASELINES[row.kind]} costs {-gain:.1f} {unit} more than {name} "
+        f"(--cut {command})."
+    )
 
 
 def _changes(table: CutTable) -> str:

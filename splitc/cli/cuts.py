@@ -58,7 +58,7 @@ def cuts(
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load()
     table = find_cuts(loaded, scenario=scenario)
     if explain is not None:
-        _explain(Explanation.of(table, table.cut_called(explain)), json=json)
+        _explain(Explanation(table, table.row_called(explain)), json=json)
         return
     missing = find("backends", EMIT)().unsupported(loaded)
     if json:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from splitc.cli import show
-from splitc.cli.objects import MadeTensorObject, Printed
+from splitc.cli.objects import BASELINES, MadeTensorObject, Printed
 
 if TYPE_CHECKING:
     from splitc.search.explain import Explanation
@@ -60,7 +60,8 @@ def print_explanation(one: Explanation) -> None:
     console = show.out()
     row, graph = one.row, one.table.costs.graph
     cut = row.cut
-    console.print(show.plain(f"cut after {cut.name}: {_verdict(one)}"))
+    name = BASELINES.get(row.kind, f"cut after {cut.name}")
+    console.print(show.plain(f"{name}: {_verdict(one)}"))
     made = len(cut.head) - graph.input_count
     memory = show.short_bytes(row.cost.head_peak_bytes)
     console.print(f"  head {made} layers, {memory} of memory; tail {len(cut.tail)} layers")
@@ -92,11 +93,13 @@ def _behind(one: Explanation, best: CutRow) -> str:
     total, *parts = (1e3 * each for each in one.behind)
     unit = "mJ" if one.table.objective == "energy" else "ms"
     share = abs(total) / max(1e3 * one.table.value(best), 1e-12)
-    how = _BEHIND[one.table.objective] if total >= 0 else "less, which its cutter does not weigh"
+    how, though = (_BEHIND[one.table.objective], "") if total >= 0 else ("less", "")
+    if total < 0 and one.row.kind not in BASELINES:
+        though = ", which its cutter does not weigh"
     where = ", ".join(
         f"{name} {part:+.1f}" for name, part in zip(("head", "link", "tail"), parts, strict=True)
     )
-    return f"{abs(total):.1f} {unit} ({share:.0%}) {how} than {best.cut.name}: {where} ms"
+    return f"{abs(total):.1f} {unit} ({share:.0%}) {how} than {best.cut.name}: {where} ms{though}"
 
 
 def _dominated(row: CutRow, by: CutRow) -> str:

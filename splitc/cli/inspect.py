@@ -123,7 +123,7 @@ def _bundle(path: str, *, json: bool) -> None:
     manifest = bundle.manifest
     route = manifest.route
     several = len(manifest.routes) > 1
-    title = f"{len(manifest.routes)} routes" if several else f"cut after {','.join(route.cut)}"
+    title = f"{len(manifest.routes)} routes" if several else manifest.where(route)
     lines = [
         f"{manifest.name}, {title}",
         f"  digest   sha256 {bundle.digest}",

@@ -118,7 +118,7 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
         console.print(emulated, soft_wrap=True)
     parts = opened.manifest.parts
     if any(parts[name].site == DEVICE for name in twins):
-        folders = "head" if single else "head-*"
+        folders = manifest.route.before[0] if single else "head-*"
         console.print(f"  or: scp -r {bundle}/{folders} pi@raspberrypi:", soft_wrap=True)
 
 

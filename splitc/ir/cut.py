@@ -11,6 +11,9 @@ from functools import cached_property
 from splitc.errors import IllegalCutError, UsageError, nearest
 from splitc.ir.graph import LayerGraph, Tensor
 
+NO_TAIL = "the tail would be empty"
+"""Why a cut behind the last layer is none."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -182,8 +185,8 @@ class Cut:
 
     def why_not(self) -> str | None:
         """Why these values cannot be sent over a link; None where they can."""
-        if not self.is_proper:
-            return "head or tail would be empty"
+        if not self.tail:
+            return NO_TAIL
         if not self.boundary:
             return "the tail would read nothing, neither of the head nor of an input"
         for tensor in self.boundary:

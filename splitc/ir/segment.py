@@ -28,6 +28,7 @@ class Segment:
             its layers read of segments before and of the network's inputs, in the order in
             which they are made.
         sends: The tensors that it makes and later segments read, in the order they are made.
+            A first segment without layers hands on the network's inputs.
         results: The network's results that it makes, in the network's order; some may be
             sent too. The first segment also gives a result that is a network input.
     """
@@ -80,8 +81,8 @@ def segments(graph: LayerGraph, cuts: Sequence[Cut]) -> tuple[Segment, ...]:
     ends = [frozenset(range(graph.input_count)), *heads, frozenset(range(len(graph)))]
     names = _names(len(cuts) + 1)
     return tuple(
-        _segment(graph, name, before, upto)
-        for name, (before, upto) in zip(names, pairwise(ends), strict=True)
+        _segment(graph, name, before, upto, is_first=number == 0)
+        for number, (name, (before, upto)) in enumerate(zip(names, pairwise(ends), strict=True))
     )
 
 
@@ -157,9 +158,11 @@ def _check_nested(first: Cut, then: Cut) -> None:
         raise IllegalCutError(what, why="they are the same cut")
 
 
-def _segment(graph: LayerGraph, name: str, before: frozenset[int], upto: frozenset[int]) -> Segment:
+def _segment(
+    graph: LayerGraph, name: str, before: frozenset[int], upto: frozenset[int],
+    *, is_first: bool = False,
+) -> Segment:  # fmt: skip
     inside = sorted(upto - before)
-    is_first = len(before) == graph.input_count
     read = {tensor for i in inside for tensor in graph.layers[i].inputs}
     reads = (
         graph.inputs
@@ -171,9 +174,10 @@ def _segment(graph: LayerGraph, name: str, before: frozenset[int], upto: frozens
             if tensor.name in read
         )
     )
+    # What holds no layer hands the network's inputs on.
     sends = tuple(
         tensor
-        for i in inside
+        for i in inside or range(graph.input_count)
         for tensor in graph.layers[i].outputs
         if any(reader not in upto for reader in graph.readers[tensor.name])
     )

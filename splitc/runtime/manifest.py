@@ -218,7 +218,9 @@ class Predicted(Strict, frozen=True):
 class Route(Strict, frozen=True):
     """One way through a bundle: which parts run where, and what crosses between them.
 
-    `cut` is the head's last layers; `runs` the parts of each site, in their order; `crosses`
+    `cut` is the head's last layers, the network's inputs where the server has all layers;
+    `runs` the parts of each site, in their order, and of the device alone where it has all
+    layers, which only the one route of a bundle may: then nothing crosses; `crosses`
     what goes over the link, as it lies there, and `boundary_bytes` its size; `proof` why the
     cut is the best for what was asked; `codec` what is inside around what crosses; `missing`
     what stands for elements that did not arrive, one entry for each tensor that crosses.
@@ -302,6 +304,16 @@ class Manifest(Strict, frozen=True):
                 return route
         hint = nearest(name, [route.name for route in self.routes])
         raise UsageError(f"there is no route '{name}'", hint=hint)
+
+    def where(self, route: Route) -> str:
+        """Where a route leaves the device, in words: all is on one side, or after which layers."""
+        if not route.behind:
+            return "all on the device"
+        inputs = {spec.name for spec in self.source.inputs}
+        cut = route.cut if route.codec is None else tuple(route.codec.cut.split(","))
+        if inputs.issuperset(cut):
+            return "all on the server"
+        return f"cut after {','.join(route.cut)}"
 
     def batched(self, name: str) -> dict[int, str]:
         """The parts that do the same as one, by how many frames each takes; it is among them."""

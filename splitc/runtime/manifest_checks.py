@@ -66,10 +66,15 @@ def check_bundle_manifest(manifest: Manifest, at: str) -> None:
 
 
 def _check_route(manifest: Manifest, route: Route, at: str) -> None:
-    """Each site runs something, and what it runs is a part for it, once and for one frame."""
+    """Each site runs something, and what it runs is a part for it, once and for one frame.
+
+    A route that names one site alone is the only one of its bundle, and nothing crosses.
+    """
     if not route.runs or not all(route.runs.values()):
         idle = next((f"on site '{site}' of" for site, own in route.runs.items() if not own), "on")
         raise BadBundleError(f"nothing runs {idle} route '{route.name}'", at=at)
+    if len(route.runs) == 1:
+        _check_whole(manifest, route, at)
     _check_missing(route, at)
     if len({*route.parts}) < len(route.parts):
         raise BadBundleError(f"route '{route.name}' runs a part twice", at=at)
@@ -83,6 +88,21 @@ def _check_route(manifest: Manifest, route: Route, at: str) -> None:
             why = f"it is for the {manifest.parts[name].site}, not for the {site}"
         if why:
             raise BadBundleError(f"a route runs '{name}'", at=at, why=why)
+
+
+def _check_whole(manifest: Manifest, route: Route, at: str) -> None:
+    """All on one site: one part on the only route, and nothing is said of a link."""
+    crosses = route.crosses or route.boundary_bytes or route.missing or route.codec
+    why = ""
+    if len(manifest.routes) > 1:
+        why = "the bundle has other routes"
+    elif len(route.parts) > 1:
+        why = f"it runs {len(route.parts)} parts"
+    elif crosses:
+        why = "something crosses a link"
+    if why:
+        (site,) = route.runs
+        raise BadBundleError(f"route '{route.name}' is all on site '{site}'", at=at, why=why)
 
 
 def _why_not_sent(part: PartManifest, remote: Remote) -> str:

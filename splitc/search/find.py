@@ -17,7 +17,7 @@ from splitc.passes.at_cut import encode, without_channels
 from splitc.search.cutter import Cutter, Solution, refuse
 from splitc.search.enumerate import EVERY, EXHAUSTIVE, SINGLE, all_cuts, best_of, single_cuts
 from splitc.search.limits import Constraints
-from splitc.search.problem import CutRow, Problem, RowKind
+from splitc.search.problem import CutRow, Problem
 from splitc.search.scenario import Conditions, Scenario, scenario_of
 from splitc.search.table import CutTable
 
@@ -70,12 +70,13 @@ def find_cuts(
         # The same everywhere is a mistake in the codec's options, and no matter of the cut.
         encode(GraphModel(graph), rows[0].cut, given.codec, None)
     aim = given.objective
+    plain = replace(problem, codec=None)
     rows.sort(key=lambda r: (r.rejected is not None, r.cost.value(aim), r.cut.prefix))
     return CutTable(
         problem=problem,
         rows=tuple(rows),
-        device=_baseline(problem, len(graph), "device"),
-        server=_baseline(problem, graph.input_count, "server"),
+        device=plain.all_on_device(),
+        server=plain.all_on_server(),
         solution=looked.solution or _of_rows(problem, looked, rows),
         named=given.cutter is not None,
         exhaustive=looked.exhaustive,
@@ -187,8 +188,3 @@ def _by_key(cuts: Iterable[Cut]) -> _Cuts:
 
 def _with(cuts: _Cuts, found: Solution | None) -> _Cuts:
     return cuts if found is None else {**cuts, _key(found.where.cut): found.where.cut}
-
-
-def _baseline(problem: Problem, prefix: int, kind: RowKind) -> CutRow:
-    cut = Cut(problem.graph, prefix)
-    return CutRow(cut, problem.costs.of(cut), kind)

@@ -29,8 +29,8 @@ class CutRow:
     Args:
         cut: The cut.
         cost: Its price list.
-        kind: `single` boundary tensor, `multi`, or a baseline: all on the
-            `device`, all on the `server`.
+        kind: `single` boundary tensor, `multi`, or no split: all on the `device`, all on the
+            `server`, where the network's inputs cross.
         rejected: Why it may not be used; None where it may.
         crosses: What crosses: the codec's boundary where there is a codec.
     """
@@ -83,6 +83,8 @@ class Problem:
         """What a cut costs, the codec around what crosses, and whether it may be used."""
         cost, crosses, refused = self.costs.of(cut), cut.boundary, cut.why_not()
         kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
+        if not cut.is_proper:
+            kind = "server" if cut.tail else "device"
         if self.codec is not None and refused is None:
             try:
                 made, _ = encode(GraphModel(self.graph), cut, self.codec, None)
@@ -94,6 +96,18 @@ class Problem:
                 crosses, refused = made.cut.boundary, made.cut.why_not()
         rejected = refused or self._why_elsewhere(cut) or self.limits.why_not(cut, cost)
         return CutRow(cut, cost, kind, rejected, crosses)
+
+    def all_on_device(self) -> CutRow:
+        """What the whole network costs on the device: nothing crosses, and no codec is there."""
+        cut = Cut(self.graph, len(self.graph))
+        cost = self.costs.of(cut)
+        refused = None if self.codec is None else "nothing crosses that a codec could stand around"
+        rejected = refused or self._why_elsewhere(cut) or self.limits.why_not(cut, cost)
+        return CutRow(cut, cost, "device", rejected)
+
+    def all_on_server(self) -> CutRow:
+        """What it costs to send the network's inputs, the codec around them."""
+        return self.row(Cut(self.graph, self.graph.input_count))
 
     @cached_property
     def pinned(self) -> Mapping[int, int]:

@@ -6,16 +6,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
 
 from splitc.cost.prices import Costs, Objective
 from splitc.cost.topology import DEVICE, SERVER
-from splitc.errors import IllegalCutError, NoLegalCutError, UsageError
+from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.layer_names import first_piece
 from splitc.search.cutter import Solution
 from splitc.search.problem import CutRow, Problem
 
+BEST = "best"
+"""What is asked for by that name is a split, or none where none is better."""
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -150,27 +151,46 @@ class CutTable:
             )  # fmt: skip
         return row
 
-    def cut_called(self, text: str) -> Cut:
-        """The cut that is meant by names of layers with commas between, or a row's number.
+    def row_called(self, text: str) -> CutRow:
+        """The row that is meant by names of layers with commas between, or by its number.
 
-        Layers and outermost modules come before numbers.
+        `device`, or `none`, is the whole network there, `server` the whole network there, and
+        `best` the cheapest of these two and what `auto` means. Layers and outermost modules
+        come before numbers and these words.
 
         Raises:
             UsageError: No layer is called so, or several are; or there is no such row.
-            IllegalCutError: `none`, `device` or `server`, which is no split.
+            NoLegalCutError: `best`, and nothing keeps every limit.
         """
         if text not in self._first_pieces:
             if _NUMBER.fullmatch(text):
                 if int(text) > len(self.rows):
                     hint = "`splitc cuts MODEL --all` numbers them"
                     raise UsageError(f"there is no layer '{text}', nor cut {text}", hint=hint)
-                return self.rows[int(text) - 1].cut
-            if text in ("none", DEVICE, SERVER):
-                self._refuse_whole(text)
-        return Cut.named(self.problem.graph, text)
+                return self.rows[int(text) - 1]
+            if text in (DEVICE, "none"):
+                return self.problem.all_on_device()
+            if text == SERVER:
+                return self.problem.all_on_server()
+            if text == BEST:
+                return self.best_of_all
+        return self.row(Cut.named(self.problem.graph, text))
+
+    @property
+    def best_of_all(self) -> CutRow:
+        """The cheapest of what `auto` means and the whole network on one side.
+
+        Raises:
+            NoLegalCutError: Nothing keeps every limit.
+        """
+        wholes = (self.problem.all_on_device(), self.problem.all_on_server())
+        usable = [row for row in wholes if row.rejected is None]
+        if not usable or (self.wanted and self.row(self.wanted).rejected is None):
+            usable.append(self.auto)
+        return min(usable, key=self.value)
 
     def number(self, row: CutRow) -> str:
-        """What `cut_called` takes for a row; "" where a layer is called so, or it has none."""
+        """What `row_called` takes for a row; "" where a layer is called so, or it has none."""
         place = self._places.get((row.cut.prefix, row.cut.extra))
         return "" if place is None or str(place) in self._first_pieces else str(place)
 
@@ -183,18 +203,6 @@ class CutTable:
         """What layers and outermost modules are called."""
         names = self.problem.graph.index
         return frozenset(names) | {first_piece(name) for name in names}
-
-    def _refuse_whole(self, text: str) -> NoReturn:
-        side = SERVER if text == SERVER else DEVICE
-        first = min(self.usable, key=lambda row: len(row.cut.head), default=None)
-        least = f", or --cut {first.cut.name} to leave the device the least" if first else ""
-        raise IllegalCutError(
-            f"--cut {text}: all on the {side} is no split",
-            why="a bundle has a head and a tail",
-            hint="--cut auto --with-whole compiles the whole network for the device beside a split"
-            if side == DEVICE
-            else f"give the server the model as it is{least}",
-        )
 
     def value(self, row: CutRow) -> float:
         """The figure the table is ordered by."""

@@ -210,6 +210,8 @@ def _sender(folder: Path) -> PartManifest:
     part = read_manifest(folder, PartManifest)
     if not part.remote:
         hint = "give a bundle or its head; one of an older splitc is to be compiled again"
+        if part.part == WHOLE:
+            hint = "it is the whole network: splitc run BUNDLE, or its own splitc-run, runs it here"
         raise BadBundleError(f"the {part.part} sends nothing", at=str(folder), hint=hint)
     return part
 

@@ -135,14 +135,16 @@ def behind(manifest: Manifest) -> tuple[str, ...]:
     """Names of the parts that run behind the link on some route, every size of each.
 
     Raises:
-        BadBundleError: There is none.
+        BadBundleError: There is none: nothing is left for a server.
     """
     names: dict[str, None] = {}
     for route in manifest.routes:
         for name in route.behind:
             names |= dict.fromkeys(manifest.batched(name).values())
     if not names:
-        raise BadBundleError(f"'{manifest.name}' has no tail to serve")
+        why = f"all of it runs on the {next(iter(manifest.route.runs))}"
+        hint = "run it there: splitc run BUNDLE; --cut server compiles one that a server runs"
+        raise BadBundleError(f"'{manifest.name}' has no tail to serve", why=why, hint=hint)
     return tuple(names)
 
 

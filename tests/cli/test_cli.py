@@ -129,7 +129,7 @@ def test_why_explains_a_cut_inside_a_block(small_onnx: Path, capsys: Capture) ->
     assert got["usable"] is True
     assert [t["made_by"] for t in got["boundary"]] == ["stem_relu", "block_conv"]
     assert run(["cuts", str(small_onnx), "--explain", "softmax"]) == 0
-    assert "cannot be used: head or tail would be empty" in capsys.readouterr().out
+    assert "cannot be used: the tail would be empty" in capsys.readouterr().out
 
 
 def test_constraints_reject_cuts_and_say_why(small_onnx: Path, capsys: Capture) -> None:

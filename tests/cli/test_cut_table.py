@@ -125,17 +125,13 @@ def test_several_tensors_are_no_product(small_onnx: Path, capsys: Capture) -> No
     assert re.search(r"B in 2 ", out)
 
 
-@pytest.mark.parametrize(
-    ("whole", "hint"), [("none", "--with-whole"), ("device", "--with-whole"),
-                        ("server", "--cut stem")],
-)  # fmt: skip
-def test_a_whole_network_is_refused_with_what_to_do(
-    small_onnx: Path, whole: str, hint: str, capsys: Capture
+@pytest.mark.parametrize("whole", ["none", "device", "server"])
+def test_a_layer_that_is_called_like_a_whole_network_comes_first(
+    small_onnx: Path, whole: str, capsys: Capture
 ) -> None:
-    assert run(["compile", str(small_onnx), "--cut", whole]) == 5
-    told = capsys.readouterr().err
-    assert "is no split" in told
-    assert hint in told
+    assert run(["cuts", str(small_onnx), "--explain", whole]) == 0
+    side = "server" if whole == "server" else "device"
+    assert f"all on the {side}: can be used" in capsys.readouterr().out
     path = model(["a", whole, "b"])
     assert run(["cuts", path, "--explain", whole]) == 0
     assert f"cut after {whole}: can be used" in capsys.readouterr().out

@@ -92,6 +92,14 @@ def routed_bundle() -> Bundle:
 
 
 @cache
+def whole_bundle() -> Bundle:
+    """The same network on the device alone."""
+    return splitc.compile(
+        scratch() / "small.onnx", cut="device", emit="onnx", output=scratch() / "whole.splitc"
+    )
+
+
+@cache
 def small_served() -> Served:
     """The same with a route of 8 bits beside; its tails take two frames at once as well."""
     bundle = compile_routed(

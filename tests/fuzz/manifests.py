@@ -28,13 +28,15 @@ from splitc.send.steering import Steering
 from splitc.serve.tails import Served
 from splitc.wire.answers import Answers
 from splitc.wire.boundary import Boundary
-from tests.fuzz.conversations import routed_bundle, small_bundle
+from tests.fuzz.conversations import routed_bundle, small_bundle, whole_bundle
 
 PARTS = (
     ("", "head", "tail", "tail-x2"),
     ("", "head-s0", "head-s1", "head-enc1", "head-enc3", "tail-s1", "tail-s2", "tail-dec1"),
+    ("", "whole"),
 )
-"""Whose manifests are changed: a bundle's of one route and of four, and those of parts of them."""
+"""Whose manifests are changed: a bundle's of one route, of four and of none that sends, and those
+of parts of them."""
 
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2, 3, 2**31, 2**63, 2**64, -(2**63), 1e308, -0.5, "", "head", "tail",
@@ -53,7 +55,7 @@ def folders() -> tuple[Path, ...]:
     scratch = tempfile.TemporaryDirectory()
     atexit.register(scratch.cleanup)
     made: list[Path] = []
-    for number, bundle in enumerate((small_bundle(), routed_bundle())):
+    for number, bundle in enumerate((small_bundle(), routed_bundle(), whole_bundle())):
         made.append(Path(scratch.name) / f"{number}.splitc")
         shutil.copytree(bundle.path, made[-1])
     return tuple(made)

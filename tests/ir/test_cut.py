@@ -96,7 +96,8 @@ def test_all_on_one_side_is_no_proper_cut() -> None:
     graph = parse_graph(DIAMOND)
     assert not Cut(graph, 1).is_proper
     assert not Cut(graph, len(graph)).is_proper
-    assert "empty" in (Cut(graph, 1).why_not() or "")
+    assert "empty" in (Cut(graph, len(graph)).why_not() or "")
+    assert Cut(graph, 1).why_not() is None, "the inputs can be sent"
 
 
 def test_a_weight_that_two_layers_share_is_counted_once() -> None:

@@ -43,7 +43,7 @@ def test_nested_cuts_place_each_segment_on_its_site(graph: LayerGraph, data: st.
     assume(cuts)
     where = Placement.of_cuts(cuts)
     for number, one in enumerate(segments(graph, cuts)):
-        assert {where.site[graph.index[name]] for name in one.layers} == {number}
+        assert {where.site[graph.index[name]] for name in one.layers} <= {number}
     links = [(a, b) for a in range(len(cuts) + 1) for b in range(a + 1, len(cuts) + 1)]
     assert where.why_not(links) is None
 
