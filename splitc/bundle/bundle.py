@@ -10,6 +10,7 @@ from pathlib import Path
 
 from splitc.arrays import Array, Arrays
 from splitc.bundle.contents import Contents, contents_of
+from splitc.bundle.image import write_image
 from splitc.bundle.open_split import OpenSplit, read_feed
 from splitc.bundle.pack import write_zip
 from splitc.bundle.runnable import runnable_parts, twin_folder
@@ -254,19 +255,21 @@ class Bundle:
         parts = runnable_parts(self.path, self.manifest, emulate=emulate)
         return verify(self.path, self.manifest, parts)
 
-    def pack(self, target: Path, *, with_twin: bool = False) -> Path:
-        """Write the bundle as one zip, the same bytes for the same bundle.
+    def pack(self, target: Path, *, with_twin: bool = False, image: bool = False) -> Path:
+        """Write the bundle as one file, the same bytes for the same bundle.
 
         Args:
-            target: The zip.
+            target: The file: a zip.
+            image: A tar of an OCI image layout in its place.
             with_twin: With builds for the machine that compiled it, `golden/head` say.
 
         Raises:
             BadBundleError: A file is not the one the manifest lists.
             UsageError: They would be left out of a bundle that was signed with them.
-            OutputError: The zip cannot be written.
+            OutputError: The file cannot be written.
         """
-        write_zip(self.contents(with_twin=with_twin), target)
+        write = write_image if image else write_zip
+        write(self.contents(with_twin=with_twin), target)
         return target
 
     def sign(self, key: Path) -> str:

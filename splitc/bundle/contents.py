@@ -58,11 +58,13 @@ class Contents:
         manifest: Of what is handed on.
         entries: Its files: the manifest, the signature if there is one, the others by name.
         left_out: Parts whose builds for the machine that compiled them are not among them.
+        parts: The parts' manifests, by name.
     """
 
     manifest: Manifest
     entries: tuple[Entry, ...]
     left_out: tuple[str, ...]
+    parts: Mapping[str, PartManifest]
 
     @property
     def digest(self) -> str:
@@ -98,13 +100,18 @@ def contents_of(folder: Path, manifest: Manifest, *, with_twin: bool = False) ->
         raise UsageError("the bundle is signed", at=str(folder), why=why, hint=hint)
     drops = tuple(f"golden/{name}/" for name in left_out)
     kept = [name for name in sorted(manifest.files) if not name.startswith(drops)]
-    programs = _programs(folder, manifest, twins)
+    parts = {
+        name: read_manifest(folder / entry.folder, PartManifest)
+        for name, entry in manifest.parts.items()
+    }
+    runners = {f"{manifest.parts[name].folder}/{part.runner}" for name, part in parts.items()}
+    runners |= {f"golden/{name}/{parts[name].runner}" for name in twins}
     known = without_files(manifest, manifest.files.keys() - {*kept}) if drops else manifest
     # As it lies there, where it is the same: whoever wrote it, its digest stays.
     first = Entry(MANIFEST, None, manifest_bytes(known)) if drops else _file(folder, MANIFEST, ())
     also = (_file(folder, SIGNATURE, ()),) if signed else ()
-    files = (_file(folder, name, programs) for name in kept)
-    return Contents(known, (first, *also, *files), left_out)
+    files = (_file(folder, name, runners) for name in kept)
+    return Contents(known, (first, *also, *files), left_out, parts)
 
 
 def plain_name(name: str) -> str:
@@ -112,15 +119,6 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", name).strip("._")[:200] or "model"
 
 
-def _file(folder: Path, name: str, programs: Collection[str]) -> Entry:
-    return Entry(name, folder / name, runs=name in programs)
-
-
-def _programs(folder: Path, manifest: Manifest, twins: Collection[str]) -> set[str]:
-    """Files that are to be run: as the parts have it, whatever mode a file has here."""
-    parts: Mapping[str, Path] = {
-        **{entry.folder: folder / entry.folder for entry in manifest.parts.values()},
-        **{f"golden/{name}": twin_folder(folder, name) for name in twins},
-    }
-    runners = {at: read_manifest(place, PartManifest).runner for at, place in parts.items()}
-    return {f"{at}/{runner}" for at, runner in runners.items() if runner}
+def _file(folder: Path, name: str, runners: Collection[str]) -> Entry:
+    """A file; whether it is a program the parts say, whatever mode it has here."""
+    return Entry(name, folder / name, runs=name in runners)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
+from splitc.errors import UsageError
 
 if TYPE_CHECKING:
     from splitc.bundle.contents import Contents
@@ -18,8 +19,15 @@ def pack(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder written by compile.")],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write [BUNDLE.zip]."),
+        typer.Option("--output", "-o", metavar="FILE",
+                     help="File to write [BUNDLE.zip, BUNDLE.oci.tar]."),
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="zip|oci",
+                     help="A zip; or a tar of an OCI image layout, with head and tail as two "
+                     "platforms, for registries."),
+    ] = "zip",
     with_twin: Annotated[
         bool,
         typer.Option("--with-twin", help="Builds for the machine that compiled it too, which "
@@ -28,26 +36,31 @@ def pack(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
-    """Write BUNDLE as one zip: the same bytes for the same bundle, on any machine.
+    """Write BUNDLE as one file: the same bytes for the same bundle, on any machine.
 
-    Times in it are SOURCE_DATE_EPOCH's, or 1980.
+    Times in it are SOURCE_DATE_EPOCH's, or 1980 in a zip and 1970 in an image.
     """
+    from splitc.bundle import image, pack
     from splitc.bundle.bundle import Bundle
-    from splitc.bundle.pack import SUFFIX, write_zip
     from splitc.cli import show
 
+    if form not in ("zip", "oci"):
+        raise UsageError(f"--format {form}", hint="one of: zip, oci")
     opened = Bundle.open(bundle)
-    folder = opened.path.resolve()
-    target = Path(output) if output is not None else opened.path.with_name(folder.name + SUFFIX)
+    folder, suffix = opened.path.resolve(), pack.SUFFIX if form == "zip" else image.SUFFIX
+    target = Path(output) if output is not None else opened.path.with_name(folder.name + suffix)
     with show.progress(quiet) as step:
         step("checking files")
         contents = opened.contents(with_twin=with_twin)
         step("packing")
-        write_zip(contents, target)
-    _report(contents, target, json=json, quiet=quiet)
+        if form == "zip":
+            pack.write_zip(contents, target)
+        else:
+            image.write_image(contents, target)
+    _report(contents, target, form, json=json, quiet=quiet)
 
 
-def _report(contents: Contents, target: Path, *, json: bool, quiet: bool) -> None:
+def _report(contents: Contents, target: Path, form: str, *, json: bool, quiet: bool) -> None:
     """Say what was written, and what was left out."""
     from splitc.cli import show
     from splitc.cli.pack_object import PackObject
@@ -57,7 +70,7 @@ def _report(contents: Contents, target: Path, *, json: bool, quiet: bool) -> Non
     if json:
         show.print_json(
             PackObject(
-                packed=str(target), format="zip", bytes=entry.bytes, sha256=entry.sha256,
+                packed=str(target), format=form, bytes=entry.bytes, sha256=entry.sha256,
                 digest=contents.digest, left_out=contents.left_out,
             )
         )  # fmt: skip

@@ -52,7 +52,7 @@ VERBS = {
     ),
     "pack": Verb(
         "pack:pack",
-        "Write BUNDLE as one zip: the same bytes for the same bundle, on any machine.",
+        "Write BUNDLE as one file: the same bytes for the same bundle, on any machine.",
     ),
     "unpack": Verb(
         "pack:unpack_",
