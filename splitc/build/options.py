@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from splitc.build.job import Job
     from splitc.bundle.bundle import Bundle
     from splitc.cost.board import Board
+    from splitc.cost.prices import CostModel
+    from splitc.ir.graph import LayerGraph
     from splitc.ir.model import Network
     from splitc.search.scenario import Scenario
 
 _HERE = Path()
-_FILES = {"model", "calibrate", "plan", "target", "tail_target"}
+DATA = ("calibrate", "plan", "profile", "tail_profile")
+"""The options that name a file of data which the bundle hangs on."""
+_FILES = {"model", "calibrate", "plan", "profile", "tail_profile", "target", "tail_target"}
 """The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
 _UNRECORDED = ("check", "max_bytes", "only_if_it_pays", "tune_rpc", "tune_seconds", "twin")
@@ -71,6 +75,18 @@ class ModelOptions(msgspec.Struct, frozen=True):
             loaded = preprocessed(loaded, how)
         return loaded
 
+    def load_graph(self) -> Network | LayerGraph:
+        """Read the model, or a layer graph as text, from a file whose name ends in .txt.
+
+        Raises:
+            SplitcError: See `splitc.load` and `splitc.parse_graph`.
+        """
+        if Path(self.path).suffix != ".txt":
+            return self.load()
+        from splitc.ir.text import read_graph
+
+        return read_graph(Path(self.path), parse_bytes(self.max_bytes))
+
     def _read(self, meanwhile: Callable[[], None]) -> Network:
         from splitc.frontend import load
         from splitc.frontend.userfile import is_python, network
@@ -102,6 +118,8 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     target: str = "rpi4"
     tail_target: str = "host"
+    profile: str | None = None
+    tail_profile: str | None = None
     link: str | None = None
     bandwidth: str | None = None
     rtt: str | None = None
@@ -128,9 +146,10 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         from splitc.cost.topology import DEVICE, SERVER
         from splitc.search.scenario import Scenario
 
+        head = self.target if boards is None else boards[DEVICE]
+        tail = self.tail_target if boards is None else boards[SERVER]
         return Scenario.of(
-            head=self.target if boards is None else boards[DEVICE],
-            tail=self.tail_target if boards is None else boards[SERVER],
+            head=_profiled(head, self.profile), tail=_profiled(tail, self.tail_profile),
             link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
             objective=parse_objective(self.objective),
             constraints=parse_constraints(
@@ -139,7 +158,18 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             codec=self.codec,
             pins=parse_pins(self.pin),
             cutter=self.cutter,
-        )
+        )  # fmt: skip
+
+
+def _profiled(board: str | Board, profile: str | None) -> CostModel:
+    """What gives a site's times: its board, or what was measured there."""
+    from splitc.cost.board import load_board
+    from splitc.cost.profile import ProfileCost, read_profile
+    from splitc.cost.topology import cost_model
+
+    if profile is None:
+        return cost_model(board)
+    return ProfileCost(load_board(board), read_profile(profile))
 
 
 class CompileOptions(ScenarioText, frozen=True):
@@ -260,8 +290,8 @@ class CompileOptions(ScenarioText, frozen=True):
             batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),
             with_whole=self.with_whole,
         )  # fmt: skip
-        named = (("calibrate", values), ("plan", self.plan))
-        data = tuple(DataFile.of(option, Path(name)) for option, name in named if name)
+        named = [(option, getattr(self, option)) for option in DATA]
+        data = tuple(DataFile.of(option, Path(file)) for option, file in named if file)
         return replace(decided, asked=self.recorded(), data=data)
 
     def build(self, job: Job, output: str | Path | None, **hooks: Any) -> Bundle:

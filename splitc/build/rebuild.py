@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from splitc.build.options import CompileOptions
+from splitc.build.options import DATA, CompileOptions
 from splitc.bundle.bundle import Bundle
 from splitc.bundle.record import BuildRecord, DataFile, read_record
 from splitc.bundle.runnable import twin_folder
@@ -84,7 +84,7 @@ def rebuild(
     Args:
         bundle: The bundle.
         model: Its model: a file, a fine-tuned folder, or FILE.py:FUNCTION.
-        files: What was read beside it, by option: `calibrate`, `plan`.
+        files: What was read beside it, by option: `calibrate`, `plan`, profiles.
         progress: Called with each step's name.
 
     Raises:
@@ -131,7 +131,7 @@ def _options(
     asked = {**record.options, "model": model}
     if unknown := files.keys() - named.keys():
         raise UsageError(f"the bundle was made without --{min(unknown)}")
-    for option in named.keys() | {"calibrate", "plan"} & asked.keys():
+    for option in named.keys() | {*DATA} & asked.keys():
         asked[option] = _given(option, named.get(option), files)
     if not {DEVICE, SERVER} <= record.boards.keys():
         raise BadBundleError("the bundle does not say what it was compiled for")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from splitc.build.options import CompileOptions
+from splitc.build.options import DATA, CompileOptions
 
 _PATH = re.compile(r"[\w./+-]+\.\w+")
 
@@ -39,7 +39,7 @@ class Entry:
     def data(self) -> tuple[Path, ...]:
         """The files besides that the options name: values, a plan, what a codec or cut reads."""
         options = self.options
-        named = [name for name in (options.calibrate, options.plan) if name]
+        named = [name for option in DATA if (name := getattr(options, option))]
         texts = (options.codec, options.cuts, options.cutter, *options.preprocess)
         for text in texts:
             named += _PATH.findall(str(text or ""))

@@ -23,7 +23,11 @@ _WHERE = o.ScenarioOptions()
 
 @spread
 def cuts(
-    model: o.ModelPath,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="What [b]splitc compile[/] takes, or a layer graph as "
+                       "text, whose file's name ends in .txt: with --profile for its times."),
+    ],
     where: o.ScenarioOptions = _WHERE,
     show_all: Annotated[
         bool, typer.Option("--all", "-a", help="Every cut, also those that cannot be used.")
@@ -50,17 +54,20 @@ def cuts(
     """Rank the legal cuts of MODEL for a device, a server and a link."""
     from splitc.build.backend import EMIT
     from splitc.cli import cut_table, show
+    from splitc.ir.graph import LayerGraph
     from splitc.plugins import find
     from splitc.search.explain import Explanation
     from splitc.search.find import find_cuts
 
     scenario = where.scenario()
-    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load()
+    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load_graph()
     table = find_cuts(loaded, scenario=scenario)
     if explain is not None:
         _explain(Explanation(table, table.row_called(explain)), json=json)
         return
-    missing = find("backends", EMIT)().unsupported(loaded)
+    missing: list[Unsupported] = []
+    if not isinstance(loaded, LayerGraph):
+        missing = find("backends", EMIT)().unsupported(loaded)
     if json:
         from splitc.cli.objects import CutsObject, MissingObject
 
@@ -72,7 +79,7 @@ def cuts(
     chosen = None if table.wanted is None else table.row(table.wanted)
     rows = cut_table.shown_rows(table, chosen, _ROWS, every=show_all, pareto=pareto)
     cut_table.print_cuts(table, rows, chosen)
-    if missing:
+    if missing and not isinstance(loaded, LayerGraph):
         console.print(show.plain(_refusal(missing, loaded)))
     if quiet:
         return

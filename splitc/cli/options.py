@@ -86,6 +86,16 @@ TailTarget = Annotated[
     typer.Option("--tail-target", metavar="BOARD", envvar="SPLITC_TAIL_TARGET",
                  help="Board of the server."),
 ]  # fmt: skip
+ProfileFile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="FILE.json", envvar="SPLITC_PROFILE",
+                 help="Times of the layers on the device, in the place of its board's."),
+]  # fmt: skip
+TailProfile = Annotated[
+    str | None,
+    typer.Option("--tail-profile", metavar="FILE.json", envvar="SPLITC_TAIL_PROFILE",
+                 help="The same for the server."),
+]  # fmt: skip
 LinkName = Annotated[
     str | None,
     typer.Option("--link", metavar="NAME", envvar="SPLITC_LINK", rich_help_panel=LINK,
@@ -214,6 +224,8 @@ class ScenarioOptions:
 
     target: Target = "rpi4"
     tail_target: TailTarget = "host"
+    profile: ProfileFile = None
+    tail_profile: TailProfile = None
     link: LinkName = None
     bandwidth: Bandwidth = None
     rtt: Rtt = None

@@ -19,8 +19,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-from splitc.errors import BadModelError
+from splitc.errors import BadModelError, UsageError
 from splitc.ir.graph import Layer, LayerGraph, Tensor
 from splitc.ir.printing import unread
 
@@ -59,6 +60,25 @@ def parse_graph(text: str) -> LayerGraph:
             layers.append(_parse_layer(tokens))
         tokens.end()
     return LayerGraph(tuple(layers), unread(layers) if outputs is None else outputs)
+
+
+def read_graph(path: Path, max_bytes: int) -> LayerGraph:
+    """Read a layer graph from a file of its text.
+
+    Raises:
+        UsageError: There is no such file.
+        BadModelError: It is larger than the limit, not UTF-8, or `parse_graph` refuses it.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    with path.open("rb") as file:
+        text = file.read(max_bytes + 1)
+    if len(text) > max_bytes:
+        raise BadModelError(f"'{path}' is too large", why=f"the limit is {max_bytes:,} bytes")
+    try:
+        return parse_graph(text.decode())
+    except UnicodeDecodeError as error:
+        raise BadModelError(f"'{path}' is no text", why=str(error)) from error
 
 
 class _Tokens:
