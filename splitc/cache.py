@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from splitc.errors import ToolchainError
@@ -22,8 +24,8 @@ def cache_dir() -> Path:
 def cached(key: str, make: Callable[[Path], None]) -> Path:
     """The cache folder of that key; `make` fills it the first time.
 
-    Filled beside and renamed, so that a folder that exists is complete, also with
-    several processes at once.
+    Filled beside and renamed, so that a folder that exists is complete. Of several processes
+    at once one fills it, and the others wait.
 
     Raises:
         ToolchainError: The cache folder cannot be written.
@@ -33,7 +35,9 @@ def cached(key: str, make: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with owned(folder.parent) as beside:
+        with _alone(folder.parent), owned(folder.parent) as beside:
+            if folder.is_dir():
+                return folder
             make(beside)
             try:
                 beside.rename(folder)
@@ -48,3 +52,15 @@ def cached(key: str, make: Callable[[Path], None]) -> Path:
             hint="name another in SPLITC_CACHE_DIR",
         ) from error
     return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """No other process, or thread, is here at the same time, where the file system has locks."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

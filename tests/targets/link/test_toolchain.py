@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,22 @@ def test_a_failed_fill_leaves_no_cache_folder(empty_cache: Path) -> None:
     with pytest.raises(ToolchainError, match="no luck"):
         cached("thing", fail)
     assert list(cache_dir().iterdir()) == []
+
+
+def test_of_several_at_once_one_fills_the_cache_and_the_others_wait(empty_cache: Path) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        started.wait(10)
+        (folder / "whole").write_text("x", "utf-8")
+
+    started = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(cached, "thing", make) for _ in range(3)]
+        started.set()
+    assert {(one.result() / "whole").read_text("utf-8") for one in found} == {"x"}
+    assert len(made) == 1
 
 
 def test_the_last_words_of_the_linker_are_in_the_error(tmp_path: Path) -> None:
