@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from splitc.link.link import Link
     from splitc.passes.base import Pass, Pipeline
     from splitc.plugins import Plugin
+    from splitc.reporting.make import report
     from splitc.search.condition_plan import ConditionPlan, plan_for_conditions
     from splitc.search.cutter import Cutter, Solution
     from splitc.search.find import find_cuts
@@ -56,7 +57,7 @@ __all__ = [
     "LossPlan", "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec",
     "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__", "build_all",
     "compile", "diff", "find_cuts", "load", "load_board", "parse_graph", "plan_for_conditions",
-    "plan_for_loss", "print_graph", "read_grid", "read_tested", "to_torch", "unpack",
+    "plan_for_loss", "print_graph", "read_grid", "read_tested", "report", "to_torch", "unpack",
     "write_tested",
 ]  # fmt: skip
 
@@ -76,7 +77,7 @@ __getattr__ = lazy_names(__name__, {
     "Solution": "search.cutter", "CutTable": "search.table", "find_cuts": "search.find",
     "parse_graph": "ir.text", "print_graph": "ir.printing", "LossPlan": "search.loss_choice",
     "ConditionPlan": "search.condition_plan", "plan_for_conditions": "search.condition_plan",
-    "Grid": "search.grid", "read_grid": "search.grid",
+    "report": "reporting.make", "Grid": "search.grid", "read_grid": "search.grid",
     "plan_for_loss": "search.loss_choice", "Trained": "search.tested",
     "read_tested": "search.tested", "write_tested": "search.tested",
 })  # fmt: skip

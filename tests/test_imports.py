@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "version", "lazy_names", "errors", "epoch", "arrays", "array_files", "plugins", "scratch",
         "cache",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
-        "figures", "policy", "wire", "net", "serve", "send", "simulate",
+        "figures", "reporting", "policy", "wire", "net", "serve", "send", "simulate",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",
         "builds", "finetune", "", "cli", "__main__",
     ),

@@ -32,7 +32,6 @@ from splitc.build.options import recorded_call
 from splitc.build.others import build_others, check_batches, refuse_others, share_files
 from splitc.build.parts import build_parts, places_of, reused, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_unsupported
-from splitc.build.report import write_report
 from splitc.build.reuse import Reuse
 from splitc.build.route_spec import RouteSpec
 from splitc.build.sbom import write_sbom
@@ -44,6 +43,9 @@ from splitc.bundle.record import DataFile, write_record
 from splitc.bundle.verify import Verification, verify_built
 from splitc.errors import OutputError, UsageError
 from splitc.ir.model import Network, Trainable
+from splitc.reporting.collect import report_data
+from splitc.reporting.data import write_data
+from splitc.reporting.make import add_page
 from splitc.runtime.codec_entry import CodecCost
 from splitc.runtime.manifest import Route, write_manifest
 from splitc.search.plan_file import PlanFile
@@ -214,10 +216,10 @@ def build(
             )
         )
         progress("writing the bundle")
-        write_report(folder / "report.html", job.name, job.table, job.row, routes)
+        write_data(folder, report_data(job.table, job.row, [one.row for one in job.routes]))
         write_record(folder, record_of(job))
         write_sbom(folder, job, built, job.data, tools_of(job, built))
-        manifest = manifest_of(folder, job, routes, built, runtime, seed)
+        manifest = add_page(folder, manifest_of(folder, job, routes, built, runtime, seed))
         share_files(folder, manifest.files)
         write_manifest(folder, manifest)
         unchecked = unrunnable(job.parts, places) if check else ""

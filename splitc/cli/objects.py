@@ -376,3 +376,14 @@ class BenchObject(GatedObject, frozen=True):
             routes={name: TimesObject.of(times) for name, times in found.routes.items()},
             threads=found.threads, resident_bytes=found.resident_bytes,
         )  # fmt: skip
+
+
+class ReportObject(Printed, frozen=True):
+    """`splitc report`: the file that was written, or the report itself where none was."""
+
+    bundle: str
+    format: str
+    file: str | None
+    bytes: int
+    sha256: str
+    text: str | None

@@ -63,6 +63,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         "sign": (pack_object.SignObject,),
         "run": (objects.RunObject,),
         "bench": (objects.BenchObject,),
+        "report": (objects.ReportObject,),
         "finetune": (listings.FinetuneObject,),
         "targets": (listings.TargetsObject,),
         "passes": (listings.PassesObject,),

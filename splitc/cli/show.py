@@ -18,6 +18,7 @@ from rich.text import Text
 
 from splitc.cli import was_interrupted
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
+from splitc.reporting.words import short_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,16 +105,6 @@ def progress(quiet: bool) -> Generator[Callable[[str], None], None, None]:
             yield lambda step: begin(step, status.update)
     else:
         yield lambda step: begin(step, lambda text: console.print(f"splitc: {text}"))
-
-
-def short_bytes(count: int) -> str:
-    """`4.0 kB`, `1.6 MB`: three figures for a table."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def milliseconds(seconds: float) -> str:

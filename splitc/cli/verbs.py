@@ -70,6 +70,10 @@ VERBS = {
         "bench:bench",
         "Measure every part of BUNDLE in this process: times, loading, memory.",
     ),
+    "report": Verb(
+        "report:report_",
+        "Write what BUNDLE is and why it was cut there: a page, or Markdown.",
+    ),
     "finetune": Verb(
         "finetune:finetune",
         "Rewrite MODEL by a recipe, train it on your data, write a folder to compile.",

@@ -351,7 +351,7 @@ def test_a_part_for_another_board_has_its_build_for_this_machine(
 def test_the_report_has_the_routes(routed: Bundle) -> None:
     page = (routed.path / "report.html").read_text("utf-8")
     assert "4 routes" in page
-    assert all(f"<td>{name}</td>" in page for name in ROUTES)
+    assert all(f'<th scope="row">{name}</th>' in page for name in ROUTES)
 
 
 def test_what_a_decoder_makes_again_is_no_result(tmp_path: Path) -> None:
