@@ -36,6 +36,13 @@ class AfterFlags:
                      help="End with exit code 9 where a figure is worse than the baseline's by "
                      "more: [b]5%[/], [b]head_ms=10%[/]. Repeatable."),
     ] = None  # fmt: skip
+    summary: Annotated[
+        str | None,
+        typer.Option("--summary", metavar="FILE.md", rich_help_panel=AFTER,
+                     help="Write in Markdown what was built, what changed since the baseline and "
+                     "what failed."),
+    ] = None  # fmt: skip
+
     json_to: Annotated[
         str | None,
         typer.Option("--json-to", metavar="FILE.json", rich_help_panel=AFTER,
@@ -64,11 +71,15 @@ class AfterFlags:
         return compare(builds, self.baseline, self.tolerance or ())
 
     def write(self, builds: Builds, compared: tuple[Compared, ...]) -> None:
-        """Write what was built as JSON.
+        """Write the summary, and what was built as JSON.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: One cannot be written.
         """
+        if self.summary is not None:
+            from splitc.builds.summary import summary
+
+            _write(Path(self.summary), summary(builds, compared).encode())
         if self.json_to is not None:
             from splitc.cli import show
             from splitc.cli.build_object import BuildObject

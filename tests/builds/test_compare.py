@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles beside the last release."""
+"""Bundles beside the last release, and what a build made in Markdown."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from splitc.builds import summary as summaries
 from splitc.builds.compare import Compared, compare
 from splitc.builds.run import Builds, build_all
+from splitc.builds.summary import summary
 from splitc.bundle.bundle import Bundle
 from splitc.bundle.pack import write_zip
 from splitc.cli.app import run
@@ -61,6 +64,7 @@ def test_each_bundle_is_compared_with_the_one_that_is_named_like_it(
     assert same.diff is not None
     assert (same.failure, same.diff.changed) == (None, ())
     assert of(found, "block_add") == Compared(of(found, "block_add").outcome, None)
+    assert "The last release has no such bundle." in summary(built, found)
 
 
 def test_a_baseline_alone_is_that_of_all_and_one_of_another_model_is_refused(
@@ -75,6 +79,10 @@ def test_a_baseline_alone_is_that_of_all_and_one_of_another_model_is_refused(
     assert "head_ms" in worse.why
     assert other is not None
     assert (other.what, other.exit_code) == ("the baseline is of another model", 2)
+    text = summary(built, found)
+    assert text.index("bundles failed beside the last release") < text.index("cut after")
+    assert "the baseline is of another model" in text
+    assert "head\\_ms" in text
 
 
 def test_a_bundle_is_never_held_against_itself(built: Builds) -> None:
@@ -104,6 +112,16 @@ def test_a_damaged_baseline_is_told_of_its_bundle_alone(built: Builds, tmp_path:
     assert of(found, "two").failure is None
 
 
+def test_a_summary_that_would_be_too_long_says_what_it_leaves_out(
+    built: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = len(summary(replace(built, outcomes=built.outcomes[:1])).encode())
+    monkeypatch.setattr(summaries, "_MOST_BYTES", long + 1)
+    text = summary(built)
+    assert len(text.encode()) < long + 100
+    assert text.endswith("2 more bundles: the summary would be too long.\n")
+
+
 def test_the_verb_writes_all_before_it_fails(
     built: Builds,
     tmp_path: Path,
@@ -115,21 +133,22 @@ def test_the_verb_writes_all_before_it_fails(
     write_baseline(tmp_path / "small.baseline.json", Baseline.of(bundle(built, "stem_relu")))
     save(small_network(), tmp_path / "small.onnx")
     given = ["small.onnx", "--emit", "onnx", "--cut", "block_add", "--baseline", "."]
-    written = ["--json-to", "b.json"]
+    written = ["--summary", "s.md", "--json-to", "b.json"]
     assert run(["build", *given, *written, "--tolerance", "5%"]) == 9
     captured = capsys.readouterr()
     assert "1 built" in captured.out
     assert "worse than the baseline" in captured.err
     got = json.loads((tmp_path / "b.json").read_text("utf-8"))
     jsonschema.validate(got, schema_of("build"))
+    assert "worse than the baseline" in (tmp_path / "s.md").read_text("utf-8")
     compared = got["bundles"][0]["compared"]
     assert compared["baseline"] == "small.baseline.json"
     assert "head_ms" in {one["figure"] for one in compared["regressions"]}
 
     assert run(["build", *given, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bundles"][0]["compared"]["regressions"] == []
-    assert run(["build", *given, "--json-to", "none/b.json"]) == 2
-    assert "cannot write 'none/b.json'" in capsys.readouterr().err
+    assert run(["build", *given, "--summary", "none/s.md"]) == 2
+    assert "cannot write 'none/s.md'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
