@@ -17,6 +17,7 @@ PLUGIN = Plugin(
     },
     cutters={
         "dads-heavy": "splitc_passes.cutters.dads_heavy:DadsHeavy",
+        "early-exits": "splitc_passes.cutters.early_exits:EarlyExits",
         "min-cut": "splitc_passes.cutters.min_cut:MinCut",
         "neurosurgeon": "splitc_passes.cutters.neurosurgeon:Neurosurgeon",
     },

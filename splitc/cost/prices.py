@@ -96,10 +96,17 @@ class LinkPrices:
     Args:
         tensor: Price of each tensor by name when it crosses; None where it cannot.
         once: Price paid once when anything crosses.
+        once_behind: The same where it hangs on how many layers are in the head before the first
+            that is not, from 0; None where it does not.
     """
 
     tensor: Mapping[str, int | None]
     once: int
+    once_behind: tuple[int, ...] | None = None
+
+    def once_at(self, prefix: int) -> int:
+        """What is paid once when anything crosses, so many layers in the head at first."""
+        return self.once if self.once_behind is None else self.once_behind[prefix]
 
 
 @dataclass(frozen=True)
@@ -290,7 +297,7 @@ def _pico(value: float) -> int:
 def price(prices: Prices, cut: Cut) -> int | None:
     """What a cut costs under integer prices; None where a tensor cannot cross."""
     link = prices.links[0, 1]
-    total = link.once if len(cut.tail) else 0
+    total = link.once_at(cut.prefix) if len(cut.tail) else 0
     for tensor in cut.boundary:
         crossing = link.tensor[tensor.name]
         if crossing is None:

@@ -112,7 +112,7 @@ def test_a_cutter_with_options_is_named_on_the_command_line(
     assert run([*given, "min-cut", "--objective", "throughput"]) == 2
     assert "throughput is a maximum" in capsys.readouterr().err
     names = [one["name"] for one in as_json(capsys, ["passes"])["cutters"]]
-    assert names == ["dads-heavy", "enumerate", "min-cut", "neurosurgeon"]
+    assert names == ["dads-heavy", "early-exits", "enumerate", "min-cut", "neurosurgeon"]
     assert run(["passes", "min-cut"]) == 0
     assert "DADS" in capsys.readouterr().out
 

@@ -105,7 +105,8 @@ def cheapest_cut(
     for start, stop in graph.stretches:
         if stop < least or most < start:
             continue
-        fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop] + prices.links[0, 1].once
+        fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop]
+        fixed += prices.links[0, 1].once_at(start)
         cheap = sum(min(head[i], tail[i]) for i in range(start, stop))
         if best is not None and fixed + cheap >= best[0]:
             bounds.append(fixed + cheap)
@@ -132,7 +133,7 @@ def cheapest_cut(
 def _narrow_price(prices: Prices, cut: Cut, head_sum: list[int], tail_sum: list[int]) -> int | None:
     """`price` of a cut without single layers past its prefix, from running sums."""
     total = head_sum[cut.prefix] + tail_sum[-1] - tail_sum[cut.prefix]
-    total += prices.links[0, 1].once if cut.prefix < len(cut.graph) else 0
+    total += prices.links[0, 1].once_at(cut.prefix) if cut.prefix < len(cut.graph) else 0
     for tensor in cut.boundary:
         crossing = prices.links[0, 1].tensor[tensor.name]
         if crossing is None:

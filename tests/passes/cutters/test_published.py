@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.cut import Cut
@@ -18,6 +19,7 @@ from splitc.search.find import find_cuts
 from splitc.search.limits import Constraints
 from splitc.search.problem import Problem
 from splitc_passes.cutters.dads_heavy import DadsHeavy
+from splitc_passes.cutters.early_exits import EarlyExits
 from splitc_passes.cutters.min_cut import MinCut
 from splitc_passes.cutters.neurosurgeon import Neurosurgeon
 from tests.passes.cutters.test_min_cut import downsets
@@ -126,3 +128,73 @@ def test_the_heavy_search_says_what_it_is_for() -> None:
     with pytest.raises(UsageError, match="cannot solve this") as caught:
         DadsHeavy().solve(SCENARIO.problem(parse_graph(CHAIN)))
     assert caught.value.why == "it maximises throughput"
+
+
+@st.composite
+def leaving(draw: st.DrawFn) -> tuple[LayerGraph, dict[str, float]]:
+    graph = draw(graphs())
+    places = [i for i in graph.dominators if i >= graph.input_count]
+    chosen = draw(st.lists(st.sampled_from(places), unique=True, max_size=3)) if places else []
+    shares = st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])
+    return graph, {graph.layers[i].name: draw(shares) for i in chosen}
+
+
+def expected_s(problem: Problem, cut: Cut, exits: dict[str, float]) -> float:
+    """Seconds that a frame takes in the mean, by following each way to leave."""
+    graph, costs, link = problem.graph, problem.costs, SCENARIO.link
+    places = sorted((graph.index[name], share) for name, share in exits.items())
+    total, come = 0.0, 1.0
+    for last, share in [*places, (len(graph) - 1, 1.0)]:
+        run = range(last + 1)
+        sites = [costs.device_s[i] if cut.holds(i) else costs.server_s[i] for i in run]
+        seconds = sum(sites)
+        ends = not places or (last, share) not in places
+        if any(not cut.holds(i) for i in run):
+            seconds += link.rtt_s + sum(link.transfer_s(t.nbytes or 0) for t in cut.boundary)
+        for name in graph.outputs if ends else ():
+            if not cut.holds(graph.producer[name]):
+                seconds += link.transfer_s(graph.tensors[name].nbytes or 0)
+        total += come * share * seconds
+        come *= 1 - share
+    return total
+
+
+@settings(deadline=None, max_examples=120)
+@given(leaving())
+def test_with_exits_the_expected_time_is_the_least_of_all_downsets(
+    given: tuple[LayerGraph, dict[str, float]],
+) -> None:
+    graph, exits = given
+    # Results that are made before an exit belong to frames that leave: not what is priced here.
+    last = max((graph.index[name] for name in exits), default=-1)
+    assume(all(graph.producer[name] > last for name in graph.outputs))
+    problem = SCENARIO.problem(graph)
+    text = ",".join(f"{name}:{share}" for name, share in exits.items())
+    every = usable(problem)
+    if not every:
+        return
+    found = EarlyExits(text).solve(problem)
+    best = min(expected_s(problem, cut, exits) for cut in every)
+    assert expected_s(problem, found.where.cut, exits) == pytest.approx(best, rel=1e-6, abs=1e-9)
+    assert found.proof.value / 1e12 == pytest.approx(best, rel=1e-6, abs=1e-9)
+
+
+def test_without_exits_it_is_the_minimum_cut_and_all_that_leave_cost_nothing_behind() -> None:
+    problem = SCENARIO.problem(parse_graph(CHAIN))
+    plain = MinCut().solve(problem)
+    assert EarlyExits().solve(problem).where == plain.where
+    gone = EarlyExits("a:1.0").solve(problem)
+    assert gone.where.cut.name == "a"
+    assert gone.proof.value / 1e12 == pytest.approx(problem.costs.device_s[1])
+
+
+@pytest.mark.parametrize(
+    ("exits", "says"),
+    [
+        ("a", "'a' is no exit"), ("a:2", "'a:2' is no exit"), ("a:x", "'a:x' is no exit"),
+        ("q:0.5", "there is no layer 'q'"), ("a:0.5,a:0.5", "two exits after 'a'"),
+    ],
+)  # fmt: skip
+def test_exits_that_are_none_are_named(exits: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        EarlyExits(exits).solve(SCENARIO.problem(parse_graph(CHAIN)))
