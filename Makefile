@@ -3,15 +3,18 @@
 # make live   a classifier behind a link that loses 30 % of all packets, and one that slows down
 # make site   docs/ as a web site in build/site, every link checked
 # make test   venv, install, the whole test suite
+# make test-packaging  wheel and sdist installed elsewhere: oldest and newest releases, an ARM host
+# make lock   requirements.lock and constraints-min.txt, made again
 PYTHON ?= python3
 VENV   ?= .venv
 BUILD  ?= build
 BIN    := $(VENV)/bin
 FUZZ_SECONDS ?= 60
+LOCK   := pyproject.toml --quiet --upgrade --python-version 3.11 --no-annotate
 FUZZED := packets part_manifest
 FUZZED_PYTHON := packets conversations manifests
 
-.PHONY: demo live test lint types bench fuzz docs site experiments clean
+.PHONY: demo live test test-packaging lock lint types bench fuzz docs site experiments clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +46,15 @@ live: $(VENV)/installed-live
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
+test-packaging: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m packaging tests/packaging
+
+lock: $(VENV)/installed-dev
+	$(BIN)/uv pip compile $(LOCK) --constraints constraints.txt --universal --generate-hashes \
+	  --custom-compile-command 'make lock' -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --resolution lowest-direct \
+	  --custom-compile-command 'make lock' -o constraints-min.txt
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

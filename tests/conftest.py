@@ -62,7 +62,7 @@ def bundle(compiled: Bundle, tmp_path: Path) -> Bundle:
     return Bundle.open(tmp_path / "small.splitc")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def qemu() -> None:
     """Skip where no ARM code can be emulated."""
     try:
