@@ -11,21 +11,21 @@ from splitc.builds.run import Builds, Outcome
 from splitc.figures.gate import Verdict
 from splitc.figures.markdown import plain_markdown as plain
 from splitc.figures.markdown import table
-from splitc.runtime.manifest import Manifest, read_manifest
+from splitc.reporting.make import report
 
 _MOST_BYTES = 900_000
 """GitHub shows a summary of up to a mebibyte, and nothing of a longer one."""
 
 
 def summary(builds: Builds, compared: Sequence[Compared] = ()) -> str:
-    """What became of each bundle: what failed first, then each bundle and what changed.
+    """What became of each bundle: what failed first, then reports and what changed.
 
     Args:
         builds: What was built.
         compared: The bundles beside the last release.
 
     Raises:
-        BadBundleError: A bundle's manifest is damaged.
+        BadBundleError: A bundle's manifest or the data of its report is damaged.
     """
     by_output = {each.outcome.entry.output: each for each in compared}
     sections = [*_failures(builds), *_gates(builds), *_worse(compared)]
@@ -86,16 +86,9 @@ def _passed(verdict: Verdict) -> str:
 
 def _bundle(outcome: Outcome, compared: Compared | None) -> str:
     notes = [f"- {plain(note)}" for note in outcome.notes]
-    blocks = [_shown(outcome), "\n".join(notes)]
+    blocks = [report(outcome.entry.output, format="md"), "\n".join(notes)]
     if compared is not None and compared.diff is not None:
         blocks.append(compared.diff.markdown())
     elif compared is not None and compared.baseline is None:
         blocks.append("The last release has no such bundle.")
     return "\n\n".join(block.strip() for block in blocks if block)
-
-
-def _shown(outcome: Outcome) -> str:
-    manifest = read_manifest(outcome.entry.output, Manifest)
-    where = ", ".join(manifest.where(route) for route in manifest.routes)
-    crosses = ", ".join(f"{route.boundary_bytes:,} bytes" for route in manifest.routes)
-    return f"### {plain(manifest.name)}: {plain(where)}\n\nCrosses: {crosses}."

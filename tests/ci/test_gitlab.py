@@ -74,7 +74,7 @@ def test_a_bundle_is_built_cached_and_told_of(folder: Path) -> None:
         "build.json", "outputs.env", "small.splitc.html", "small.splitc.zip",
         "small.splitc.zip.json", "summary.md",
     }  # fmt: skip
-    assert "block\\_add" in (folder / ARTIFACT / "summary.md").read_text("utf-8")
+    assert "▸ `block_add`" in (folder / ARTIFACT / "summary.md").read_text("utf-8")
     assert "block_add" in ran.log
 
     shutil.rmtree(bundle.path)
