@@ -130,7 +130,7 @@ def _options(
     named = {one.option: one for one in record.data}
     asked = {**record.options, "model": model}
     if unknown := files.keys() - named.keys():
-        raise UsageError(f"the bundle was made without --{min(unknown)}")
+        raise UsageError(f"the bundle was made without --{min(unknown)}", hint="leave it out")
     for option in named.keys() | {*DATA} & asked.keys():
         asked[option] = _given(option, named.get(option), files)
     if not {DEVICE, SERVER} <= record.boards.keys():

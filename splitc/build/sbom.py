@@ -61,7 +61,7 @@ def write_sbom(
         "APPLICATION", "bundle", job.name, version=built.split,
         description="A network in parts for a device and a server.",
     )  # fmt: skip
-    name, digest = job.source.name or job.name, job.source.digest
+    name, digest = job.asked.get("model") or job.source.name or job.name, job.source.digest
     model = _component("MACHINE_LEARNING_MODEL", "model", name, hashes=_sha256(digest))
     files = [
         _component(

@@ -54,8 +54,9 @@ def write_image(contents: Contents, target: Path) -> None:
     """Write a tar of an OCI image layout with one index of two images.
 
     The device's has its parts alone, for its platform. The server's is all of the bundle: what
-    both have is one blob. Layers are tars without compression, whose bytes would hang on the
-    compressor's release; files' times are SOURCE_DATE_EPOCH's, or 1970.
+    both have is one blob. Where all runs on one side there is one image, of all of the bundle.
+    Layers are tars without compression, whose bytes would hang on the compressor's release;
+    files' times are SOURCE_DATE_EPOCH's, or 1970.
 
     Args:
         contents: What is packed.
@@ -70,7 +71,8 @@ def write_image(contents: Contents, target: Path) -> None:
     layers = [*_layers(contents, seconds or 0)]
     entries, parts = contents.manifest.parts, contents.parts
     device = {one.folder for one in entries.values() if one.site == DEVICE}
-    own = [(at, blob) for at, blob in layers if at in device]
+    both = len(device) < len(entries)
+    own = [(at, blob) for at, blob in layers if at in device or not both]
     blobs: dict[str, _Blob] = {blob.sha256: blob for _, blob in layers}
     images: list[dict[str, Any]] = []
     for site, chosen in ((DEVICE, own), ("server", layers)):

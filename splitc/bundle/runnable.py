@@ -123,6 +123,7 @@ def runnable_part(
             f"the {name} has no runtime", hint="compile without --runtime none to run it here"
         )
     hint = "splitc verify --emulate runs it under qemu" if foreign else "compile the bundle here"
+    hint += "; --no-run checks files alone"
     if not twin.is_dir():
         why += f"; the bundle has no golden/{name}, a build of it for where it was compiled"
     raise ToolchainError(f"cannot start the {name} on this machine", why=why, hint=hint)

@@ -87,7 +87,7 @@ def unpack_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Zip written by pack.")],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder to write [after the FILE]."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write [FILE.splitc]."),
     ] = None,
     max_bytes: Annotated[
         str,
@@ -115,4 +115,4 @@ def unpack_(
     console.print(f"wrote {bundle.path}/", soft_wrap=True)
     console.print(f"  digest sha256 {bundle.digest}", soft_wrap=True)
     if not quiet:
-        console.print(f"\nNext: splitc verify {bundle.path}", soft_wrap=True)
+        console.print(f"\nNext: splitc serve {bundle.path}", soft_wrap=True)

@@ -37,6 +37,7 @@ def test_it_names_the_model_the_parts_and_the_tools(compiled: Bundle, small_onnx
     assert {*components} == {"model", "part:head", "part:tail"}
     model = components["model"]
     assert model["type"] == "machine-learning-model"
+    assert model["name"] == small_onnx.name
     digest = hashlib.sha256(small_onnx.read_bytes()).hexdigest()
     assert model["hashes"] == [{"alg": "SHA-256", "content": digest}]
     tools = {one["name"]: one["version"] for one in found["metadata"]["tools"]["components"]}

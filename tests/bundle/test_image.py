@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import splitc
 from splitc.bundle.bundle import Bundle
 from splitc.bundle.image import write_image
 from splitc.cli.app import run
@@ -219,3 +220,13 @@ def test_parts_of_a_machine_without_a_name_there_are_refused(
 def test_an_unknown_form_is_refused(compiled: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["pack", str(compiled.path), "--format", "rar"]) == 2
     assert "one of: zip, oci" in capsys.readouterr().err
+
+
+def test_what_runs_on_one_side_alone_is_one_image(small_onnx: Path, tmp_path: Path) -> None:
+    made = splitc.compile(small_onnx, cut="device", emit="onnx", output=tmp_path / "whole")
+    made.pack(tmp_path / "whole.tar", image=True)
+    with tarfile.open(tmp_path / "whole.tar") as tar:
+        tar.extractall(tmp_path / "layout", filter="data")
+    ((one, image),) = images(tmp_path / "layout")
+    assert one["platform"] == {"os": "linux", "architecture": "arm64"}
+    assert {*files(tmp_path / "layout", image)} == {*made.manifest.files, "manifest.json"}
