@@ -17,9 +17,6 @@ from places import DOCS, ROOT, LinkError, moved
 from splitc.cli.app import VERBS
 from splitc.cli.schema import verbs as printed
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver:PendingDeprecationWarning")
-"""myst-parser 5.2 asks Sphinx 9 in a way that Sphinx 11 will not know."""
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
