@@ -28,7 +28,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "figures", "reporting", "policy", "wire", "net", "serve", "send", "simulate",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",
-        "builds", "finetune", "", "cli", "__main__",
+        "builds", "finetune", "evaluate", "", "cli", "__main__",
     ),
     "passes/splitc_passes": (
         "layers", "codecs", "training", "cutters", "analyses", "recipes", "",

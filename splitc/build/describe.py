@@ -20,6 +20,7 @@ from splitc.cost.topology import DEVICE, SERVER
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.ir.proof import Given, Proof
+from splitc.passes.at_cut import Ready
 from splitc.runtime.codec_entry import ChannelEntry, CodecCost, CodecEntry
 from splitc.runtime.files import list_files
 from splitc.runtime.manifest import (
@@ -197,7 +198,12 @@ def _expected(route: Route) -> Expected:
 
 def missing(route: RouteJob, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
     """What stands for elements of what crosses that did not arrive, for each tensor."""
-    noisy, codes = route.ready.noisy, route.ready.model.codes
+    return missing_at(route.ready, crosses)
+
+
+def missing_at(ready: Ready, crosses: Sequence[TensorSpec]) -> tuple[Missing, ...]:
+    """The same of a network that is ready to be split."""
+    noisy, codes = ready.noisy, ready.model.codes
     trained = noisy if isinstance(noisy, Trainable) else None
     return tuple(
         Missing.of(

@@ -74,6 +74,10 @@ VERBS = {
         "report:report_",
         "Write what BUNDLE is and why it was cut there: a page, or Markdown.",
     ),
+    "evaluate": Verb(
+        "evaluate:evaluate",
+        "Measure how right MODELS are on your data when packets are lost and not sent again.",
+    ),
     "finetune": Verb(
         "finetune:finetune",
         "Rewrite MODEL by a recipe, train it on your data, write a folder to compile.",

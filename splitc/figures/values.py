@@ -279,6 +279,18 @@ def _of_simulate(printed: _Simulate) -> Values:
     return Values("simulate", found)
 
 
+def of_evaluated(printed: Any) -> Values:
+    """What `splitc evaluate` printed with `--json`, whatever it evaluated.
+
+    Raises:
+        BadBundleError: It is something else.
+    """
+    found = _as(printed, _Evaluate)
+    if found is None:
+        raise BadBundleError("this is not what splitc evaluate prints")
+    return _of_points(found)
+
+
 def _of_points(printed: _Evaluate) -> Values:
     """What evaluate found, by condition."""
     found = {

@@ -141,6 +141,7 @@ class BundleParts:
         self.hosted: Hosted = served
         self.remotes: Sequence[Remote] = bundle.part(manifest.route.parts[0]).remote
         self.default = manifest.default
+        self.routes = manifest.routes
         self.inputs = manifest.source.inputs
         self.has_values = ends is not None
         self._served, self._ends = served, ends
