@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from splitc.builds.entry import Entry
     from splitc.builds.messages import Failure
     from splitc.builds.run import Builds, Outcome
-    from splitc.runtime.manifest import Route
 
 _FLAGS = CompileFlags()
 _AFTER = AfterFlags()
@@ -215,16 +214,12 @@ def _summary(builds: Builds) -> str:
     return ", ".join(counts) + (f"; {held} of {len(gates)} gates hold" if gates else "")
 
 
-def _cut(route: Route) -> str:
-    return ", ".join(route.cut)
-
-
 def _table(builds: Builds) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     from splitc.cli import show
-    from splitc.cli.build_object import route_of
+    from splitc.cli.build_object import cut_of, route_of
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("bundle", overflow="fold", ratio=1)
@@ -240,7 +235,7 @@ def _table(builds: Builds) -> Table:
         cells: list[Text | str] = [
             show.plain(outcome.entry.named),
             show.plain(Path(options.target).stem),
-            show.plain(_cut(route) if route else options.cuts or options.cut),
+            show.plain(cut_of(outcome) or options.cuts or options.cut),
             show.short_bytes(route.boundary_bytes) if route else "",
             Text(outcome.state, style=_STATES[outcome.state] if outcome.passed else "bold red"),
             f"{outcome.seconds:.1f}" if outcome.seconds else "",

@@ -11,6 +11,7 @@ from splitc.builds.messages import Failure
 from splitc.cli.objects import Printed
 from splitc.figures.diff import FigureChange
 from splitc.figures.gate import Verdict
+from splitc.runtime.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ class BuiltObject(msgspec.Struct, frozen=True, kw_only=True):
             key=outcome.key.digest if outcome.key else None,
             digest=digest_of(outcome),
             seconds=round(outcome.seconds, 3),
-            cut=", ".join(route.cut) if route else None,
+            cut=cut_of(outcome),
             boundary_bytes=route.boundary_bytes if route else None,
             notes=outcome.notes,
             failure=outcome.failure,
@@ -114,11 +115,18 @@ class BuildObject(Printed, frozen=True):
 
 def route_of(outcome: Outcome) -> Route | None:
     """The default route of a bundle that is there."""
-    from splitc.runtime.manifest import Manifest, read_manifest
-
     if not outcome.there:
         return None
     return read_manifest(outcome.entry.output, Manifest).route
+
+
+def cut_of(outcome: Outcome) -> str | None:
+    """After which layers a bundle that is there is cut; "device" or "server" where it is not."""
+    if not outcome.there:
+        return None
+    found = read_manifest(outcome.entry.output, Manifest)
+    where = found.where(found.route)
+    return where.removeprefix("cut after ").removeprefix("all on the ")
 
 
 def digest_of(outcome: Outcome) -> str | None:

@@ -87,6 +87,11 @@ def test_networks_are_built_with_flags_and_where_they_are_wanted(
     assert not (home / "out").exists()
 
 
+def test_a_network_that_is_not_cut_is_shown_on_its_side(capsys: Capture) -> None:
+    got = as_json(capsys, "a.onnx", "--emit", "onnx", "--cut", "device", "-o", "whole.splitc")
+    assert [one["cut"] for one in got["bundles"]] == ["device"]
+
+
 def test_what_fails_is_named_and_the_exit_code_is_its_own(home: Path, capsys: Capture) -> None:
     (home / "bad.onnx").write_bytes(b"no network")
     given = ["a.onnx", "bad.onnx", "none.onnx", "--emit", "onnx"]
