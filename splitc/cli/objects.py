@@ -387,3 +387,4 @@ class ReportObject(Printed, frozen=True):
     bytes: int
     sha256: str
     text: str | None
+    gates: tuple[Verdict, ...]

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from splitc.cli import options as o
-from splitc.errors import OutputError, UsageError
+from splitc.cli.gates import FailOn
+from splitc.errors import GateError, OutputError, UsageError
 
 STDOUT = "-"
 
@@ -40,6 +41,7 @@ def report_(
     open_: Annotated[
         bool, typer.Option("--open", help="Show the page in the browser.")
     ] = False,
+    fail_on: FailOn = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -49,7 +51,8 @@ def report_(
     """
     from splitc.bundle.bundle import Bundle
     from splitc.cli import show
-    from splitc.reporting.make import FORMATS, Format, report
+    from splitc.figures.gate import require_gates
+    from splitc.reporting.make import FORMATS, Format, facts_of, write
 
     if format_ not in FORMATS:
         raise UsageError(f"--format {format_}", hint=f"one of: {', '.join(FORMATS)}")
@@ -57,7 +60,8 @@ def report_(
     if open_ and (form != "html" or output == STDOUT):
         raise UsageError("--open shows a page in a file", hint="leave out --format md and -o -")
     opened = Bundle.open(bundle)
-    text = report(opened, format=form, measured=measured or ())
+    facts = facts_of(opened, measured or (), fail_on or ())
+    text = write(facts, form)
     path = None if output == STDOUT else output and Path(output)
     if output is None and form == "html":
         path = Path(f"{opened.path.resolve().name.removesuffix('.splitc')}.html")
@@ -70,7 +74,7 @@ def report_(
             ReportObject(
                 bundle=bundle, format=form, file=str(path) if path else None,
                 bytes=len(text.encode()), sha256=hashlib.sha256(text.encode()).hexdigest(),
-                text=None if path else text,
+                text=None if path else text, gates=facts.gates,
             )
         )  # fmt: skip
     elif path:
@@ -79,6 +83,9 @@ def report_(
         sys.stdout.write(text)
     if path and open_ and not webbrowser.open(path.resolve().as_uri()) and not quiet:
         show.err().print(show.plain(f"note: no browser was found to show {path}"))
+    if json and not all(one.passed for one in facts.gates):
+        raise typer.Exit(GateError.exit_code)
+    require_gates(() if json else facts.gates)
 
 
 def _write(path: Path, text: str, bundle: Path) -> None:

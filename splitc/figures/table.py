@@ -22,6 +22,7 @@ PRINTED: dict[str, tuple[Source, ...]] = {
     "build": ("manifest",),
     "verify": ("verify",),
     "bench": ("bench",),
+    "report": ("manifest", "verify", "bench"),
     "simulate": ("simulate",),
     "evaluate": ("evaluate",),
 }

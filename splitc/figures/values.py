@@ -207,7 +207,7 @@ def of_printed(manifest: Manifest, printed: Any) -> Values:
         return _of_points(evaluated)
     if (verified := _as(printed, _Verify)) is not None:
         return _of_verify(manifest, verified)
-    verbs = ", ".join(verb for verb in PRINTED if verb not in ("compile", "build"))
+    verbs = ", ".join(verb for verb in PRINTED if verb not in ("compile", "build", "report"))
     raise BadBundleError("these are no measured figures", hint=f"--json of one of: {verbs}")
 
 

@@ -62,6 +62,17 @@ def _agrees(route: Route) -> str:
     return f"{cost.agreement:.1%}" if cost else "–"
 
 
+def gates(facts: Facts) -> Element | None:
+    """What became of gates."""
+    if not facts.gates:
+        return None
+    rows = (
+        ("" if one.passed else "no", (one.gate, "holds" if one.passed else "fails", one.why))
+        for one in facts.gates
+    )
+    return section("gates", "Gates", table("Gates", ("gate", "verdict", "why"), rows))
+
+
 def codecs(facts: Facts) -> Element | None:
     """What stands around what crosses, and what it costs."""
     found = [(route, route.codec) for route in facts.manifest.routes if route.codec is not None]

@@ -12,6 +12,7 @@ from typing import Any
 from splitc.bundle.bundle import Bundle
 from splitc.bundle.record import RECORD, BuildRecord, read_record
 from splitc.cost.topology import DEVICE, SERVER
+from splitc.figures.gate import Verdict
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 from splitc.reporting.bandwidth import Line, Reign, reigns
 from splitc.reporting.data import ReportData, RowEntry, read_data, read_listed
@@ -34,6 +35,7 @@ class Facts:
         data: The report's own.
         record: What was asked of the compilation.
         measured: What was measured since.
+        gates: What became of gates on its figures.
     """
 
     manifest: Manifest
@@ -41,6 +43,7 @@ class Facts:
     data: ReportData
     record: BuildRecord
     measured: Measured
+    gates: tuple[Verdict, ...] = ()
 
     @staticmethod
     def of(bundle: Bundle, measured: Measured | None = None) -> Facts:

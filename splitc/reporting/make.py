@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,8 @@ import msgspec
 
 from splitc.bundle.bundle import Bundle
 from splitc.errors import UsageError, nearest
+from splitc.figures.gate import judge, parse_gates
+from splitc.figures.values import of_bundle, of_printed
 from splitc.reporting.facts import Facts
 from splitc.reporting.measured import read_measured
 from splitc.runtime.files import file_entry
@@ -27,6 +30,7 @@ def report(
     *,
     format: Format = "html",
     measured: Sequence[str | os.PathLike[str]] = (),
+    gates: Sequence[str] = (),
 ) -> str:
     """What a bundle is and why it was cut there; the same text for the same bundle.
 
@@ -35,16 +39,30 @@ def report(
         format: `html` for a page that needs nothing else, `md` for GitHub-flavoured Markdown.
         measured: Files that `splitc bench --json` and `splitc verify --json` wrote: what was
             measured is put beside what was predicted.
+        gates: Limits on the bundle's figures and those, like `head_ms>40`: what becomes of them
+            is a table in the report.
 
     Raises:
-        UsageError: No such format; a file that is none of those, or of another bundle.
+        UsageError: No such format or figure; a file that is none of those, or of another
+            bundle.
         BadBundleError: A manifest or the report's data is missing, malformed or altered.
     """
     if format not in FORMATS:
         hint = nearest(format, FORMATS)
         raise UsageError(f"there is no format '{format}' of a report", hint=hint)
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    return write(Facts.of(opened, read_measured(measured, opened.manifest)), format)
+    return write(facts_of(opened, measured, gates), format)
+
+
+def facts_of(
+    bundle: Bundle, measured: Sequence[str | os.PathLike[str]] = (), gates: Sequence[str] = ()
+) -> Facts:
+    """What a report is made from; see `report`."""
+    manifest = bundle.manifest
+    wanted = parse_gates(gates, "report", [route.name for route in manifest.routes])
+    facts = Facts.of(bundle, read_measured(measured, manifest))
+    values = [of_printed(manifest, one) for one in facts.measured.printed]
+    return replace(facts, gates=judge(wanted, of_bundle(bundle), *values))
 
 
 def add_page(folder: Path, manifest: Manifest) -> Manifest:

@@ -26,6 +26,7 @@ def markdown(facts: Facts) -> str:
         plain_markdown(facts.verdict[1]),
         _figures(facts),
         *([_routes(facts)] if facts.several else []),
+        *_gates(facts),
         _cuts(facts),
         *_codec(facts),
         *_measured(facts),
@@ -114,6 +115,14 @@ def _cuts(facts: Facts) -> str:
     more = len(best)
     left = f" {data.usable - more:,} more cuts may be used." if data.usable > more else ""
     return f"{table(head, rows)}\n\n{said}{left}"
+
+
+def _gates(facts: Facts) -> list[str]:
+    rows = [
+        (code(one.gate), "holds" if one.passed else "**fails**", plain_markdown(one.why))
+        for one in facts.gates
+    ]
+    return [table(("gate", "", "why"), rows)] if rows else []
 
 
 def _codec(facts: Facts) -> list[str]:

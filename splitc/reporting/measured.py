@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -86,10 +86,11 @@ class VerifyFound(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a bundle; None of what was not."""
+    """What was measured of a bundle; None of what was not. `printed` are the objects whole."""
 
     bench: BenchFound | None = None
     verify: VerifyFound | None = None
+    printed: tuple[Any, ...] = ()
 
 
 def read_measured(paths: Sequence[str | os.PathLike[str]], manifest: Manifest) -> Measured:
@@ -104,17 +105,16 @@ def read_measured(paths: Sequence[str | os.PathLike[str]], manifest: Manifest) -
     """
     found = Measured()
     for path in map(Path, paths):
-        one = _read(path)
-        if isinstance(one, BenchFound):
-            found = Measured(one, found.verify)
-        else:
-            found = Measured(found.bench, one)
+        one, whole = _read(path)
+        bench = one if isinstance(one, BenchFound) else found.bench
+        check = one if isinstance(one, VerifyFound) else found.verify
+        found = Measured(bench, check, (*found.printed, whole))
         _refuse_others(path, "parts", one.parts, manifest.parts)
         _refuse_others(path, "routes", one.routes, [route.name for route in manifest.routes])
     return found
 
 
-def _read(path: Path) -> BenchFound | VerifyFound:
+def _read(path: Path) -> tuple[BenchFound | VerifyFound, Any]:
     hint = "give what `splitc bench --json` or `splitc verify --json` printed"
     try:
         with path.open("rb") as file:
@@ -126,7 +126,7 @@ def _read(path: Path) -> BenchFound | VerifyFound:
     why = ""
     for kind in (BenchFound, VerifyFound):
         try:
-            return msgspec.json.decode(data, type=kind)
+            return msgspec.json.decode(data, type=kind), msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             why = str(error)
     raise UsageError(f"'{path}' holds nothing that was measured", why=why, hint=hint)

@@ -23,6 +23,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def page(facts: Facts) -> str:
     """The report of a bundle."""
     found = [
+        ("gates", "Gates", of_bundle.gates(facts)),
         ("network", "Network", of_cuts.network(facts)),
         ("times", "Times", of_cuts.times(facts)),
         ("bandwidth", "Bandwidth", of_cuts.bandwidths(facts)),

@@ -107,3 +107,19 @@ def test_open_shows_the_page(
     assert run(["report", str(compiled.path), "--open"]) == 0
     assert shown == [Path("small.html").resolve().as_uri()]
     assert "no browser was found" in capsys.readouterr().err
+
+
+def test_gates_are_shown_and_one_that_fails_ends_with_exit_code_9(
+    compiled: Bundle, capsys: Capture
+) -> None:
+    given = ["--fail-on", "boundary_bytes>64kB", "--fail-on", "boundary_bytes>1kB"]
+    assert run(["report", str(compiled.path), "--format", "md", *given]) == 9
+    shown = capsys.readouterr()
+    assert "| `boundary_bytes>64kB` | holds |" in shown.out
+    assert "| `boundary_bytes>1kB` | **fails** |" in shown.out
+    assert "gate boundary_bytes>1kB fails" in shown.err
+    assert run(["report", str(compiled.path), "--json", *given]) == 9
+    told = json.loads(capsys.readouterr().out)
+    assert [one["passed"] for one in told["gates"]] == [True, False]
+    assert "<td>fails</td>" in Path("small.html").read_text("utf-8")
+    assert run(["report", str(compiled.path), "--fail-on", "latency_p99_ms>1"]) == 2
