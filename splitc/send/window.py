@@ -44,6 +44,8 @@ class Flight:
         asked: How often that was done.
         heard: The number of the server's last question, so that none counts twice.
         again: Packets that were sent again.
+        turns: When each chunk last left, as its place among all that did [chunks].
+        lacked: How many chunks the server lacked when it last asked.
         report: What the server said of it.
     """
 
@@ -59,7 +61,33 @@ class Flight:
     asked: int = 0
     heard: int = -1
     again: int = 0
+    turns: NDArray[np.intp] | None = None
+    lacked: int = -1
     report: Report | None = None
+
+    def lost(self, missing: NDArray[np.intp], chunks: int) -> NDArray[np.intp]:
+        """Which of the chunks that a server lacks are not merely under way.
+
+        Packets come in the order in which they leave, nearly: what left before one that came is
+        lost. What left behind all of those is under way as long as more comes from one question
+        to the next: on a link where packets are further apart than the server waits, it asks
+        for all that stands in the link's queue, again and again.
+
+        Args:
+            missing: Numbers of the chunks that the server lacks [n].
+            chunks: How many there are.
+        """
+        if self.turns is None:
+            self.turns = np.arange(chunks)
+        came = np.ones(chunks, np.bool_)
+        came[missing] = False
+        stuck = len(missing) == self.lacked
+        self.lacked = len(missing)
+        rows = missing
+        if came.any() and not stuck:
+            rows = missing[self.turns[missing] < self.turns[came].max()]
+        self.turns[rows] = self.turns.max() + 1 + np.arange(len(rows))
+        return rows
 
 
 class Window:
@@ -146,9 +174,11 @@ class Window:
             return none
         if counter <= flight.heard or now >= flight.began_s + self._deadline_s:
             return none
-        flight.heard, flight.sent_s = counter, now
-        rows = missing[missing < len(flight.data)]
+        flight.heard = counter
+        rows = flight.lost(missing[missing < len(flight.data)], len(flight.data))
         rows = rows[: _MOST_AGAIN * len(flight.data) - flight.again]
+        if len(rows):
+            flight.sent_s = now
         flight.again += len(rows)
         flight.ask_s = now + self._expected_s(flight)
         return flight.data.take(rows)

@@ -182,3 +182,21 @@ def test_a_lost_answer_to_what_went_again_is_asked_for_as_soon_as_others_of_them
     one.again(40, 40, np.array([3]), 50.2)
     assert one.overdue(50.215) == []
     assert one.overdue(50.23) == [late]
+
+
+def test_what_left_behind_all_that_came_is_not_sent_again_while_more_comes() -> None:
+    one = window()
+    one.begin(begun := flight(0))
+    one.left(begun, 0.0)
+    assert chunks_again(one, 1, [1, 2, 3, 4, 5, 6, 7], 0.01) == [], "all of it may be under way"
+    assert chunks_again(one, 2, [1, 4, 5, 6, 7], 0.02) == [1], "2 and 3 came: 1 is lost"
+    assert chunks_again(one, 3, [1, 6, 7], 0.03) == [], "1 left again behind all that came"
+    assert chunks_again(one, 4, [1, 6, 7], 0.04) == [1, 6, 7], "no more comes: they are lost"
+    assert chunks_again(one, 5, [6], 0.05) == [6], "7 came, which left again behind 6"
+
+
+def test_of_a_frame_of_which_nothing_came_all_is_sent_again() -> None:
+    one = window()
+    one.begin(begun := flight(0, chunks=3))
+    one.left(begun, 0.0)
+    assert chunks_again(one, 1, [0, 1, 2], 0.01) == [0, 1, 2]

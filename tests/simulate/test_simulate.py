@@ -49,6 +49,20 @@ def test_while_a_frame_is_under_way_the_next_ones_head_runs() -> None:
     assert np.diff(began)[10:] == pytest.approx(transfer_s, abs=1e-6), "the link is never idle"
 
 
+def test_a_link_that_takes_longer_for_a_packet_than_the_grace_is_not_flooded() -> None:
+    asking = Settings(
+        transport="resend", in_flight=1, deadline_s=4.0, bandwidth_bps=1e6, silent_after_s=9.0
+    )
+    assert asking.grace_s < (PAYLOAD + OVERHEAD) * 8 / 1e6
+    whole = simulate(PARTS, TwoWays.of(bandwidth="1Mbit", rtt="10ms"), asking, frames=20)
+    assert (whole.share, whole.counters.packets_resent) == (1.0, 0)
+    lossy = TwoWays.of("iid(0.1)", bandwidth="1Mbit", rtt="10ms")
+    some = simulate(PARTS, lossy, asking, frames=100)
+    assert some.share == 1.0
+    lost = 0.1 / 0.9 * 100 * CHUNKS
+    assert some.counters.packets_resent < 3 * lost
+
+
 def test_without_retransmission_what_comes_is_binomial() -> None:
     link = TwoWays(
         Impairment(loss=0.2, bandwidth="9Mbit", delay=0.005), Impairment(delay=0.005)
