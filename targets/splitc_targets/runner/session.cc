@@ -3,6 +3,7 @@
 // What a session sends, and when. What it makes of what comes is in session_handle.cc.
 
 #include <algorithm>
+#include <numeric>
 
 #include "seal.h"
 #include "session.h"
@@ -91,6 +92,10 @@ void Session::Restart(Frame* frame) {
   frame->heard = frame->ask_now = frame->asked = false;
   frame->ask_ns = kNever;
   frame->resend.assign(lane.shape.chunks(), false);
+  frame->turns.resize(lane.shape.chunks());
+  std::iota(frame->turns.begin(), frame->turns.end(), 0);
+  frame->last_turn = lane.shape.chunks();
+  frame->lacked = UINT32_MAX;
   frame->resends = 0;
   frame->resends_left = kResendsPerChunk * lane.shape.chunks();
   frame->answer.Start(lane.result_bytes, config_.payload_bytes);

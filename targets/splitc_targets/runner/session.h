@@ -81,7 +81,10 @@ struct Frame {
   bool asked = false;
   bool ask_now = false;
   std::vector<bool> resend;
-  uint32_t resends = 0;       // that wait
+  std::vector<uint32_t> turns;   // each chunk's place among all that left or wait
+  uint32_t last_turn = 0;        // the last of those
+  uint32_t lacked = UINT32_MAX;  // chunks that the server lacked when it last asked
+  uint32_t resends = 0;          // that wait
   uint32_t resends_left = 0;  // that may be asked for
 };
 

@@ -155,8 +155,25 @@ void Session::HandleNack(Frame* frame, const Header& header, const uint8_t* bitm
     ++counters_.malformed;
     return;
   }
+  const auto lacks = [&](uint32_t chunk) {
+    return nothing_came || (bitmap[chunk / 8] >> (chunk % 8) & 1) != 0;
+  };
+  // What left before a chunk that came is lost. What left behind all of those is under way as long
+  // as more comes from one question to the next: a slow link's queue is asked for again and again.
+  uint32_t lacked = 0, newest = 0;
   for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-    if (nothing_came || (bitmap[chunk / 8] >> (chunk % 8) & 1) != 0) Resend(frame, chunk);
+    if (lacks(chunk)) {
+      ++lacked;
+    } else {
+      newest = std::max(newest, frame->turns[chunk]);
+    }
+  }
+  const bool stuck = lacked == frame->lacked || lacked == chunks;
+  frame->lacked = lacked;
+  for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
+    if (!lacks(chunk) || !(stuck || frame->turns[chunk] < newest)) continue;
+    Resend(frame, chunk);
+    frame->turns[chunk] = ++frame->last_turn;
   }
   if (!HasChunks(*frame)) StartAsking(frame, now);
 }
