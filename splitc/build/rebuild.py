@@ -130,7 +130,8 @@ def _options(
     named = {one.option: one for one in record.data}
     asked = {**record.options, "model": model}
     if unknown := files.keys() - named.keys():
-        raise UsageError(f"the bundle was made without --{min(unknown)}", hint="leave it out")
+        option = min(unknown).replace("_", "-")
+        raise UsageError(f"the bundle was made without --{option}", hint="leave it out")
     for option in named.keys() | {*DATA} & asked.keys():
         asked[option] = _given(option, named.get(option), files)
     if not {DEVICE, SERVER} <= record.boards.keys():
@@ -149,7 +150,7 @@ def _given(option: str, wanted: DataFile | None, files: Mapping[str, str | Path]
     path = files.get(option)
     if path is None:
         why = f"it was compiled with {wanted.name}, sha256 {wanted.sha256[:16]}…"
-        raise UsageError(f"the bundle needs --{option} too", why=why)
+        raise UsageError(f"the bundle needs --{option.replace('_', '-')} too", why=why)
     if not Path(path).is_file():
         raise UsageError(f"there is no file '{path}'")
     found = file_entry(Path(path)).sha256

@@ -49,6 +49,14 @@ def verify(
     by_plan: Annotated[
         str | None, typer.Option("--plan", metavar="FILE.json", help="For --rebuild: the plan.")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="FILE", help="For --rebuild: the device's profile."),
+    ] = None,
+    tail_profile: Annotated[
+        str | None,
+        typer.Option("--tail-profile", metavar="FILE", help="For --rebuild: the server's."),
+    ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -57,8 +65,13 @@ def verify(
     from splitc.cli import show
     from splitc.cli.objects import VerifyObject
 
-    if (calibrate or by_plan) and again is None:
-        raise UsageError("--calibrate and --plan are for --rebuild MODEL")
+    files = {
+        "calibrate": calibrate, "plan": by_plan, "profile": profile, "tail_profile": tail_profile,
+    }  # fmt: skip
+    given = {option: path for option, path in files.items() if path is not None}
+    if given and again is None:
+        option = min(given).replace("_", "-")
+        raise UsageError(f"--{option} is for --rebuild MODEL")
     opened, known = Bundle.open(bundle), None
     wanted = gates.read_gates(fail_on, "verify", opened.manifest)
     if wanted and (again is not None or not run):
@@ -68,8 +81,6 @@ def verify(
         if not json:
             show.out().print(f"signed by the key in {signer}", soft_wrap=True)
     if again is not None or not run:
-        files = {"calibrate": calibrate, "plan": by_plan}
-        given = {option: path for option, path in files.items() if path is not None}
         _files(opened, known, again, given, json=json, quiet=quiet)
         return
     with show.progress(quiet) as step:

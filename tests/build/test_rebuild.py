@@ -17,6 +17,7 @@ from splitc.bundle.bundle import Bundle
 from splitc.bundle.record import read_record
 from splitc.bundle.unpack import unpack
 from splitc.cli.app import run
+from splitc.cost.profile import SCHEMA, Profile, write_profile
 from splitc.errors import BadBundleError, BadModelError, UsageError, VerificationError
 from splitc.runtime.files import file_entry, list_files
 from splitc.runtime.manifest import MANIFEST
@@ -78,6 +79,28 @@ def test_a_time_that_was_written_is_written_again(small_onnx: Path, tmp_path: Pa
         made = compiled_with(tmp_path / "b", options)
     assert read_record(made.path).source_date_epoch == 86400
     assert rebuild(made, small_onnx).same
+
+
+def test_profiles_are_given_again_too(
+    small_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = Profile(
+        schema=SCHEMA, kind="splitc-profile", machine="a bench", layers={"stem_relu": 2.0}
+    )
+    path = tmp_path / "bench.json"
+    write_profile(path, profile)
+    options = CompileOptions(
+        model=str(small_onnx), cut="block_add", emit="onnx", tail_profile=str(path)
+    )
+    compiled_with(tmp_path / "b", options)
+    asked = ["verify", str(tmp_path / "b"), "--rebuild", str(small_onnx)]
+    assert run(asked) == 2
+    assert "needs --tail-profile too" in capsys.readouterr().err
+    assert run([*asked, "--tail-profile", str(path)]) == 0
+    assert run([*asked, "--profile", str(path), "--tail-profile", str(path)]) == 2
+    assert "made without --profile" in capsys.readouterr().err
+    assert run([*asked[:2], "--profile", str(path)]) == 2
+    assert "--profile is for --rebuild" in capsys.readouterr().err
 
 
 def test_what_was_packed_without_its_twin_is_compiled_without(
