@@ -19,7 +19,7 @@ from onnx import ModelProto
 from splitc.cache import cache_dir
 from splitc.scratch import owned
 
-WORTH_BYTES = 8 * 2**20
+WORTH_BYTES = 2**20
 """Smaller networks take no time that one would notice."""
 _MOST_BYTES = 2 * 2**30
 """What all that is kept may take; what was not used for longest goes."""

@@ -20,15 +20,15 @@ from tests.helpers import model_of, save
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A network of 8 MB with a layer that onnxsim takes out, and an empty cache."""
+    """A network of 1 MB with a layer that onnxsim takes out, and an empty cache."""
     monkeypatch.setenv("SPLITC_CACHE_DIR", str(tmp_path / "cache"))
-    weight = np.random.default_rng(0).standard_normal((2**21, 1)).astype(np.float32)
+    weight = np.random.default_rng(0).standard_normal((2**18, 1)).astype(np.float32)
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["m"], "big"),
         helper.make_node("Identity", ["m"], ["i"], "nothing"),
         helper.make_node("Relu", ["i"], ["y"], "relu"),
     ]
-    return save(model_of(nodes, {"x": [1, 2**21]}, ["y"], {"w": weight}), tmp_path / "big.onnx")
+    return save(model_of(nodes, {"x": [1, 2**18]}, ["y"], {"w": weight}), tmp_path / "big.onnx")
 
 
 @pytest.fixture
