@@ -123,3 +123,14 @@ def test_a_part_that_was_altered_has_no_report(bundle: Bundle) -> None:
 def test_an_unwritten_file_is_no_measurement(compiled: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         splitc.report(compiled, measured=[tmp_path / "none.json"])
+
+
+@pytest.mark.parametrize("side", ["device", "server"])
+def test_a_network_that_is_not_split_has_a_page_too(
+    small_onnx: Path, tmp_path: Path, side: str
+) -> None:
+    bundle = splitc.compile(small_onnx, cut=side, emit="onnx", output=tmp_path / "whole.splitc")
+    text = " ".join(Elements(splitc.report(bundle)).text)
+    assert f"small, all on the {side}" in text
+    assert "Nothing is split" in text
+    assert f"all on the {side}" in splitc.report(bundle, format="md").splitlines()[0]
