@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,9 @@ from splitc.errors import OutputError, ToolchainError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from splitc.cli.finetune_asked import Asked
     from splitc.cli.listings import FinetuneObject
-    from splitc.finetune.callbacks import EpochRecord
+    from splitc.finetune.callbacks import Callback, EpochRecord
     from splitc.finetune.loop import Tuned
     from splitc.finetune.recipes import Recipe
     from splitc.finetune.stage import Stage
@@ -28,6 +30,7 @@ DATA = "Data and training"
 
 
 def finetune(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -37,18 +40,18 @@ def finetune(
         ),
     ],
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option("--recipe", "-r", metavar="RECIPE",
                      help="What to do, with options: [b]'bottlenetpp(channels=8)'[/], "
                      "[b]'si-nr(loss_rate=0.2)'[/]. [b]splitc passes RECIPE[/] explains it."),
-    ],
+    ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Option("--data", "-d", metavar="FILE.py:FUNCTION", rich_help_panel=DATA,
                      help="A function that returns (train, validate): each batches (inputs, "
                      "targets) in a list or a DataLoader, or a function of the epoch. The file "
                      "is run as a program of yours, with all it may do."),
-    ],
+    ] = None,
     cut: Annotated[
         str, typer.Option("--cut", "-c", metavar="LAYER", help="Layer whose output crosses.")
     ] = "",
@@ -79,7 +82,7 @@ def finetune(
     resume: Annotated[
         bool,
         typer.Option("--resume", rich_help_panel=DATA,
-                     help="Go on where a run was stopped: with DIR.checkpoint."),
+                     help="Go on where a run was stopped: DIR.checkpoint has all its options."),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", rich_help_panel=DATA, help="Of all drawn.")] = 0,
     device: Annotated[
@@ -103,26 +106,37 @@ def finetune(
     from splitc.frontend.userfile import call, two
 
     _need_torch()
-    chosen = _with_cut(parse_recipe(recipe), cut)
-    options = o.ModelOptions(model, inputs, simplify, max_bytes, as_torch=True)
-    folder = Path(output or f"{options.name}.tuned")
+    from splitc.cli.finetune_asked import Asked, KeepAsked
+
+    asked = Asked(
+        recipe=str(_with_cut(parse_recipe(recipe), cut)) if recipe else "", data=data or "",
+        epochs=epochs, loss=loss, metric=metric, seed=seed, device=device, precision=precision,
+        input=tuple(inputs or ()), simplify=simplify, max_bytes=max_bytes,
+    )  # fmt: skip
+    name = o.ModelOptions(model, None, simplify, max_bytes).name
+    folder = Path(output or f"{name}.tuned")
     checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     if resume and not checkpoint.exists() and _is_finished(folder, quiet=quiet, json=json):
         return
+    asked = _whole(asked, context, checkpoint if resume else None)
+    chosen = parse_recipe(asked.recipe)
+    options = o.ModelOptions(model, asked.input, asked.simplify, asked.max_bytes, as_torch=True)
     _refuse_output(folder, force=force)
-    judge = {"loss": _judge(loss, "--loss"), "metric": _judge(metric, "--metric")}
-    loaded = _read(options, seed)
+    judge = {"loss": _judge(asked.loss, "--loss"), "metric": _judge(asked.metric, "--metric")}
+    loaded = _read(options, asked.seed)
     if loaded.note and not quiet and not json:
         show.err().print(f"note: {loaded.note}")
     _refuse_cut(chosen, loaded, model)
-    train, validate = two(call(data, "--data"), "--data", "(train, validate)")
+    train, validate = two(call(asked.data, "--data"), "--data", "(train, validate)")
     digest, before = loaded.digest, loaded.graph
-    tuned = _train(chosen, loaded, train, validate, quiet=quiet, seed=seed, epochs=epochs,
-                   checkpoint=checkpoint, resume=resume, device=device,
-                   precision=precision, **judge)  # fmt: skip
+    tuned = _train(
+        chosen, loaded, train, validate, KeepAsked(asked), again=_again(model, output),
+        quiet=quiet, seed=asked.seed, epochs=asked.epochs, checkpoint=checkpoint, resume=resume,
+        device=asked.device, precision=asked.precision, **judge,
+    )  # fmt: skip
     from splitc.finetune.folder import Origin, save_tuned
 
-    origin = Origin(options.name, model, digest, before, chosen.pipeline(), str(chosen), seed)
+    origin = Origin(options.name, model, digest, before, chosen.pipeline(), str(chosen), asked.seed)
     save_tuned(folder, tuned, origin)
     shutil.rmtree(checkpoint, ignore_errors=True)
     if json:
@@ -145,6 +159,37 @@ def _need_torch() -> None:
         if importlib.util.find_spec(package) is None:
             what = f"fine-tuning needs {package}, which is not installed"
             raise ToolchainError(what, hint="pip install 'splitc[torch]'")
+
+
+def _whole(asked: Asked, context: typer.Context, checkpoint: Path | None) -> Asked:
+    """The options of a run, of one that goes on those that it began with.
+
+    Raises:
+        UsageError: A run that goes on had others, or one that begins lacks some.
+    """
+    from splitc.cli.finetune_asked import read_asked
+
+    kept = None if checkpoint is None else read_asked(checkpoint)
+    if kept is not None and checkpoint is not None:
+        typed = {
+            name
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "")
+            in ("COMMANDLINE", "ENVIRONMENT")
+        }
+        given = {"input" if name == "inputs" else name for name in typed}
+        return asked.gone_on(kept, given, checkpoint)
+    for option, value in (("--recipe", asked.recipe), ("--data", asked.data)):
+        if not value:
+            hint = "`splitc passes` lists the recipes" if option == "--recipe" else ""
+            raise UsageError(f"finetune needs {option}", hint=hint)
+    return asked
+
+
+def _again(model: str, output: str | None) -> str:
+    """What to type to go on with a run."""
+    words = ["splitc", "finetune", model, *(("-o", output) if output else ()), "--resume"]
+    return shlex.join(words)
 
 
 def _with_cut(recipe: Recipe, cut: str) -> Recipe:
@@ -226,20 +271,20 @@ def _refuse_cut(recipe: Recipe, model: TorchModel, path: str) -> None:
 
 
 def _train(
-    recipe: Recipe, model: TorchModel, train: Any, validate: Any, *, quiet: bool, **how: Any
-) -> Tuned:
+    recipe: Recipe, model: TorchModel, train: Any, validate: Any, keep: Callback, *, again: str,
+    quiet: bool, **how: Any,
+) -> Tuned:  # fmt: skip
     from splitc.cli import show
     from splitc.finetune.progress import ShowProgress
 
     try:
         if quiet:
-            return recipe.tune(model, train, validate, **how)
+            return recipe.tune(model, train, validate, callbacks=[keep], **how)
         with ShowProgress() as bar:
-            return recipe.tune(model, train, validate, callbacks=[bar], **how)
+            return recipe.tune(model, train, validate, callbacks=[keep, bar], **how)
     except KeyboardInterrupt:
         if how["checkpoint"].exists():
-            kept = f"its epochs are kept in {how['checkpoint']}"
-            text = f"{kept}; the same command with --resume goes on"
+            text = f"its epochs are kept in {how['checkpoint']}; to go on: {again}"
             show.err().print(text, markup=False, soft_wrap=True)
         raise
 

@@ -337,6 +337,19 @@ def test_resuming_a_finished_run_does_nothing(capsys: Capture) -> None:
     assert (again["stages"], again["history"]) == (first["stages"], first["history"])
 
 
+CHANGED = {
+    "channels 4, was 2": ["--recipe", RECIPE.replace("channels=2", "channels=4")],
+    "recipe si-nr, was bottlenetpp": ["--recipe", "si-nr"],
+    "epochs 9, was none; seed 3, was 0": ["--seed", "3", "--epochs", "9"],
+    "cut 0, was 2": ["--recipe", RECIPE, "--cut", "0"],
+}
+
+
+def test_a_run_that_begins_names_the_option_that_it_lacks(capsys: Capture) -> None:
+    assert run(["finetune", "mine.py:net", "--data", "mine.py:loaders", "--resume"]) == 2
+    assert "finetune needs --recipe" in capsys.readouterr().err
+
+
 def test_a_run_that_is_interrupted_names_the_option_that_goes_on(capsys: Capture) -> None:
     stop = """
 from mine import *
@@ -356,8 +369,13 @@ def loaders():
     Path("stops.py").write_text(stop, "utf-8")
     assert run(arguments(data="stops.py:loaders")) == 130
     said = capsys.readouterr().err
-    assert "its epochs are kept in net.tuned.checkpoint; the same command with --resume" in said
-    assert run([*arguments(), "-q", "--resume"]) == 0
+    kept = "its epochs are kept in net.tuned.checkpoint; to go on: splitc finetune mine.py:net"
+    assert f"{kept} --resume" in said
+    for change, words in CHANGED.items():
+        assert run(["finetune", "mine.py:net", "--resume", "-q", *words]) == 2
+        assert f"the checkpoint is of another run: {change}\n" in capsys.readouterr().err
+    assert run(["finetune", "mine.py:net", "--resume", "-q"]) == 0
+    assert read_manifest("net.tuned").recipe.startswith('bottlenetpp(channels=2, cut="2"')
     assert not Path("net.tuned.checkpoint").exists()
 
 
