@@ -21,11 +21,11 @@ class CompileFlags(o.ScenarioOptions):
         typer.Option(
             "--cut",
             "-c",
-            metavar="auto|LAYER[,LAYER…]|N|device|server|best",
+            metavar="auto|LAYER[,LAYER…]|N",
             envvar="SPLITC_CUT",
             help="Where to cut: the head's last layers, by their names, the ends of "
-            "those or their modules; or a row's number in the table of cuts. Or no cut: all on the "
-            "device, all on the server, or the best of the two and auto.",
+            "those or their modules; or a row's number in the table of cuts. Or no cut: "
+            "device or server, all of it there; or best, the best of these and auto.",
         ),
     ] = "auto"
     cuts: Annotated[
