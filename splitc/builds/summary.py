@@ -54,7 +54,7 @@ def _failures(builds: Builds) -> Iterator[str]:
 def _worse(compared: Sequence[Compared]) -> Iterator[str]:
     failed = [(each.outcome, each.failure) for each in compared if each.failure is not None]
     if failed:
-        yield f"### {len(failed)} of {len(compared)} bundles failed beside the last release"
+        yield f"### Beside the last release: {len(failed)} of {len(compared)} failed"
         yield "\n".join(_told(each, failure) for each, failure in failed)
 
 

@@ -80,7 +80,7 @@ def test_a_baseline_alone_is_that_of_all_and_one_of_another_model_is_refused(
     assert other is not None
     assert (other.what, other.exit_code) == ("the baseline is of another model", 2)
     text = summary(built, found)
-    assert text.index("bundles failed beside the last release") < text.index("cut after")
+    assert text.index("### Beside the last release: 2 of 3 failed") < text.index("cut after")
     assert "the baseline is of another model" in text
     assert "head\\_ms" in text
 
