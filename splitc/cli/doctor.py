@@ -12,6 +12,7 @@ from splitc.cli import options as o
 from splitc.errors import UsageError
 
 if TYPE_CHECKING:
+    from splitc.build.doctor import Check
     from splitc.link.measured import Losses
     from splitc.net.probing import Measured
     from splitc.net.sockets import Buffers
@@ -93,9 +94,19 @@ def _machine(*, fetch: bool, json: bool, quiet: bool) -> None:
             colour = {"ok": "green", "missing": "red", "absent": "yellow"}[mark]
             line = f" {check.name:16} {check.found or check.hint}"
             console.print(Text.assemble((f"{mark:7}", colour), line))
-        console.print("ready to compile" if not broken else "not ready to compile", style="bold")
+        console.print(_verdict(found), style="bold")
     if broken:
         raise typer.Exit(6)
+
+
+def _verdict(found: list[Check]) -> str:
+    """Whether a compile would succeed now, and what it would do first."""
+    if any(check.needed and not check.ok for check in found):
+        return "not ready to compile"
+    to_make = [check.name for check in found if not check.ok and check.make is not None]
+    if not to_make:
+        return "ready to compile"
+    return f"ready to compile, after building: {', '.join(to_make)} (splitc doctor --fetch)"
 
 
 def _link(link: str, key: str | None, mtu: int, seconds: float, *, json: bool, quiet: bool) -> None:

@@ -48,6 +48,9 @@ def test_what_the_first_compile_builds_is_looked_for_and_fetched(
         assert not before[f"runner {isa}"].ok
         assert not before[f"runner {isa}"].needed
         assert "--fetch" in before[f"runner {isa}"].hint
+    assert run(["doctor"]) == 0
+    last = capsys.readouterr().out.replace("\n", " ")
+    assert "ready to compile, after building: runner aarch64, runner x86_64 (splitc" in last
     # All but one is there: what is left is built, and nothing else.
     kept = built["x86_64"]
     shutil.copytree(kept, tmp_path / "runner" / kept.name)
@@ -60,6 +63,39 @@ def test_what_the_first_compile_builds_is_looked_for_and_fetched(
     made = tmp_path / "runner" / built["aarch64"].name / toolchain.RUNNER
     assert made.read_bytes() == (built["aarch64"] / toolchain.RUNNER).read_bytes()
     toolchain.runtime.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("SPLITC_CACHE_DIR", "cache"), ("ZIG_GLOBAL_CACHE_DIR", "zig's cache")],
+)
+def test_a_cache_that_cannot_be_written_is_not_ready(
+    variable: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setenv(variable, str(tmp_path / "taken" / "cache"))
+    assert run(["doctor", "--json"]) == 6
+    found = json.loads(capsys.readouterr().out)
+    (lacks,) = [each for each in found["checks"] if each["name"] == name]
+    assert not found["ready"]
+    assert variable in lacks["hint"]
+    assert run(["doctor"]) == 6
+    assert capsys.readouterr().out.endswith("not ready to compile\n")
+
+
+def test_a_zig_that_does_not_start_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(toolchain.sys, "executable", "/bin/false")
+    assert run(["doctor", "--json"]) == 6
+    (lacks,) = [
+        each for each in json.loads(capsys.readouterr().out)["checks"] if each["name"] == "ziglang"
+    ]
+    assert "does not run here" in lacks["hint"]
 
 
 def test_fetching_and_measuring_a_link_are_two_things(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,14 +58,14 @@ def zig(*arguments: str, cwd: Path | None = None) -> None:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
         why = lines[-1].strip()[:300] or f"it ended with status {done.returncode}"
-        full = full_disk(cwd or Path.cwd(), _zig_cache(), Path(tempfile.gettempdir()))
+        full = full_disk(cwd or Path.cwd(), zig_cache(), Path(tempfile.gettempdir()))
         if full is not None:
             hint = "XDG_CACHE_HOME and TMPDIR name folders on other disks"
             raise ToolchainError("zig's disk is full", at=str(full), why=why, hint=hint)
         raise ToolchainError("zig failed", at=" ".join(arguments[:1]), why=why)
 
 
-def _zig_cache() -> Path:
+def zig_cache() -> Path:
     """Where zig keeps what it built; or the folder above, where it never did."""
     named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
