@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def graph_of(layers: Sequence[str], edges: Sequence[tuple[str, str]]) -> LayerGr
 
 def model_of(
     nodes: Sequence[NodeProto],
-    inputs: dict[str, Sequence[int]],
+    inputs: Mapping[str, Sequence[int | str]],
     outputs: Sequence[str],
     weights: dict[str, np.ndarray[Any, Any]] | None = None,
     *,

@@ -15,6 +15,7 @@ from splitc.frontend.onnx.form import normalise
 from splitc.frontend.onnx.known import pick_stored, store_shapes
 from splitc.frontend.onnx.layers import build_graph
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.frontend.onnx.one_sample import fix_batch
 from splitc.frontend.onnx.read import (
     check_budget,
     check_names,
@@ -50,6 +51,7 @@ def load_onnx(
             digest = digest_of(given)
         else:
             given, digest = read_proto(Path(source), max_bytes)
+        inputs, fixed = fix_batch(given, inputs)
         large = simplifier is not None and stored_bytes(given) >= simplified.WORTH_BYTES
         key = simplified.key_of(digest, inputs) if large else None
         known = simplified.take(key) if key is not None else None
@@ -57,7 +59,7 @@ def load_onnx(
             # It was made of one that had all the checks below.
             proto, tensors = _prepare(known, {}, max_bytes)
             meanwhile()
-            return OnnxModel(proto, build_graph(proto, tensors), tensors, digest)
+            return OnnxModel(proto, build_graph(proto, tensors), tensors, digest, note=fixed)
         proto, tensors = _prepare(given, inputs, max_bytes)
         check_weights(proto)
         note = ""
@@ -68,7 +70,8 @@ def load_onnx(
                     proto, tensors = _prepare(simpler, {}, max_bytes)
                 except BadModelError as error:
                     note = f"not simplified: what onnxsim made cannot be used ({error.what})"
-    return OnnxModel(proto, build_graph(proto, tensors), tensors, digest, note=note)
+    told = "; ".join(filter(None, (fixed, note)))
+    return OnnxModel(proto, build_graph(proto, tensors), tensors, digest, note=told)
 
 
 def _prepare(
