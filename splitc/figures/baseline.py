@@ -48,9 +48,10 @@ class PartRecord(Strict, frozen=True):
 
 
 class RouteRecord(Strict, frozen=True):
-    """A route: where it is cut, its codec as text or null, and where its times are from."""
+    """A route: where it is cut, or on which side all of it is; its codec as text or null, and
+    where its times are from."""
 
-    cut: tuple[str, ...]
+    cut: str
     codec: str | None
     predicted_from: str
     parts: tuple[str, ...]
@@ -93,7 +94,8 @@ class Baseline(Strict, frozen=True, kw_only=True):
         manifest = bundle.manifest
         routes = {
             one.name: RouteRecord(
-                cut=one.cut, codec=one.codec.pipeline if one.codec else None,
+                cut=manifest.where(one).removeprefix("cut after "),
+                codec=one.codec.pipeline if one.codec else None,
                 predicted_from=one.predicted.figures, parts=one.parts,
             )
             for one in manifest.routes

@@ -306,7 +306,7 @@ def _routes(old: Baseline, new: Baseline) -> Iterator[tuple[str, str, str]]:
         one, other = old.routes[before], new.routes[after]
         seen |= {before, after}
         of = f"{title}: " if title else ""
-        yield f"{of}cut", " + ".join(one.cut), " + ".join(other.cut)
+        yield f"{of}cut", one.cut, other.cut
         yield f"{of}codec", one.codec or "", other.codec or ""
         yield f"{of}times predicted", one.predicted_from, other.predicted_from
     for name in (*old.routes, *new.routes):
