@@ -21,7 +21,7 @@ from splitc.builds.entry import Entry
 from splitc.builds.record import FOLDER, Record
 from splitc.builds.run import Builds, build_all
 from splitc.errors import BadBundleError
-from tests.helpers import save, small_network
+from tests.helpers import needs_ray, save, small_network
 
 
 def states(builds: Builds) -> dict[str, str]:
@@ -273,3 +273,10 @@ def test_tables_in_python_are_taken_too(home: Path, monkeypatch: pytest.MonkeyPa
     found = splitc.build_all([{"model": "a.onnx", "emit": "onnx", "target": ["rpi4", "rpi5"]}])
     assert states(found) == {"a-rpi4.splitc": "built", "a-rpi5.splitc": "built"}
     assert all(isinstance(one.entry, Entry) for one in found.outcomes)
+
+
+@needs_ray
+def test_a_cluster_builds_the_same_bundles(built_once: tuple[Path, Builds], home: Path) -> None:
+    found = build_all(home / "splitc.toml", ray="local")
+    assert set(states(found).values()) == {"built"}
+    assert without_records(home / "out") == without_records(built_once[0] / "out")
