@@ -57,7 +57,8 @@ def _about_run(run: SimulatedRunObject) -> list[str]:
     lines: list[str] = []
     if len(run.routes) > 1:
         took = ", ".join(f"{name} {count:,}" for name, count in run.routes.items())
-        lines.append(f"{run.name}: frames by route {took}; {run.switches:,} switches")
+        many = "change" if run.switches == 1 else "changes"
+        lines.append(f"{run.name}: frames by route {took}; {run.switches:,} {many}")
     if run.unanswered:
         lines.append(f"{run.name}: {run.unanswered:,} frames were never answered")
     if run.queue_full:

@@ -101,6 +101,8 @@ def read_grid(path: str | Path) -> Grid:
             a bandwidth without its unit, a stress of 1.
     """
     path = Path(path)
+    if not path.exists():
+        raise UsageError(f"there is no file '{path}'", hint=_HINT)
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)

@@ -82,7 +82,8 @@ def _losses(text: str | LinkTrace) -> dict[str, Any]:
     path = Path(text)
     if not path.is_file():
         hint = "iid(0.2), gilbert(0.2, 6), or a file: of 0 and 1, or time_s,bandwidth_mbit,loss"
-        raise UsageError(f"there is no link model '{text:.80}'", hint=hint)
+        kind = "file" if "(" not in text and (path.suffix or "/" in text) else "link model"
+        raise UsageError(f"there is no {kind} '{text:.80}'", hint=hint)
     if _names_bandwidth(path):
         return {"varying": LinkTrace.read(path)}
     return {"trace": loss_trace(path)}

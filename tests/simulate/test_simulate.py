@@ -174,7 +174,7 @@ MODELS = {
     "iid(1e)": "'1e' in 'iid\\(1e\\)' is no number",
     "gilbert(0.2)": "no link model",
     "gilbert(0.2, 0.1)": "mean_burst 0.1 is not",
-    "none.csv": "no link model 'none.csv'",
+    "none.csv": "no file 'none.csv'",
 }
 
 
