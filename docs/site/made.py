@@ -93,7 +93,7 @@ def prose(text: str | None) -> str:
     return " ".join("".join(pieces).replace("|", r"\|").split())
 
 
-PACKAGES = ("splitc.finetune", "splitc.send", "splitc.serve", "splitc.simulate")
+PACKAGES = ("splitc.evaluate", "splitc.finetune", "splitc.send", "splitc.serve", "splitc.simulate")
 """Packages whose public names the reference has beside those of `splitc` itself."""
 
 
