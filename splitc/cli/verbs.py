@@ -8,7 +8,9 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from splitc.cli.examples import epilog
 
 
 class Verb(NamedTuple):
@@ -120,6 +122,18 @@ def function_of(name: str) -> Any:
     return getattr(importlib.import_module(f"splitc.cli.{module}"), function)
 
 
+class _Command(TyperCommand):
+    """A verb, whose help shows no type for flags: they take no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its parameters, that of the help among them."""
+        params = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
 class _Commands(MutableMapping[str, Any]):
     """Typer's commands by name, each made when it is asked for."""
 
@@ -133,7 +147,7 @@ class _Commands(MutableMapping[str, Any]):
             alone = typer.Typer(
                 rich_markup_mode="rich", add_completion=False, context_settings=_HELP
             )
-            alone.command(name)(function_of(name))
+            alone.command(name, cls=_Command, epilog=epilog(name))(function_of(name))
             self._made[name] = typer.main.get_command(alone)
         return self._made[name]
 
