@@ -58,7 +58,7 @@ def test_of_thousands_of_cuts_those_that_win_somewhere_are_kept() -> None:
 
 def test_a_cut_in_the_midst_of_branches_ends_a_block(small_onnx: Path) -> None:
     table = splitc.find_cuts(splitc.load(small_onnx), head="rpi4")
-    row = table.row(table.cut_called("stem_relu,block_conv"))
+    row = table.row_called("stem_relu,block_conv")
     data = report_data(table, row, [row])
     assert data.chosen.after is not None
     assert data.blocks[data.chosen.after].last == "block_conv"
