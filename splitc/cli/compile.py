@@ -153,8 +153,12 @@ def _print_parts(
     for part in (*job.parts, *job.others):
         twin = twin_folder(bundle.path, part.name)
         if twin.is_dir():
-            size, what = show.short_bytes(_size(twin)), f"the {part.name} for this machine"
-            console.print(f"wrote {twin}/  {size}: {what}, to verify it; --no-twin leaves it out")
+            size = show.short_bytes(_size(twin))
+            what = "the whole network" if part.name == "whole" else f"the {part.name}"
+            console.print(
+                f"wrote {twin}/  {size}: {what} built for this machine too, to check it; "
+                "--no-twin leaves it out"
+            )
     console.print(f"wrote {bundle.path / 'report.html'}  the cuts as a page")
     if len(bundle.manifest.routes) == 1:
         for line in show.cost_lines(bundle.manifest.route.codec):

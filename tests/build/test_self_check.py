@@ -242,7 +242,7 @@ def test_twins_are_named_or_left_out_and_the_check_runs_all_the_same(
     assert run([*line, "-o", str(kept)]) == 0
     shown = capsys.readouterr().out
     assert f"wrote {kept}/golden/head/" in shown
-    assert "--no-twin leaves it out" in shown
+    assert "the head built for this machine too, to check it; --no-twin leaves it out" in shown
     assert f"wrote {kept}/report.html" in shown
     assert run([*line, "--no-twin", "--with-whole", "-o", str(left)]) == 0
     shown = capsys.readouterr()
