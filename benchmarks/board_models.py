@@ -83,6 +83,15 @@ COLUMNS = (
          "resnet50": 1802.8},
     ),
     Column(
+        "jetson-nano", "ncnn, NVIDIA Jetson Nano's CPU, 4 threads", "fitted",
+        {"squeezenet": 30.59, "mobilenet": 42.05, "mobilenet_v2": 33.83, "shufflenet_v2": 19.71,
+         "efficientnet_b0": 70.60, "googlenet": 93.12, "resnet18": 83.44, "alexnet": 89.98,
+         "resnet50": 204.08, "vgg16": 447.39},
+        {"squeezenet": 86.14, "mobilenet": 137.63, "mobilenet_v2": 93.99, "shufflenet_v2": 48.09,
+         "efficientnet_b0": 225.94, "googlenet": 287.11, "resnet18": 221.60, "alexnet": 284.87,
+         "resnet50": 624.84, "vgg16": 1242.90},
+    ),
+    Column(
         "rpi3", "ncnn, Raspberry Pi 3 Model B+, 1.4 GHz, 4 threads", "held out",
         {"squeezenet": 85.2, "mobilenet": 108.7, "mobilenet_v2": 111.7, "shufflenet_v2": 47.2,
          "efficientnet_b0": 135.9, "googlenet": 224.2, "resnet18": 271.9, "alexnet": 159.1,
@@ -222,7 +231,9 @@ def show(title: str, rows: list[Row], *, measured: str = "published") -> None:
 def show_left_out() -> dict[str, float]:
     """Say what is not compared and why; the mean one-thread ratio of each fitted board."""
     print("\nLeft out: int8 rows and ViT (the board files' shares are of fp32 convolutional nets).")
-    print("Left out: Raspberry Pi 5 (ncnn's published row computes in fp16).")
+    print(
+        "Left out: Raspberry Pi 5, Orange Pi 5, ROCK 5B, Jetson Orin (ncnn computes in fp16 there)."
+    )
     print("Left out: one-thread columns. The shares are of four threads, which share caches and")
     print("memory; a core alone reaches a larger share, which the cost model cannot say.")
     ratios: dict[str, float] = {}
