@@ -24,7 +24,15 @@ from splitc.frontend.torch.form import normalise
 from splitc.frontend.torch.indices import divisors, index_extents
 from splitc.frontend.torch.insert import bypass_nodes, feed_modules, insert_modules, replace_head
 from splitc.frontend.torch.layers import Layers, analyse
-from splitc.frontend.torch.read import bind, check_weights, exported, quiet, read_pt2, traced
+from splitc.frontend.torch.read import (
+    bind,
+    check_weights,
+    exported,
+    fixed_inputs,
+    quiet,
+    read_pt2,
+    traced,
+)
 from splitc.frontend.torch.split import extract
 from splitc.frontend.torch.ties import lower_places_first
 from splitc.frontend.torch.trace import FAILURES, VALUE, as_at_inference
@@ -315,7 +323,9 @@ def load_torch(
     note = ""
     if isinstance(source, ExportedProgram):
         module = exported(source)
+        fixed = fixed_inputs(source)
         note = "an exported program computes in train mode as in eval mode"
+        note += f"; {fixed}" if fixed else ""
     else:
         module, note = traced(source, bind(source, example_inputs))
     normalise(module)

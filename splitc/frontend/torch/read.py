@@ -164,9 +164,11 @@ def _through_export(module: nn.Module, inputs: Examples, first: Exception) -> fx
 def exported(program: ExportedProgram) -> fx.GraphModule:
     """An exported program as a graph with values; its parameters are the program's own.
 
+    Where the number of samples is open, it is 1: `fixed_inputs` names the inputs.
+
     Raises:
-        BadModelError: It was exported in train mode or with dynamic extents, or calls what
-            is no operator of PyTorch's.
+        BadModelError: It was exported in train mode or with other dynamic extents, or calls
+            what is no operator of PyTorch's.
     """
     refuse_calls(program.graph)
     _refuse_state(program)
@@ -206,16 +208,38 @@ def _with_values(program: ExportedProgram) -> fx.GraphModule:
             raise BadModelError(
                 f"input '{node.target}' is no tensor", why=f"it is {_described(value)}"
             )
-        extents: list[Any] = list(value.shape)
-        if not all(isinstance(n, int) for n in extents):
-            shown = "x".join(map(str, extents))
-            hint = "export it without dynamic_shapes"
-            raise BadModelError(f"input '{node.target}' has dynamic extents: {shown}", hint=hint)
-        examples[str(node.target)] = value
+        examples[str(node.target)] = _one_sample(str(node.target), value, program)
     made = graph_module(module, copied(module.graph), "ExportedProgram")
     with quiet():
         interpret(made, examples)
     return made
+
+
+def _one_sample(name: str, value: torch.Tensor, program: ExportedProgram) -> torch.Tensor:
+    """An input's value, with 1 sample where their number, its first extent, alone is open."""
+    extents: list[Any] = list(value.shape)
+    if all(isinstance(n, int) for n in extents):
+        return value
+    why = "an extent is open that is not the first"
+    if all(isinstance(n, int) for n in extents[1:]):
+        symbol: Any = extents[0].node.expr
+        allowed: Any = program.range_constraints.get(symbol) if symbol.is_Symbol else None
+        if allowed is not None and 1 in allowed:
+            return value.new_empty((1, *extents[1:]))
+        why = "the program is not said to take 1 sample"
+    shown = "x".join(map(str, extents))
+    hint = "export it without dynamic_shapes, or with {0: torch.export.Dim('batch')} alone"
+    raise BadModelError(f"input '{name}' has dynamic extents: {shown}", why=why, hint=hint)
+
+
+def fixed_inputs(program: ExportedProgram) -> str:
+    """What to say of the inputs whose number of samples is open and becomes 1; may be empty."""
+    fixed: list[str] = []
+    for node in program.graph.find_nodes(op="placeholder"):
+        shape: Any = getattr(node.meta.get("val"), "shape", ())
+        if not all(isinstance(n, int) for n in shape):
+            fixed.append(f"{node.name}:{'x'.join(map(str, (1, *shape[1:])))}")
+    return f"the number of samples is open and was fixed: {', '.join(fixed)}" if fixed else ""
 
 
 def refuse_calls(graph: fx.Graph) -> None:

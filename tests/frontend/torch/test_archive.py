@@ -107,13 +107,19 @@ def empty(value: Any) -> None:
     meta["strides"] = [{"as_int": 0}, {"as_int": 0}]
 
 
-def symbol(value: Any) -> None:
-    shape = value["graph_module"]["graph"]["tensor_values"]["x"]["sizes"]
-    shape[0] = {"as_expr": {"expr_str": RUN, "hint": {"as_int": 1}}}
+OPEN = "Symbol('s77', positive=True, integer=True)"
+
+
+def formula(text: str) -> Callable[[Files], None]:
+    def edit(value: Any) -> None:
+        shape = value["graph_module"]["graph"]["tensor_values"]["x"]["sizes"]
+        shape[0] = {"as_expr": {"expr_str": text, "hint": {"as_int": 1}}}
+
+    return edited(MODEL, edit)
 
 
 def escaped(files: Files) -> None:
-    edited(MODEL, symbol)(files)
+    formula(RUN)(files)
     files[MODEL] = files[MODEL].replace(b"expr_str", rb"expr\u005fstr")
 
 
@@ -155,7 +161,13 @@ HOSTILE: dict[str, tuple[Callable[[Files], Any], str]] = {
     "a second model": (lambda f: f.update({"m/models/other.json": f[MODEL]}), "other.json"),
     "a path upwards": (lambda f: f.update({"m/../../x": b""}), r"holds 'm/\.\./\.\./x'"),
     "an absolute path": (lambda f: f.update({"/etc/x": b""}), "holds '/etc/x'"),
-    "a formula": (edited(MODEL, symbol), "dynamic extents"),
+    "a formula": (formula(RUN), "dynamic extents"),
+    "code before an open extent": (formula(f"{RUN} or {OPEN}"), "dynamic extents"),
+    "code behind an open extent": (formula(f"{OPEN}\n+{RUN}"), "dynamic extents"),
+    "code in an open extent": (formula(OPEN.replace("True", RUN)), "dynamic extents"),
+    "code in an open extent's name": (formula(OPEN.replace("s77", f"s77'+{RUN}+'")), "dynamic"),
+    "a line behind an open extent": (formula(OPEN + "\n"), "dynamic extents"),
+    "an open extent without its range": (formula(OPEN), "not said to take 1 sample"),
     "a formula's key escaped": (escaped, "dynamic extents"),
     "an import": (edited(MODEL, class_in_spec), "a class"),
     "a function of torch's": (edited(MODEL, calling("torch.load")), "calls 'torch.load'"),
