@@ -27,7 +27,7 @@ QUICK = ["squeezenet"]
 
 def measure(network: Network, board: str, folder: Path) -> dict[str, Any]:
     """Seconds of each stage and all, and peak MB, or a `failure`."""
-    part = folder / "part"
+    part = folder / f"part-{board}"
     model = str(network.simplified)
     figures: dict[str, Any] = {"network": network.name, "board": board}
     with Worker("splitc", 2) as worker:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -141,7 +142,7 @@ def _bundle(path: str, *, json: bool) -> None:
             f"  {name:<{wide}} {part.target}: {part.isa} {cpu}, glibc {part.glibc}+, {size}{many}"
         )
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
-    lines.append(f"  tools    {tools}")
+    lines += wrap(tools, 80, initial_indent="  tools    ", subsequent_indent=" " * 11)
     for line in lines:
         console.print(show.plain(line))
     if several:

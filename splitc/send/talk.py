@@ -79,6 +79,11 @@ def given_up(
     return Outcome(flight.ticket, None, 0.0, flight.left_s, now, error, silent=True)
 
 
+def _gap_s(settings: Settings) -> float:
+    """How far apart packets leave that are paced; 0 where they are not. Seconds."""
+    return 0.0 if settings.bandwidth_bps is None else settings.mtu * 8 / settings.bandwidth_bps
+
+
 class Talk:
     """A session that a server has welcomed.
 
@@ -132,6 +137,7 @@ class Talk:
             lambda: Delay(first_s, least_s),
             rtt_s,
             asks=self._asks,
+            trickles=_gap_s(settings) > settings.grace_s,
         )
         self._most = min(settings.in_flight, max(welcome.frames_in_flight, 1))
         self._trains = Trains(welcome.session, split, size, sealed=key is not None)

@@ -26,6 +26,10 @@ vain."""
 _MOST_AGAIN = 8
 """How often all of a frame may be sent again in packets: a server that asks for more is none."""
 
+_TRICKLE, _MUCH = 2, 4
+"""Chunks that come at most from one question to the next, and are asked for at least, where a
+link is slower than the server waits for."""
+
 
 @dataclass
 class Flight:
@@ -46,6 +50,8 @@ class Flight:
         again: Packets that were sent again.
         turns: When each chunk last left, as its place among all that did [chunks].
         lacked: How many chunks the server lacked when it last asked.
+        trickles: Whether packets are further apart than the server waits: it asked for much when
+            next to nothing had come since it last did.
         report: What the server said of it.
     """
 
@@ -63,15 +69,16 @@ class Flight:
     again: int = 0
     turns: NDArray[np.intp] | None = None
     lacked: int = -1
+    trickles: bool = False
     report: Report | None = None
 
     def lost(self, missing: NDArray[np.intp], chunks: int) -> NDArray[np.intp]:
         """Which of the chunks that a server lacks are not merely under way.
 
-        Packets come in the order in which they leave, nearly: what left before one that came is
-        lost. What left behind all of those is under way as long as more comes from one question
-        to the next: on a link where packets are further apart than the server waits, it asks
-        for all that stands in the link's queue, again and again.
+        On a link where packets are further apart than the server waits, it asks for all that
+        stands in the link's queue, packet for packet. There, what left before one that came is
+        lost, as packets come nearly in the order in which they leave; what left behind all of
+        those is under way as long as more comes from one question to the next.
 
         Args:
             missing: Numbers of the chunks that the server lacks [n].
@@ -81,10 +88,11 @@ class Flight:
             self.turns = np.arange(chunks)
         came = np.ones(chunks, np.bool_)
         came[missing] = False
-        stuck = len(missing) == self.lacked
+        came_since = (chunks if self.lacked < 0 else self.lacked) - len(missing)
         self.lacked = len(missing)
+        self.trickles |= 0 < came_since <= _TRICKLE and len(missing) > _MUCH
         rows = missing
-        if came.any() and not stuck:
+        if self.trickles and came.any() and came_since:
             rows = missing[self.turns[missing] < self.turns[came].max()]
         self.turns[rows] = self.turns.max() + 1 + np.arange(len(rows))
         return rows
@@ -100,6 +108,7 @@ class Window:
         rtt_s: How long packets take there and back: so long a question that was in vain is waited
             for.
         asks: Whether answers are asked for: over a connection they come.
+        trickles: Whether packets leave further apart than the server waits for the next.
     """
 
     def __init__(
@@ -110,8 +119,10 @@ class Window:
         rtt_s: float,
         *,
         asks: bool = True,
+        trickles: bool = False,
     ) -> None:
         self._deadline_s = deadline_s
+        self._trickles = trickles
         self._asks = asks
         self._limit_s = limit_s
         # An answer takes longer behind a whole frame than behind what was missing of it.
@@ -126,6 +137,7 @@ class Window:
 
     def begin(self, flight: Flight) -> None:
         """A frame whose packets are cut, and are about to leave."""
+        flight.trickles = self._trickles
         self._flights[flight.frame] = flight
 
     def get(self, frame: int) -> Flight | None:

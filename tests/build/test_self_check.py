@@ -139,7 +139,7 @@ def test_parts_without_a_runtime_are_checked_with_one(
         "boundary", "inputs", "outputs",
     ]  # fmt: skip
     names = {path.name for path in (bundle.path / "tail").iterdir()}
-    assert names == {"model.so", "weights.bin", "manifest.json"}
+    assert names == {"LICENSES", "model.so", "weights.bin", "manifest.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["o.splitc"]
 
 

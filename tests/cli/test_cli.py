@@ -369,7 +369,9 @@ def test_the_list_of_verbs_imports_none_of_them_nor_what_draws_tables() -> None:
         "print([m for m in sys.modules if m.startswith(('rich', 'splitc.cli.', 'numpy'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "['splitc.cli.verbs', 'splitc.cli.app']"
+    assert done.stdout.splitlines()[-1] == (
+        "['splitc.cli.examples', 'splitc.cli.verbs', 'splitc.cli.app']"
+    )
 
 
 def test_completion_is_for_splitc(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,8 @@ void Session::Restart(Frame* frame) {
   std::iota(frame->turns.begin(), frame->turns.end(), 0);
   frame->last_turn = lane.shape.chunks();
   frame->lacked = UINT32_MAX;
+  const double gap_ns = PacketSeconds(config_.payload_bytes) * 1e9;
+  frame->trickles = gap_ns > static_cast<double>(config_.grace_ns);
   frame->resends = 0;
   frame->resends_left = kResendsPerChunk * lane.shape.chunks();
   frame->answer.Start(lane.result_bytes, config_.payload_bytes);
@@ -296,10 +298,14 @@ size_t Session::Count(size_t size) {
   return size;
 }
 
+double Session::PacketSeconds(size_t size) const {
+  if (config_.bandwidth_bps <= 0) return 0;
+  return static_cast<double>(size + kDatagramOverhead) * 8 / config_.bandwidth_bps;
+}
+
 void Session::Pace(size_t size, int64_t now) {
   if (config_.bandwidth_bps <= 0) return;
-  const double seconds = static_cast<double>(size + kDatagramOverhead) * 8 / config_.bandwidth_bps;
-  pace_ns_ = std::max(pace_ns_, now - kBurst) + static_cast<int64_t>(seconds * 1e9);
+  pace_ns_ = std::max(pace_ns_, now - kBurst) + static_cast<int64_t>(PacketSeconds(size) * 1e9);
 }
 
 int64_t Session::NextWake() const {

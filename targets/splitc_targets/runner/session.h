@@ -84,6 +84,7 @@ struct Frame {
   std::vector<uint32_t> turns;   // each chunk's place among all that left or wait
   uint32_t last_turn = 0;        // the last of those
   uint32_t lacked = UINT32_MAX;  // chunks that the server lacked when it last asked
+  bool trickles = false;         // it asked for many when next to none had come since
   uint32_t resends = 0;          // that wait
   uint32_t resends_left = 0;  // that may be asked for
 };
@@ -164,6 +165,8 @@ class Session {
   size_t WriteData(const Frame& frame, uint32_t chunk, uint8_t* packet);
   size_t Seal(const Header& header, uint8_t* packet, size_t size);
   size_t Count(size_t size);
+  // How long a packet's bytes keep the link busy that is sent no faster than; 0 without one.
+  double PacketSeconds(size_t size) const;
   void Pace(size_t size, int64_t now);
   void Restart(Frame* frame);
   void StartAsking(Frame* frame, int64_t now);

@@ -15,6 +15,9 @@ namespace {
 
 constexpr size_t kMaxFailureBytes = 200;
 constexpr uint32_t kRefusalsOverUdp = 3;
+// Chunks that come at most from one question to the next, and are asked for at least, where a link
+// is slower than the server waits for.
+constexpr uint32_t kTrickle = 2, kMuch = 4;
 // A train is over where no further echo comes in that time.
 constexpr int64_t kLongestEchoGap = 100 * kMillisecond;
 
@@ -158,8 +161,9 @@ void Session::HandleNack(Frame* frame, const Header& header, const uint8_t* bitm
   const auto lacks = [&](uint32_t chunk) {
     return nothing_came || (bitmap[chunk / 8] >> (chunk % 8) & 1) != 0;
   };
-  // What left before a chunk that came is lost. What left behind all of those is under way as long
-  // as more comes from one question to the next: a slow link's queue is asked for again and again.
+  // A link where packets are further apart than the server waits has its queue asked for packet for
+  // packet. There, what left before a chunk that came is lost; what left behind all of those is
+  // under way as long as more comes from one question to the next.
   uint32_t lacked = 0, newest = 0;
   for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
     if (lacks(chunk)) {
@@ -168,10 +172,12 @@ void Session::HandleNack(Frame* frame, const Header& header, const uint8_t* bitm
       newest = std::max(newest, frame->turns[chunk]);
     }
   }
-  const bool stuck = lacked == frame->lacked || lacked == chunks;
+  const uint32_t before = frame->lacked == UINT32_MAX ? chunks : frame->lacked;
   frame->lacked = lacked;
+  if (lacked < before && before - lacked <= kTrickle && lacked > kMuch) frame->trickles = true;
+  const bool all = !frame->trickles || lacked == before || lacked == chunks;
   for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-    if (!lacks(chunk) || !(stuck || frame->turns[chunk] < newest)) continue;
+    if (!lacks(chunk) || !(all || frame->turns[chunk] < newest)) continue;
     Resend(frame, chunk);
     frame->turns[chunk] = ++frame->last_turn;
   }
