@@ -229,7 +229,7 @@ class Costs:
         head_params = params[k] + sum(self.graph.layers[i].param_bytes for i in cut.extra)
         grown = sum(t.nbytes or 0 for i in cut.extra for t in self.graph.layers[i].outputs)
         sent_s, back_s = self._sent_and_back_s(cut)
-        crosses = cut.prefix + len(cut.extra) < len(self.graph)
+        crosses = not cut.holds_all
         board = self.device.board
         return CutCost(
             head_s=head_s,
@@ -297,7 +297,7 @@ def _pico(value: float) -> int:
 def price(prices: Prices, cut: Cut) -> int | None:
     """What a cut costs under integer prices; None where a tensor cannot cross."""
     link = prices.links[0, 1]
-    total = link.once_at(cut.prefix) if len(cut.tail) else 0
+    total = 0 if cut.holds_all else link.once_at(cut.prefix)
     for tensor in cut.boundary:
         crossing = link.tensor[tensor.name]
         if crossing is None:

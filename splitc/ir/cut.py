@@ -150,10 +150,15 @@ class Cut:
         return tuple(name for name in self.graph.outputs if self.holds(producer[name]))
 
     @property
+    def holds_all(self) -> bool:
+        """Whether every layer is in the head; told without listing those that are not."""
+        return self.prefix + len(self.extra) == len(self.graph)
+
+    @property
     def is_proper(self) -> bool:
         """Whether both head and tail have a layer besides the inputs."""
         head_layers = self.prefix + len(self.extra) - self.graph.input_count
-        return head_layers > 0 and self.prefix + len(self.extra) < len(self.graph)
+        return head_layers > 0 and not self.holds_all
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -185,7 +190,7 @@ class Cut:
 
     def why_not(self) -> str | None:
         """Why these values cannot be sent over a link; None where they can."""
-        if not self.tail:
+        if self.holds_all:
             return NO_TAIL
         if not self.boundary:
             return "the tail would read nothing, neither of the head nor of an input"

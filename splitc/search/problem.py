@@ -84,7 +84,7 @@ class Problem:
         cost, crosses, refused = self.costs.of(cut), cut.boundary, cut.why_not()
         kind: RowKind = "single" if len(cut.boundary) == 1 else "multi"
         if not cut.is_proper:
-            kind = "server" if cut.tail else "device"
+            kind = "device" if cut.holds_all else "server"
         if self.codec is not None and refused is None:
             try:
                 made, _ = encode(GraphModel(self.graph), cut, self.codec, None)
