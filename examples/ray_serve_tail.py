@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from threading import Event
 
 import numpy as np
@@ -80,7 +81,8 @@ class Replicas:
         self.calls: Counter[str] = Counter()
         self._name = f"{bundle.manifest.name}-{bundle.manifest.split[:8]}"
         # What runs in batches runs one batch at a time: a second waits where one may get free.
-        made = serve.deployment(Replica).options(num_replicas=count, max_ongoing_requests=1)
+        deployed: Any = serve.deployment(Replica)
+        made = deployed.options(num_replicas=count, max_ongoing_requests=1)
         self._handle = serve.run(
             made.bind(str(bundle.path.resolve())), name=self._name, route_prefix=None
         )
