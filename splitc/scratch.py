@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -35,15 +36,24 @@ def owned(place: Path) -> Generator[Path]:
         OSError: It cannot be made.
     """
     sweep(place)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-    lock = os.open(folder, os.O_RDONLY)
+    # Named before it is made: a signal right behind that leaves nothing.
+    folder = place / f"{PREFIX}{secrets.token_hex(4)}"
+    lock, mine = -1, True
     try:
+        try:
+            folder.mkdir(0o700)
+        except FileExistsError:
+            mine = False
+            raise
+        lock = os.open(folder, os.O_RDONLY)
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        if mine:
+            shutil.rmtree(folder, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
 
 
 @contextmanager

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -49,8 +50,16 @@ def _folder(name: str, folder: Path, variable: str) -> Check:
 
 
 def _runners() -> list[Check]:
-    """The runners, with the C libraries that zig builds for them."""
-    known = sorted({(b.processor.isa, b.processor.glibc) for b in boards().values()})
+    """The runners, with the C libraries that zig builds for them.
+
+    For each ISA that for the C library that most boards have: a board with an older one has its
+    runner built when it is first compiled for.
+    """
+    processors = [board.processor for board in boards().values()]
+    known = [
+        (isa, Counter(one.glibc for one in processors if one.isa == isa).most_common(1)[0][0])
+        for isa in sorted({one.isa for one in processors})
+    ]
     hint = "the first compile builds it, about half a minute; splitc doctor --fetch does it now"
     return [
         Check(
