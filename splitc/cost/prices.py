@@ -254,40 +254,42 @@ class Costs:
     def prices(self, *, energy: bool = False) -> Prices:
         """Integer prices of layers and tensors: picoseconds, or picojoules of the device."""
         board = self.device.board
-        per_head = board.compute_power_w if energy else 1.0
-        per_link = board.transmit_power_w if energy else 1.0
-        tail = [0 if energy else _pico(s) for s in self.server_s]
-        if not energy:
-            for name in self.graph.outputs:
-                back = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
-                tail[self.graph.producer[name]] += _pico(back)
-        head = tuple(_pico(s * per_head) for s in self.device_s)
-        tensors = {
-            name: None
-            if tensor.nbytes is None
-            else _pico(self.link.transfer_s(tensor.nbytes) * per_link)
-            for name, tensor in self.graph.tensors.items()
-        }
-        link = LinkPrices(tensors, once=0 if energy else _pico(self.link.rtt_s))
-        return Prices((head, tuple(tail)), {(0, 1): link})
+        if energy:
+            return self._summed(board.compute_power_w, board.transmit_power_w, 0.0, 0.0, once_s=0.0)
+        return self._summed(1.0, 1.0, 1.0, 1.0, once_s=self.link.rtt_s)
 
     def weighted(self, head: float, link: float, tail: float) -> Prices:
         """Integer prices of a weighted sum of what device, link and server are busy with.
 
         Picoseconds; a round trip keeps nothing busy.
         """
+        return self._summed(head, link, link, tail, once_s=0.0)
+
+    def _summed(
+        self, head: float, sent: float, back: float, tail: float, *, once_s: float
+    ) -> Prices:
+        """Integer prices of a sum of seconds, each with what it counts.
+
+        Args:
+            head: Of the device's.
+            sent: Of the link's, for what crosses.
+            back: Of the link's, for results that the server makes.
+            tail: Of the server's.
+            once_s: What is paid once when anything crosses.
+        """
         on_tail = [_pico(s * tail) for s in self.server_s]
         for name in self.graph.outputs:
-            back = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
-            on_tail[self.graph.producer[name]] += _pico(back * link)
+            back_s = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
+            on_tail[self.graph.producer[name]] += _pico(back_s * back)
         tensors = {
             name: None
             if tensor.nbytes is None
-            else _pico(self.link.transfer_s(tensor.nbytes) * link)
+            else _pico(self.link.transfer_s(tensor.nbytes) * sent)
             for name, tensor in self.graph.tensors.items()
         }
         on_head = tuple(_pico(s * head) for s in self.device_s)
-        return Prices((on_head, tuple(on_tail)), {(0, 1): LinkPrices(tensors, once=0)})
+        link = LinkPrices(tensors, once=_pico(once_s))
+        return Prices((on_head, tuple(on_tail)), {(0, 1): link})
 
 
 def _pico(value: float) -> int:
