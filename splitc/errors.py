@@ -139,6 +139,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
+def printable(text: str) -> str:
+    """Text out of a model or a bundle, without what has no picture: controls, line ends."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:
     """A hint listing the known names that look most like `name`.
 

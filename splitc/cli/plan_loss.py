@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
-from splitc.errors import UsageError
+from splitc.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,13 +231,9 @@ def _cells(choice: Choice) -> Sequence[str]:
     missing = choice.crossing.missing.mean
     cut, rate, bits, mtu, *_ = choice.knobs
     return (
-        _printable(cut), _printable(rate), str(bits), str(mtu), str(choice.sending),
+        printable(cut), printable(rate), str(bits), str(mtu), str(choice.sending),
         milliseconds(choice.latency_s), f"{100 * missing:.1f}%", f"{choice.accuracy:.1f}",
     )  # fmt: skip
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _summary(plan: LossPlan) -> str:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitc.cli import was_interrupted
+from splitc.errors import printable
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 from splitc.reporting.words import short_bytes
 
@@ -82,7 +83,7 @@ def _finite(value: Any) -> Any:
 
 def plain(text: str) -> Text:
     """Text out of a model or a bundle, which may hold what a terminal would obey."""
-    return Text("".join(c if c.isprintable() else "�" for c in text))
+    return Text(printable(text))
 
 
 @contextmanager

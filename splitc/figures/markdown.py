@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from splitc.errors import printable
+
 if TYPE_CHECKING:
     from splitc.figures.diff import Diff, FigureChange
 
@@ -14,7 +16,7 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in r"\`*_[]<>|~#&$"})
 
 def plain_markdown(text: str) -> str:
     """Text out of a bundle as Markdown that shows it, whatever is in it."""
-    return "".join(c if c.isprintable() else "�" for c in text).translate(_SPECIAL)
+    return printable(text).translate(_SPECIAL)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: int) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from splitc.errors import printable
 from splitc.figures.markdown import plain_markdown
 from splitc.figures.markdown import table as written
 from splitc.reporting.data import RowEntry
 from splitc.reporting.facts import AIMS, BASELINES, Facts
-from splitc.reporting.words import printable, short_bytes, short_mj, short_ms, shortened
+from splitc.reporting.words import short_bytes, short_mj, short_ms, shortened
 
 _ROWS = 8
 _LONG = 60

@@ -11,10 +11,11 @@ import htpy as h
 from htpy import Element
 from markupsafe import Markup
 
+from splitc.errors import printable
 from splitc.reporting import bundle_sections as of_bundle
 from splitc.reporting import sections as of_cuts
 from splitc.reporting.facts import BASELINES, Facts
-from splitc.reporting.words import printable, short_bytes, short_mj, short_ms
+from splitc.reporting.words import short_bytes, short_mj, short_ms
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What the page may load: nothing, whatever a name in it may hold."""

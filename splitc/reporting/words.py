@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def short_bytes(count: int) -> str:
     """`4.0 kB`, `1.6 MB`: three figures for a table."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
+    value, unit = _scaled(count, ("B", "kB", "MB", "GB"), 1000)
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
@@ -21,21 +19,13 @@ def short_ms(ms: float) -> str:
 
 def short_bps(bps: float) -> str:
     """`20 Mbit/s`, `5.47 kbit/s`: a bandwidth in three figures."""
-    value, unit = bps, "bit/s"
-    for larger in ("kbit/s", "Mbit/s", "Gbit/s"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
+    value, unit = _scaled(bps, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s"), 999.5)
     return f"{value:.3g} {unit}"
 
 
 def short_flops(count: int) -> str:
     """`8.2 GFLOP`, `233 kFLOP`: three figures."""
-    value, unit = float(count), "FLOP"
-    for larger in ("kFLOP", "MFLOP", "GFLOP"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
+    value, unit = _scaled(count, ("FLOP", "kFLOP", "MFLOP", "GFLOP"), 999.5)
     return f"{value:.3g} {unit}"
 
 
@@ -44,11 +34,15 @@ def short_mj(mj: float) -> str:
     return f"{short_ms(mj)} mJ" if mj < 1000 else f"{mj / 1000:,.2f} J"
 
 
-def printable(text: str) -> str:
-    """Text out of a model, without what has no picture: control characters, line ends."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def shortened(text: str, most: int) -> str:
     """Text of so many characters at most, its end kept: that is where names differ."""
     return text if len(text) <= most else "…" + text[-(most - 1) :]
+
+
+def _scaled(value: float, units: Sequence[str], below: float) -> tuple[float, str]:
+    """A value in the first of units, each a thousand of the one before, where it is below."""
+    for unit in units[:-1]:
+        if value < below:
+            return value, unit
+        value /= 1000
+    return value, units[-1]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TextIO
 
+from splitc.errors import printable
+
 
 class Journal(Protocol):
     """Where events go."""
@@ -55,7 +57,7 @@ class LineJournal(Journal):
             known = {"time": round(self._clock(), 6), "event": event, "text": text}
             line = json.dumps({**known, **fields})
         else:
-            line = f"splitc: {''.join(c if c.isprintable() else '�' for c in text)}"
+            line = f"splitc: {printable(text)}"
         # A log on a full disk, or that nobody reads any more, is no reason to serve nobody.
         with suppress(OSError):
             self._stream.write(line + "\n")
