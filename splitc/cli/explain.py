@@ -93,9 +93,9 @@ def _behind(one: Explanation, best: CutRow) -> str:
     total, *parts = (1e3 * each for each in one.behind)
     unit = "mJ" if one.table.objective == "energy" else "ms"
     share = abs(total) / max(1e3 * one.table.value(best), 1e-12)
-    how, though = (_BEHIND[one.table.objective], "") if total >= 0 else ("less", "")
-    if total < 0 and one.row.kind not in BASELINES:
-        though = ", which its cutter does not weigh"
+    how = _BEHIND[one.table.objective] if total >= 0 else "less"
+    unweighed = total < 0 and one.row.kind not in BASELINES
+    though = ", which its cutter does not weigh" if unweighed else ""
     where = ", ".join(
         f"{name} {part:+.1f}" for name, part in zip(("head", "link", "tail"), parts, strict=True)
     )

@@ -8,6 +8,7 @@ link in the place of floats of four times the size.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -348,10 +349,8 @@ def _with(
         array = array.astype(helper.tensor_dtype_to_np_dtype(element_type(dtype)))
         return helper.make_node(op, [read, key], [made]), {key: array}
 
-    count = 1
-    for extent in shape:
-        count *= extent
-    return Insertion(name, op.lower(), shape, dtype, flops=count, modules=modules, node=node)
+    flops = math.prod(shape)
+    return Insertion(name, op.lower(), shape, dtype, flops=flops, modules=modules, node=node)
 
 
 def _node(op: str, **attributes: Any) -> Callable[[str, str], tuple[Any, dict[str, Any]]]:
