@@ -162,14 +162,12 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def _profiled(board: str | Board, profile: str | None) -> CostModel:
-    """What gives a site's times: its board, or what was measured there."""
+    """What gives a site's times: its board, or a file of what was measured or fitted."""
     from splitc.cost.board import load_board
-    from splitc.cost.profile import ProfileCost, read_profile
+    from splitc.cost.cost_file import read_cost
     from splitc.cost.topology import cost_model
 
-    if profile is None:
-        return cost_model(board)
-    return ProfileCost(load_board(board), read_profile(profile))
+    return cost_model(board) if profile is None else read_cost(profile, load_board(board))
 
 
 class CompileOptions(ScenarioText, frozen=True):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,12 +13,50 @@ import msgspec
 from splitc.cost.board import Board
 from splitc.cost.prices import BoardCost
 from splitc.errors import UsageError, nearest
-from splitc.ir.graph import LayerGraph
+from splitc.ir.graph import Layer, LayerGraph
 
 SCHEMA = 1
-_MAX_BYTES = 64 * 2**20
-_FREE = ("view", "channel")
-_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+MAX_BYTES = 64 * 2**20
+"""Of any file of times: that of a network of 100,000 layers has a third of it."""
+FREE = ("view", "channel")
+"""Kinds of layers that take no time."""
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a layer does: what its time is explained by, with no model file at hand.
+
+    `kind` is the kind of layer, `flops` of one run; `read_bytes` and `write_bytes` are of the
+    tensors that it reads and makes, `weight_bytes` of its weights.
+    """
+
+    kind: str
+    flops: _Count = 0
+    read_bytes: _Count = 0
+    write_bytes: _Count = 0
+    weight_bytes: _Count = 0
+
+    @staticmethod
+    def of(graph: LayerGraph, layer: Layer) -> Work:
+        """That of a layer of a graph."""
+        read = sum(graph.tensors[name].nbytes or 0 for name in dict.fromkeys(layer.inputs))
+        return Work(
+            kind=layer.kind, flops=layer.flops, read_bytes=read,
+            write_bytes=sum(t.nbytes or 0 for t in layer.outputs), weight_bytes=layer.param_bytes,
+        )  # fmt: skip
+
+
+class KernelTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One call of a compiled function: the layers whose work it does, and what it takes.
+
+    `ms` is of one inference, `spread_ms` the interquartile range of its measurements.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    ms: Milliseconds
+    spread_ms: Milliseconds = 0.0
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,16 +64,62 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     `layers` has milliseconds of one run by the layer's name. `machine` says in words what it was,
     `figures` whether they were measured there or predicted for it; `versions` of what they were
-    got with, and `note`, are for people.
+    got with, and `note`, are for people. `network` is its name; `work` what the layers do, by
+    their names, for `splitc fit`; `kernels` are the calls of compiled code behind the times,
+    where it was that.
     """
 
     schema: int
     kind: Literal["splitc-profile"]
     machine: str
     figures: Literal["measured", "predicted"] = "measured"
-    layers: dict[str, _Milliseconds]
+    network: str = ""
+    layers: dict[str, Milliseconds]
+    work: dict[str, Work] = {}
+    kernels: tuple[KernelTime, ...] = ()
     versions: dict[str, str] = {}
     note: str = ""
+
+    @staticmethod
+    def of_kernels(
+        graph: LayerGraph, kernels: Sequence[KernelTime], *, machine: str, network: str,
+        figures: Literal["measured", "predicted"] = "measured",
+        versions: Mapping[str, str] | None = None, note: str = "",
+    ) -> Profile:  # fmt: skip
+        """A profile from times of kernels, of which each may do the work of several layers.
+
+        A kernel's time is its layers' by their FLOPs, in equal shares where they have none.
+        Layers of no kernel take nothing: they were folded into others' weights.
+
+        Args:
+            graph: The network's layers, of which the kernels' are.
+            kernels: All calls of one inference.
+            machine: What it was, in words.
+            network: The network's name.
+            figures: Whether the times were measured there or predicted for it.
+            versions: Of what the times were got with.
+            note: For people.
+        """
+        layers = dict.fromkeys((each.name for each in graph.layers if _takes_time(each)), 0.0)
+        for kernel in kernels:
+            names = [name for name in kernel.layers if name in layers]
+            flops = [graph.layer(name).flops for name in names]
+            for name, own in zip(names, flops, strict=True):
+                layers[name] += kernel.ms * (own / sum(flops) if any(flops) else 1 / len(names))
+        return Profile(
+            schema=SCHEMA, kind="splitc-profile", machine=machine, figures=figures,
+            network=network, layers=layers, work=work_of(graph), kernels=tuple(kernels),
+            versions=dict(versions or {}), note=note,
+        )  # fmt: skip
+
+
+def _takes_time(layer: Layer) -> bool:
+    return not layer.is_input and layer.kind not in FREE
+
+
+def work_of(graph: LayerGraph) -> dict[str, Work]:
+    """What each layer that takes time does, by its name."""
+    return {layer.name: Work.of(graph, layer) for layer in graph.layers if _takes_time(layer)}
 
 
 def read_profile(path: str | Path) -> Profile:
@@ -43,13 +128,7 @@ def read_profile(path: str | Path) -> Profile:
     Raises:
         UsageError: There is no such file, it is too large, or no profile; says where.
     """
-    given = Path(path)
-    if not given.is_file():
-        raise UsageError(f"there is no profile '{path}'")
-    with given.open("rb") as file:
-        text = file.read(_MAX_BYTES + 1)
-    if len(text) > _MAX_BYTES:
-        raise UsageError(f"'{path}' is no profile", why=f"it has more than {_MAX_BYTES:,} bytes")
+    text = read_bounded(path)
     try:
         made = msgspec.json.decode(text, type=Profile)
     except msgspec.MsgspecError as error:
@@ -58,6 +137,22 @@ def read_profile(path: str | Path) -> Profile:
     if made.schema != SCHEMA:
         raise UsageError(f"'{path}' has schema {made.schema}", why=f"{SCHEMA} can be read")
     return made
+
+
+def read_bounded(path: str | Path) -> bytes:
+    """The bytes of a file of times.
+
+    Raises:
+        UsageError: There is no such file, or it is too large.
+    """
+    given = Path(path)
+    if not given.is_file():
+        raise UsageError(f"there is no profile '{path}'")
+    with given.open("rb") as file:
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"'{path}' is no profile", why=f"it has more than {MAX_BYTES:,} bytes")
+    return text
 
 
 def write_profile(path: str | Path, profile: Profile) -> None:
@@ -99,7 +194,7 @@ class ProfileCost:
             )  # fmt: skip
         predicted = BoardCost(self.board).seconds(graph)
         return tuple(
-            0.0 if layer.is_input or layer.kind in _FREE
+            0.0 if layer.is_input or layer.kind in FREE
             else known[layer.name] / 1e3 if layer.name in known
             else guess
             for layer, guess in zip(graph.layers, predicted, strict=True)
