@@ -6,8 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from splitc_targets.kernels.product.geometry import Conv, flattened
-from splitc_targets.kernels.product.matmul import Matmul
+from splitc_targets.kernels.product.geometry import Conv, Matmul, flattened
 from splitc_targets.machine.tiles import MOST_ROWS, MOST_VECTORS, Tile
 
 Product = Conv | Matmul

@@ -22,14 +22,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from splitc_targets.graph.graph import Node, Value, is_depthwise, usual_layouts, whole_numbers
-from splitc_targets.kernels.choice import Candidate, Choice, Product, conv_of, written
-from splitc_targets.kernels.product import candidates, direct, geometry, matmul
-from splitc_targets.kernels.product.geometry import Conv
-from splitc_targets.kernels.product.matmul import Matmul
-from splitc_targets.kernels.winograd import filters
+from splitc_targets.kernels import ways
+from splitc_targets.kernels.choice import Choice, Product, conv_of
+from splitc_targets.kernels.product import direct, geometry, matmul
+from splitc_targets.kernels.product.geometry import Conv, Matmul
 from splitc_targets.kernels.winograd import kernel as winograd
-from splitc_targets.kernels.winograd.plan import predicted, supported
-from splitc_targets.loops.epilogue import TYPES
+from splitc_targets.kernels.winograd.plan import filter_size
+from splitc_targets.loops.fused import TYPES
 from splitc_targets.machine.machine import Machine
 
 CONVOLUTIONS = frozenset({"nn.conv2d", "nn.conv1d"})
@@ -40,10 +39,6 @@ MEANS_OF_WINDOWS = frozenset({"nn.avg_pool2d", "nn.avg_pool1d"})
 
 _FLOATS = frozenset({"float32"})
 _NONE: frozenset[str] = frozenset()
-
-
-def _no_choice(product: Product, machine: Machine) -> Iterator[Candidate]:
-    return iter(())
 
 
 @dataclass(frozen=True)
@@ -61,8 +56,6 @@ class Family:
         beside: Element types of what its expression reads beside.
         exact: Whether sums of whole numbers are exact, as far as its sums' type holds them.
         instead_of: The family whose place it may take.
-        candidates: How its kernels may compute a product, the model's choice first; none where
-            they do not compute it, or in one way only.
         kernel: The function that computes a product by a choice, for measuring it.
     """
 
@@ -76,7 +69,6 @@ class Family:
     beside: frozenset[str] = TYPES
     exact: bool = True
     instead_of: str = ""
-    candidates: Callable[[Product, Machine], Iterator[Candidate]] = _no_choice
     kernel: Callable[[str, Product, Choice, Machine], Any] | None = None
 
 
@@ -148,30 +140,6 @@ def _is_pool(node: Node, machine: Machine) -> bool:
     return layout and "expression" in node.attrs and node.args[0].dtype == "float32"
 
 
-# What kernels cost.
-
-
-def _direct(name: str, product: Product, machine: Machine) -> Iterator[Candidate]:
-    """The direct algorithm with the tiles and orders near the best."""
-    flat, whole = written(product), conv_of(product)
-    taps = whole.kernel[0] * whole.kernel[1] * whole.channels
-    plain = 4 * taps * whole.out_channels
-    vectors = sum(geometry.blocks(flat, geometry.tile_of(flat, machine), machine.lanes))
-    packed = 4 * whole.groups * taps * vectors * machine.lanes if whole.w_image == 0 else 0
-    work = candidates.direct_cycles(whole, machine)
-    cycles = candidates.beside_memory(plain, work, machine)
-    for conv in candidates.near(flat, machine):
-        choice = Choice(name, conv.tile, bool(conv.blocks_outer))
-        yield Candidate(choice, cycles, packed)
-
-
-def _winograd(m: int, product: Product, machine: Machine) -> Iterator[Candidate]:
-    """Winograd's algorithm, which decides chunks and tiles by itself."""
-    if isinstance(product, Conv) and supported(product):
-        size = filters.size(product, machine, m)
-        yield Candidate(Choice(f"winograd{m}"), predicted(product, machine, m), 4 * size)
-
-
 # Functions, for measuring.
 
 
@@ -188,24 +156,24 @@ def with_choice(product: _AnyProduct, choice: Choice) -> _AnyProduct:
 
 def _direct_kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any:
     conv = with_choice(conv_of(product), choice)
-    size = next(_direct(choice.family, product, machine)).constant_bytes // 4
+    size = next(ways.direct(choice.family, product, machine)).constant_bytes // 4
     return direct.kernel(name, conv, machine, size)
 
 
 def _matmul_kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any:
     made = with_choice(cast("Matmul", product), choice)
-    return matmul.kernel(name, matmul.sized(made, machine), machine)
+    return matmul.kernel(name, geometry.sized(made, machine), machine)
 
 
 def _winograd_kernel(m: int, name: str, product: Product, choice: Choice, machine: Machine) -> Any:
-    size = next(_winograd(m, product, machine)).constant_bytes // 4
-    return winograd.kernel(name, conv_of(product), machine, m, size)
+    conv = conv_of(product)
+    return winograd.kernel(name, conv, machine, m, filter_size(conv, machine, m))
 
 
 def _winograd_family(m: int) -> Family:
     return Family(
         f"winograd{m}", CONVOLUTIONS, _is_direct, reads=_FLOATS, weights=_FLOATS, exact=False,
-        instead_of="direct", candidates=partial(_winograd, m), kernel=partial(_winograd_kernel, m),
+        instead_of="direct", kernel=partial(_winograd_kernel, m),
     )  # fmt: skip
 
 
@@ -216,11 +184,11 @@ FAMILIES: tuple[Family, ...] = (
            weights=frozenset({"float16"})),
     Family("depthwise", CONVOLUTIONS, _is_depthwise, reads=TYPES, weights=_FLOATS),
     Family("direct", PRODUCTS | TRANSPOSED, _is_direct, reads=_FLOATS, weights=_FLOATS,
-           candidates=partial(_direct, "direct"), kernel=_direct_kernel),
+           kernel=_direct_kernel),
     _winograd_family(2),
     _winograd_family(4),
     Family("matmul", frozenset({"matmul"}), _is_matmul, reads=_FLOATS, writes=_FLOATS,
-           beside=_FLOATS, candidates=partial(_direct, "matmul"), kernel=_matmul_kernel),
+           beside=_FLOATS, kernel=_matmul_kernel),
     Family("largest", LARGEST_OF_WINDOWS, _is_pool, reads=TYPES),
     Family("mean", MEANS_OF_WINDOWS, _is_pool, reads=TYPES),
 )  # fmt: skip
@@ -239,37 +207,6 @@ def of(node: Node, machine: Machine) -> Iterator[Family]:
     for family in FAMILIES:
         if node.op in family.ops and not family.instead_of and family.takes(node, machine):
             yield family
-
-
-def in_place_of(family: str) -> Iterator[Family]:
-    """A family and those that may take its place."""
-    return (each for each in FAMILIES if family in (each.name, each.instead_of))
-
-
-def family_of(product: Product) -> str:
-    """The family that a product is planned by, unless another takes its place."""
-    return "direct" if isinstance(product, Conv) else "matmul"
-
-
-def all_candidates(product: Product, machine: Machine, *, exact: bool = False) -> list[Candidate]:
-    """How a product may be computed, the model's choice first.
-
-    Args:
-        product: Without any choice.
-        machine: What it runs on.
-        exact: Whether sums of whole numbers have to be exact.
-    """
-    fit = [each for each in in_place_of(family_of(product)) if each.exact or not exact]
-    ways = [list(each.candidates(product, machine)) for each in fit]
-    best = min((way[0] for way in ways if way), key=lambda each: each.cycles)
-    return list(dict.fromkeys([best, *(each for way in ways for each in way)]))
-
-
-def quickest(product: Product, machine: Machine, *, exact: bool = False) -> Candidate:
-    """The model's choice for a product; arguments as for `all_candidates`."""
-    fit = [each for each in in_place_of(family_of(product)) if each.exact or not exact]
-    first = (next(each.candidates(product, machine), None) for each in fit)
-    return min((each for each in first if each is not None), key=lambda each: each.cycles)
 
 
 def faults(node: Node) -> Iterator[str]:

@@ -6,10 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from splitc_targets.kernels import families
+from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice, Product, conv_of
-from splitc_targets.kernels.product.geometry import Conv
-from splitc_targets.kernels.product.matmul import Matmul
+from splitc_targets.kernels.product.geometry import Conv, Matmul
 from splitc_targets.machine.machine import Machine
 
 
@@ -54,7 +53,7 @@ def decided(choices: Choices, product: Product, machine: Machine, *, exact: bool
     family = families.named(choice.family) if choice is not None else None
     if choice is not None and family is not None and (family.exact or not exact):
         return choice
-    return Choice(families.quickest(product, machine, exact=exact).choice.family)
+    return Choice(ways.quickest(product, machine, exact=exact).choice.family)
 
 
 def followed(choices: Choices, product: Product | None, choice: Choice | None) -> str:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from splitc_targets.kernels import families
 from splitc_targets.kernels.choice import Choice, Product, conv_of
+from splitc_targets.kernels.ways import all_candidates
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
 from splitc_targets.plan.choices import Choices, bare
@@ -59,7 +59,7 @@ def smaller(plan: Plan, choices: Choices, machine: Machine, excess_bytes: int) -
     for step in plan.steps:
         if step.product is None or step.choice is None:
             continue
-        ways = families.all_candidates(step.product, machine)
+        ways = all_candidates(step.product, machine)
         least = min(ways, key=lambda each: each.constant_bytes)
         taken = next(each for each in ways if each.choice.family == step.choice.family)
         if taken.constant_bytes > least.constant_bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from splitc_targets.graph.graph import Node, Value
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.product import dot, geometry
-from splitc_targets.loops import epilogue
+from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import as_map, distances, of_maps, operands
 from splitc_targets.rules.products import plan_product
@@ -73,7 +73,7 @@ def fours(planner: Planner, value: Value) -> View:
 
 
 def forward(
-    node: Node, x: View, y: View, weights: tuple[int, ...], kinds: tuple[epilogue.Operand, ...]
+    node: Node, x: View, y: View, weights: tuple[int, ...], kinds: tuple[Operand, ...]
 ) -> geometry.Conv:
     """The convolution that a node describes, on these views of [N, C, H, W]."""
     attrs, (n, c, height, width) = node.attrs, x.shape

@@ -8,19 +8,19 @@ from typing import Any
 from splitc_targets.graph.expression import operations
 from splitc_targets.graph.graph import Node, Value
 from splitc_targets.graph.views import View, channels_last
-from splitc_targets.loops import epilogue
+from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.planner import Planner
 from splitc_targets.transforms.fuse import per_channel
 
 
-def operands(planner: Planner, node: Node) -> tuple[tuple[epilogue.Operand, ...], list[View]]:
+def operands(planner: Planner, node: Node) -> tuple[tuple[Operand, ...], list[View]]:
     """What a fused expression reads: descriptions for the kernel, and the views."""
-    kinds: list[epilogue.Operand] = []
+    kinds: list[Operand] = []
     views: list[View] = []
     for value in node.args[-1]:
         channel = per_channel(value, node) if value.shape != node.output.shape else None
         if channel is not None:
-            kinds.append(epilogue.Operand("channel"))
+            kinds.append(Operand("channel"))
             views.append(planner.constant(channel))
         else:
             view = planner.channels_inner(value)
@@ -45,10 +45,10 @@ def of_maps(weights: Any) -> Any:
     return weights if weights.ndim == 4 else weights[:, :, None, :]
 
 
-def beside(view: View) -> epilogue.Operand:
+def beside(view: View) -> Operand:
     """A channels-last view as an operand of the result's shape."""
     pixel, row, image = (step(view, d, view.shape[1]) for d in (3, 2, 0))
-    return epilogue.Operand("tensor", pixel, row, image, view.buffer.dtype)
+    return Operand("tensor", pixel, row, image, view.buffer.dtype)
 
 
 def describe(node: Node, extra: str = "") -> str:

@@ -11,7 +11,7 @@ from splitc_targets.graph.graph import Node, Value
 from splitc_targets.graph.views import View, packed
 from splitc_targets.kernels.product import dot, geometry
 from splitc_targets.kernels.product import matmul as products
-from splitc_targets.loops import epilogue
+from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.choices import decided, filled
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import describe, shapes_of
@@ -38,18 +38,18 @@ def _by_constant(planner: Planner, node: Node) -> bool:
     flat = target.reshaped((rows, columns))
     if view is None or flat is None or (columns > 1 and flat.strides[1] != 1):
         return False
-    kinds: list[epilogue.Operand] = []
+    kinds: list[Operand] = []
     extras: list[View] = []
     for value in node.args[-1]:
         channel = per_channel(value, node) if value.shape != node.output.shape else None
         if channel is not None:
-            kinds.append(epilogue.Operand("channel"))
+            kinds.append(Operand("channel"))
             extras.append(planner.constant(channel))
             continue
         beside = planner.dense(value).reshaped((rows, columns))
         if beside is None:
             return False
-        kinds.append(epilogue.Operand("tensor", columns, dtype=beside.buffer.dtype))
+        kinds.append(Operand("tensor", columns, dtype=beside.buffer.dtype))
         extras.append(beside)
     pixel = view.strides[0] if rows > 1 else depth
     out = flat.strides[0] if rows > 1 else columns
@@ -85,11 +85,11 @@ def _batched(planner: Planner, node: Node) -> bool:
         y = target.reshaped((pairs, rows, columns))
     if x is None or w is None or y is None or (columns > 1 and y.strides[2] != 1):
         return False
-    kinds: list[epilogue.Operand] = []
+    kinds: list[Operand] = []
     extras: list[View] = []
     for value in node.args[-1]:
         whole = _spread(planner, planner.dense(value).broadcast(shape), (pairs, rows, columns))
-        kinds.append(epilogue.Operand("tensor", columns, rows * columns, rows * columns))
+        kinds.append(Operand("tensor", columns, rows * columns, rows * columns))
         extras.append(whole)
     spec = geometry.Conv(
         batch=pairs, height=1, width=rows, channels=depth, groups=1,
@@ -100,9 +100,9 @@ def _batched(planner: Planner, node: Node) -> bool:
         expression=node.attrs["expression"], operands=tuple(kinds),
     )  # fmt: skip
     machine = planner.machine
-    plain = products.Matmul(spec, *w.strides)
+    plain = geometry.Matmul(spec, *w.strides)
     choice = decided(planner.choices, plain, machine)
-    product = products.sized(filled(plain, choice), machine)
+    product = geometry.sized(filled(plain, choice), machine)
     planner.step(
         ("matmul", product), lambda name: products.kernel(name, product, machine),
         [x, w, *extras, y], "matmul", describe(node), shapes_of(a, b, node.output), spec.flops,

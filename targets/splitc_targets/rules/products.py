@@ -18,8 +18,8 @@ from splitc_targets.kernels.product import direct, dot, half
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd import filters
 from splitc_targets.kernels.winograd import kernel as winograd
-from splitc_targets.loops import epilogue
-from splitc_targets.loops.epilogue import beside_types
+from splitc_targets.kernels.winograd.plan import filter_size
+from splitc_targets.loops.fused import beside_types, without_bias
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.plan.choices import decided, filled
 from splitc_targets.plan.planner import Planner
@@ -82,7 +82,7 @@ def _plan_winograd(
     """By Winograd's algorithm, with the scratch memory that it works in."""
     machine, m = planner.machine, _TILES_OF_WINOGRAD[choice.family]
     plain = planner.constant(filters.plain(np.asarray(weights), spec, machine, m))
-    size = filters.size(spec, machine, m)
+    size = filter_size(spec, machine, m)
     packed = planner.prepared(
         filters.key(spec, machine, m), lambda name: filters.kernel(name, spec, machine, m),
         plain, size, f"{choice.family} filters",
@@ -169,7 +169,7 @@ def _plan_dot(
     machine, offset = planner.machine.using(row), round(node.attrs["offset"])
     view, *extras, target = args
     start = np.zeros(len(weights))
-    expression, number = epilogue.without_bias(spec.expression, spec.operands)
+    expression, number = without_bias(spec.expression, spec.operands)
     if number is not None:
         bias = np.asarray(extras[number].buffer.data)
         if np.array_equal(bias, np.rint(bias)) and np.abs(bias).max() < 2**30:

@@ -12,7 +12,7 @@ import numpy as np
 from splitc_targets.graph.graph import Node
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.product import geometry
-from splitc_targets.loops import epilogue
+from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import as_map, describe, distances, operands
 from splitc_targets.rules.products import plan_product
@@ -93,7 +93,7 @@ def _of_taps(weights: Any, groups: int, rows: _Phase, columns: _Phase) -> Any:
 
 
 def _plan_phase(
-    planner: Planner, node: Node, source: View, whole: View, kinds: tuple[epilogue.Operand, ...],
+    planner: Planner, node: Node, source: View, whole: View, kinds: tuple[Operand, ...],
     extras: list[View], weights: Any, phases: list[_Phase], strides: tuple[int, int],
 ) -> None:  # fmt: skip
     rows, columns = phases
@@ -102,11 +102,11 @@ def _plan_phase(
         lines = view.sliced(2, rows.first, rows.count, strides[0])
         return lines.sliced(3, columns.first, columns.count, strides[1])
 
-    def of_phase(kind: epilogue.Operand, view: View) -> tuple[epilogue.Operand, View]:
+    def of_phase(kind: Operand, view: View) -> tuple[Operand, View]:
         if kind.kind != "tensor":
             return kind, view
         image, row, pixel = kind.steps(whole.shape[2], whole.shape[3])
-        steps = epilogue.Operand("tensor", pixel * strides[1], row * strides[0], image, kind.dtype)
+        steps = Operand("tensor", pixel * strides[1], row * strides[0], image, kind.dtype)
         return steps, part(as_map(view))
 
     target = part(whole)

@@ -12,7 +12,7 @@ from splitc_targets.graph.expression import Arg
 from splitc_targets.graph.graph import Node
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.window import depthwise, pool
-from splitc_targets.loops.epilogue import beside_types
+from splitc_targets.loops.fused import beside_types
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import (
     as_map,

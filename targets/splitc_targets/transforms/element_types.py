@@ -24,7 +24,7 @@ from splitc_targets.graph.expression import Arg, Do, Expression, Num, heavy, ope
 from splitc_targets.graph.graph import NARROW, Graph, Node, Value
 from splitc_targets.kernels import families
 from splitc_targets.kernels.families import Family, extras
-from splitc_targets.loops.epilogue import converts
+from splitc_targets.loops.fused import converts
 from splitc_targets.machine.machine import Machine
 from splitc_targets.transforms.ranges import BYTE, Range, Ranges, unshifted
 from splitc_targets.transforms.widen import HALF

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from splitc_targets.kernels import families
+from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice, Product
 from splitc_targets.machine.machine import Machine
 
 
 def candidates(product: Product, machine: Machine) -> list[Choice]:
     """The model's choice first, then those of every family that computes the kernel."""
-    return [each.choice for each in families.all_candidates(product, machine)]
+    return [each.choice for each in ways.all_candidates(product, machine)]
 
 
 def kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any:

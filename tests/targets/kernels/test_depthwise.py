@@ -14,7 +14,7 @@ from onnx import helper
 
 from splitc_targets.graph.expression import Arg, Do, relu
 from splitc_targets.kernels.window import depthwise
-from splitc_targets.loops.epilogue import Operand
+from splitc_targets.loops.fused import Operand
 from tests.targets.kernels.alone import (
     BOARDS,
     KINDS,

@@ -21,7 +21,7 @@ from splitc_targets.graph.graph import Graph, Node, Value, constant, made
 from splitc_targets.graph.text import parse_graph, print_graph
 from splitc_targets.kernels import families
 from splitc_targets.kernels.families import FAMILIES
-from splitc_targets.loops.epilogue import TYPES
+from splitc_targets.loops.fused import TYPES
 from splitc_targets.machine.machine import Machine, machine_of
 from splitc_targets.plan.planner import Plan, Planner
 from splitc_targets.rules.table import RULES

@@ -15,13 +15,14 @@ from onnx import helper, numpy_helper
 
 from splitc.cost.board import load_board
 from splitc_targets.graph.expression import Arg, Do, Expression, relu
-from splitc_targets.kernels import families
+from splitc_targets.kernels import ways
 from splitc_targets.kernels.choice import Choice
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd import filters as winograd_filters
 from splitc_targets.kernels.winograd import kernel as winograd
+from splitc_targets.kernels.winograd.plan import filter_size
 from splitc_targets.loops import emit
-from splitc_targets.loops.epilogue import Operand
+from splitc_targets.loops.fused import Operand
 from splitc_targets.machine.machine import Machine, machine_of
 from splitc_targets.tvm import adapter
 
@@ -69,7 +70,7 @@ def computed(
     machine = machine_of(load_board(board))
     target = adapter.target_of(load_board(board))
     filters = emit.compile_alone(winograd_filters.kernel("k", conv, machine, m), target)
-    size = winograd_filters.size(conv, machine, m)
+    size = filter_size(conv, machine, m)
     packed = tvm.runtime.tensor(np.full(size, np.nan, np.float32))
     plain = winograd_filters.plain(weights, conv, machine, m)
     filters["main"](tvm.runtime.tensor(plain.ravel()), packed)
@@ -168,7 +169,7 @@ def test_it_is_chosen_where_the_arithmetic_outweighs_the_transforms(
     side, channels = shape
     conv = conv_of(1, (side, side), (channels, channels), (1, 1, 1, 1))
     machine = machine_of(load_board(board))
-    assert families.quickest(conv, machine).choice == Choice("winograd4")
+    assert ways.quickest(conv, machine).choice == Choice("winograd4")
     assert 4 * winograd.workspace(conv, machine, 4) < 4e6
 
 
@@ -183,14 +184,14 @@ def other(conv: Conv, **changes: Any) -> Conv:
 def test_other_kernels_are_left_to_direct_convolution(changes: dict[str, Any]) -> None:
     machine: Machine = machine_of(load_board("rpi4"))
     conv = conv_of(1, (56, 56), (64, 64), (1, 1, 1, 1))
-    ways = families.all_candidates(other(conv, **changes), machine)
-    assert {way.choice.family for way in ways} == {"direct"}
+    found = ways.all_candidates(other(conv, **changes), machine)
+    assert {way.choice.family for way in found} == {"direct"}
 
 
 def test_code_for_arm_multiplies_by_lanes() -> None:
     board = load_board("rpi4")
     conv = conv_of(1, (14, 14), (32, 32), (1, 1, 1, 1), "bias")
     machine = machine_of(board)
-    made = winograd.kernel("k", conv, machine, 4, winograd_filters.size(conv, machine, 4))
+    made = winograd.kernel("k", conv, machine, 4, filter_size(conv, machine, 4))
     library = emit.compile_alone(made, adapter.target_of(board))
     assert ".s[3]" in library.inspect_source("asm")

@@ -26,7 +26,7 @@ from splitc.cli.app import run
 from splitc.cost.board import load_board
 from splitc.errors import DeviceError, ToolchainError, UsageError
 from splitc_targets import pipeline
-from splitc_targets.kernels import families
+from splitc_targets.kernels import ways
 from splitc_targets.kernels.choice import Choice
 from splitc_targets.machine.machine import machine_of
 from splitc_targets.machine.tiles import Tile
@@ -230,7 +230,7 @@ def test_a_choice_is_read_as_it_is_printed(choice: Choice) -> None:
 def test_the_models_own_choice_changes_no_code(lowered: Any) -> None:
     class Own:
         def best(self, product: Any) -> Choice | None:
-            return families.quickest(product, machine_of(HOST)).choice
+            return ways.quickest(product, machine_of(HOST)).choice
 
     x = np.ones((2, 20, 18, 18), np.float32)
     own, left = output(lowered, Own(), x), output(lowered, pipeline.ANALYTIC, x)

@@ -22,15 +22,20 @@ from splitc_targets.kernels.product.geometry import (
     blocks_outermost,
     flattened,
     input_size,
-    operand_arguments,
     result_size,
     segments,
     tile_of,
 )
-from splitc_targets.loops import emit
+from splitc_targets.loops import emit, epilogue
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
-from splitc_targets.loops.epilogue import Epilogue, without_bias
+from splitc_targets.loops.epilogue import Epilogue
+from splitc_targets.loops.fused import without_bias
 from splitc_targets.machine.machine import Machine
+
+
+def operand_arguments(conv: Conv) -> list[Argument]:
+    """Parameters for what the fused expression reads."""
+    return epilogue.parameters(conv, conv.batch, conv.out_height, conv.out_width, conv.out_channels)
 
 
 def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndarray[Any, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product import geometry
-from splitc_targets.kernels.product.direct import Spot, Writer
+from splitc_targets.kernels.product.direct import Spot, Writer, operand_arguments
 from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Fours, Index, Value
@@ -87,7 +87,7 @@ def kernel(
     arguments = [
         Argument("x", (geometry.input_size(flat) * FOUR,), row.reads),
         Argument("w", (packed,), "int32"),
-        *geometry.operand_arguments(flat),
+        *operand_arguments(flat),
         Argument("y", (geometry.result_size(flat),), flat.y_dtype),
     ]
     writer = _Padded if offset and pads(flat) else _Dot

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from splitc_targets.graph.expression import Expression
-from splitc_targets.loops import epilogue
-from splitc_targets.loops.emit import Argument
-from splitc_targets.loops.epilogue import SUM, Operand
+from splitc_targets.loops.fused import SUM, Operand
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 
@@ -207,12 +205,31 @@ def input_size(conv: Conv) -> int:
     return size + (conv.channels * conv.groups - 1) * conv.x_channel + 1
 
 
-def operand_arguments(conv: Conv) -> list[Argument]:
-    """Parameters for what the fused expression reads."""
-    return epilogue.parameters(conv, conv.batch, conv.out_height, conv.out_width, conv.out_channels)
-
-
 def result_size(conv: Conv) -> int:
     """Elements from the result's first to its last."""
     y = Operand("tensor", conv.y_pixel, conv.y_row, conv.y_image)
     return y.size(conv.batch, conv.out_height, conv.out_width, conv.out_channels)
+
+
+@dataclass(frozen=True)
+class Matmul:
+    """Products of `conv.batch` pairs of matrices.
+
+    Args:
+        conv: The product as a 1x1 convolution: images are pairs, pixels the left rows.
+        b_batch, b_row, b_column: Distances in the right matrices, in elements.
+    """
+
+    conv: Conv
+    b_batch: int
+    b_row: int
+    b_column: int
+
+
+def sized(product: Matmul, machine: Machine) -> Matmul:
+    """The products with the distance between right matrices as the kernel reads them."""
+    conv = product.conv
+    tile = tile_of(conv, machine)
+    vectors = sum(blocks(conv, tile, machine.lanes))
+    packed = replace(conv, w_image=vectors * machine.lanes * conv.channels)
+    return replace(product, conv=packed)

@@ -51,7 +51,7 @@ def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: in
     arguments = [
         Argument("x", (geometry.input_size(flat),), "float16"),
         Argument("w", (packed,), "float16"),
-        *geometry.operand_arguments(flat),
+        *direct.operand_arguments(flat),
         Argument("y", (geometry.result_size(flat),), flat.y_dtype),
     ]
 

@@ -8,37 +8,13 @@ right side lies, so a transposed operand costs no copy of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 from splitc_targets.kernels.product import direct, geometry
+from splitc_targets.kernels.product.geometry import Matmul
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index
 from splitc_targets.machine.machine import Machine
-
-
-@dataclass(frozen=True)
-class Matmul:
-    """Products of `conv.batch` pairs of matrices.
-
-    Args:
-        conv: The product as a 1x1 convolution: images are pairs, pixels the left rows.
-        b_batch, b_row, b_column: Distances in the right matrices, in elements.
-    """
-
-    conv: geometry.Conv
-    b_batch: int
-    b_row: int
-    b_column: int
-
-
-def sized(product: Matmul, machine: Machine) -> Matmul:
-    """The products with the distance between right matrices as the kernel reads them."""
-    conv = product.conv
-    tile = geometry.tile_of(conv, machine)
-    vectors = sum(geometry.blocks(conv, tile, machine.lanes))
-    packed = replace(conv, w_image=vectors * machine.lanes * conv.channels)
-    return replace(product, conv=packed)
 
 
 def kernel(name: str, product: Matmul, machine: Machine) -> Any:
@@ -49,7 +25,7 @@ def kernel(name: str, product: Matmul, machine: Machine) -> Any:
     arguments = [
         Argument("a", (x + (conv.channels - 1) * conv.x_channel + 1,)),
         Argument("b", (b + (conv.out_channels - 1) * product.b_column + 1,)),
-        *geometry.operand_arguments(conv),
+        *direct.operand_arguments(conv),
         Argument("y", (geometry.result_size(conv),)),
     ]
 

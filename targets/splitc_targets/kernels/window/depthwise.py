@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.kernels.window.windows import Spot, Windows, Writer, arguments
+from splitc_targets.kernels.window.geometry import Windows
+from splitc_targets.kernels.window.windows import Spot, Writer, arguments
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
-from splitc_targets.loops.epilogue import without_bias
+from splitc_targets.loops.fused import without_bias
 from splitc_targets.machine.machine import Machine
 
 

@@ -15,10 +15,12 @@ from typing import Any
 
 from splitc_targets.graph.expression import Expression
 from splitc_targets.kernels.product.geometry import Segment
-from splitc_targets.kernels.window.windows import Bounds, Windows, Writer, arguments
+from splitc_targets.kernels.window.geometry import Windows
+from splitc_targets.kernels.window.windows import Bounds, Writer, arguments
 from splitc_targets.loops import emit, epilogue
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
-from splitc_targets.loops.epilogue import SUM, Epilogue, Operand
+from splitc_targets.loops.epilogue import Epilogue
+from splitc_targets.loops.fused import SUM, Operand
 from splitc_targets.machine.machine import Machine
 
 _LOWEST = -math.inf

@@ -14,59 +14,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from splitc_targets.graph.expression import Expression
 from splitc_targets.kernels.product.geometry import Segment, segments
+from splitc_targets.kernels.window.geometry import Windows, share, tile_columns
 from splitc_targets.loops import emit, epilogue
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
-from splitc_targets.loops.epilogue import SUM, Epilogue, Operand
+from splitc_targets.loops.epilogue import Epilogue
+from splitc_targets.loops.fused import Operand
 from splitc_targets.machine.machine import Machine
 
 Bounds = tuple[Index, Index]
 """Kernel rows (from, to) that a row of the result meets."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """An operation on a window of each channel; sizes and distances are in elements.
-
-    Args:
-        batch, height, width, channels: The input's maps.
-        out_height, out_width: The result's map.
-        kernel, stride, dilation: Rows and columns of the window.
-        pad: Rows above and columns left of the input; what lies below and right follows.
-        x_pixel, x_row, x_image: Distances in the input.
-        y_pixel, y_row, y_image: Distances in the result.
-        expression: What is stored; operand 0 is the window's result.
-        operands: Its other operands.
-        x_dtype, y_dtype: Element types of the input and the result: what turns into floats.
-    """
-
-    batch: int
-    height: int
-    width: int
-    channels: int
-    out_height: int
-    out_width: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    pad: tuple[int, int]
-    x_pixel: int
-    x_row: int
-    x_image: int
-    y_pixel: int
-    y_row: int
-    y_image: int
-    expression: Expression = SUM
-    operands: tuple[Operand, ...] = ()
-    x_dtype: str = "float32"
-    y_dtype: str = "float32"
-
-    @property
-    def flops(self) -> int:
-        """Operations of the mathematics, two for each value of each window."""
-        results = self.batch * self.out_height * self.out_width * self.channels
-        return 2 * results * self.kernel[0] * self.kernel[1]
 
 
 @dataclass(frozen=True)
@@ -77,17 +34,6 @@ class Spot:
     row: Index
     channel: Index
     used: int
-
-
-def tile_columns(out_width: int, stride: int, machine: Machine) -> int:
-    """Columns of a tile: the fewest tiles of at most eight, as equal as can be.
-
-    Eight chains of additions hide their latency, and leave half of sixteen registers. Where
-    additions cannot read memory, the input under a tile takes registers too: with a stride,
-    half as many columns.
-    """
-    limit = 8 if stride == 1 or not machine.lane_fma else 4
-    return -(-out_width // -(-out_width // limit))
 
 
 class Writer:
@@ -131,7 +77,7 @@ class Writer:
         spec, code = self.spec, self.code
         whole = spec.channels // self.lanes
         vectors = -(-spec.channels // self.lanes)
-        block, band = self._share(vectors)
+        block, band = share(spec, self.machine)
         blocks, bands = -(-vectors // block), -(-spec.out_height // band)
         total = spec.batch * bands * blocks
         parallel = total > 1 and self.machine.shares(spec.flops)
@@ -166,22 +112,6 @@ class Writer:
         last = min(spec.out_height, (spec.height - 1 + top - reach) // step + 1)
         straight = spec.kernel[0] * spec.kernel[1] <= _STRAIGHT
         return (first, max(first, last)) if straight else (first, first)
-
-    def _share(self, vectors: int) -> tuple[int, int]:
-        """Vectors of channels and rows of the result that one task takes.
-
-        A task's rows stay in L2, and a vector's in L1, while windows overlap; there are
-        enough tasks for every core to take a few.
-        """
-        spec, cores = self.spec, self.machine.cores
-        row_bytes = max(1, 4 * spec.width * spec.x_pixel * spec.stride[0])  # 0 where repeated
-        band = max(1, min(spec.out_height, self.machine.l2_bytes // 2 // row_bytes))
-        tasks = 4 * cores if cores > 1 else 1
-        while band > 4 and spec.batch * -(-spec.out_height // band) < tasks:
-            band = -(-band // 2)
-        bands = spec.batch * -(-spec.out_height // band)
-        block = vectors if bands >= tasks else max(1, vectors * bands // tasks)
-        return block, band
 
     def _line_of(self, image: Index, row: Index, channel: Index, used: int) -> None:
         """One row over a vector of channels: straight-line, or with bounds at the border."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product.geometry import Conv
-from splitc_targets.kernels.winograd.plan import Plan, plan
+from splitc_targets.kernels.winograd.plan import Plan, filter_size, plan
 from splitc_targets.kernels.winograd.transforms import Arithmetic, filter_matrix
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
@@ -31,12 +31,6 @@ def plain(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine, m: int) -
     return np.pad(laid.astype(np.float32), ((0, 0), (0, 0), (0, missing)))
 
 
-def size(conv: Conv, machine: Machine, m: int) -> int:
-    """Elements of u."""
-    made = plan(conv, machine, m)
-    return made.positions * conv.channels * sum(made.vectors) * machine.lanes
-
-
 def key(conv: Conv, machine: Machine, m: int) -> tuple[Any, ...]:
     """What the kernel depends on."""
     made = plan(conv, machine, m)
@@ -47,7 +41,7 @@ def kernel(name: str, conv: Conv, machine: Machine, m: int) -> Any:
     """The kernel (plain weights, u) in TVM's tensor IR."""
     made = plan(conv, machine, m)
     count = _TAPS * conv.channels * sum(made.vectors) * machine.lanes
-    arguments = [Argument("g", (count,)), Argument("u", (size(conv, machine, m),))]
+    arguments = [Argument("g", (count,)), Argument("u", (filter_size(conv, machine, m),))]
     return emit.function(
         name, arguments, lambda code, g, u: _Writer(code, conv, machine, made, g, u).write()
     )

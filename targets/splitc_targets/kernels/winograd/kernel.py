@@ -26,7 +26,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from splitc_targets.kernels.product.geometry import Conv, operand_arguments, result_size
+from splitc_targets.kernels.product.direct import operand_arguments
+from splitc_targets.kernels.product.geometry import Conv, result_size
 from splitc_targets.kernels.winograd.plan import plan
 from splitc_targets.kernels.winograd.stages import Stages
 from splitc_targets.loops import emit

@@ -171,6 +171,12 @@ def _transforms(conv: Conv, machine: Machine, plan: Plan) -> float:
     )
 
 
+def filter_size(conv: Conv, machine: Machine, m: int) -> int:
+    """Elements of the transformed filters."""
+    made = plan(conv, machine, m)
+    return made.positions * conv.channels * sum(made.vectors) * machine.lanes
+
+
 def predicted(conv: Conv, machine: Machine, m: int) -> float:
     """Predicted cycles with m x m tiles, weights arriving from memory meanwhile.
 

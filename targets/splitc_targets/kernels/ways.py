@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""By which algorithm a product is computed: what each is predicted to cost, and the quickest.
+
+Nothing here writes a kernel: the planner asks which one to write, and who predicts a network's
+time asks the same question of the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from splitc_targets.kernels.choice import Candidate, Choice, Product, conv_of, written
+from splitc_targets.kernels.product import candidates, geometry
+from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd.plan import filter_size, predicted, supported
+from splitc_targets.machine.machine import Machine
+
+
+@dataclass(frozen=True)
+class Way:
+    """A family of kernels that may compute a product of floats.
+
+    Args:
+        family: Its name.
+        exact: Whether sums of whole numbers are exact.
+        candidates: How its kernels may compute a product, the model's choice first; none where
+            they do not compute it.
+    """
+
+    family: str
+    exact: bool
+    candidates: Callable[[Product, Machine], Iterator[Candidate]]
+
+
+def direct(name: str, product: Product, machine: Machine) -> Iterator[Candidate]:
+    """The direct algorithm with the tiles and orders near the best."""
+    flat, whole = written(product), conv_of(product)
+    taps = whole.kernel[0] * whole.kernel[1] * whole.channels
+    plain = 4 * taps * whole.out_channels
+    vectors = sum(geometry.blocks(flat, geometry.tile_of(flat, machine), machine.lanes))
+    packed = 4 * whole.groups * taps * vectors * machine.lanes if whole.w_image == 0 else 0
+    work = candidates.direct_cycles(whole, machine)
+    cycles = candidates.beside_memory(plain, work, machine)
+    for conv in candidates.near(flat, machine):
+        choice = Choice(name, conv.tile, bool(conv.blocks_outer))
+        yield Candidate(choice, cycles, packed)
+
+
+def _winograd(m: int, product: Product, machine: Machine) -> Iterator[Candidate]:
+    """Winograd's algorithm, which decides chunks and tiles by itself."""
+    if isinstance(product, Conv) and supported(product):
+        size = filter_size(product, machine, m)
+        yield Candidate(Choice(f"winograd{m}"), predicted(product, machine, m), 4 * size)
+
+
+_OF_CONVOLUTIONS = (
+    Way("direct", True, partial(direct, "direct")),
+    Way("winograd2", False, partial(_winograd, 2)),
+    Way("winograd4", False, partial(_winograd, 4)),
+)
+_OF_PRODUCTS = (Way("matmul", True, partial(direct, "matmul")),)
+
+
+def _ways(product: Product, exact: bool) -> list[Way]:
+    every = _OF_CONVOLUTIONS if isinstance(product, Conv) else _OF_PRODUCTS
+    return [way for way in every if way.exact or not exact]
+
+
+def all_candidates(product: Product, machine: Machine, *, exact: bool = False) -> list[Candidate]:
+    """How a product may be computed, the model's choice first.
+
+    Args:
+        product: Without any choice.
+        machine: What it runs on.
+        exact: Whether sums of whole numbers have to be exact.
+    """
+    found = [list(way.candidates(product, machine)) for way in _ways(product, exact)]
+    best = min((each[0] for each in found if each), key=lambda each: each.cycles)
+    return list(dict.fromkeys([best, *(each for some in found for each in some)]))
+
+
+def quickest(product: Product, machine: Machine, *, exact: bool = False) -> Candidate:
+    """The model's choice for a product; arguments as for `all_candidates`."""
+    first = (next(way.candidates(product, machine), None) for way in _ways(product, exact))
+    return min((each for each in first if each is not None), key=lambda each: each.cycles)
