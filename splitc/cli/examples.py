@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "splitc plan resnet50.onnx --conditions conditions.toml -o plan.json",
         "splitc plan net.onnx --tested tested.json --within 60ms --share 0.99",
     ),
+    "fit": ("splitc fit resnet50.json mobilenet.json vgg19.json -o board-fit.json",),
     "inspect": ("splitc inspect resnet50.onnx", "splitc inspect resnet50.splitc --json"),
     "verify": (
         "splitc verify resnet50.splitc --emulate",

@@ -89,7 +89,8 @@ TailTarget = Annotated[
 ProfileFile = Annotated[
     str | None,
     typer.Option("--profile", metavar="FILE.json", envvar="SPLITC_PROFILE",
-                 help="Times of the layers on the device, in the place of its board's."),
+                 help="Times of the layers on the device, in the place of its board's: "
+                 "what [b]splitc profile[/] or [b]splitc fit[/] wrote."),
 ]  # fmt: skip
 TailProfile = Annotated[
     str | None,

@@ -36,6 +36,10 @@ VERBS = {
         "plan:plan",
         "Choose the cuts of MODEL for changing conditions, or for a lossy link with --tested.",
     ),
+    "fit": Verb(
+        "fit:fit",
+        "Fit times of layers by kind to PROFILES, for --profile with any network.",
+    ),
     "inspect": Verb(
         "inspect:inspect",
         "Show layers, blocks, shapes, FLOPs and weights of a MODEL, or a BUNDLE's manifest.",

@@ -12,7 +12,7 @@ import msgspec
 
 from splitc.cost.board import Board
 from splitc.cost.prices import BoardCost
-from splitc.errors import UsageError, nearest
+from splitc.errors import OutputError, UsageError, nearest
 from splitc.ir.graph import Layer, LayerGraph
 
 SCHEMA = 1
@@ -122,6 +122,27 @@ def work_of(graph: LayerGraph) -> dict[str, Work]:
     return {layer.name: Work.of(graph, layer) for layer in graph.layers if _takes_time(layer)}
 
 
+def of_network(profile: Profile, graph: LayerGraph, network: str) -> Profile:
+    """A profile that has the name of its network, and says what its layers do.
+
+    Raises:
+        UsageError: It has a layer that the network has not.
+    """
+    work = work_of(graph)
+    for name in profile.layers:
+        if name not in graph.index:
+            raise _of_another(profile, name, graph)
+    kept = {name: ms for name, ms in profile.layers.items() if name in work}
+    return msgspec.structs.replace(profile, network=network, layers=kept, work=work)
+
+
+def _of_another(profile: Profile, layer: str, graph: LayerGraph) -> UsageError:
+    return UsageError(
+        f"the profile of {profile.machine} is of another network",
+        why=f"it has a layer '{layer}'", hint=nearest(layer, graph.index),
+    )  # fmt: skip
+
+
 def read_profile(path: str | Path) -> Profile:
     """A profile out of its file.
 
@@ -156,8 +177,29 @@ def read_bounded(path: str | Path) -> bytes:
 
 
 def write_profile(path: str | Path, profile: Profile) -> None:
-    """Write a profile, a layer a line."""
-    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
+    """Write a profile, a layer a line.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_whole(path, msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
+
+
+def write_whole(path: str | Path, text: bytes) -> None:
+    """Write a file beside its place and rename it, so that none is ever there in part.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    place = Path(path)
+    beside = place.with_name(f".{place.name}.partial")
+    try:
+        beside.write_bytes(text)
+        beside.replace(place)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise OutputError(f"cannot write '{path}'", why=why, hint="choose another -o") from error
 
 
 @dataclass(frozen=True)
@@ -188,10 +230,7 @@ class ProfileCost:
         known = self.profile.layers
         strange = next((name for name in known if name not in graph.index), None)
         if strange is not None:
-            raise UsageError(
-                f"the profile of {self.profile.machine} is of another network",
-                why=f"it has a layer '{strange}'", hint=nearest(strange, graph.index),
-            )  # fmt: skip
+            raise _of_another(self.profile, strange, graph)
         predicted = BoardCost(self.board).seconds(graph)
         return tuple(
             0.0 if layer.is_input or layer.kind in FREE

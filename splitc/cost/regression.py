@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitc.cost.board import Board
-from splitc.cost.profile import FREE, Profile, Work, read_bounded, work_of
+from splitc.cost.profile import FREE, Profile, Work, read_bounded, work_of, write_whole
 from splitc.errors import UsageError
 from splitc.ir.graph import LayerGraph
 
@@ -160,7 +160,7 @@ def _terms(samples: Sequence[_Sample]) -> tuple[dict[str, Terms], Terms]:
     )
 
 
-_LEAST_SHARE = 0.05
+_LEAST_SHARE = 0.2
 """Of a mean layer's time: an error under it counts alike whether the layer took less."""
 
 
@@ -240,8 +240,12 @@ def read_fit(path: str | Path) -> Fit:
 
 
 def write_fit(path: str | Path, made: Fit) -> None:
-    """Write a fit for people and programs."""
-    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+    """Write a fit.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_whole(path, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
 
 
 @dataclass(frozen=True)
