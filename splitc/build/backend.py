@@ -48,6 +48,7 @@ class Kernel:
         tuned: How it computes, in words, where measurements decided that.
         weight_bytes: Constants that a call reads.
         tensor_bytes: Other tensors that a call reads, writes or works in.
+        layers: The network's layers that it computes, or a share of, in the network's order.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Kernel:
     tuned: str = ""
     weight_bytes: int = 0
     tensor_bytes: int = 0
+    layers: tuple[str, ...] = ()
 
     @property
     def fell_back(self) -> bool:

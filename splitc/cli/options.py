@@ -23,7 +23,9 @@ TUNE = "Tuning"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="List every compiled kernel, and who wrote its loops."),
+    typer.Option(
+        "--verbose", "-v", help="List every compiled kernel, its layers, and who wrote its loops."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
 ModelPath = Annotated[

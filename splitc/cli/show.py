@@ -24,7 +24,7 @@ from splitc.reporting.words import short_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from splitc.build.backend import Built
+    from splitc.build.backend import Built, Kernel
     from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
     from splitc.runtime.manifest import Manifest
@@ -116,6 +116,7 @@ def milliseconds(seconds: float) -> str:
 def kernel_table(built: Built) -> Table:
     """The functions that one inference of a part calls, heaviest first, slow ones marked."""
     table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("layers", no_wrap=True, overflow="ellipsis", max_width=_LAYERS_WIDTH)
     table.add_column("rule")
     table.add_column("calls", justify="right")
     table.add_column("MFLOP", justify="right")
@@ -124,7 +125,8 @@ def kernel_table(built: Built) -> Table:
     for kernel in sorted(built.kernels, key=lambda k: -k.flops * k.calls):
         slow = "red" if kernel.fell_back else ""
         table.add_row(
-            plain(kernel.rule), str(kernel.calls), f"{kernel.flops * kernel.calls / 1e6:.1f}",
+            plain(layers_of(kernel)), plain(kernel.rule), str(kernel.calls),
+            f"{kernel.flops * kernel.calls / 1e6:.1f}",
             plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
         )  # fmt: skip
     planned = short_bytes(built.activation_bytes)
@@ -132,6 +134,22 @@ def kernel_table(built: Built) -> Table:
     table.caption = f"{planned} planned for tensors between kernels{weights}"
     table.caption_justify = "left"
     return table
+
+
+_LAYERS_WIDTH = 24
+
+
+def layers_of(kernel: Kernel) -> str:
+    """The layers that a kernel computes, short: `conv1..relu1`, or `conv1 +3`."""
+    if len(kernel.layers) < 2:
+        return "".join(kernel.layers)
+    first, last = kernel.layers[0], kernel.layers[-1]
+    run = f"{first}..{last}"
+    if kernel.calls == 1 and len(run) <= _LAYERS_WIDTH:
+        return run
+    more = f" +{len(kernel.layers) - 1}"
+    return (first if len(first + more) <= _LAYERS_WIDTH
+            else first[: _LAYERS_WIDTH - len(more) - 1] + "…") + more  # fmt: skip
 
 
 def proved(proof: Proof) -> str:

@@ -88,6 +88,7 @@ class TvmBackend:
             UnsupportedOpError: TVM's front end refuses an operator's form.
         """
         from splitc_targets.tvm import adapter
+        from splitc_targets.tvm.layer_names import with_layers
 
         if not isinstance(model, OnnxModel):
             from splitc_targets.tvm import from_torch
@@ -96,7 +97,7 @@ class TvmBackend:
         else:
             lowered = adapter.lower(model.proto, model.tensors)
         layers = {layer.name: layer.op for layer in model.graph.layers}
-        return adapter.with_layers(_checked(lowered, adapter.results(lowered), model), layers)
+        return with_layers(_checked(lowered, adapter.results(lowered), model), layers)
 
     def warm_up(self) -> None:
         """Import TVM and what writes loops."""
@@ -215,12 +216,12 @@ def _checked(
 
 def _no_code(what: str, names: Sequence[str], why: str, lowered: Any) -> UnsupportedOpError:
     """A refusal that names the layers whose operators may be meant."""
-    from splitc_targets.tvm import adapter
+    from splitc_targets.tvm.layer_names import layers_of
 
     words = [name.rpartition(".")[2] for name in names if name]
     at = [
         f"'{layer}' ({op})"
-        for layer, op in adapter.layers_of(lowered).items()
+        for layer, op in layers_of(lowered).items()
         if any(word in op or op in word for word in words)
     ]
     return UnsupportedOpError(

@@ -14,7 +14,8 @@ from splitc.build.backend import Kernel
 from splitc.cost.board import Board
 from splitc.runtime.tvm_abi import aligned
 from splitc_targets.graph import check
-from splitc_targets.graph.graph import Graph
+from splitc_targets.graph.graph import Graph, joined
+from splitc_targets.graph.origins import Origins
 from splitc_targets.kernels import families
 from splitc_targets.loops import tir_pipeline
 from splitc_targets.machine.machine import Machine, machine_of
@@ -99,6 +100,7 @@ def prepared(lowered: Any, machine: Machine) -> Graph:
         NotReadable: It is of a form that the rules do not read.
     """
     graph = read(lowered)
+    origins = Origins.of(graph)
     rewrites: tuple[tuple[str, Callable[[Graph], None]], ...] = (
         ("read", lambda _: None),
         ("widen", widen),
@@ -108,6 +110,7 @@ def prepared(lowered: Any, machine: Machine) -> Graph:
     )
     for name, rewrite in rewrites:
         rewrite(graph)
+        origins.settle(graph)
         if check.wanted():
             check.check(graph, name, families.faults)
     return graph
@@ -132,6 +135,7 @@ def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
     sizes = [(v.buffer.holds_weights, v.span * arena.dtype_bytes(v.buffer)) for v in step.args]
     return Kernel(
         name, step.rule, step.op, step.shapes, step.flops, len(steps), tuned,
+        layers=joined(*(each.layers for each in steps)),
         weight_bytes=sum(size for constant, size in sizes if constant),
         tensor_bytes=sum(size for constant, size in sizes if not constant),
     )  # fmt: skip

@@ -51,8 +51,11 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compile_writes_a_bundle_and_says_what_to_type_next(
     small_onnx: Path, capsys: Capture
 ) -> None:
-    assert run(["compile", str(small_onnx), "--cut", "auto", "--target", "rpi4"]) == 0
+    assert run(["compile", str(small_onnx), "--cut", "auto", "--target", "rpi4", "-v"]) == 0
     captured = capsys.readouterr()
+    kernels = captured.out.partition("\nlayers ")[2].partition("\nwrote ")[0].splitlines()[1:]
+    assert kernels[0].startswith("stem..stem_relu")
+    assert max(map(len, kernels)) <= 80
     assert "Next: splitc verify small.splitc" in captured.out
     assert "all on the device" in captured.out
     assert "all on the server" in captured.out

@@ -130,6 +130,8 @@ def in_process(model: Any, board: Board) -> Part:
     refuse_contract(model)
     refuse_unsupported(backend, model, "part")
     code = backend.compile(backend.lower(model), board)
+    # No layer computes a result that is an input.
+    assert all(kernel.layers or kernel.op == "layout" for kernel in code.kernels)
     call = code.here()
     inputs = [tensor.name for tensor in model.graph.inputs]
     outputs = [tensor.name for tensor in model.graph.output_tensors]

@@ -46,7 +46,7 @@ class Node:
         outputs: The values it gives.
         call: The Relax call, for operations that no rule writes.
         family: The family of kernels that computes it, where that was chosen.
-        work: Operations of the mathematics, a multiply-add being 2.
+        layers: Names of the network's layers whose work it does, where they are known.
     """
 
     op: str
@@ -55,6 +55,7 @@ class Node:
     outputs: list[Value] = field(default_factory=list[Value])
     call: Any = None
     family: str = ""
+    layers: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Value]:
@@ -76,12 +77,17 @@ class Node:
 
 @dataclass(eq=False, repr=False)
 class Graph:
-    """Operations in the order they run, from inputs to outputs."""
+    """Operations in the order they run, from inputs to outputs.
+
+    Args:
+        layers: Names of the network's layers in its order, where they are known.
+    """
 
     inputs: list[Value]
     nodes: list[Node]
     outputs: list[Value]
     single: bool = True
+    layers: tuple[str, ...] = ()
 
     def consumers(self) -> dict[Value, list[Node]]:
         """The nodes that read each value; a node that reads it twice counts once."""
@@ -92,7 +98,10 @@ class Graph:
         return found
 
     def replace(self, replaced: dict[Value, Value]) -> None:
-        """Have every reader of a value read another; chains of replacements are followed."""
+        """Have every reader of a value read another; chains of replacements are followed.
+
+        New operations that compute the other do the work of the value's layers.
+        """
         if not replaced:
             return
 
@@ -109,6 +118,9 @@ class Graph:
                 for arg in node.args
             ]
         self.outputs = [final(value) for value in self.outputs]
+        for value in replaced:
+            if value.producer is not None:
+                _take_over(final(value), value.producer.layers)
 
     def prune(self) -> None:
         """Drop nodes that nothing reads."""
@@ -119,6 +131,21 @@ class Graph:
                 wanted.update(node.inputs)
                 kept.append(node)
         self.nodes = kept[::-1]
+
+
+def joined(*layers: Iterable[str]) -> tuple[str, ...]:
+    """Names of layers, each once, in the order that they are met."""
+    return tuple(dict.fromkeys(name for names in layers for name in names))
+
+
+def _take_over(value: Value, layers: tuple[str, ...]) -> None:
+    """Have the new operations that compute a value, those without layers, do some' work."""
+    pending = [value.producer]
+    while pending:
+        node = pending.pop()
+        if node is not None and layers and not node.layers:
+            node.layers = layers
+            pending += [each.producer for each in node.inputs]
 
 
 def made(op: str, args: Iterable[Any], shape: tuple[int, ...], dtype: str, **attrs: Any) -> Node:

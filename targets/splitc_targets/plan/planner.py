@@ -33,6 +33,7 @@ class Step:
         shaped: Whether the function takes tensors in their shapes rather than flat.
         product: The bare product that it computes, where there is a choice for it.
         choice: The choice that was made.
+        layers: The network's layers whose work it does, in the network's order.
     """
 
     key: Hashable
@@ -45,6 +46,7 @@ class Step:
     shaped: bool = False
     product: Product | None = None
     choice: Choice | None = None
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(eq=False, repr=False)
@@ -78,6 +80,7 @@ class Planner:
         self.preparations: list[Step] = []
         self.fallbacks: list[str] = []
         self.homes: dict[Value, View] = {}
+        self._layers: tuple[str, ...] = ()
         self._places: dict[Value, View] = {}
         self._inputs_copied: dict[Buffer, View] = {}
         self._copies: dict[tuple[Value, tuple[int, ...]], View] = {}
@@ -169,7 +172,10 @@ class Planner:
             raise TypeError(f"{op} ({rule}): arguments of {given}, the kernel takes {wanted}")
         placed = [self._whole(view) for view in args]
         bare_ = bare(product) if product is not None else None
-        step = Step(key, build, placed, rule, op, shapes, flops, product=bare_, choice=choice)
+        step = Step(
+            key, build, placed, rule, op, shapes, flops, product=bare_, choice=choice,
+            layers=self._layers,
+        )  # fmt: skip
         self.steps.append(step)
 
     def prepared(
@@ -186,7 +192,8 @@ class Planner:
         """
         target = View(Buffer(size, "float32", "packed"), 0, (size,), (1,))
         words = f"{source.span} -> {size}"
-        self.preparations.append(Step(key, build, [source, target], "prepare", op, words))
+        step = Step(key, build, [source, target], "prepare", op, words, layers=self._layers)
+        self.preparations.append(step)
         return target
 
     def _whole(self, view: View) -> View:
@@ -230,6 +237,7 @@ class Planner:
     def plan(self, rules: dict[str, Rule], fallback: Rule) -> Plan:
         """Plan every node."""
         for node in self.graph.nodes:
+            self._layers = node.layers
             rule = rules.get(node.op)
             if rule is not None and rule(self, node):
                 continue
@@ -243,6 +251,7 @@ class Planner:
         """A value in a buffer of its own, dense, as the caller is given it."""
         here = self.place(value)
         buffer = here.buffer
+        self._layers = value.producer.layers if value.producer is not None else ()
         taken = buffer.kind != "arena" or here.offset or buffer.size != value.size
         if taken or not here.dense:
             buffer = Buffer(value.size, value.dtype, "output", value.shape)

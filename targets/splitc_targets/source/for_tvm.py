@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx
 import onnx.version_converter
@@ -18,7 +19,21 @@ from splitc_targets.source.quantised import in_floats
 MODERN_OPSET = 13
 
 
-def for_tvm(proto: ModelProto, tensors: Mapping[str, Tensor] | None = None) -> ModelProto:
+@dataclass(frozen=True)
+class Form:
+    """A model as TVM takes it.
+
+    Args:
+        proto: The model.
+        layers: The layer of the given model that each tensor is computed for, by the tensor's
+            name; tensors inside what stands for one layer may be left out.
+    """
+
+    proto: ModelProto
+    layers: Mapping[str, str]
+
+
+def for_tvm(proto: ModelProto, tensors: Mapping[str, Tensor] | None = None) -> Form:
     """The same model in forms that TVM 0.27 lowers; the given one stays as it is.
 
     Args:
@@ -30,7 +45,8 @@ def for_tvm(proto: ModelProto, tensors: Mapping[str, Tensor] | None = None) -> M
     """
     made = modern(proto)
     draft = draft_of(made, infer(proto) if tensors is None else tensors, opset_of(proto))
-    return in_floats(model_of(made, draft))
+    layers = {name: node.doc_string for node in draft.nodes for name in node.output if name}
+    return Form(in_floats(model_of(made, draft)), layers)
 
 
 def modern(proto: ModelProto) -> ModelProto:

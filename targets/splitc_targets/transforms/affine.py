@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.graph.graph import Graph, Node, Value, constant, whole_numbers
+from splitc_targets.graph.graph import Graph, Node, Value, constant, joined, whole_numbers
 
 Array = np.ndarray[Any, Any]
 
@@ -91,9 +91,11 @@ def _merge(graph: Graph, before: Node, node: Node) -> bool:
             return False
         before.op, before.args = "multiply", [before.args[0], node.args[1]]
         node.op, node.args = "add", [before.output, constant(shift)]
+        before.layers = node.layers = joined(before.layers, node.layers)
         return True
     else:
         return False
+    before.layers = joined(before.layers, node.layers)
     graph.nodes.remove(node)
     graph.replace({node.output: before.output})
     return True

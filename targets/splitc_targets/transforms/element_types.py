@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from splitc_targets.graph.expression import Arg, Do, Expression, Num, heavy, operations, substitute
-from splitc_targets.graph.graph import NARROW, Graph, Node, Value
+from splitc_targets.graph.graph import NARROW, Graph, Node, Value, joined
 from splitc_targets.kernels import families
 from splitc_targets.kernels.families import Family, extras
 from splitc_targets.loops.fused import converts
@@ -296,6 +296,8 @@ def _take_in(graph: Graph) -> None:
             continue
         place = reader.args[-1].index(made)
         reader.args[-1][place] = held
+        if made.producer is not None:
+            reader.layers = joined(made.producer.layers, reader.layers)
         taken = substitute(expression, lambda _, at=place: Arg(at + 1))
         reader.attrs["expression"] = substitute(
             reader.attrs["expression"],

@@ -19,7 +19,7 @@ from splitc_targets.graph.expression import (
     relu,
     substitute,
 )
-from splitc_targets.graph.graph import Graph, Node, Value, constant
+from splitc_targets.graph.graph import Graph, Node, Value, constant, joined
 
 ANCHORS = frozenset({
     "nn.conv2d", "nn.conv1d", "nn.conv2d_transpose", "nn.conv1d_transpose", "matmul",
@@ -159,7 +159,8 @@ def fuse(graph: Graph) -> None:
             )
             done.update(region)
             done.add(node)
-            placed[order[end]] = _fused(node, expression, extras, end.output, anchor)
+            layers = joined(*(each.layers for each in (node, *region)))
+            placed[order[end]] = _fused(node, expression, extras, end.output, layers, anchor)
     nodes: list[Node] = []
     for i, node in enumerate(graph.nodes):
         if i in placed:
@@ -178,13 +179,14 @@ def _as_map(node: Node) -> tuple[Expression, list[Value]] | None:
 
 
 def _fused(
-    node: Node, expression: Expression, extras: list[Value], output: Value, anchor: bool
-) -> Node:
+    node: Node, expression: Expression, extras: list[Value], output: Value,
+    layers: tuple[str, ...], anchor: bool,
+) -> Node:  # fmt: skip
     if anchor:
         attrs = {**node.attrs, "expression": expression, "extras": len(extras)}
-        fused = Node(node.op, [*node.args, extras], attrs, [output], node.call)
+        fused = Node(node.op, [*node.args, extras], attrs, [output], node.call, layers=layers)
     else:
-        fused = Node("map", [extras], {"expression": expression}, [output])
+        fused = Node("map", [extras], {"expression": expression}, [output], layers=layers)
     output.producer = fused
     return fused
 

@@ -11,21 +11,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import json
 import os
 import sys
 import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import relax
-from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
+from tvm.relax.frontend.onnx import onnx_frontend
 
 from splitc.cost.board import Board
 from splitc.errors import ToolchainError, UnsupportedOpError
@@ -33,6 +32,8 @@ from splitc.scratch import owned, require_room
 from splitc_targets.source.for_tvm import for_tvm
 from splitc_targets.tvm import runtime_calls
 from splitc_targets.tvm.bounded_places import kept_within
+from splitc_targets.tvm.layer_names import Named, with_bindings
+from splitc_targets.tvm.onnx_importer import from_onnx
 from splitc_targets.tvm.total_integers import made_total
 
 Module = tvm.IRModule
@@ -84,9 +85,10 @@ def lower(proto: Any, tensors: Any = None) -> Module:
     """
     with _silenced() as said:
         try:
-            model = for_tvm(proto, tensors)
-            made = from_onnx(model, shape_dict=_empty(model), keep_params_in_input=False)
-            return made_total(kept_within(made))
+            form = for_tvm(proto, tensors)
+            named = Named()
+            made = from_onnx(form.proto, _empty(form.proto), form.layers, named)
+            return _finished(made, named)
         except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
             traceback.clear_frames(error.__traceback__)
@@ -100,6 +102,12 @@ def lower(proto: Any, tensors: Any = None) -> Module:
             ) from error
 
 
+def _finished(made: Module, named: Named) -> Module:
+    """What a front end made, safe for all values, its bindings' layers known."""
+    variables = named.variables(made)
+    return with_bindings(made_total(kept_within(made)), variables)
+
+
 def _empty(proto: Any) -> dict[str, list[int]]:
     """Shapes of inputs without elements: TVM takes an extent of 0 for one that is not known."""
     shapes = {
@@ -107,19 +115,6 @@ def _empty(proto: Any) -> dict[str, list[int]]:
         for each in proto.graph.input
     }
     return {name: shape for name, shape in shapes.items() if 0 in shape}
-
-
-_LAYERS = "splitc.layers"
-
-
-def with_layers(module: Module, layers: Mapping[str, str]) -> Module:
-    """A lowered module that knows the operators of the layers it was made from, by name."""
-    return module.with_attr(_LAYERS, json.dumps(dict(layers)))
-
-
-def layers_of(module: Module) -> dict[str, str]:
-    """The operators of the layers that a module was lowered from, by name."""
-    return json.loads(str((module.attrs or {}).get(_LAYERS, "{}")))
 
 
 def results(module: Module) -> list[tuple[tuple[int | None, ...], str]]:
@@ -139,7 +134,7 @@ def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
 
     Args:
         program: Its operators are those that `converted_calls` knows.
-        layer_of: The layer of a node, for messages.
+        layer_of: The layer of a node.
 
     Raises:
         UnsupportedOpError: TVM's front end refuses an operator or its form.
@@ -148,14 +143,16 @@ def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
 
     from splitc_targets.aten.converters import converters
 
-    at = ""
+    at, named = "", Named()
     theirs = functools.cache(lambda importer: importer.create_convert_map())
 
     def noting(name: str, convert: Any) -> Any:
         def converted(node: Any, importer: Any) -> Any:
             nonlocal at
             at = f"layer '{layer_of(node)}' ({name})"
-            return convert(node, importer)
+            made = convert(node, importer)
+            named.add(made, layer_of(node))
+            return made
 
         return converted
 
@@ -169,7 +166,7 @@ def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
                 program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
                 custom_convert_map=own, run_ep_decomposition=False,
             )  # fmt: skip
-            return made_total(kept_within(made))
+            return _finished(made, named)
         except FAILURES as error:
             traceback.clear_frames(error.__traceback__)
             gc.collect()

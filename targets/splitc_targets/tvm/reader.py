@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
-from splitc_targets.graph.graph import Graph, Node, Value
+from splitc_targets.graph.graph import Graph, Node, Value, joined
+from splitc_targets.tvm.layer_names import layers_of, of_bindings
 
 
 class NotReadable(Exception):
@@ -38,7 +40,8 @@ def read(module: Any) -> Graph:
     for var in function.params:
         values[var] = _value_of_type(var.ty)
     graph = Graph([values[var] for var in function.params], [], [])
-    result = _body(function.body, values, graph, module)
+    result = _body(function.body, values, graph, module, of_bindings(module))
+    graph.layers = _known_layers(graph, layers_of(module))
     graph.single = not isinstance(result, list)
     graph.outputs = [result] if graph.single else result
     if not all(isinstance(value, Value) for value in graph.outputs):
@@ -46,16 +49,28 @@ def read(module: Any) -> Graph:
     return graph
 
 
-def _body(body: Any, values: dict[Any, Any], graph: Graph, module: Any) -> Any:
-    """Read a sequence of bindings; what it gives."""
+def _known_layers(graph: Graph, network: Mapping[str, str]) -> tuple[str, ...]:
+    """The layers of a graph; what only computes on constants is none, where the network says."""
+    for node in graph.nodes if network else ():
+        node.layers = tuple(name for name in node.layers if name in network)
+    return joined(network, *(node.layers for node in graph.nodes))
+
+
+def _body(
+    body: Any, values: dict[Any, Any], graph: Graph, module: Any, layers: Sequence[str] = ()
+) -> Any:
+    """Read a sequence of bindings, of layers where they are known; what it gives."""
     if not isinstance(body, relax.SeqExpr):
         return _argument(body, values)
-    for block in body.blocks:
-        for binding in block.bindings:
-            if not isinstance(binding, relax.VarBinding):
-                op = getattr(getattr(binding.value, "op", None), "name", "")
-                raise NotReadable("a shape known only at run time", op.removeprefix("relax."))
-            values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
+    bindings = [binding for block in body.blocks for binding in block.bindings]
+    for binding, layer in itertools.zip_longest(bindings, layers[: len(bindings)]):
+        if not isinstance(binding, relax.VarBinding):
+            op = getattr(getattr(binding.value, "op", None), "name", "")
+            raise NotReadable("a shape known only at run time", op.removeprefix("relax."))
+        before = len(graph.nodes)
+        values[binding.var] = _expression(binding.value, binding.var, values, graph, module)
+        for node in graph.nodes[before:] if layer else ():
+            node.layers = (layer,)
     return _argument(body.body, values)
 
 

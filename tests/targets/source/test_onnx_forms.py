@@ -263,7 +263,7 @@ def test_a_tensor_is_inserted_before_the_last_and_a_short_piece_comes_last() -> 
 
 def test_a_model_that_needs_no_other_form_is_not_copied() -> None:
     proto, _ = network("Relu", [draw(2, 3)], opset=21)
-    assert for_tvm(proto) is proto
+    assert for_tvm(proto).proto is proto
 
 
 def test_weights_are_no_burden_to_the_conversion_and_come_through_it() -> None:

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+"""TVM's importer of ONNX models, telling which layer each of its expressions is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+
+from splitc_targets.source.prepare import opset_of
+from splitc_targets.tvm.layer_names import Named
+
+
+def from_onnx(
+    proto: Any, shapes: Mapping[str, list[int]], layers: Mapping[str, str], named: Named
+) -> Any:
+    """The model as a Relax module, weights as constants.
+
+    Args:
+        proto: The model, of the default domain's operators.
+        shapes: Shapes of inputs that the model's own are not to be taken of.
+        layers: The layer of each tensor by the tensor's name, where it is known.
+        named: Is told the layers of what is made.
+    """
+    return _Importer(dict(shapes), layers, named).from_onnx(proto.graph, opset_of(proto) or 1)
+
+
+class _Importer(ONNXGraphImporter):
+    def __init__(
+        self, shapes: dict[str, list[int]], layers: Mapping[str, str], named: Named
+    ) -> None:
+        super().__init__(shapes, "float32")
+        self._layers, self._named = layers, named
+
+    def _construct_nodes(self, graph: Any) -> None:
+        """Node by node: what is new behind each is its."""
+        for node in graph.node:
+            super()._construct_nodes(SimpleNamespace(node=[node]))
+            for name in node.output:
+                if name in self._layers and name in self._nodes:
+                    self._named.add(self._nodes[name], self._layers[name])
