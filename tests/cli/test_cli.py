@@ -54,7 +54,7 @@ def test_compile_writes_a_bundle_and_says_what_to_type_next(
     assert run(["compile", str(small_onnx), "--cut", "auto", "--target", "rpi4", "-v"]) == 0
     captured = capsys.readouterr()
     kernels = captured.out.partition("\nlayers ")[2].partition("\nwrote ")[0].splitlines()[1:]
-    assert kernels[0].startswith("stem..stem_relu")
+    assert any(line.startswith("stem..stem_relu ") for line in kernels)
     assert max(map(len, kernels)) <= 80
     assert "Next: splitc verify small.splitc" in captured.out
     assert "all on the device" in captured.out
