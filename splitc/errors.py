@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, TypeVar
+
+W = TypeVar("W", bound=str)
 
 
 class SplitcError(Exception):
@@ -142,6 +144,23 @@ def one_line(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Text out of a model or a bundle, without what has no picture: controls, line ends."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def one_of(known: Sequence[W], text: str, what: str) -> W:
+    """One of a few words.
+
+    Args:
+        known: The words.
+        text: What the user gave.
+        what: What such a word is.
+
+    Raises:
+        UsageError: It is none of them; the hint lists the nearest.
+    """
+    for one in known:
+        if text == one:
+            return one
+    raise UsageError(f"there is no {what} '{text}'", hint=nearest(text, known))
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:

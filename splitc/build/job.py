@@ -26,7 +26,7 @@ from splitc.ir.segment import segments
 from splitc.passes.at_cut import Ready
 from splitc.search.find import find_cuts
 from splitc.search.plan_file import PlanFile
-from splitc.search.problem import CutRow
+from splitc.search.problem import WHOLES, CutRow
 from splitc.search.scenario import Conditions, Scenario, scenario_of
 from splitc.search.table import BEST, CutTable
 
@@ -126,7 +126,8 @@ class Job:
         """
         table, own = self.table, self.row
         if own.kind in (DEVICE, SERVER):
-            other = min((table.device, table.server, *table.usable[:1]), key=table.value)
+            others = [row for row in table.baselines if row.kind != own.kind]
+            other = min((*others, *table.usable[:1]), key=table.value)
             pays = table.value(own) <= table.value(other)
         else:
             other = table.baseline
@@ -135,15 +136,14 @@ class Job:
             return
         unit = "mJ" if table.objective == "energy" else "ms"
         took, less = (table.value(row) * 1e3 for row in (own, other))
-        whole = {row.kind: f"all on the {row.kind}" for row in (table.device, table.server)}
-        instead = whole.get(other.kind, f"the cut after {other.cut.name}")
-        better = "better" if own.kind in whole else "as good or better"
+        whole = own.kind in WHOLES
+        better = "better" if whole else "as good or better"
         raise NoGainError(
-            f"{whole.get(own.kind, 'the split')} does not pay: {instead} is {better}",
-            at="" if own.kind in whole else f"after {own.cut.name}",
+            f"{own.title if whole else 'the split'} does not pay: {other.title} is {better}",
+            at="" if whole else f"after {own.cut.name}",
             why=f"{took:,.1f} {unit}, and {less:,.1f} {unit} with the other, as predicted",
-            hint="leave out --only-if-it-pays to compile it all the same, or --cut best takes "
-            "the better one",
+            hint="leave out --only-if-it-pays to compile it all the same"
+            + ("" if other.sent else ", or --cut best takes the better one"),
         )
 
     @property

@@ -20,7 +20,7 @@ from splitc.build.option_text import (
     parse_pins,
     parse_sizes,
 )
-from splitc.errors import UsageError
+from splitc.errors import UsageError, one_of
 
 if TYPE_CHECKING:
     from splitc.build.backend import Tuning
@@ -133,6 +133,8 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pin: tuple[str, ...] = ()
     cutter: str | None = None
     codec: str | None = None
+    results: str = "device"
+    server_input: str = "auto"
 
     def scenario(self, boards: Mapping[str, Board] | None = None) -> Scenario:
         """The scenario that they say.
@@ -143,6 +145,8 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Raises:
             UsageError: One of them is malformed, or names what there is not.
         """
+        from splitc.cost.prices import RESULTS_AT
+        from splitc.cost.sent_input import SERVER_INPUTS
         from splitc.cost.topology import DEVICE, SERVER
         from splitc.search.scenario import Scenario
 
@@ -158,6 +162,8 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             codec=self.codec,
             pins=parse_pins(self.pin),
             cutter=self.cutter,
+            results=one_of(RESULTS_AT, self.results, "place for results"),
+            server_input=one_of(SERVER_INPUTS, self.server_input, "way to send inputs"),
         )  # fmt: skip
 
 

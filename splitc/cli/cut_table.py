@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from splitc.cli import show
-from splitc.cli.objects import BASELINES
 from splitc.ir.layer_names import GAP, unique_endings
 from splitc.search.pareto import front
+from splitc.search.problem import SENT_AS, WHOLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +71,8 @@ def best_rows(table: CutTable, most: int, chosen: CutRow | None) -> list[ShownRo
 
 
 def is_baseline(table: CutTable, row: CutRow) -> bool:
-    """Whether a row is one of the table's two: all on one side, and no codec there."""
-    return row in (table.device, table.server)
+    """Whether a row is one of the table's own: all on one side, and no codec there."""
+    return row in table.wholes
 
 
 def not_shown(table: CutTable, rows: Sequence[ShownRow]) -> int:
@@ -81,7 +81,7 @@ def not_shown(table: CutTable, rows: Sequence[ShownRow]) -> int:
 
 
 def print_cuts(table: CutTable, rows: Sequence[ShownRow], chosen: CutRow | None) -> None:
-    """Print the table with its two baselines; ▸ marks the chosen row, ✗ what cannot be used."""
+    """Print the table with its baselines; ▸ marks the chosen row, ✗ what cannot be used."""
     console = show.out()
     console.print(_view(table, rows, chosen, console.width), crop=False)
 
@@ -90,7 +90,7 @@ def _view(
     table: CutTable, rows: Sequence[ShownRow], chosen: CutRow | None, width: int
 ) -> Table:  # fmt: skip
     """The table, as wide as its figures need, and as `width` where names leave room for that."""
-    bases = [ShownRow(table.device), ShownRow(table.server)]
+    bases = [*map(ShownRow, table.wholes)]
     heads = ["op", "crosses", "head ms", "link ms", "tail ms", _TOTALS[table.objective]]
     cells = [_cells(table, one.row) for one in (*bases, *rows)]
     numbers = [table.number(one.row) for one in rows]
@@ -100,28 +100,28 @@ def _view(
     room = width - 2 - (number_width + 1 if number_width else 0) - sum(w + 1 for w in widths)
     longest = max((len(one.row.cut.name) for one in rows), default=0)
     with_op = room >= min(longest, _NAME_ROOM)
-    room = max(room if with_op else room + widths[0] + 1, len(BASELINES["device"]))
+    room = max(room if with_op else room + widths[0] + 1, len(WHOLES["device"]))
     shorten = len(rows) <= _SHORTENED
     names = [_short_name(one.row, room, endings=shorten) for one in rows]
     view = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     view.add_column("", width=1)
     view.add_column("#" if number_width else "", justify="right", no_wrap=True, width=number_width)
     equal = [f"and {one.more:,} as good" if one.more else "" for one in rows]
-    name_width = min(room, max(map(len, (BASELINES["device"], *names, *equal))))
+    name_width = min(room, max(map(len, (WHOLES["device"], *names, *equal))))
     view.add_column("cut after", no_wrap=True, overflow="ellipsis", width=name_width)
     skip = 0 if with_op else 1
     for head, column in [*zip(heads, widths, strict=True)][skip:]:
         justify = "left" if head == "op" else "right"
         view.add_column(head, justify=justify, no_wrap=True, width=column, overflow="ellipsis")
     view.width = 1 + number_width + name_width + sum(widths[skip:]) + len(view.columns) - 1
-    for base, line in zip(bases, cells[:2], strict=True):
+    for base, line in zip(bases, cells[: len(bases)], strict=True):
         here = base.row == chosen
         view.add_row(
-            "▸" if here else "", "", BASELINES[base.row.kind], *line[skip:],
+            "▸" if here else "", "", _base_name(base.row), *line[skip:],
             style="bold" if here else "dim",
         )  # fmt: skip
     for one, line, number, name, more in zip(
-        rows, cells[2:], numbers, names, equal, strict=True
+        rows, cells[len(bases) :], numbers, names, equal, strict=True
     ):  # fmt: skip
         here = chosen is not None and one.row.cut == chosen.cut
         rejected = one.row.rejected is not None
@@ -132,6 +132,11 @@ def _view(
         if more:
             view.add_row("", "", more, style="dim")
     return view
+
+
+def _base_name(row: CutRow) -> str:
+    """All on one side; a way of sending to the server stands under the server's own row."""
+    return WHOLES[row.kind] if row.sent is None else f"– {SENT_AS[row.sent.how]}"
 
 
 def _cells(table: CutTable, row: CutRow) -> list[str]:
@@ -147,7 +152,7 @@ def _cells(table: CutTable, row: CutRow) -> list[str]:
 def _op(row: CutRow) -> str:
     """Operator of the last head layer; empty where there are several, or a baseline."""
     graph = row.cut.graph
-    alone = row.kind not in BASELINES and len(row.cut.layers) == 1
+    alone = row.kind not in WHOLES and len(row.cut.layers) == 1
     return graph.layer(row.cut.layers[0]).op if alone else ""
 
 
@@ -161,7 +166,7 @@ def _short_name(row: CutRow, room: int, *, endings: bool) -> str:
         room: Characters there are.
         endings: Whether to look for the ends, which takes time for every row.
     """
-    name = BASELINES.get(row.kind, row.cut.name)
+    name = WHOLES.get(row.kind, row.cut.name)
     if len(name) > room and endings:
         known = row.cut.graph.index
         choices = [unique_endings(layer, known) for layer in row.cut.layers]
@@ -179,35 +184,33 @@ def advice(table: CutTable, row: CutRow) -> Text:
     """What the split is worth against the baselines, and what would make it worth more."""
     energy = table.objective == "energy"
     unit = "mJ" if energy else "ms"
-    if row.kind in BASELINES:
+    if row.kind in WHOLES:
         return show.plain(_of_whole(table, row, unit))
-    gain, side = (table.value(table.baseline) - table.value(row)) * 1e3, table.baseline.kind
+    base = table.baseline
+    gain = (table.value(base) - table.value(row)) * 1e3
     if gain > 0:
-        return show.plain(f"The split saves {gain:.1f} {unit} against all on the {side}.")
+        return show.plain(f"The split saves {gain:.1f} {unit} against {base.title}.")
     if table.usable and table.split_pays:
         best = (table.value(table.baseline) - table.value(table.best)) * 1e3
         return show.plain(
-            f"This split costs {-gain:.1f} {unit} more than all on the {side}; the cut after "
+            f"This split costs {-gain:.1f} {unit} more than {base.title}; the cut after "
             f"{table.best.cut.name} saves {best:.1f} {unit}."
         )
     cost = f"this one costs {-gain:.1f} {unit} more"
-    kept = f"all on the {side} (--cut {side})"
-    return show.plain(f"No split beats keeping {kept}: {cost}. {_changes(table)}")
+    kept = f"{base.title}" if base.sent else f"keeping {base.title} (--cut {base.kind})"
+    return show.plain(f"No split beats {kept}: {cost}. {_changes(table)}")
 
 
 def _of_whole(table: CutTable, row: CutRow, unit: str) -> str:
     """What all on one side is worth against the best split and the other side."""
-    others = [one for one in (table.device, table.server) if one.kind != row.kind]
+    others = [one for one in table.baselines if one.kind != row.kind]
     other = min((*others, *table.usable[:1]), key=table.value)
     gain = (table.value(other) - table.value(row)) * 1e3
-    name = BASELINES.get(other.kind, f"the cut after {other.cut.name}")
     if gain >= 0:
-        return f"No split: {BASELINES[row.kind]} saves {gain:.1f} {unit} against {name}."
-    command = other.kind if other.kind in BASELINES else "auto"
-    return (
-        f"No split: {BASELINES[row.kind]} costs {-gain:.1f} {unit} more than {name} "
-        f"(--cut {command})."
-    )
+        return f"No split: {row.title} saves {gain:.1f} {unit} against {other.title}."
+    command = other.kind if other.kind in WHOLES else "auto"
+    how = "" if other.sent else f" (--cut {command})"
+    return f"No split: {row.title} costs {-gain:.1f} {unit} more than {other.title}{how}."
 
 
 def _changes(table: CutTable) -> str:

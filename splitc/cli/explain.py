@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from splitc.cli import show
-from splitc.cli.objects import BASELINES, MadeTensorObject, Printed
+from splitc.cli.objects import MadeTensorObject, Printed
+from splitc.search.problem import WHOLES
 
 if TYPE_CHECKING:
     from splitc.search.explain import Explanation
@@ -60,7 +61,7 @@ def print_explanation(one: Explanation) -> None:
     console = show.out()
     row, graph = one.row, one.table.costs.graph
     cut = row.cut
-    name = BASELINES.get(row.kind, f"cut after {cut.name}")
+    name = WHOLES.get(row.kind, f"cut after {cut.name}")
     console.print(show.plain(f"{name}: {_verdict(one)}"))
     made = len(cut.head) - graph.input_count
     memory = show.short_bytes(row.cost.head_peak_bytes)
@@ -94,7 +95,7 @@ def _behind(one: Explanation, best: CutRow) -> str:
     unit = "mJ" if one.table.objective == "energy" else "ms"
     share = abs(total) / max(1e3 * one.table.value(best), 1e-12)
     how = _BEHIND[one.table.objective] if total >= 0 else "less"
-    unweighed = total < 0 and one.row.kind not in BASELINES
+    unweighed = total < 0 and one.row.kind not in WHOLES
     though = ", which its cutter does not weigh" if unweighed else ""
     where = ", ".join(
         f"{name} {part:+.1f}" for name, part in zip(("head", "link", "tail"), parts, strict=True)

@@ -15,6 +15,7 @@ import msgspec
 from splitc.figures.gate import Verdict
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
+from splitc.search.problem import WHOLES
 
 if TYPE_CHECKING:
     from splitc.build.backend import Unsupported
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from splitc.search.table import CutTable
 
 SCHEMA = 1
-BASELINES = {"device": "all on the device", "server": "all on the server"}
 
 
 class Printed(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,14 +96,28 @@ class MissingObject(msgspec.Struct, frozen=True, kw_only=True):
         return MissingObject(layer=one.layer, op=one.op, why=one.why)
 
 
+class SentObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How inputs would be sent to a server that runs all of the network: `how` is `tensor`,
+    `uint8` or `jpeg`; `source` says where the bytes come from, and starts with `exact`,
+    `measured` or `assumed`."""
+
+    how: str
+    bytes: int
+    source: str
+
+
 class RowObject(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the cut table; `objective` is what it is ordered by, in seconds or joules."""
+    """One line of the cut table; `objective` is what it is ordered by, in seconds or joules.
+
+    `result_bytes` are those of results that are made on one side and wanted on the other; `sent`
+    is null but for baselines that nothing is built of."""
 
     cut: str
     layers: tuple[str, ...]
     kind: str
     boundary: tuple[TensorObject, ...]
     boundary_bytes: int
+    result_bytes: int
     head_ms: float
     link_ms: float
     tail_ms: float
@@ -114,17 +128,19 @@ class RowObject(msgspec.Struct, frozen=True, kw_only=True):
     head_peak_bytes: int
     objective: float
     rejected: str | None
+    sent: SentObject | None
 
     @staticmethod
     def of(row: CutRow, objective: float) -> RowObject:
         """A row of a table."""
-        cost = row.cost
+        cost, sent = row.cost, row.sent
         return RowObject(
-            cut=BASELINES.get(row.kind, row.cut.name),
-            layers=row.cut.layers if row.kind not in BASELINES else (),
+            cut=row.title if row.kind in WHOLES else row.cut.name,
+            layers=row.cut.layers if row.kind not in WHOLES else (),
             kind=row.kind,
             boundary=tuple(TensorObject.of(tensor) for tensor in row.boundary),
             boundary_bytes=cost.boundary_bytes,
+            result_bytes=cost.result_bytes,
             head_ms=cost.head_s * 1e3,
             link_ms=cost.link_s * 1e3,
             tail_ms=cost.tail_s * 1e3,
@@ -135,6 +151,9 @@ class RowObject(msgspec.Struct, frozen=True, kw_only=True):
             head_peak_bytes=cost.head_peak_bytes,
             objective=objective,
             rejected=row.rejected,
+            sent=None
+            if sent is None
+            else SentObject(how=sent.how, bytes=cost.boundary_bytes, source=sent.source),
         )
 
 
@@ -149,12 +168,17 @@ class LinkObject(msgspec.Struct, frozen=True, kw_only=True):
 
 class TableObject(msgspec.Struct, frozen=True, kw_only=True):
     """The cut table. `auto` is the cut that `--cut auto` means, `best` the first that is usable;
-    `proof` says why a cut is the best, and is null where there is none."""
+    `proof` says why a cut is the best, and is null where there is none.
+
+    `results` is where they are wanted. `baselines` are `device`, `server`, and where they fit
+    `server_uint8` and `server_jpeg`; `baseline` names the one that a split has to beat."""
 
     figures: str
     objective: str
+    results: str
     link: LinkObject
     baselines: dict[str, RowObject]
+    baseline: str
     codec: str | None
     own: str | None
     best: str | None
@@ -174,13 +198,13 @@ def _table(table: CutTable) -> dict[str, Any]:
     return {
         "figures": table.costs.label,
         "objective": table.objective,
+        "results": table.problem.results,
         "link": LinkObject(
             bandwidth_bps=link.bandwidth_bps, rtt_s=link.rtt_s, loss_rate=link.loss_rate,
             mtu_bytes=link.mtu_bytes,
         ),
-        "baselines": {
-            row.kind: RowObject.of(row, table.value(row)) for row in (table.device, table.server)
-        },
+        "baselines": {_key(row): RowObject.of(row, table.value(row)) for row in table.wholes},
+        "baseline": _key(table.baseline),
         "codec": None if codec is None else str(codec),
         "own": None if table.own is None else table.own.name,
         "best": usable[0].cut.name if usable else None,
@@ -189,6 +213,10 @@ def _table(table: CutTable) -> dict[str, Any]:
         "proof": None if table.solution is None else table.solution.proof,
         "cuts": tuple(RowObject.of(row, table.value(row)) for row in table.rows),
     }  # fmt: skip
+
+
+def _key(whole: CutRow) -> str:
+    return whole.kind if whole.sent is None else f"{whole.kind}_{whole.sent.how}"
 
 
 class CutsObject(TableObject, frozen=True, kw_only=True):

@@ -166,6 +166,21 @@ CutterText = Annotated[
         "default one that is exact where there is one. [b]splitc passes[/] lists them.",
     ),
 ]  # fmt: skip
+ResultsSide = Annotated[
+    str,
+    typer.Option("--results", metavar="device|server", envvar="SPLITC_RESULTS",
+                 rich_help_panel=WANT,
+                 help="Where results are wanted: at the device, which they are sent back to, or "
+                 "at the server."),
+]  # fmt: skip
+ServerInputWay = Annotated[
+    str,
+    typer.Option("--server-input", metavar="auto|tensor|uint8|jpeg", envvar="SPLITC_SERVER_INPUT",
+                 rich_help_panel=WANT,
+                 help="How a frame would be sent to a server that runs all of it, which a split "
+                 "has to beat: as the network reads it, as bytes, as JPEG; [b]auto[/] is each of "
+                 "these where the input looks like an image."),
+]  # fmt: skip
 Codec = Annotated[
     str | None,
     typer.Option(
@@ -242,6 +257,8 @@ class ScenarioOptions:
     pin: Pin = None
     cutter: CutterText = None
     codec: Codec = None
+    results: ResultsSide = "device"
+    server_input: ServerInputWay = "auto"
 
     def scenario(self) -> Scenario:
         """The scenario that they say.

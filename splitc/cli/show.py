@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _WIDEST = 10_000
+_MUCH = 0.1
+"""Of a cut's time that results take before a line says so."""
 
 
 def out() -> Console:
@@ -170,7 +172,35 @@ def remarks(table: CutTable) -> list[Text]:
         found.append(plain(f"With {table.problem.codec} at every cut."))
     if table.own is not None:
         found.append(plain(f"The model is cut after {table.own.name}: --cut auto is that one."))
+    return [*found, *_counted(table)]
+
+
+def _counted(table: CutTable) -> list[Text]:
+    """What the prices count that the rows do not show: results, and how large a JPEG is."""
+    found: list[Text] = []
+    if table.problem.results == "server":
+        found.append(plain("Results are wanted at the server: nothing comes back."))
+    elif table.usable and (share := _share_of_results(table)) > _MUCH:
+        size = short_bytes(table.server.cost.result_bytes)
+        found.append(
+            plain(
+                f"Results come back, {size} and {share:.0%} of the time; with --results server not."
+            )
+        )
+    for row in table.sent:
+        if row.sent is not None and row.sent.how == "jpeg":
+            size = short_bytes(row.cost.boundary_bytes)
+            found.append(
+                plain(f"A JPEG of {size}: {row.sent.source}; --server-input says what is sent.")
+            )
     return found
+
+
+def _share_of_results(table: CutTable) -> float:
+    """Of the best cut's latency what its results take on their way back."""
+    cost = table.best.cost
+    took_s = table.costs.link.transfer_s(cost.result_bytes)
+    return took_s / cost.latency_s if cost.latency_s else 0.0
 
 
 def route_table(manifest: Manifest) -> Table:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
@@ -16,6 +16,9 @@ from splitc.link.link import Link
 
 Objective = Literal["latency", "throughput", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("latency", "throughput", "energy")
+ResultsAt = Literal["device", "server"]
+RESULTS_AT: tuple[ResultsAt, ...] = ("device", "server")
+"""Where the network's results are wanted: back at the device, or where the tail runs."""
 PICO = 10**12
 """Capacities are integers in picoseconds or picojoules: floats mislead max-flow."""
 
@@ -128,13 +131,16 @@ class CutCost:
 
     Args:
         head_s: The head on the device.
-        link_s: Boundary out, round trip, results back.
+        link_s: Boundary out, round trip, results back; where results are wanted at the server,
+            boundary and the head's own results out, and half a round trip.
         busy_s: How long the link is taken by one inference: that without the round trip.
         tail_s: The tail on the server.
         energy_j: What the device spends: computing, then sending.
-        boundary_bytes: Bytes that cross.
+        boundary_bytes: Bytes that cross to be computed with.
         head_param_bytes: Weights the device must hold.
         head_peak_bytes: Those weights plus the largest set of live activations.
+        result_bytes: Bytes of results that are made on the side where they are not wanted, and
+            cross too.
     """
 
     head_s: float
@@ -145,6 +151,7 @@ class CutCost:
     boundary_bytes: int
     head_param_bytes: int
     head_peak_bytes: int
+    result_bytes: int = 0
 
     @property
     def latency_s(self) -> float:
@@ -175,12 +182,14 @@ class Costs:
         device: Layer times on the device.
         server: Layer times on the server.
         link: What lies between.
+        results: Where the network's results are wanted.
     """
 
     graph: LayerGraph
     device: CostModel
     server: CostModel
     link: Link
+    results: ResultsAt = "device"
 
     @property
     def label(self) -> str:
@@ -229,34 +238,66 @@ class Costs:
         head_params = params[k] + sum(self.graph.layers[i].param_bytes for i in cut.extra)
         grown = sum(t.nbytes or 0 for i in cut.extra for t in self.graph.layers[i].outputs)
         sent_s, back_s = self._sent_and_back_s(cut)
-        crosses = not cut.holds_all
         board = self.device.board
         return CutCost(
             head_s=head_s,
-            link_s=sent_s + back_s + (self.link.rtt_s if crosses else 0.0),
+            link_s=sent_s + back_s + (0.0 if self._stays(cut) else self.trip_s),
             busy_s=sent_s + back_s,
             tail_s=max(tail_s, 0.0),
             energy_j=board.compute_power_w * head_s + board.transmit_power_w * sent_s,
             boundary_bytes=cut.boundary_bytes or 0,
             head_param_bytes=head_params,
             head_peak_bytes=head_params + live_max[k] + grown,
+            result_bytes=sum(self.graph.tensors[name].nbytes or 0 for name in self._moved(cut)),
         )
+
+    @property
+    def trip_s(self) -> float:
+        """What anything that crosses waits for besides its own packets: there, and back where
+        results are wanted back."""
+        return self.link.rtt_s if self.results == "device" else self.link.rtt_s / 2
+
+    def _stays(self, cut: Cut) -> bool:
+        """Whether nothing of a frame has to leave the device."""
+        return cut.holds_all and self.results == "device"
+
+    def _moved(self, cut: Cut) -> list[str]:
+        """Names of the results that are not made where they are wanted.
+
+        What crosses anyway, as the tail reads it, is there already.
+        """
+        graph, wanted_there = self.graph, self.results == "server"
+        crossing = {tensor.name for tensor in cut.boundary} if wanted_there else frozenset[str]()
+        return [
+            name
+            for name in dict.fromkeys(graph.outputs)
+            if cut.holds(graph.producer[name]) == wanted_there and name not in crossing
+        ]
 
     def _sent_and_back_s(self, cut: Cut) -> tuple[float, float]:
         sent = sum(self.link.transfer_s(t.nbytes or 0) for t in cut.boundary)
-        back = sum(
-            self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
-            for name in self.graph.outputs
-            if not cut.holds(self.graph.producer[name])
-        )
-        return sent, back
+        moved = sum(self._way_s(name) for name in self._moved(cut))
+        return (sent, moved) if self.results == "device" else (sent + moved, 0.0)
+
+    def resent(self, cost: CutCost, before: Sequence[int], after: Sequence[int]) -> CutCost:
+        """A cut's price list where tensors that cross have other bytes than they had."""
+        more_s = sum(map(self.link.transfer_s, after)) - sum(map(self.link.transfer_s, before))
+        return replace(
+            cost, link_s=cost.link_s + more_s, busy_s=cost.busy_s + more_s,
+            energy_j=cost.energy_j + self.device.board.transmit_power_w * more_s,
+            boundary_bytes=cost.boundary_bytes + sum(after) - sum(before),
+        )  # fmt: skip
+
+    def _way_s(self, name: str) -> float:
+        """Seconds of the link that a tensor takes; none where its bytes depend on data."""
+        return self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
 
     def prices(self, *, energy: bool = False) -> Prices:
         """Integer prices of layers and tensors: picoseconds, or picojoules of the device."""
         board = self.device.board
         if energy:
             return self._summed(board.compute_power_w, board.transmit_power_w, 0.0, 0.0, once_s=0.0)
-        return self._summed(1.0, 1.0, 1.0, 1.0, once_s=self.link.rtt_s)
+        return self._summed(1.0, 1.0, 1.0, 1.0, once_s=self.trip_s)
 
     def weighted(self, head: float, link: float, tail: float) -> Prices:
         """Integer prices of a weighted sum of what device, link and server are busy with.
@@ -270,6 +311,11 @@ class Costs:
     ) -> Prices:
         """Integer prices of a sum of seconds, each with what it counts.
 
+        A result that is wanted back is paid by its layer on the server. One that is wanted there
+        is paid by its layer on the device, and crosses once: free for the tail that reads it.
+        Something crosses whatever the cut then, so that inputs, always on the device, pay for
+        the way there.
+
         Args:
             head: Of the device's.
             sent: Of the link's, for what crosses.
@@ -277,19 +323,24 @@ class Costs:
             tail: Of the server's.
             once_s: What is paid once when anything crosses.
         """
+        on_head = [_pico(s * head) for s in self.device_s]
         on_tail = [_pico(s * tail) for s in self.server_s]
-        for name in self.graph.outputs:
-            back_s = self.link.transfer_s(self.graph.tensors[name].nbytes or 0)
-            on_tail[self.graph.producer[name]] += _pico(back_s * back)
         tensors = {
             name: None
             if tensor.nbytes is None
             else _pico(self.link.transfer_s(tensor.nbytes) * sent)
             for name, tensor in self.graph.tensors.items()
         }
-        on_head = tuple(_pico(s * head) for s in self.device_s)
-        link = LinkPrices(tensors, once=_pico(once_s))
-        return Prices((on_head, tuple(on_tail)), {(0, 1): link})
+        once = _pico(once_s)
+        for name in dict.fromkeys(self.graph.outputs):
+            if self.results == "device":
+                on_tail[self.graph.producer[name]] += _pico(self._way_s(name) * back)
+            else:
+                on_head[self.graph.producer[name]] += _pico(self._way_s(name) * sent)
+                tensors[name] = None if tensors[name] is None else 0
+        if self.results == "server":
+            on_head[0], once = on_head[0] + once, 0
+        return Prices((tuple(on_head), tuple(on_tail)), {(0, 1): LinkPrices(tensors, once)})
 
 
 def _pico(value: float) -> int:

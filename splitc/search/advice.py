@@ -52,8 +52,8 @@ def what_would_pay(table: CutTable) -> Changes:
     )  # fmt: skip
 
 
-def _bases(table: CutTable) -> tuple[CutCost, CutCost]:
-    return table.device.cost, table.server.cost
+def _bases(table: CutTable) -> list[CutCost]:
+    return [row.cost for row in table.baselines]
 
 
 def _beats(cuts: Iterable[CutCost], bases: Iterable[CutCost], aim: Objective) -> bool:

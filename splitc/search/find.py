@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Unpack
 
+from splitc.cost.sent_input import ways_to_send
 from splitc.errors import NoLegalCutError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
@@ -71,6 +72,7 @@ def find_cuts(
         encode(GraphModel(graph), rows[0].cut, given.codec, None)
     aim = given.objective
     plain = replace(problem, codec=None)
+    ways = ways_to_send(graph, given.server_input, given.jpeg)
     rows.sort(key=lambda r: (r.rejected is not None, r.cost.value(aim), r.cut.prefix))
     return CutTable(
         problem=problem,
@@ -81,6 +83,7 @@ def find_cuts(
         named=given.cutter is not None,
         exhaustive=looked.exhaustive,
         own=own,
+        sent=tuple(map(problem.sent_whole, ways)),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from splitc.cost.prices import Costs, CutCost, Objective, Prices
+from splitc.cost.prices import Costs, CutCost, Objective, Prices, ResultsAt
+from splitc.cost.sent_input import Sent
 from splitc.cost.topology import Topology
 from splitc.errors import SplitcError, UsageError
 from splitc.ir.cut import Cut
@@ -20,6 +21,9 @@ from splitc.passes.base import Pipeline
 from splitc.search.limits import Constraints
 
 RowKind = Literal["single", "multi", "device", "server"]
+WHOLES = {"device": "all on the device", "server": "all on the server"}
+"""What the rows are called that are no split."""
+SENT_AS = {"tensor": "", "uint8": "sent as bytes", "jpeg": "sent as JPEG"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class CutRow:
             `server`, where the network's inputs cross.
         rejected: Why it may not be used; None where it may.
         crosses: What crosses: the codec's boundary where there is a codec.
+        sent: How the inputs are sent, of a row that tells what that costs and is built by nobody;
+            None where they cross as the network reads them.
     """
 
     cut: Cut
@@ -40,11 +46,19 @@ class CutRow:
     kind: RowKind
     rejected: str | None = None
     crosses: tuple[Tensor, ...] = ()
+    sent: Sent | None = None
 
     @property
     def boundary(self) -> tuple[Tensor, ...]:
         """The tensors that cross the link."""
         return self.crosses or self.cut.boundary
+
+    @property
+    def title(self) -> str:
+        """What it is called in a sentence."""
+        if self.sent is not None:
+            return f"{WHOLES[self.kind]}, {SENT_AS[self.sent.how]}"
+        return WHOLES.get(self.kind, f"the cut after {self.cut.name}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class Problem:
         limits: What a placement must keep.
         codec: What stands around the tensor that crosses: encoder on the device, decoder
             on the server.
+        results: Where the network's results are wanted.
     """
 
     graph: LayerGraph = field(repr=False)
@@ -65,6 +80,7 @@ class Problem:
     objective: Objective = "latency"
     limits: Constraints = field(default_factory=Constraints)
     codec: Pipeline | None = None
+    results: ResultsAt = "device"
 
     @cached_property
     def costs(self) -> Costs:
@@ -77,7 +93,7 @@ class Problem:
         if len(sites) != 2 or (0, 1) not in pairs:
             why = f"there are {len(sites)} sites"
             raise UsageError("prices are known for a device, a server and their link", why=why)
-        return Costs(self.graph, sites[0].cost, sites[1].cost, pairs[0, 1])
+        return Costs(self.graph, sites[0].cost, sites[1].cost, pairs[0, 1], self.results)
 
     def row(self, cut: Cut) -> CutRow:
         """What a cut costs, the codec around what crosses, and whether it may be used."""
@@ -108,6 +124,19 @@ class Problem:
     def all_on_server(self) -> CutRow:
         """What it costs to send the network's inputs, the codec around them."""
         return self.row(Cut(self.graph, self.graph.input_count))
+
+    def sent_whole(self, way: Sent) -> CutRow:
+        """What the whole network costs on the server, its inputs sent in a way of their own.
+
+        What codes and decodes them is left out: a millisecond or two, or the camera's.
+        """
+        row = replace(self, codec=None).all_on_server()
+        if way.how == "tensor":
+            return row
+        inputs = dict(zip((t.name for t in self.graph.inputs), way.nbytes, strict=True))
+        plain = [t.nbytes or 0 for t in row.boundary]
+        cost = self.costs.resent(row.cost, plain, [inputs[t.name] for t in row.boundary])
+        return replace(row, cost=cost, sent=way)
 
     @cached_property
     def pinned(self) -> Mapping[int, int]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from splitc.cost.board import Board
-from splitc.cost.prices import CostModel, Objective
+from splitc.cost.prices import RESULTS_AT, CostModel, Objective, ResultsAt
+from splitc.cost.sent_input import SERVER_INPUTS, JpegSizes, ServerInput
 from splitc.cost.topology import Topology, cost_model
-from splitc.errors import UsageError
+from splitc.errors import UsageError, one_of
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.layer_names import layers_called
@@ -36,7 +37,9 @@ class Conditions(TypedDict, total=False):
     keep. `codec`: passes that stand at the cut, or their text; their `cut` is left open.
     `pins`: layers that have to run on the device (head) or the server (tail), by name; a
     module's name stands for all its layers. `cutter`: the algorithm that finds the cut, or its
-    text; by default one that is exact where there is one.
+    text; by default one that is exact where there is one. `results`: where they are wanted, at
+    the device or at the server. `server_input`: how the network's inputs would be sent to a
+    server that runs all of it, which splits are held against: see `ways_to_send`.
     """
 
     head: str | Board | CostModel
@@ -47,6 +50,8 @@ class Conditions(TypedDict, total=False):
     codec: Pass | Pipeline | str | None
     pins: Mapping[str, Side]
     cutter: Cutter | str | None
+    results: ResultsAt
+    server_input: ServerInput
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class Scenario:
         codec: What stands around the tensor that crosses.
         cutter: Who finds the cut; None for one that is exact where there is one.
         pins: Layers, or modules of them, that have to run on one side.
+        results: Where the network's results are wanted.
+        server_input: How its inputs would be sent to a server that runs all of it.
+        jpeg: What frames take as JPEG, where that was measured.
     """
 
     head: CostModel
@@ -72,6 +80,13 @@ class Scenario:
     codec: Pipeline | None = None
     cutter: Cutter | None = None
     pins: tuple[tuple[str, Side], ...] = ()
+    results: ResultsAt = "device"
+    server_input: ServerInput = "auto"
+    jpeg: JpegSizes | None = None
+
+    def __post_init__(self) -> None:
+        one_of(RESULTS_AT, self.results, "place for results")
+        one_of(SERVER_INPUTS, self.server_input, "way to send inputs")
 
     @staticmethod
     def of(
@@ -84,12 +99,14 @@ class Scenario:
         codec: Pass | Pipeline | str | None = None,
         pins: Mapping[str, Side] | None = None,
         cutter: Cutter | str | None = None,
+        results: ResultsAt = "device",
+        server_input: ServerInput = "auto",
     ) -> Scenario:
         """A scenario from what a user gives; see `Conditions`.
 
         Raises:
             UsageError: An unknown board, link or cutter; a codec that is none, or with
-                options that fit nowhere.
+                options that fit nowhere; no such place for results or way to send inputs.
         """
         return Scenario(
             cost_model(head),
@@ -100,6 +117,8 @@ class Scenario:
             codec_of(codec),
             Cutter.parse(cutter) if isinstance(cutter, str) else cutter,
             tuple((pins or {}).items()),
+            results,
+            server_input,
         )
 
     def problem(self, graph: LayerGraph) -> Problem:
@@ -109,7 +128,7 @@ class Scenario:
             UsageError: No layer is called like a pin, or pins contradict each other.
         """
         topology = Topology.pair(self.head, self.tail, self.link, *self._pinned(graph))
-        return Problem(graph, topology, self.objective, self.limits, self.codec)
+        return Problem(graph, topology, self.objective, self.limits, self.codec, self.results)
 
     def _pinned(self, graph: LayerGraph) -> tuple[frozenset[str], frozenset[str]]:
         """Names of the layers that have to run on the device, and on the server."""

@@ -22,19 +22,21 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 @dataclass(frozen=True)
 class CutTable:
-    """The cuts that were looked at, cheapest first, and the two baselines.
+    """The cuts that were looked at, cheapest first, and the baselines.
 
     Args:
         problem: What the rows answer.
         rows: Proper cuts; usable ones first, in order of the objective.
         device: Everything on the device.
-        server: Everything on the server.
+        server: Everything on the server, its inputs sent as the network reads them.
         solution: The best cut that may be used and its proof; None where there is none.
         named: Whether a cutter was asked for by name: then `auto` is what it found, which by
             its own lights may be another cut than the first row.
         exhaustive: Whether every downset of the graph is among the rows; with a codec,
             whether every cut after a layer that no edge passes by is.
         own: The cut that the model has already, which `auto` keeps.
+        sent: Everything on the server, its inputs sent in each way that one would really send
+            them; that of `server` among them where it is one.
     """
 
     problem: Problem
@@ -45,6 +47,7 @@ class CutTable:
     named: bool = False
     exhaustive: bool = False
     own: Cut | None = None
+    sent: tuple[CutRow, ...] = ()
 
     @property
     def costs(self) -> Costs:
@@ -209,11 +212,23 @@ class CutTable:
         return row.cost.value(self.objective)
 
     @property
+    def baselines(self) -> tuple[CutRow, ...]:
+        """What one would do without a split: all on the device, or all on the server with its
+        inputs sent in each way that fits."""
+        return (self.device, *(self.sent or (self.server,)))
+
+    @property
+    def wholes(self) -> tuple[CutRow, ...]:
+        """What `--cut device` and `--cut server` build, then how else one would send to a server
+        that runs all."""
+        return (self.device, self.server, *(row for row in self.sent if row.sent is not None))
+
+    @property
     def baseline(self) -> CutRow:
-        """The better of the two baselines."""
-        return self.device if self.value(self.device) <= self.value(self.server) else self.server
+        """The best of the baselines; of equals the first."""
+        return min(self.baselines, key=self.value)
 
     @cached_property
     def split_pays(self) -> bool:
-        """Whether the best proper cut beats both baselines."""
+        """Whether the best proper cut beats every baseline."""
         return self.value(self.best) < self.value(self.baseline)

@@ -28,7 +28,9 @@ CHAIN = """
 
 
 def table_of(graph: LayerGraph, link: Link, objective: Objective = "latency") -> CutTable:
-    return find_cuts(graph, head="rpi4", tail="x86-64-v3", link=link, objective=objective)
+    return find_cuts(
+        graph, head="rpi4", tail="x86-64-v3", link=link, objective=objective, server_input="tensor"
+    )
 
 
 def test_a_link_that_is_too_slow_is_told_how_fast_it_has_to_be() -> None:

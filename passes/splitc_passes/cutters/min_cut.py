@@ -92,7 +92,7 @@ def cheapest_cut(
     head_sum, tail_sum = [0, *accumulate(head)], [0, *accumulate(tail)]
     points = graph.dominators
     best: tuple[int, Cut] | None = None
-    ends = points if proper else (graph.input_count - 1, *points)
+    ends = points if proper else (graph.input_count - 1, *points, len(graph) - 1)
     for p in dict.fromkeys(ends):
         if not least <= p + 1 <= most:
             continue
