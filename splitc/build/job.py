@@ -17,6 +17,7 @@ from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, plann
 from splitc.build.routes import RouteJob, Sites, one_route, refuse_unusable, routes_of
 from splitc.bundle.contents import plain_name
 from splitc.bundle.record import DataFile
+from splitc.cost.jpeg_sizes import jpeg_sizes
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.epoch import source_date_epoch
 from splitc.errors import NoGainError, UsageError
@@ -265,6 +266,7 @@ def plan(
         name = Path(model).stem if isinstance(model, str | Path) else loaded.name
     name = plain_name(name)
     given = scenario_of(scenario, conditions)
+    given = replace(given, jpeg=given.jpeg or jpeg_sizes(loaded.graph, batches))
     sizes = checked_sizes(batch_sizes)
     sites = sites_of(emit, given)
     if len({site.backend.name for site in sites.values()}) == 1:

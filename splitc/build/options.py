@@ -38,6 +38,7 @@ DATA = ("calibrate", "plan", "profile", "tail_profile")
 _FILES = {"model", "calibrate", "plan", "profile", "tail_profile", "target", "tail_target"}
 """The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
+_CALIBRATES = "add --codec, like --codec quantize-boundary, or --bits"
 _UNRECORDED = ("check", "max_bytes", "only_if_it_pays", "tune_rpc", "tune_seconds", "twin")
 """What no byte of a bundle hangs on, but for twins, which are there or not."""
 
@@ -246,12 +247,16 @@ class CompileOptions(ScenarioText, frozen=True):
             raise UsageError("--tune-rpc does nothing without --tune", hint="add --tune")
         if self.cuts is not None and self.cut != "auto":
             raise UsageError("--cut and --cuts", hint="name every cut in --cuts")
-        if self.calibrate and not (self.codec or self.bits or self.plan):
-            hint = "add --codec, like --codec quantize-boundary, or --bits"
-            raise UsageError("--calibrate does nothing without --codec", hint=hint)
+        if self.calibrate and not self._calibrates and self.server_input in ("tensor", "uint8"):
+            raise UsageError("--calibrate does nothing without --codec", hint=_CALIBRATES)
         for option, sizes in (("--bits", self.bits), ("--batch", self.batch)):
             parse_sizes(sizes or "1", option)
         self.scenario()
+
+    @property
+    def _calibrates(self) -> bool:
+        """Whether something takes its ranges from samples."""
+        return bool(self.codec or self.bits or self.plan)
 
     def load(self) -> Network:
         """The network, while what compiles it is got ready.
@@ -280,15 +285,21 @@ class CompileOptions(ScenarioText, frozen=True):
         """
         from splitc.build.job import plan
         from splitc.bundle.record import DataFile
+        from splitc.cost.sent_input import ways_to_send
         from splitc.passes.calibration import read_batches, read_labels
 
         inputs, values = loaded.graph.inputs, self.calibrate
+        given = self.scenario(boards)
+        ways = ways_to_send(loaded.graph, given.server_input)
+        if values and not self._calibrates and all(way.how != "jpeg" for way in ways):
+            why = "no input is one of images, whose size as JPEG samples would tell"
+            raise UsageError("--calibrate does nothing without --codec", why=why, hint=_CALIBRATES)
         batches = read_batches(values, inputs) if values else ()
         decided = plan(
             loaded, cut=self.cut,
             cuts=[name.strip() for name in self.cuts.split(",")] if self.cuts is not None else (),
             bits=parse_sizes(self.bits, "--bits") if self.bits is not None else (),
-            by_plan=self.plan, scenario=self.scenario(boards), name=self.source.name,
+            by_plan=self.plan, scenario=given, name=self.source.name,
             emit=self.emit, batches=batches,
             labels=read_labels(values, inputs, len(batches)) if values else None,
             batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),

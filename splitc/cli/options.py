@@ -197,8 +197,8 @@ Calibrate = Annotated[
     str | None,
     typer.Option(
         "--calibrate", metavar="FILE.npz", envvar="SPLITC_CALIBRATE", rich_help_panel=CODEC,
-        help="Sample inputs that the codec takes its ranges from: arrays by input name, "
-        "samples along the first axis.",
+        help="Sample inputs that the codec takes its ranges from, and a JPEG its size: arrays by "
+        "input name, samples along the first axis.",
     ),
 ]  # fmt: skip
 

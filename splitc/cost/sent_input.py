@@ -39,11 +39,13 @@ class JpegSizes:
         nbytes: Mean bytes of one call's frames, by the input's name.
         samples: How many were measured.
         quality: What they were written with.
+        exact: Whether they came as pixels, not as floats that had to be made such.
     """
 
     nbytes: tuple[tuple[str, int], ...]
     samples: int
     quality: int = QUALITY
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ def _as_jpeg(graph: LayerGraph, some: Sequence[bool], jpeg: JpegSizes | None) ->
     if jpeg is None or assumed:
         return Sent("jpeg", tuple(sizes), f"assumed, {BITS_A_PIXEL:g} bits a pixel")
     plural = "" if jpeg.samples == 1 else "s"
-    source = f"measured, mean of {jpeg.samples} sample{plural} at quality {jpeg.quality}"
+    made = "" if jpeg.exact else ", their floats scaled to bytes"
+    source = f"measured, mean of {jpeg.samples} sample{plural} at quality {jpeg.quality}{made}"
     return Sent("jpeg", tuple(sizes), source)
 
 

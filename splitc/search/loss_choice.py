@@ -54,7 +54,8 @@ class Choice:
         crossing: Its boundary on its way.
         head_s: The head on the device, with what makes levels.
         tail_s: The tail on the server, with what restores values.
-        results_bytes: What comes back, over a way that loses nothing.
+        results_bytes: What comes back, over a way that loses nothing; None where results are
+            wanted at the server.
         share: Of the inferences that keep the latency where packets are sent again.
     """
 
@@ -62,7 +63,7 @@ class Choice:
     crossing: Crossing
     head_s: float
     tail_s: float
-    results_bytes: int
+    results_bytes: int | None
     share: float = 0.99
 
     @property
@@ -84,11 +85,19 @@ class Choice:
 
     @property
     def back_s(self) -> float:
-        """Seconds that the results are on their way."""
+        """Seconds that the results are on their way to where they are wanted."""
+        return 0.0 if self.results_bytes is None else self._answer_s(self.results_bytes)
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds from the results being where they are wanted to the device's knowing of it."""
+        return self._answer_s(0) if self.results_bytes is None else 0.0
+
+    def _answer_s(self, nbytes: int) -> float:
         crossing, link = self.crossing, self.crossing.link
-        packets = max(1, packet_count(self.results_bytes, crossing.elements.payload_bytes))
-        nbytes = self.results_bytes + packets * crossing.header_bytes
-        return nbytes * 8 / link.bandwidth_bps + link.rtt_s / 2
+        packets = max(1, packet_count(nbytes, crossing.elements.payload_bytes))
+        sent = nbytes + packets * crossing.header_bytes
+        return sent * 8 / link.bandwidth_bps + link.rtt_s / 2
 
     @property
     def _elsewhere_s(self) -> float:
@@ -339,11 +348,9 @@ class _Networks:
         row = self._problems[one.bits].row(cut)
         if row.rejected is not None:
             return _Row(row.cost.head_s, row.cost.tail_s, 0, 0, row.rejected)
-        results = (name for name in self._graph.outputs
-                   if not cut.holds(self._graph.producer[name]))  # fmt: skip
-        nbytes = sum(self._graph.tensors[name].nbytes or 0 for name in results)
+        back = row.cost.result_bytes if self._given.results == "device" else None
         elements = math.prod(crossing[0].static_shape)
-        return _Row(row.cost.head_s, row.cost.tail_s, elements, nbytes)
+        return _Row(row.cost.head_s, row.cost.tail_s, elements, back)
 
 
 @dataclass(frozen=True)
@@ -351,5 +358,5 @@ class _Row:
     head_s: float
     tail_s: float
     elements: int
-    results_bytes: int
+    results_bytes: int | None
     rejected: str | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitc.cost.prices import BoardCost, Costs, CutCost
+from splitc.cost.sent_input import ways_to_send
 from splitc.cost.stress import MODEL
 from splitc.cost.topology import Topology
 from splitc.errors import NoLegalCutError, UsageError
@@ -54,8 +55,8 @@ class Sweep:
         cuts: Smallest head first.
         costs: Of each, on an idle device over the scenario's link.
         latency_s: [points, cuts].
-        whole_s: All on the device, and all on the server [points, 2]; None where that was not
-            looked at.
+        whole_s: All on the device, and all on the server with its inputs sent in the quickest
+            way [points, 2]; None where that was not looked at.
         figures: Where the times come from: begins with `predicted` or `measured`.
         kind: Which cuts these are, in words.
         skipped: Conditions that could not be measured, and why.
@@ -210,16 +211,27 @@ class Search:
     def latencies(self, cuts: Sequence[Cut], points: Sequence[Point]) -> Times:
         """Seconds of each cut under each condition [points, cuts]."""
         priced = [self.problem.costs.of(cut) for cut in cuts]
+        return self._heads(cuts, points) + self._elsewhere(priced, points)
+
+    def _elsewhere(self, priced: Sequence[CutCost], points: Sequence[Point]) -> Times:
+        """Seconds of link and tail [points, price lists]."""
         link = self.scenario.link
         bits = np.array([cost.busy_s for cost in priced]) * link.bandwidth_bps
         rest_s = np.array([cost.link_s - cost.busy_s + cost.tail_s for cost in priced])
         bandwidth_bps = np.array([[point.bandwidth_bps] for point in points])
-        return self._heads(cuts, points) + bits / bandwidth_bps + rest_s
+        return bits / bandwidth_bps + rest_s
 
     def whole(self, points: Sequence[Point]) -> Times:
-        """Seconds of all layers on the device, and on the server [points, 2]."""
-        ends = [Cut(self.graph, n) for n in (len(self.graph), self.graph.input_count)]
-        return self.latencies(ends, points)
+        """Seconds of all layers on the device, and on the server [points, 2].
+
+        The inputs are sent to the server in the quickest of the ways that fit.
+        """
+        wanted = self.scenario
+        ways = ways_to_send(self.graph, wanted.server_input, wanted.jpeg)
+        sent = [self.problem.sent_whole(way).cost for way in ways]
+        device = self.latencies([Cut(self.graph, len(self.graph))], points)
+        server = self._elsewhere(sent, points).min(axis=1, keepdims=True)
+        return np.concatenate([device, server], axis=1)
 
     def _heads(self, cuts: Sequence[Cut], points: Sequence[Point]) -> Times:
         """Seconds of heads under stress [points, cuts]."""

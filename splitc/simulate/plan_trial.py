@@ -99,7 +99,7 @@ def try_out(choice: Choice, limit_s: float, frames: int, seed: int = 0) -> Trial
     sent = crossing.elements
     route = Assumed(
         "planned", choice.head_s, sent.units * sent.unit.nbytes, choice.tail_s,
-        choice.results_bytes,
+        choice.results_bytes or 0,
     )  # fmt: skip
     overhead = Impairment().overhead_bytes + TAG_BYTES * crossing.sealed
     calm = Impairment(
@@ -118,7 +118,7 @@ def try_out(choice: Choice, limit_s: float, frames: int, seed: int = 0) -> Trial
     )  # fmt: skip
     whole = choice.sending.resends
     kept = sum(
-        record.met(limit_s + _CLOCK_S) and not (whole and record.share < 1)
+        record.met(limit_s + choice.heard_s + _CLOCK_S) and not (whole and record.share < 1)
         for record in found.records
     )
     missing = 1 - np.array([record.share for record in found.records])

@@ -42,7 +42,7 @@ def test_what_is_written_down_compiles_to_the_same_bytes(small_onnx: Path, tmp_p
         ({"runtime": "some"}, "--runtime some"),
         ({"bits": "x"}, "--bits x"),
         ({"target": "rpi44"}, "no target 'rpi44'"),
-        ({"calibrate": "a.npz"}, "--calibrate does nothing"),
+        ({"calibrate": "a.npz", "server_input": "tensor"}, "--calibrate does nothing"),
     ],
 )
 def test_what_is_malformed_is_refused_before_anything_is_read(
