@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from splitc.search.grid import Grid, read_grid
     from splitc.search.limits import Constraints
     from splitc.search.loss_choice import LossPlan, plan_for_loss
+    from splitc.search.placing import Placed, find_placement
     from splitc.search.problem import Problem
     from splitc.search.scenario import Scenario
     from splitc.search.table import CutTable
@@ -53,12 +54,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Board", "Builds", "Bundle", "CompileOptions", "ConditionPlan", "Constraints", "CostModel",
     "Cut", "CutCost", "CutTable", "Cutter", "Diff", "GraphModel", "Grid", "Layer", "LayerGraph",
-    "Link",
-    "LossPlan", "Model", "Pass", "Pipeline", "Plugin", "Preprocess", "Problem", "RouteSpec",
-    "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__", "build_all",
-    "compile", "diff", "find_cuts", "load", "load_board", "parse_graph", "plan_for_conditions",
-    "plan_for_loss", "print_graph", "read_grid", "read_tested", "report", "to_torch", "unpack",
-    "write_tested",
+    "Link", "LossPlan", "Model", "Pass", "Pipeline", "Placed", "Plugin", "Preprocess", "Problem",
+    "RouteSpec", "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__",
+    "build_all", "compile", "diff", "find_cuts", "find_placement", "load", "load_board",
+    "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph", "read_grid",
+    "read_tested", "report", "to_torch", "unpack", "write_tested",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, {
@@ -73,6 +73,7 @@ __getattr__ = lazy_names(__name__, {
     "Layer": "ir.graph", "LayerGraph": "ir.graph", "Tensor": "ir.graph", "Link": "link.link",
     "GraphModel": "ir.model", "Model": "ir.model", "Pass": "passes.base",
     "Pipeline": "passes.base", "Plugin": "plugins", "Constraints": "search.limits",
+    "Placed": "search.placing", "find_placement": "search.placing",
     "Problem": "search.problem", "Scenario": "search.scenario", "Cutter": "search.cutter",
     "Solution": "search.cutter", "CutTable": "search.table", "find_cuts": "search.find",
     "parse_graph": "ir.text", "print_graph": "ir.printing", "LossPlan": "search.loss_choice",

@@ -20,6 +20,7 @@ PLUGIN = Plugin(
         "early-exits": "splitc_passes.cutters.early_exits:EarlyExits",
         "min-cut": "splitc_passes.cutters.min_cut:MinCut",
         "neurosurgeon": "splitc_passes.cutters.neurosurgeon:Neurosurgeon",
+        "sites": "splitc_passes.cutters.sites:Sites",
     },
     recipes={
         "bottlenetpp": "splitc_passes.recipes.bottlenetpp:BottleNetPP",

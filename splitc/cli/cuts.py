@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from splitc.build.backend import Unsupported
+    from splitc.cli.cut_table import ShownRow
     from splitc.ir.model import Network
     from splitc.search.explain import Explanation
+    from splitc.search.placing import Placed
+    from splitc.search.table import CutTable
 
 _ROWS = 12
 _WHERE = o.ScenarioOptions()
@@ -43,6 +46,13 @@ def cuts(
         typer.Option("--pareto", help="Only cuts that no other is better than in latency, device "
                      "memory, bytes across and energy at once."),
     ] = False,
+    via: Annotated[
+        list[str] | None,
+        typer.Option("--via", metavar="BOARD:LINK",
+                     help="A machine between device and server, and the link that leads on from it:"
+                     " [b]rpi5:ethernet[/] or [b]rpi5:100Mbit,5ms[/]; --link leads to the first. "
+                     "Says which layers run where. Repeatable."),
+    ] = None,
     inputs: o.Inputs = None,
     simplify: o.Simplify = True,
     preprocess: o.Preprocess = None,
@@ -54,13 +64,20 @@ def cuts(
     """Rank the legal cuts of MODEL for a device, a server and a link."""
     from splitc.build.backend import EMIT
     from splitc.cli import cut_table, show
+    from splitc.cli.placed import place
+    from splitc.errors import UsageError
     from splitc.ir.graph import LayerGraph
     from splitc.plugins import find
     from splitc.search.explain import Explanation
     from splitc.search.find import find_cuts
 
+    if via and (explain is not None or pareto or show_all):
+        raise UsageError("--via, and --explain, --pareto or --all", why="it lists no cuts")
     scenario = where.scenario()
     loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load_graph()
+    if via:
+        _place(place(loaded, scenario, via), json=json, quiet=quiet)
+        return
     table = find_cuts(loaded, scenario=scenario)
     if explain is not None:
         _explain(Explanation(table, table.row_called(explain)), json=json)
@@ -75,18 +92,23 @@ def cuts(
         if not table.usable:
             raise typer.Exit(5)
         return
-    console = show.out()
-    chosen = None if table.wanted is None else table.row(table.wanted)
-    rows = cut_table.shown_rows(table, chosen, _ROWS, every=show_all, pareto=pareto)
-    cut_table.print_cuts(table, rows, chosen)
+    rows = cut_table.shown_rows(table, table.chosen, _ROWS, every=show_all, pareto=pareto)
+    cut_table.print_cuts(table, rows, table.chosen)
     if missing and not isinstance(loaded, LayerGraph):
-        console.print(show.plain(_refusal(missing, loaded)))
-    if quiet:
-        return
+        show.out().print(show.plain(_refusal(missing, loaded)))
+    if not quiet:
+        _remark(table, rows, every=show_all)
+
+
+def _remark(table: CutTable, rows: Sequence[ShownRow], *, every: bool) -> None:
+    """What stands below the table."""
+    from splitc.cli import cut_table, show
+
+    console = show.out()
     for line in show.remarks(table):
         console.print(line, style="dim")
     console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
-    if show_all:
+    if every:
         for row in table.rows:
             if row.rejected:
                 console.print(show.plain(f"not usable: {row.cut.name}: {row.rejected}"))
@@ -105,6 +127,16 @@ def _refusal(missing: Sequence[Unsupported], model: Network) -> str:
         f"Not to be compiled: layer '{first.layer}' ({first.op}){more}: {first.why}; "
         f"{elsewhere(model)}."
     )
+
+
+def _place(one: Placed, *, json: bool, quiet: bool) -> None:
+    from splitc.cli import show
+    from splitc.cli.placed import PlacedObject, print_placed
+
+    if json:
+        show.print_json(PlacedObject.of(one))
+    else:
+        print_placed(one, quiet=quiet)
 
 
 def _explain(found: Explanation, *, json: bool) -> None:

@@ -18,6 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "splitc cuts resnet50.onnx --target rpi4 --link lte",
         "splitc cuts resnet50.onnx --explain layer2",
         "splitc cuts resnet50.onnx --max-boundary-bytes 64kB --pareto",
+        "splitc cuts resnet50.onnx --via rpi5:ethernet --tail-target x86-64-v3",
     ),
     "plan": (
         "splitc plan resnet50.onnx --conditions conditions.toml -o plan.json",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from splitc.bundle.verify import RouteCheck, Verification
     from splitc.errors import SplitcError
     from splitc.ir.graph import Tensor
+    from splitc.link.link import Link
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
@@ -165,6 +166,14 @@ class LinkObject(msgspec.Struct, frozen=True, kw_only=True):
     loss_rate: float
     mtu_bytes: int
 
+    @staticmethod
+    def of(link: Link) -> LinkObject:
+        """A link."""
+        return LinkObject(
+            bandwidth_bps=link.bandwidth_bps, rtt_s=link.rtt_s, loss_rate=link.loss_rate,
+            mtu_bytes=link.mtu_bytes,
+        )  # fmt: skip
+
 
 class TableObject(msgspec.Struct, frozen=True, kw_only=True):
     """The cut table. `auto` is the cut that `--cut auto` means, `best` the first that is usable;
@@ -199,10 +208,7 @@ def _table(table: CutTable) -> dict[str, Any]:
         "figures": table.costs.label,
         "objective": table.objective,
         "results": table.problem.results,
-        "link": LinkObject(
-            bandwidth_bps=link.bandwidth_bps, rtt_s=link.rtt_s, loss_rate=link.loss_rate,
-            mtu_bytes=link.mtu_bytes,
-        ),
+        "link": LinkObject.of(link),
         "baselines": {_key(row): RowObject.of(row, table.value(row)) for row in table.wholes},
         "baseline": _key(table.baseline),
         "codec": None if codec is None else str(codec),

@@ -44,6 +44,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
         listings,
         objects,
         pack_object,
+        placed,
         plan_loss_object,
         plan_object,
         send_object,
@@ -54,7 +55,7 @@ def verbs() -> dict[str, tuple[type[Any], ...]]:
     return {
         "build": (build_object.BuildObject,),
         "compile": (compile_object.CompileObject,),
-        "cuts": (objects.CutsObject, explain.ExplainObject),
+        "cuts": (objects.CutsObject, explain.ExplainObject, placed.PlacedObject),
         "plan": (plan_object.PlanObject, plan_loss_object.LossPlanObject),
         "fit": (fit_object.FitObject,),
         "inspect": (listings.ModelObject, listings.BundleObject),

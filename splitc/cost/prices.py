@@ -299,6 +299,16 @@ class Costs:
             return self._summed(board.compute_power_w, board.transmit_power_w, 0.0, 0.0, once_s=0.0)
         return self._summed(1.0, 1.0, 1.0, 1.0, once_s=self.trip_s)
 
+    def crossing_prices(self, watts: float | None = None) -> Prices:
+        """Integer prices of what crosses alone, layers free but for results on their way.
+
+        Args:
+            watts: What sending takes, for picojoules; None for picoseconds.
+        """
+        if watts is None:
+            return self._summed(0.0, 1.0, 1.0, 0.0, once_s=self.trip_s)
+        return self._summed(0.0, watts, 0.0, 0.0, once_s=0.0)
+
     def weighted(self, head: float, link: float, tail: float) -> Prices:
         """Integer prices of a weighted sum of what device, link and server are busy with.
 

@@ -82,20 +82,29 @@ class Placement:
         """Why layers cannot be placed so; None where they can.
 
         Args:
-            links: Pairs of sites between which tensors may go, in that direction.
+            links: Pairs of sites between which tensors may go, in that direction; a site between
+                two others passes on what it does not read.
         """
-        graph = self.graph
+        graph, ways = self.graph, _passed_on(links)
         for i, site in enumerate(self.site):
             layer = graph.layers[i]
             if layer.is_input and site != 0:
                 return f"input '{layer.name}' does not come in at the first site"
             for j in graph.predecessors[i]:
-                if self.site[j] != site and (self.site[j], site) not in links:
+                if self.site[j] != site and (self.site[j], site) not in ways:
                     other = graph.layers[j].name
                     return f"'{layer.name}' reads '{other}', and no link leads there from its site"
-        for source, target in links:
+        for source, target in ways:
             for tensor in self.crossing(source, target):
                 reason = tensor.why_unsendable
                 if reason is not None:
                     return reason
         return None
+
+
+def _passed_on(links: Collection[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The pairs of sites that links in a row lead between, in order."""
+    found = {*links}
+    while more := {(a, d) for a, b in found for c, d in links if b == c} - found:
+        found |= more
+    return tuple(sorted(found))

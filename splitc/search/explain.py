@@ -33,7 +33,7 @@ class Explanation:
     @cached_property
     def chosen(self) -> CutRow | None:
         """The row that `--cut auto` takes; None where there is none."""
-        return None if self.table.wanted is None else self.table.row(self.table.wanted)
+        return self.table.chosen
 
     @property
     def is_chosen(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from splitc.cost.chain import ChainCosts
 from splitc.cost.prices import Costs, CutCost, Objective, Prices, ResultsAt
 from splitc.cost.sent_input import Sent
 from splitc.cost.topology import Topology
@@ -67,7 +68,8 @@ class Problem:
 
     Args:
         graph: The layers, without channels.
-        topology: The machines and links; today a device, a server and a link between.
+        topology: The machines and links: a device, a server and a link between; or a chain of
+            sites, which placements are found for and no cuts.
         objective: What is minimised.
         limits: What a placement must keep.
         codec: What stands around the tensor that crosses: encoder on the device, decoder
@@ -94,6 +96,15 @@ class Problem:
             why = f"there are {len(sites)} sites"
             raise UsageError("prices are known for a device, a server and their link", why=why)
         return Costs(self.graph, sites[0].cost, sites[1].cost, pairs[0, 1], self.results)
+
+    @cached_property
+    def chain(self) -> ChainCosts:
+        """Price lists of placements on sites in a row, without the codec.
+
+        Raises:
+            UsageError: They are no chain.
+        """
+        return ChainCosts(self.graph, self.topology, self.results)
 
     def row(self, cut: Cut) -> CutRow:
         """What a cut costs, the codec around what crosses, and whether it may be used."""

@@ -136,6 +136,11 @@ class CutTable:
         return self.usable[0].cut if self.usable else None
 
     @property
+    def chosen(self) -> CutRow | None:
+        """The row of `wanted`; None without any."""
+        return None if self.wanted is None else self.row(self.wanted)
+
+    @property
     def auto(self) -> CutRow:
         """The row that `--cut auto` means: the model's own cut, a named cutter's, or the best.
 

@@ -115,9 +115,33 @@ def test_a_cutter_with_options_is_named_on_the_command_line(
     assert run([*given, "min-cut", "--objective", "throughput"]) == 2
     assert "throughput is a maximum" in capsys.readouterr().err
     names = [one["name"] for one in as_json(capsys, ["passes"])["cutters"]]
-    assert names == ["dads-heavy", "early-exits", "enumerate", "min-cut", "neurosurgeon"]
+    assert names == ["dads-heavy", "early-exits", "enumerate", "min-cut", "neurosurgeon", "sites"]
     assert run(["passes", "min-cut"]) == 0
     assert "DADS" in capsys.readouterr().out
+
+
+def test_via_says_which_layers_run_on_which_machine(small_onnx: Path, capsys: Capture) -> None:
+    given = ["cuts", str(small_onnx), "--tail-target", "x86-64-v3", "--via"]
+    got = as_json(capsys, [*given, "rpi5:100Mbit,5ms", "--link", "ethernet"])
+    sites = got["sites"]
+    assert [one["name"] for one in sites] == ["device", "edge", "server"]
+    assert [one["board"] for one in sites] == ["rpi4", "rpi5", "x86-64-v3"]
+    assert sites[1]["link"]["rtt_s"] == 0.005
+    total = sum(one["ms"] + (one["link_ms"] or 0.0) for one in sites)
+    assert total == pytest.approx(got["latency_ms"])
+    assert got["objective"] <= min(got["alone"].values()) + 1e-9
+    assert got["proof"]["value"] == got["proof"]["lower_bound"]
+    assert run([*given, "rpi5:lte"]) == 0
+    text = capsys.readouterr().out
+    assert "All layers on one machine" in text
+    assert max(map(len, text.splitlines())) <= 80
+    for wrong, says in (
+        (["rpi5"], "--via rpi5"), (["rpi5:wify"], "did you mean 'wifi"),
+        (["rpi5:lte", "--max-head-ms", "3"], "without limits and codecs"),
+        (["rpi5:lte", "--pareto"], "it lists no cuts"),
+    ):  # fmt: skip
+        assert run([*given, *wrong]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_a_split_that_does_not_pay_is_called_that(small_onnx: Path, capsys: Capture) -> None:
