@@ -64,8 +64,8 @@ def report_data(table: CutTable, chosen: CutRow, routes: Sequence[CutRow]) -> Re
         cuts=len(table.rows), usable=len(table.usable),
         auto="" if table.wanted is None else table.wanted.name[:_NAME],
         chosen=entry(chosen),
-        baselines=(entry(table.device), entry(table.server)),
-        rows=tuple(map(entry, rows)), blocks=strip.blocks,
+        baselines=tuple(map(entry, table.wholes)),
+        rows=tuple(map(entry, rows)), blocks=strip.blocks, results=table.problem.results,
     )  # fmt: skip
 
 
@@ -83,6 +83,8 @@ def _entry(table: CutTable, row: CutRow, place: int, after: int | None) -> RowEn
         head_weight_bytes=cost.head_param_bytes, head_memory_bytes=cost.head_peak_bytes,
         value=_ms(table.value(row)),
         rejected=None if row.rejected is None else row.rejected[:_NAME],
+        sent="tensor" if row.sent is None else row.sent.how,
+        source="" if row.sent is None else row.sent.source[:_NAME],
     )  # fmt: skip
 
 
@@ -115,13 +117,14 @@ def _rows(table: CutTable, routes: Sequence[CutRow]) -> list[CutRow]:
 
 def _winners(table: CutTable, usable: Sequence[CutRow]) -> Iterable[int]:
     """The rows that are quickest over some bandwidth, the baselines beside them."""
-    every = [table.device, table.server, *usable]
+    bases = len(table.wholes)
+    every = [*table.wholes, *usable]
     bps = table.costs.link.bandwidth_bps
     lines = [
         Line.of(c.head_s * 1e3, c.link_s * 1e3, c.busy_s * 1e3, c.tail_s * 1e3, bps)
         for c in (row.cost for row in every)
     ]
-    return (one.line - 2 for one in reigns(lines) if one.line >= 2)
+    return (one.line - bases for one in reigns(lines) if one.line >= bases)
 
 
 @dataclass(frozen=True)

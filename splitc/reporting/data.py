@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from splitc.cost.prices import ResultsAt
+from splitc.cost.sent_input import SentAs
 from splitc.errors import BadBundleError
 from splitc.runtime.codec_entry import Strict
 from splitc.runtime.manifest import Manifest, read_plain
@@ -60,7 +62,8 @@ class RowEntry(Strict, frozen=True):
     `after` the block behind which it cuts, null where it is in the midst of one. `plain_bytes`
     would cross without the codec. `busy_ms` is `link_ms` without the round trip: it goes with
     the inverse of the bandwidth. `value` is what the table is ordered by, in ms or mJ;
-    `rejected` says why it may not be used.
+    `rejected` says why it may not be used. `sent` is how a baseline's inputs go to the server,
+    `source` where that many bytes come from.
     """
 
     cut: Name
@@ -78,6 +81,8 @@ class RowEntry(Strict, frozen=True):
     head_memory_bytes: Count
     value: Ms
     rejected: Name | None = None
+    sent: SentAs = "tensor"
+    source: Name = ""
 
     @property
     def latency_ms(self) -> float:
@@ -90,7 +95,9 @@ class ReportData(Strict, frozen=True):
 
     `figures` says where times come from; `device` and `server` are the boards' titles. `cuts`
     were looked at and `usable` of them may be used; `rows` are those worth showing, cheapest
-    first, `chosen` the default route's. `blocks` are the network in order; `auto` is what
+    first, `chosen` the default route's. `baselines` are all on the device, all on the server as
+    `--cut server` builds it, and how else one would send to the server; `results` is where they
+    are wanted. `blocks` are the network in order; `auto` is what
     `--cut auto` means, "" where nothing does.
     """
 
@@ -109,9 +116,10 @@ class ReportData(Strict, frozen=True):
     usable: Count
     auto: Name
     chosen: RowEntry
-    baselines: Annotated[tuple[RowEntry, ...], msgspec.Meta(min_length=2, max_length=2)]
+    baselines: Annotated[tuple[RowEntry, ...], msgspec.Meta(min_length=2, max_length=4)]
     rows: Annotated[tuple[RowEntry, ...], msgspec.Meta(max_length=MOST_ROWS)]
     blocks: Annotated[tuple[BlockEntry, ...], msgspec.Meta(min_length=1, max_length=MOST_BLOCKS)]
+    results: ResultsAt = "device"
 
     @property
     def unit(self) -> str:
@@ -151,8 +159,8 @@ def read_data(folder: Path, manifest: Manifest) -> ReportData:
     if found.schema != SCHEMA:
         why = f"its schema is {found.schema}, this splitc reads {SCHEMA}"
         raise BadBundleError("the report's data has another schema", at=at, why=why, hint=hint)
-    kinds = tuple(row.kind for row in found.baselines)
-    if kinds != ("device", "server"):
+    first, *others = (row.kind for row in found.baselines)
+    if first != "device" or {*others} != {"server"}:
         raise BadBundleError("the report's data has no baselines", at=at, hint=hint)
     return found
 

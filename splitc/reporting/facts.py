@@ -11,16 +11,15 @@ from typing import Any
 
 from splitc.bundle.bundle import Bundle
 from splitc.bundle.record import RECORD, BuildRecord, read_record
-from splitc.cost.topology import DEVICE, SERVER
 from splitc.figures.gate import Verdict
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 from splitc.reporting.bandwidth import Line, Reign, reigns
 from splitc.reporting.data import ReportData, RowEntry, read_data, read_listed
 from splitc.reporting.measured import Measured
-from splitc.reporting.words import short_ms, shortened
+from splitc.reporting.words import short_bytes, short_ms, shortened
 from splitc.runtime.manifest import MANIFEST, Manifest, PartManifest, Route
+from splitc.search.problem import SENT_AS, WHOLES
 
-BASELINES = {DEVICE: "all on the device", SERVER: "all on the server"}
 _LONG, _TITLE = 500, 120
 AIMS = {"latency": "total", "throughput": "period", "energy": "energy"}
 
@@ -72,22 +71,25 @@ class Facts:
         if self.several:
             return f"{len(self.manifest.routes)} routes through {name}"
         chosen = self.data.chosen
-        if chosen.kind in BASELINES:
-            return f"{name}, {BASELINES[chosen.kind]}"
+        if chosen.kind in WHOLES:
+            return f"{name}, {WHOLES[chosen.kind]}"
         return f"{name}, cut after {shortened(chosen.cut, _TITLE)}"
 
     @property
     def verdict(self) -> tuple[bool, str]:
-        """Whether the chosen cut beats both baselines, and that in a sentence."""
+        """Whether the chosen cut beats every baseline, and that in a sentence."""
         data = self.data
-        device, server = data.baselines
-        base = min(data.baselines, key=lambda row: row.value)
+        device, *sent = data.baselines
+        server = min(sent, key=lambda row: row.value)
+        base = min(device, server, key=lambda row: row.value)
+        size = short_bytes(server.boundary_bytes)
+        source = f" ({size}: {server.source})" if server.source else ""
         words = (
-            f"{short_ms(device.value)} {data.unit} all on the device, "
-            f"{short_ms(server.value)} {data.unit} all on the server"
+            f"{short_ms(device.value)} {data.unit} {self.label(device)}, "
+            f"{short_ms(server.value)} {data.unit} {self.label(server)}{source}"
         )
         mine, what = data.chosen, f"{short_ms(data.chosen.value)} {data.unit}"
-        if mine.kind in BASELINES:
+        if mine.kind in WHOLES:
             return False, f"Nothing is split: {words}, as predicted."
         saved = base.value - mine.value
         if saved > 0:
@@ -113,13 +115,15 @@ class Facts:
 
     def label(self, row: RowEntry) -> str:
         """What a row is called."""
-        return BASELINES.get(row.kind, row.cut)
+        name = WHOLES.get(row.kind, row.cut)
+        return name if row.sent == "tensor" else f"{name}, {SENT_AS[row.sent]}"
 
     def route_line(self, route: Route) -> Line:
         """The latency of a route over the bandwidth, as predicted."""
         took, link = route.predicted, self.data.link
         rest = sum(took.site_ms.values())
-        busy = max(took.link_ms - link.rtt_s * 1e3, 0.0)
+        trip_s = link.rtt_s if self.data.results == "device" else link.rtt_s / 2
+        busy = max(took.link_ms - trip_s * 1e3, 0.0)
         return Line.of(rest, took.link_ms, busy, 0.0, link.bandwidth_bps)
 
     @property

@@ -13,8 +13,9 @@ from splitc.errors import printable
 from splitc.figures.markdown import plain_markdown
 from splitc.figures.markdown import table as written
 from splitc.reporting.data import RowEntry
-from splitc.reporting.facts import AIMS, BASELINES, Facts
+from splitc.reporting.facts import AIMS, Facts
 from splitc.reporting.words import short_bytes, short_mj, short_ms, shortened
+from splitc.search.problem import WHOLES
 
 _ROWS = 8
 _LONG = 60
@@ -56,14 +57,14 @@ def _title(facts: Facts) -> str:
     if facts.several:
         return f"{name}: {len(facts.manifest.routes)} routes"
     chosen = facts.data.chosen
-    if chosen.kind in BASELINES:
-        return f"{name}: {BASELINES[chosen.kind]}"
+    if chosen.kind in WHOLES:
+        return f"{name}: {WHOLES[chosen.kind]}"
     return f"{name}: cut after {code(shortened(chosen.cut, _LONG), cell=False)}"
 
 
-def _name(row: RowEntry) -> str:
+def _name(facts: Facts, row: RowEntry) -> str:
     """What a row is called, in a table."""
-    return BASELINES.get(row.kind) or code(shortened(row.cut, _LONG))
+    return facts.label(row) if row.kind in WHOLES else code(shortened(row.cut, _LONG))
 
 
 def _figures(facts: Facts) -> str:
@@ -99,13 +100,13 @@ def _cuts(facts: Facts) -> str:
     data = facts.data
     usable = [row for row in data.rows if row.rejected is None]
     best = usable[:_ROWS]
-    if data.chosen.kind not in BASELINES and data.chosen not in best:
+    if data.chosen.kind not in WHOLES and data.chosen not in best:
         best = [data.chosen, *best[:-1]]
     head = ("cut after", "crosses", "head ms", "link ms", "tail ms",
             f"{AIMS[data.objective]} {data.unit}", "memory")  # fmt: skip
     rows = (
         (
-            ("▸ " if row == data.chosen else "") + _name(row),
+            ("▸ " if row == data.chosen else "") + _name(facts, row),
             short_bytes(row.boundary_bytes) if row.boundary_bytes else "–",
             short_ms(row.head_ms), short_ms(row.link_ms), short_ms(row.tail_ms),
             short_ms(row.value), short_bytes(row.head_memory_bytes),

@@ -14,8 +14,9 @@ from markupsafe import Markup
 from splitc.errors import printable
 from splitc.reporting import bundle_sections as of_bundle
 from splitc.reporting import sections as of_cuts
-from splitc.reporting.facts import BASELINES, Facts
+from splitc.reporting.facts import Facts
 from splitc.reporting.words import short_bytes, short_mj, short_ms
+from splitc.search.problem import WHOLES
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What the page may load: nothing, whatever a name in it may hold."""
@@ -75,7 +76,7 @@ def _verdict(facts: Facts) -> Element:
 def _tiles(facts: Facts) -> Element:
     """The figures that one asks for first."""
     row, link = facts.data.chosen, facts.data.link.text
-    split = row.kind not in BASELINES
+    split = row.kind not in WHOLES
     tiles = [
         ("predicted latency", f"{short_ms(row.latency_ms)} ms", f"over {link}"),
         ("crosses the link", short_bytes(row.boundary_bytes),

@@ -21,7 +21,7 @@ from splitc.reporting.charts import (
 )
 from splitc.reporting.data import RowEntry
 from splitc.reporting.drawing import legend
-from splitc.reporting.facts import AIMS, BASELINES, Facts, cut_of
+from splitc.reporting.facts import AIMS, Facts, cut_of
 from splitc.reporting.strip import runners_up, strip
 from splitc.reporting.tables import table
 from splitc.reporting.words import (
@@ -32,6 +32,7 @@ from splitc.reporting.words import (
     short_ms,
     shortened,
 )
+from splitc.search.problem import WHOLES
 
 _LONG = 60
 
@@ -96,7 +97,7 @@ def times(facts: Facts) -> Element:
     """Head, link and tail of the baselines, the chosen cut and the runners-up, as bars."""
     data = facts.data
     others = [row for row in runners_up(data) if row != data.chosen]
-    chosen = [] if data.chosen.kind in BASELINES else [data.chosen]
+    chosen = [] if data.chosen.kind in WHOLES else [data.chosen]
     rows = [*data.baselines, *chosen, *others]
     shown = [
         Bar(
@@ -205,7 +206,7 @@ def _weighed(
 def on_device(facts: Facts) -> Element:
     """Memory and energy of the device."""
     data = facts.data
-    chosen = [] if data.chosen.kind in BASELINES else [data.chosen]
+    chosen = [] if data.chosen.kind in WHOLES else [data.chosen]
     rows = [*data.baselines, *chosen, *runners_up(data)]
     memory = [
         Bar(
@@ -256,7 +257,7 @@ def every_cut(facts: Facts) -> Element:
 
 
 def _line(facts: Facts, row: RowEntry) -> tuple[str, tuple[Node, ...]]:
-    base = row.kind in BASELINES
+    base = row.kind in WHOLES
     name = shortened(facts.label(row), _LONG)
     cells = (
         short_bytes(row.boundary_bytes) if row.boundary_bytes or not base else "–",

@@ -18,7 +18,7 @@ from splitc.reporting.collect import report_data
 from splitc.reporting.data import DATA, MOST_BLOCKS, MOST_ROWS, ReportData, read_data
 from splitc.runtime.files import file_entry
 from splitc.runtime.manifest import MANIFEST
-from tests.reporting.facts import chain, table_of
+from tests.reporting.facts import chain, facts_of, table_of
 
 
 def data_of(count: int, link: str = "wifi") -> ReportData:
@@ -51,7 +51,7 @@ def test_of_thousands_of_cuts_those_that_win_somewhere_are_kept() -> None:
     def line(row: splitc.CutCost) -> Line:
         return Line.of(row.head_s * 1e3, row.link_s * 1e3, row.busy_s * 1e3, row.tail_s * 1e3, bps)
 
-    every = [table.device, table.server, *table.usable]
+    every = [*table.wholes, *table.usable]
     winners = {every[one.line].cut.name for one in reigns([line(row.cost) for row in every])}
     assert winners <= {row.cut for row in data.candidates}
 
@@ -70,6 +70,22 @@ def test_what_was_written_is_read_back(compiled: Bundle) -> None:
     assert data.chosen.cut == "block_add"
     assert data.chosen.boundary_bytes == compiled.manifest.route.boundary_bytes
     assert [row.kind for row in data.baselines] == ["device", "server"]
+
+
+def test_the_verdict_is_held_against_the_server_as_one_would_send_to_it(compiled: Bundle) -> None:
+    graph = splitc.parse_graph("""
+        %x = input() : 1x3x224x224
+        %a = conv(%x) {params=7000, flops=400000000} : 1x4x112x112
+        %b = conv(%a) {params=90000, flops=30000000000} : 1x4x28x28
+        %y = gemm(%b) {params=4000000, flops=9000000} : 1x1000
+    """)
+    facts = facts_of(compiled, splitc.find_cuts(graph, head="rpi4", tail="x86-64-v3", link="lte"))
+    _, _, as_bytes, jpeg = facts.data.baselines
+    assert [row.boundary_bytes for row in (as_bytes, jpeg)] == [150_528, 13_167]
+    assert (jpeg.sent, jpeg.source) == ("jpeg", "assumed, 2 bits a pixel")
+    pays, words = facts.verdict
+    assert pays == (facts.data.chosen.value < min(row.value for row in facts.data.baselines))
+    assert "all on the server, sent as JPEG (13.2 kB: assumed, 2 bits a pixel)" in words
 
 
 def rewritten(change: Callable[[dict[str, Any]], object]) -> Callable[[Bundle], None]:

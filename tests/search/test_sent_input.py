@@ -117,8 +117,8 @@ def test_a_jpeg_is_measured_on_samples() -> None:
 
 
 def test_floats_that_were_normalised_are_measured_and_said_to_be() -> None:
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
-    frames = [(photo(seed) / np.float32(255) - mean) / std for seed in range(3)]
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    frames = [((photo(seed) / 255 - mean) / std).astype(np.float32) for seed in range(3)]
     found = jpeg_sizes(network("1x3x96x96"), [{"x": f.transpose(2, 0, 1)[None]} for f in frames])
     plain = jpeg_sizes(network("1x96x96x3 uint8"), [{"x": photo(k)[None]} for k in range(3)])
     assert found is not None
