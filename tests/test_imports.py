@@ -24,7 +24,7 @@ PACKS = ("splitc_passes", "splitc_targets")
 ROOMS: dict[str, tuple[str, ...]] = {
     "splitc": (
         "version", "lazy_names", "errors", "epoch", "arrays", "array_files", "plugins", "scratch",
-        "cache",
+        "cache", "pictures",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "figures", "reporting", "policy", "wire", "net", "serve", "send", "simulate",
         "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",

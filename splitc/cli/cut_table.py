@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from splitc.search.pareto import Figure
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
@@ -37,12 +38,12 @@ class ShownRow:
 
 
 def shown_rows(
-    table: CutTable, chosen: CutRow | None, most: int, *, every: bool, pareto: bool
+    table: CutTable, most: int, *, every: bool, weighed: Sequence[Figure]
 ) -> list[ShownRow]:
-    """The best rows; or every one, or those of the Pareto front."""
-    if pareto:
-        return [ShownRow(row) for row in front(table.usable)]
-    return [*map(ShownRow, table.rows)] if every else best_rows(table, most, chosen)
+    """The best rows; or every one; or the Pareto front by figures, where some are weighed."""
+    if weighed:
+        return [ShownRow(row) for row in front(table.usable, weighed)]
+    return [*map(ShownRow, table.rows)] if every else best_rows(table, most, table.chosen)
 
 
 def best_rows(table: CutTable, most: int, chosen: CutRow | None) -> list[ShownRow]:

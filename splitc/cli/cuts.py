@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from splitc.cli.cut_table import ShownRow
     from splitc.ir.model import Network
     from splitc.search.explain import Explanation
+    from splitc.search.pareto import Figure
     from splitc.search.placing import Placed
+    from splitc.search.scenario import Scenario
     from splitc.search.table import CutTable
 
 _ROWS = 12
@@ -46,6 +49,17 @@ def cuts(
         typer.Option("--pareto", help="Only cuts that no other is better than in latency, device "
                      "memory, bytes across and energy at once."),
     ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="FIGURE,FIGURE…",
+                     help="What --pareto weighs instead, two or more of latency, memory, bytes, "
+                     "energy and depth, which is better the deeper."),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="FILE.svg|png",
+                     help="Draw them: the first figure against the others (splitc\\[plot])."),
+    ] = None,
     via: Annotated[
         list[str] | None,
         typer.Option("--via", metavar="BOARD:LINK",
@@ -71,10 +85,12 @@ def cuts(
     from splitc.search.explain import Explanation
     from splitc.search.find import find_cuts
 
-    if via and (explain is not None or pareto or show_all):
+    weighed = _weighed(pareto, by, plot)
+    if via and (explain is not None or weighed or show_all):
         raise UsageError("--via, and --explain, --pareto or --all", why="it lists no cuts")
     scenario = where.scenario()
-    loaded = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess).load_graph()
+    source = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess)
+    loaded = source.load_graph()
     if via:
         _place(place(loaded, scenario, via), json=json, quiet=quiet)
         return
@@ -82,22 +98,45 @@ def cuts(
     if explain is not None:
         _explain(Explanation(table, table.row_called(explain)), json=json)
         return
+    if plot is not None:
+        _draw(plot, table, scenario, source.name, weighed)
     missing: list[Unsupported] = []
     if not isinstance(loaded, LayerGraph):
         missing = find("backends", EMIT)().unsupported(loaded)
     if json:
         from splitc.cli.objects import CutsObject, MissingObject
 
-        show.print_json(CutsObject.of(table, tuple(map(MissingObject.of, missing))))
+        show.print_json(CutsObject.of(table, tuple(map(MissingObject.of, missing)), weighed))
         if not table.usable:
             raise typer.Exit(5)
         return
-    rows = cut_table.shown_rows(table, table.chosen, _ROWS, every=show_all, pareto=pareto)
+    rows = cut_table.shown_rows(table, _ROWS, every=show_all, weighed=weighed)
     cut_table.print_cuts(table, rows, table.chosen)
     if missing and not isinstance(loaded, LayerGraph):
         show.out().print(show.plain(_refusal(missing, loaded)))
     if not quiet:
         _remark(table, rows, every=show_all)
+
+
+def _weighed(pareto: bool, by: str | None, plot: str | None) -> tuple[Figure, ...]:
+    """What cuts are weighed by; () where no front is wanted."""
+    from splitc.pictures import check_plot
+    from splitc.search.pareto import USUAL, figures_named
+
+    if plot is not None:
+        check_plot(Path(plot))
+    if by is not None:
+        return figures_named(by)
+    return USUAL if pareto or plot is not None else ()
+
+
+def _draw(
+    path: str, table: CutTable, scenario: Scenario, name: str, weighed: Sequence[Figure]
+) -> None:
+    from splitc.search.pareto_plot import plot_front
+
+    sites = f"{scenario.head.board.name}, {scenario.tail.board.name}"
+    plot_front(path, table, f"{name} on {sites} over {scenario.link}", weighed)
 
 
 def _remark(table: CutTable, rows: Sequence[ShownRow], *, every: bool) -> None:

@@ -76,7 +76,7 @@ def evaluate(
     from splitc.cli.evaluate_object import EvaluateObject
     from splitc.evaluate import evaluate as run
     from splitc.link.packets import payload_bytes
-    from splitc.simulate.plot import check_plot
+    from splitc.pictures import check_plot
 
     wanted, room = gates.read_gates(fail_on, "evaluate"), payload_bytes(mtu)
     rates = _rates(loss)

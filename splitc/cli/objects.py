@@ -15,9 +15,12 @@ import msgspec
 from splitc.figures.gate import Verdict
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
+from splitc.search.pareto import front
 from splitc.search.problem import WHOLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from splitc.build.backend import Unsupported
     from splitc.bundle.difference import Difference
     from splitc.bundle.measure import Measured, Times
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from splitc.errors import SplitcError
     from splitc.ir.graph import Tensor
     from splitc.link.link import Link
+    from splitc.search.pareto import Figure
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
 
@@ -110,13 +114,15 @@ class SentObject(msgspec.Struct, frozen=True, kw_only=True):
 class RowObject(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the cut table; `objective` is what it is ordered by, in seconds or joules.
 
-    `result_bytes` are those of results that are made on one side and wanted on the other; `sent`
-    is null but for baselines that nothing is built of."""
+    `depth` is how many layers the device runs; `result_bytes` are those of results that are
+    made on one side and wanted on the other; `sent` is null but for baselines
+    that nothing is built of."""
 
     cut: str
     layers: tuple[str, ...]
     kind: str
     boundary: tuple[TensorObject, ...]
+    depth: int
     boundary_bytes: int
     result_bytes: int
     head_ms: float
@@ -140,6 +146,7 @@ class RowObject(msgspec.Struct, frozen=True, kw_only=True):
             layers=row.cut.layers if row.kind not in WHOLES else (),
             kind=row.kind,
             boundary=tuple(TensorObject.of(tensor) for tensor in row.boundary),
+            depth=row.cut.depth,
             boundary_bytes=cost.boundary_bytes,
             result_bytes=cost.result_bytes,
             head_ms=cost.head_s * 1e3,
@@ -226,15 +233,24 @@ def _key(whole: CutRow) -> str:
 
 
 class CutsObject(TableObject, frozen=True, kw_only=True):
-    """`splitc cuts`: the table, and the layers that could not be compiled whatever the cut."""
+    """`splitc cuts`: the table, and the layers that could not be compiled whatever the cut.
+
+    `front` names the cuts that no other is better than in all of the figures `by`, null and ()
+    where that was not asked."""
 
     schema: int = SCHEMA
     unsupported: tuple[MissingObject, ...]
+    by: tuple[str, ...] = ()
+    front: tuple[str, ...] | None = None
 
     @staticmethod
-    def of(table: CutTable, missing: tuple[MissingObject, ...] = ()) -> CutsObject:
+    def of(
+        table: CutTable, missing: tuple[MissingObject, ...] = (), weighed: Sequence[Figure] = ()
+    ) -> CutsObject:
         """What the verb prints."""
-        return CutsObject(**_table(table), unsupported=missing)
+        named = tuple(row.cut.name for row in front(table.usable, weighed)) if weighed else None
+        by = tuple(figure.name for figure in weighed)
+        return CutsObject(**_table(table), unsupported=missing, by=by, front=named)
 
 
 class DifferenceObject(msgspec.Struct, frozen=True, kw_only=True):

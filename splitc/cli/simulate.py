@@ -110,11 +110,11 @@ def simulate_(
     from splitc.cli.simulate_object import SimulatedRunObject, SimulateObject
     from splitc.cli.simulate_show import print_simulated
     from splitc.link.link import parse_seconds
+    from splitc.pictures import check_plot
     from splitc.runtime.inputs import read_inputs
     from splitc.send.steering import chosen_policy, keeping
     from splitc.simulate import BundleParts, simulate
     from splitc.simulate.parts import parse_times
-    from splitc.simulate.plot import check_plot
     from splitc.simulate.plot import plot as draw
 
     wanted = gates.read_gates(fail_on, "simulate")

@@ -6,9 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splitc.errors import OutputError
 from splitc.evaluate.accuracy import Evaluation
-from splitc.simulate.plot import check_plot, drawing
+from splitc.pictures import draw
 
 
 def plot(path: str | Path, found: Evaluation, title: str) -> None:
@@ -24,22 +23,17 @@ def plot(path: str | Path, found: Evaluation, title: str) -> None:
         ToolchainError: Nothing draws.
         OutputError: It cannot be written.
     """
-    check_plot(Path(path))
-    figure: Any = drawing().Figure(figsize=(7.2, 4.2), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    axes: Any = figure.subplots()
-    for one in found.subjects:
-        points = found.of(one)
-        axes.plot(
-            [100 * p.loss_rate for p in points], [100 * p.accuracy for p in points], marker="o",
-            markersize=4, label=f"{one.name} ({one.boundary_bytes:,} bytes)",
-        )  # fmt: skip
-    axes.set(xlabel="packets lost (%)", ylabel="accuracy (%)")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize=9)
-    try:
-        figure.savefig(path, dpi=130)
-    except OSError as error:
-        why = error.strerror or str(error)
-        hint = "choose another --plot"
-        raise OutputError(f"cannot write '{path}'", why=why, hint=hint) from error
+
+    def body(figure: Any) -> None:
+        axes: Any = figure.subplots()
+        for one in found.subjects:
+            points = found.of(one)
+            axes.plot(
+                [100 * p.loss_rate for p in points], [100 * p.accuracy for p in points],
+                marker="o", markersize=4, label=f"{one.name} ({one.boundary_bytes:,} bytes)",
+            )  # fmt: skip
+        axes.set(xlabel="packets lost (%)", ylabel="accuracy (%)")
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower left", fontsize=9)
+
+    draw(path, title, body)

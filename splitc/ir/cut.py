@@ -155,15 +155,19 @@ class Cut:
         return self.prefix + len(self.extra) == len(self.graph)
 
     @property
+    def depth(self) -> int:
+        """How many layers are in the head, inputs left out."""
+        return self.prefix + len(self.extra) - self.graph.input_count
+
+    @property
     def is_proper(self) -> bool:
         """Whether both head and tail have a layer besides the inputs."""
-        head_layers = self.prefix + len(self.extra) - self.graph.input_count
-        return head_layers > 0 and not self.holds_all
+        return self.depth > 0 and not self.holds_all
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the head's last layers; `Cut.after` of them is this cut."""
-        if self.prefix + len(self.extra) == self.graph.input_count:
+        if self.depth == 0:
             return tuple(layer.name for layer in self.graph.layers[: self.prefix])
         successors = self.graph.successors
         ends = (i for i in self.graph.dead_ends if self.holds(i))

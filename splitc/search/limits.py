@@ -86,10 +86,9 @@ class Constraints:
             words = f"head takes {has_ms:.1f} ms, limit {limit_ms:g} ms"
             enough = f"{math.ceil(has_ms * 10) / 10:g}"
             found.append(Broken("--max-head-ms", has_ms, limit_ms, words, enough))
-        depth = cut.prefix + len(cut.extra) - cut.graph.input_count
-        if depth < self.min_depth:
-            words = f"head has {depth} layers, at least {self.min_depth} wanted"
-            found.append(Broken("--min-depth", depth, self.min_depth, words, str(depth)))
+        if cut.depth < self.min_depth:
+            words = f"head has {cut.depth} layers, at least {self.min_depth} wanted"
+            found.append(Broken("--min-depth", cut.depth, self.min_depth, words, str(cut.depth)))
         return tuple(found)
 
     def why_not(self, cut: Cut, cost: CutCost) -> str | None:

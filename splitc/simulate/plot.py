@@ -3,50 +3,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from splitc.errors import OutputError, ToolchainError, UsageError
 from splitc.link.link_trace import LinkTrace
+from splitc.pictures import draw
 from splitc.simulate.record import Simulated
-
-_KINDS = (".svg", ".png", ".pdf")
-
-
-def drawing() -> Any:
-    """What draws.
-
-    Raises:
-        ToolchainError: It is not installed.
-    """
-    try:
-        matplotlib: Any = import_module("matplotlib")
-        matplotlib.use("Agg")
-        return import_module("matplotlib.figure")
-    except ImportError as error:
-        hint = "pip install 'splitc[plot]'"
-        raise ToolchainError("matplotlib is not installed: nothing draws", hint=hint) from error
-
-
-def check_plot(path: Path) -> None:
-    """Refuse a picture that cannot be drawn, before anything is simulated.
-
-    Raises:
-        UsageError: It has another ending than one that is known.
-        ToolchainError: Nothing draws.
-    """
-    if path.suffix not in _KINDS:
-        raise UsageError(f"'{path}' is no picture", hint=f"let it end in {', '.join(_KINDS)}")
-    drawing()
 
 
 def plot(
-    path: str | os.PathLike[str], runs: Mapping[str, Simulated], title: str,
+    path: str | Path, runs: Mapping[str, Simulated], title: str,
     *, within_s: float | None = None, trace: LinkTrace | None = None,
 ) -> None:  # fmt: skip
     """Draw simulations, by what they are called.
@@ -67,13 +36,11 @@ def plot(
         ToolchainError: Nothing draws.
         OutputError: It cannot be written.
     """
-    check_plot(Path(path))
-    height = 4.2 if trace is None else 8.4
-    figure: Any = drawing().Figure(figsize=(7.2, height), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    if trace is None:
-        _shares(figure.subplots(), runs, within_s)
-    else:
+
+    def body(figure: Any) -> None:
+        if trace is None:
+            _shares(figure.subplots(), runs, within_s)
+            return
         ratios = {"height_ratios": [1.0, 1.6, 2.2]}
         link, times, shares = figure.subplots(3, 1, gridspec_kw=ratios)
         end_s = max(one.records[-1].began_s for one in runs.values())
@@ -81,13 +48,8 @@ def plot(
         _times(times, runs, within_s)
         times.sharex(link)
         _shares(shares, runs, within_s)
-    try:
-        figure.savefig(path, dpi=130)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise OutputError(
-            f"cannot write '{path}'", why=why, hint="choose another --plot"
-        ) from error
+
+    draw(path, title, body, height=4.2 if trace is None else 8.4)
 
 
 def _shares(axes: Any, runs: Mapping[str, Simulated], within_s: float | None) -> None:

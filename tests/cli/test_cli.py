@@ -120,6 +120,27 @@ def test_a_cutter_with_options_is_named_on_the_command_line(
     assert "DADS" in capsys.readouterr().out
 
 
+def test_the_front_by_figures_of_ones_own_and_its_picture(
+    small_onnx: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    given = ["cuts", str(small_onnx), "--by"]
+    got = as_json(capsys, [*given, "latency,depth", "--plot", str(tmp_path / "front.png")])
+    assert got["by"] == ["latency", "depth"]
+    usable = [row for row in got["cuts"] if row["rejected"] is None]
+    points = {row["cut"]: (row["latency_ms"], -row["depth"]) for row in usable}
+    worse = {
+        name for name, own in points.items()
+        if any(o != own and o[0] <= own[0] and o[1] <= own[1] for o in points.values())
+    }  # fmt: skip
+    assert got["front"] == [row["cut"] for row in usable if row["cut"] not in worse]
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert as_json(capsys, given[:2])["front"] is None
+    assert run([*given, "latency,dept"]) == 2
+    assert "did you mean 'depth'" in capsys.readouterr().err
+    assert run([*given, "latency"]) == 2
+    assert "two or more of" in capsys.readouterr().err
+
+
 def test_via_says_which_layers_run_on_which_machine(small_onnx: Path, capsys: Capture) -> None:
     given = ["cuts", str(small_onnx), "--tail-target", "x86-64-v3", "--via"]
     got = as_json(capsys, [*given, "rpi5:100Mbit,5ms", "--link", "ethernet"])

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,8 @@ from splitc.search.enumerate import Enumerate
 from splitc.search.explain import Explanation
 from splitc.search.find import find_cuts
 from splitc.search.limits import Constraints
-from splitc.search.pareto import FIGURES, dominator, front
+from splitc.search.pareto import FIGURES, Figure, dominator, front
+from splitc.search.pareto_plot import plot_front
 from splitc.search.scenario import HEAD, TAIL, Scenario, Side
 from splitc_passes.cutters.min_cut import MinCut
 from tests.passes.cutters.test_min_cut import downsets
@@ -139,10 +142,12 @@ def test_a_modules_name_pins_all_its_layers() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(graphs())
-def test_the_front_is_what_no_other_row_is_better_than_in_everything(graph: LayerGraph) -> None:
+@given(graphs(), st.lists(st.sampled_from(FIGURES), min_size=2, unique=True))
+def test_the_front_is_what_no_other_row_is_better_than_in_everything(
+    graph: LayerGraph, weighed: list[Figure]
+) -> None:
     rows = find_cuts(graph, scenario=SCENARIO).usable
-    figures = [[figure(row) for figure in FIGURES.values()] for row in rows]
+    figures = [[figure.weighed(row) for figure in weighed] for row in rows]
 
     def beaten(own: list[float]) -> bool:
         return any(
@@ -151,10 +156,27 @@ def test_the_front_is_what_no_other_row_is_better_than_in_everything(graph: Laye
         )
 
     expected = tuple(row for row, own in zip(rows, figures, strict=True) if not beaten(own))
-    assert front(rows) == expected
+    assert front(rows, weighed) == expected
     for row, own in zip(rows, figures, strict=True):
-        by = dominator(row, rows)
+        by = dominator(row, rows, weighed)
         assert (by is not None) == beaten(own)
+
+
+def test_a_picture_has_every_cut_in_every_panel(tmp_path: Path) -> None:
+    table = find_cuts(parse_graph(CHAIN), scenario=SCENARIO)
+    plot_front(tmp_path / "front.svg", table, "a chain")
+    groups = [*ElementTree.parse(tmp_path / "front.svg").iter("{http://www.w3.org/2000/svg}g")]
+    panels = [one for one in groups if one.get("id", "").startswith("axes_")]
+    slowest = max(row.cost.latency_s for row in table.usable)
+    wholes = [row for row in (table.device, table.server) if row.cost.latency_s <= 1.1 * slowest]
+    dots = len(table.usable) + len(wholes) + 1  # the chosen one is marked
+    for panel in panels:
+        within = [one for one in panel if one.get("id", "").startswith("PathCollection")]
+        drawn = [len([*one.iter("{http://www.w3.org/2000/svg}use")]) for one in within]
+        assert sum(max(count, 1) for count in drawn) == dots  # a single one is no `use`
+    assert len(panels) == 4
+    with pytest.raises(UsageError, match="is no picture"):
+        plot_front(tmp_path / "front.gif", table, "a chain")
 
 
 def test_a_cut_is_explained_by_what_it_has_more_than_the_one_that_is_taken() -> None:
