@@ -69,6 +69,19 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class KernelCall:
+    """One call of a compiled function, in a run of a part.
+
+    Args:
+        name: The function's name in the library.
+        layers: The network's layers whose work it does, in the network's order.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Shipped:
     """A piece of software that is in a part's files.
 
@@ -164,6 +177,19 @@ class Preparing(Protocol):
 
     def once(self, board: Board) -> str:
         """What that is and how long it takes, in a clause; "" where it is there already."""
+        ...
+
+
+@runtime_checkable
+class Timing(Protocol):
+    """A backend whose code can tell what each of its functions takes."""
+
+    def compile_timed(self, lowered: Any, board: Board) -> tuple[Any, tuple[KernelCall, ...]]:
+        """The code of a lowered part, as `compile` makes it, and the calls of one run.
+
+        It gives one more result, the last: int64 [calls + 1, 2], the seconds and nanoseconds
+        of a clock before the first call and behind each.
+        """
         ...
 
 

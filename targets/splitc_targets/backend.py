@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.build.backend import Built, Unsupported
+from splitc.build.backend import Built, KernelCall, Unsupported
 from splitc.build.refusals import elsewhere
 from splitc.cost.board import Board, Gpu
 from splitc.errors import UnsupportedOpError
@@ -143,6 +143,22 @@ class TvmBackend:
         Raises:
             UnsupportedOpError: The code would call what the shipped runtime does not have.
         """
+        return self._compiled(lowered, board, limit_bytes, timed=False)
+
+    def compile_timed(
+        self, lowered: Any, board: Board
+    ) -> tuple[pipeline.Code, tuple[KernelCall, ...]]:
+        """The same, with one more result: when each function began.
+
+        Raises:
+            UnsupportedOpError: As above.
+        """
+        code = self._compiled(lowered, board, None, timed=True)
+        return code, code.calls
+
+    def _compiled(
+        self, lowered: Any, board: Board, limit_bytes: int | None, *, timed: bool
+    ) -> pipeline.Code:
         from splitc_targets import pipeline
         from splitc_targets.tuning.database import Tuned
         from splitc_targets.tvm import adapter
@@ -153,7 +169,7 @@ class TvmBackend:
             lowered, choices = lowered.lowered, lowered.database
         limits = [n for n in (limit_bytes, board.memory_bytes) if n is not None]
         try:
-            return pipeline.compile_module(lowered, board, choices, min(limits))
+            return pipeline.compile_module(lowered, board, choices, min(limits), timed=timed)
         except adapter.CannotRun as error:
             names = ", ".join(name.rpartition(".")[2] for name in error.functions)
             what, why = f"TVM has no loops for {names}", "its code would call what nothing has"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.build.backend import Kernel
+from splitc.build.backend import Kernel, KernelCall
 from splitc.cost.board import Board
 from splitc.runtime.tvm_abi import aligned
 from splitc_targets.graph import check
@@ -56,6 +56,7 @@ class Code:
         live_bytes: Least that any plan would need: the largest set alive at one time.
         constant_bytes: Weights as the kernels read them, packed or transformed.
         fallbacks: Operations that no rule fitted.
+        calls: What one run calls, in order, where the code is timed.
     """
 
     library: Any
@@ -68,6 +69,7 @@ class Code:
     live_bytes: int
     constant_bytes: int
     fallbacks: tuple[str, ...]
+    calls: tuple[KernelCall, ...] = ()
 
     def here(self) -> Callable[..., list[Array]]:
         """The code on this machine: a function from the inputs to the results."""
@@ -143,7 +145,7 @@ def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
 
 def compile_module(
     lowered: Any, board: Board, choices: Choices = ANALYTIC, limit_bytes: int | None = None,
-    *, marked: bool = False,
+    *, timed: bool = False,
 ) -> Code:  # fmt: skip
     """Choose loops for every function of a lowered module and compile it for a board.
 
@@ -153,7 +155,8 @@ def compile_module(
         choices: Who decides what can be computed in more than one way.
         limit_bytes: What constants and tensors may take together. Quicker algorithms that
             need more are left out; what cannot be kept even so is not.
-        marked: Code whose kernels can be timed, see `splitc_targets.tvm.writer.write`.
+        timed: Code with one more result that says when each call began, see
+            `splitc_targets.tvm.writer.write`.
 
     Raises:
         NotReadable: It is of a form that the rules do not read.
@@ -171,11 +174,15 @@ def compile_module(
             memory = arena.arrange(plan)
     weights = lay_out(plan)
     with adapter.building(target):
-        written = writer.write(plan, memory, weights, marked=marked)
+        written = writer.write(plan, memory, weights, timed=timed)
     library = adapter.build(written.module, target, tir_pipeline.NAME)
     kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
     inputs = tuple((buffer.shape, buffer.dtype) for buffer in plan.inputs)
     outputs = tuple((view.shape, view.buffer.dtype) for view in plan.outputs)
+    calls: tuple[KernelCall, ...] = ()
+    if timed:
+        outputs = (*outputs, (writer.times_shape(plan), "int64"))
+        calls = written.calls(plan)
     return Code(library, weights, written.packed_bytes, inputs, outputs, kernels,
                 memory.bytes, memory.live_bytes, constant_bytes(plan),
-                tuple(plan.fallbacks))  # fmt: skip
+                tuple(plan.fallbacks), calls)  # fmt: skip

@@ -3,7 +3,7 @@
 """From a plan to a module of TVM's tensor IR: kernels, and functions that call them in turn.
 
 `main(inputs…, outputs…, weights, packed, arena)` and, where weights are repacked once after
-loading, `prepare(weights, packed)`. Memory is the caller's: addresses in it are compiled into
+loading, `prepare(weights, packed)`. Timed code has one more output, the last: when each call began. Memory is the caller's: addresses in it are compiled into
 the calls, so a call allocates nothing, and calls with arenas of their own may run at one time.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from splitc.build.backend import KernelCall
 from splitc_targets.graph.views import Buffer, View
 from splitc_targets.loops.tir_pipeline import ENTRY, WRITTEN
 from splitc_targets.plan.arena import Arena, bytes_of, dtype_bytes
@@ -24,8 +25,8 @@ from splitc_targets.plan.weights import Weights
 
 MAIN, PREPARE = "main", "prepare"
 
-MARK = "splitc.mark"
-"""A function of TVM's registry that marked code calls with the name of each kernel it ran."""
+_CLOCK, _MONOTONIC, _TIMESPEC_BYTES = "clock_gettime", 1, 16
+"""Of the C library, which any process has that loads a part; Linux's number, two 64-bit words."""
 
 
 @dataclass
@@ -42,23 +43,28 @@ class Written:
     functions: dict[str, list[Step]]
     packed_bytes: int
 
+    def calls(self, plan: Plan) -> tuple[KernelCall, ...]:
+        """The calls of a run, in order."""
+        named = {id(step): name for name, steps in self.functions.items() for step in steps}
+        return tuple(KernelCall(named[id(step)], step.layers) for step in plan.steps)
 
-def write(plan: Plan, arena: Arena, weights: Weights, *, marked: bool = False) -> Written:
+
+def write(plan: Plan, arena: Arena, weights: Weights, *, timed: bool = False) -> Written:
     """The plan as a module of tensor functions.
 
     Args:
         plan: What is called.
         arena: Where its tensors lie.
         weights: Where its constants lie.
-        marked: `main` calls `MARK` with "" first and with each kernel's name behind it, to be
-            timed in a process that has TVM: a part has not.
+        timed: `main` has one more output, int64 [steps + 1, 2]: the seconds and nanoseconds of
+            a monotonic clock before the first step and behind each.
     """
-    return _Writer(plan, arena, weights, marked).module()
+    return _Writer(plan, arena, weights, timed).module()
 
 
 class _Writer:
-    def __init__(self, plan: Plan, arena: Arena, weights: Weights, marked: bool) -> None:
-        self.plan, self.marked = plan, marked
+    def __init__(self, plan: Plan, arena: Arena, weights: Weights, timed: bool) -> None:
+        self.plan = plan
         self.kernels: dict[Any, str] = {}
         self.made: dict[Any, Any] = {}
         self.functions: dict[str, list[Step]] = {}
@@ -68,6 +74,8 @@ class _Writer:
         self.room = _memory("packed", self.packed_bytes)
         self.arena = _memory("arena", arena.bytes)
         self.outside: dict[Buffer, Any] = {}
+        shape = times_shape(plan)
+        self.times = [tirx.decl_buffer(shape, "int64", name="times")] if timed else []
 
     def module(self) -> Written:
         plan = self.plan
@@ -79,7 +87,8 @@ class _Writer:
         for name, buffer in zip(names, given, strict=True):
             self.outside[buffer] = tirx.decl_buffer(buffer.shape, buffer.dtype, name=name)
         own = [self.weights, self.room]
-        self._caller(MAIN, [*(self.outside[b] for b in given), *own, self.arena], plan.steps)
+        outside = [*(self.outside[b] for b in given), *self.times]
+        self._caller(MAIN, [*outside, *own, self.arena], plan.steps)
         if plan.preparations:
             self._caller(PREPARE, own, plan.preparations)
         return Written(tvm.IRModule(self.made), self.functions, self.packed_bytes)
@@ -94,10 +103,9 @@ class _Writer:
 
     def _caller(self, name: str, params: list[Any], steps: Sequence[Step]) -> None:
         calls = [self._call(step) for step in steps]
-        if self.marked and name == MAIN:
-            names = ["", *(self.kernels[step.key] for step in steps)]
-            behind = [_mark(name) for name in names]
-            calls = [behind[0], *(s for pair in zip(calls, behind[1:], strict=True) for s in pair)]
+        if self.times and name == MAIN:
+            times = [self._time(number) for number in range(len(calls) + 1)]
+            calls = [times[0], *(s for pair in zip(calls, times[1:], strict=True) for s in pair)]
         body = tirx.SeqStmt(calls) if len(calls) > 1 else [*calls, tirx.Evaluate(0)][0]
         made = tirx.PrimFunc(params, body)
         attributes = {"global_symbol": name, WRITTEN: True, ENTRY: True}
@@ -110,6 +118,13 @@ class _Writer:
         # module appends: the callee counts it as an argument too many.
         operator = tvm.ir.Op.get("tirx.tvm_call_cpacked")
         return tirx.Evaluate(tvm.ir.Call(operator, [name, *tensors], ret_ty="int32"))
+
+    def _time(self, number: int) -> Any:
+        """Write the time into a row."""
+        offset = _number(number * _TIMESPEC_BYTES)
+        row = tirx.handle_add_byte_offset(self.times[0].data, offset)
+        clock = tirx.const(_MONOTONIC, "int32")
+        return tirx.Evaluate(tirx.call_extern("int32", _CLOCK, clock, row))
 
     def _tensor(self, view: View, shaped: bool) -> Any:
         """A view as a kernel takes it: flat, or in its shape and from its memory's start on."""
@@ -134,8 +149,9 @@ class _Writer:
         return memory, self.at[buffer]
 
 
-def _mark(name: str) -> Any:
-    return tirx.Evaluate(tirx.call_packed(MARK, tvm.ir.StringImm(name)))
+def times_shape(plan: Plan) -> tuple[int, int]:
+    """The shape of what timed code says of its steps."""
+    return len(plan.steps) + 1, 2
 
 
 def _packed(plan: Plan) -> tuple[dict[Buffer, int], int]:
