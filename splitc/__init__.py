@@ -20,6 +20,7 @@ from splitc.version import __version__
 if TYPE_CHECKING:
     from splitc.build.compiler import compile
     from splitc.build.options import CompileOptions
+    from splitc.build.profile_here import profile
     from splitc.build.route_spec import RouteSpec
     from splitc.builds.run import Builds, build_all
     from splitc.bundle.bundle import Bundle
@@ -57,7 +58,7 @@ __all__ = [
     "Link", "LossPlan", "Model", "Pass", "Pipeline", "Placed", "Plugin", "Preprocess", "Problem",
     "RouteSpec", "Scenario", "Solution", "SplitcError", "Tensor", "Trained", "__version__",
     "build_all", "compile", "diff", "find_cuts", "find_placement", "load", "load_board",
-    "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph", "read_grid",
+    "parse_graph", "plan_for_conditions", "plan_for_loss", "print_graph", "profile", "read_grid",
     "read_tested", "report", "to_torch", "unpack", "write_tested",
 ]  # fmt: skip
 
@@ -66,6 +67,7 @@ __getattr__ = lazy_names(__name__, {
     "unpack": "bundle.unpack",
     "build_all": "builds.run", "Builds": "builds.run", "CompileOptions": "build.options",
     "compile": "build.compiler", "RouteSpec": "build.route_spec",
+    "profile": "build.profile_here",
     "CostModel": "cost.prices", "CutCost": "cost.prices",
     "Diff": "figures.diff", "diff": "figures.diff",
     "Cut": "ir.cut", "SplitcError": "errors", "load": "frontend", "to_torch": "frontend",

@@ -260,7 +260,7 @@ def describe_part(
     built: Built, graph: LayerGraph, board: Board, folder: Path,
     name: str = "head", split: str = NO_SPLIT,
     specs: Callable[[Iterable[Tensor]], tuple[TensorSpec, ...]] = _as_it_is,
-    remote: tuple[Remote, ...] = (),
+    remote: tuple[Remote, ...] = (), more: tuple[TensorSpec, ...] = (),
 ) -> None:  # fmt: skip
     """Write the manifest of a part, over what else lies in its folder.
 
@@ -273,6 +273,7 @@ def describe_part(
         split: The digest of the split that it belongs to.
         specs: The contract of tensors that it takes or makes.
         remote: What it sends for, where it sends.
+        more: What it gives behind the network's tensors.
     """
     part = PartManifest(
         schema=SCHEMA,
@@ -296,7 +297,7 @@ def describe_part(
         tuned={kernel.name: kernel.tuned for kernel in built.kernels if kernel.tuned},
         fallbacks=tuple(kernel.op for kernel in built.kernels if kernel.fell_back),
         inputs=specs(graph.inputs),
-        outputs=specs(graph.output_tensors),
+        outputs=(*specs(graph.output_tensors), *more),
         files=part_files(folder),
         remote=remote,
     )

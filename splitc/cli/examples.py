@@ -24,6 +24,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "splitc plan resnet50.onnx --conditions conditions.toml -o plan.json",
         "splitc plan net.onnx --tested tested.json --within 60ms --share 0.99",
     ),
+    "profile": (
+        "splitc profile resnet50.onnx --threads 1 -o pi.json",
+        "splitc profile resnet50.onnx --cuts layer1,layer2 --rounds 100",
+    ),
     "fit": ("splitc fit resnet50.json mobilenet.json vgg19.json -o board-fit.json",),
     "inspect": ("splitc inspect resnet50.onnx", "splitc inspect resnet50.splitc --json"),
     "verify": (

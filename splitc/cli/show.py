@@ -22,7 +22,7 @@ from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 from splitc.reporting.words import short_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from splitc.build.backend import Built, Kernel
     from splitc.bundle.verify import Verification
@@ -143,15 +143,18 @@ _LAYERS_WIDTH = 24
 
 def layers_of(kernel: Kernel) -> str:
     """The layers that a kernel computes, short: `conv1..relu1`, or `conv1 +3`."""
-    if len(kernel.layers) < 2:
-        return "".join(kernel.layers)
-    first, last = kernel.layers[0], kernel.layers[-1]
-    run = f"{first}..{last}"
-    if kernel.calls == 1 and len(run) <= _LAYERS_WIDTH:
+    return layer_run(kernel.layers, _LAYERS_WIDTH, together=kernel.calls == 1)
+
+
+def layer_run(layers: Sequence[str], width: int, *, together: bool = True) -> str:
+    """Names of layers in so many columns: from first to last where one call computes them all."""
+    if len(layers) < 2:
+        return "".join(layers)
+    run = f"{layers[0]}..{layers[-1]}"
+    if together and len(run) <= width:
         return run
-    more = f" +{len(kernel.layers) - 1}"
-    return (first if len(first + more) <= _LAYERS_WIDTH
-            else first[: _LAYERS_WIDTH - len(more) - 1] + "…") + more  # fmt: skip
+    first, more = layers[0], f" +{len(layers) - 1}"
+    return (first if len(first + more) <= width else first[: width - len(more) - 1] + "…") + more
 
 
 def proved(proof: Proof) -> str:

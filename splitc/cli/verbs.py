@@ -36,6 +36,10 @@ VERBS = {
         "plan:plan",
         "Choose the cuts of MODEL for changing conditions, or for a lossy link with --tested.",
     ),
+    "profile": Verb(
+        "profile:profile",
+        "Measure the layers of MODEL on this machine, in its compiled code, for --profile.",
+    ),
     "fit": Verb(
         "fit:fit",
         "Fit times of layers by kind to PROFILES, for --profile with any network.",

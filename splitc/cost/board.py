@@ -293,12 +293,24 @@ def why_not_here(isa: str, cpu: str, features: Sequence[str]) -> str:
 
 def _flags() -> set[str]:
     """The processor's flags, as the kernel names them."""
+    return set(_cpuinfo("flags", "Features").split())
+
+
+def processor_name() -> str:
+    """What this machine's processor, or the board that it is on, is called; "" if nothing says."""
     try:
-        cpuinfo = Path("/proc/cpuinfo").read_text("utf-8")
+        return Path("/proc/device-tree/model").read_text("utf-8").strip("\0\n ")
+    except (OSError, UnicodeDecodeError):
+        return _cpuinfo("model name")
+
+
+def _cpuinfo(*names: str) -> str:
+    """What the kernel says of the first processor, under the first of some names that it has."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
-        return set()
-    line = next((li for li in cpuinfo.splitlines() if li.startswith(("flags", "Features"))), "")
-    return set(line.partition(":")[2].split())
+        return ""
+    return next((li.partition(":")[2].strip() for li in lines if li.startswith(names)), "")
 
 
 def load_board(name: str | Board) -> Board:

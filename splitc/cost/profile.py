@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,6 +59,24 @@ class KernelTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     spread_ms: Milliseconds = 0.0
 
 
+class Whole(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The network run as it is, in turns with the code whose kernels were timed.
+
+    `ms` is the median of `rounds`, `spread_ms` their interquartile range. `left_out` rounds do
+    not count, as the machine ran another program meanwhile; `disturbed` says that it did so in
+    those that count too, as hardly any were without. `load` is how many programs it ran in the
+    mean of the minute before.
+    """
+
+    ms: Milliseconds
+    spread_ms: Milliseconds
+    rounds: _Count
+    left_out: _Count = 0
+    disturbed: bool = False
+    threads: _Count
+    load: Annotated[float, msgspec.Meta(ge=0)]
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What each layer of a network takes on a machine.
 
@@ -66,7 +84,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     `figures` whether they were measured there or predicted for it; `versions` of what they were
     got with, and `note`, are for people. `network` is its name; `work` what the layers do, by
     their names, for `splitc fit`; `kernels` are the calls of compiled code behind the times,
-    where it was that.
+    where it was that, and `whole` what the network took in the same rounds.
     """
 
     schema: int
@@ -77,6 +95,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     layers: dict[str, Milliseconds]
     work: dict[str, Work] = {}
     kernels: tuple[KernelTime, ...] = ()
+    whole: Whole | None = None
     versions: dict[str, str] = {}
     note: str = ""
 
@@ -84,12 +103,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def of_kernels(
         graph: LayerGraph, kernels: Sequence[KernelTime], *, machine: str, network: str,
         figures: Literal["measured", "predicted"] = "measured",
-        versions: Mapping[str, str] | None = None, note: str = "",
+        versions: Mapping[str, str] | None = None, note: str = "", whole: Whole | None = None,
     ) -> Profile:  # fmt: skip
         """A profile from times of kernels, of which each may do the work of several layers.
 
         A kernel's time is its layers' by their FLOPs, in equal shares where they have none.
-        Layers of no kernel take nothing: they were folded into others' weights.
+        Layers of no kernel take nothing: they were folded into others' weights. What a kernel
+        of views alone takes, which are free, is the next layer's.
 
         Args:
             graph: The network's layers, of which the kernels' are.
@@ -99,22 +119,47 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             figures: Whether the times were measured there or predicted for it.
             versions: Of what the times were got with.
             note: For people.
+            whole: What the network took.
         """
         layers = dict.fromkeys((each.name for each in graph.layers if _takes_time(each)), 0.0)
         for kernel in kernels:
             names = [name for name in kernel.layers if name in layers]
+            names = names or _next_to(graph, kernel.layers, layers)
             flops = [graph.layer(name).flops for name in names]
             for name, own in zip(names, flops, strict=True):
                 layers[name] += kernel.ms * (own / sum(flops) if any(flops) else 1 / len(names))
         return Profile(
             schema=SCHEMA, kind="splitc-profile", machine=machine, figures=figures,
             network=network, layers=layers, work=work_of(graph), kernels=tuple(kernels),
-            versions=dict(versions or {}), note=note,
+            whole=whole, versions=dict(versions or {}), note=note,
         )  # fmt: skip
 
 
 def _takes_time(layer: Layer) -> bool:
     return not layer.is_input and layer.kind not in FREE
+
+
+def _next_to(graph: LayerGraph, free: Sequence[str], paying: Collection[str]) -> list[str]:
+    """The nearest layer behind free ones that takes time, or else before them; none at worst."""
+    inside = [graph.index[name] for name in free if name in graph.index]
+    for near in (_readers, _read):
+        todo, seen = list(inside), set(inside)
+        while todo:
+            here = todo.pop(0)
+            if graph.layers[here].name in paying:
+                return [graph.layers[here].name]
+            found = [at for at in near(graph, here) if at not in seen]
+            todo += found
+            seen.update(found)
+    return []
+
+
+def _readers(graph: LayerGraph, at: int) -> list[int]:
+    return [r for tensor in graph.layers[at].outputs for r in graph.readers[tensor.name]]
+
+
+def _read(graph: LayerGraph, at: int) -> list[int]:
+    return [graph.producer[name] for name in graph.layers[at].inputs]
 
 
 def work_of(graph: LayerGraph) -> dict[str, Work]:

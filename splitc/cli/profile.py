@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`splitc profile`: what each layer takes on this machine, as its compiled code computes it."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splitc.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from splitc.cost.profile import Profile
+
+_ROWS = 20
+
+
+def profile(
+    model: o.ModelPath,
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="BOARD", help="What to compile for: this machine's "
+                     "processor, or another board whose code it runs."),
+    ] = "host",
+    cuts: Annotated[
+        str | None,
+        typer.Option("--cuts", metavar="CUT,CUT,…",
+                     help="Nested cuts that end kernels, as they do in a bundle that is cut "
+                     "there; [b]+[/] between the layers of one."),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", min=3, max=10_000, help="Runs that count.")
+    ] = 30,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, max=256,
+                     help="Of compiled code; one a core by default."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE.json",
+                     help="File to write; by default NAME.profile.json."),
+    ] = None,
+    inputs: o.Inputs = None,
+    simplify: o.Simplify = True,
+    preprocess: o.Preprocess = None,
+    to_torch: o.ToTorch = False,
+    max_bytes: o.MaxBytes = "8GiB",
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Measure the layers of MODEL on this machine, in its compiled code, for --profile."""
+    from splitc.build import profile_here
+    from splitc.build.backend import EMIT, warm_up
+    from splitc.cli import show
+    from splitc.cost.profile import write_profile
+
+    read = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess)
+    with show.progress(quiet) as step:
+        step(f"reading {model}")
+        made = profile_here.profile(
+            read.load(lambda: warm_up(EMIT)), target=target, threads=threads, rounds=rounds,
+            cuts=[one.strip() for one in cuts.split(",")] if cuts else (), name=read.name,
+            progress=step,
+        )  # fmt: skip
+    place = output or f"{made.network}.profile.json"
+    write_profile(place, made)
+    if json:
+        from splitc.cli.profile_object import ProfileObject
+
+        show.print_json(ProfileObject(file=place, kernels_ms=kernels_ms(made), profile=made))
+        return
+    _print(made)
+    show.out().print(show.plain(f"wrote {place}"))
+    if not quiet:
+        following = f"splitc cuts {model} --target {target} --profile {place}"
+        show.out().print("\nNext:", show.plain(following))
+
+
+def kernels_ms(made: Profile) -> float:
+    """What all kernels take together."""
+    return sum(kernel.ms for kernel in made.kernels)
+
+
+def _print(made: Profile) -> None:
+    """Kernels that take most; then their sum beside the whole network, and what blurs them."""
+    from splitc.cli import show
+
+    console = show.out()
+    console.print(show.plain(f"{made.network} on {made.machine}"))
+    console.print(_table(made))
+    rest = len(made.kernels) - _ROWS
+    if rest > 0:
+        console.print(f"and {rest} calls of kernels that take less")
+    whole = made.whole
+    if whole is None:
+        return
+    total = kernels_ms(made)
+    off = abs(total - whole.ms) / whole.ms if whole.ms else 0.0
+    digits = _digits(total)
+    console.print(
+        f"{len(made.kernels)} calls take {total:,.{digits}f} ms, "
+        f"the network run as it is {whole.ms:,.{digits}f} ms: {off:.1%} apart"
+    )
+    spread = f"{whole.spread_ms / whole.ms if whole.ms else 0.0:.0%}"
+    console.print(f"medians of {whole.rounds} rounds, half of which lie within {spread}")
+    if whole.left_out:
+        console.print(f"{whole.left_out} rounds left out, as other programs ran meanwhile")
+    if whole.disturbed:
+        console.print("Other programs ran in nearly every round: these times are uncertain.",
+                      style="yellow")  # fmt: skip
+    console.print(f"load before: {whole.load:.1f} programs on {os.cpu_count()} cores")
+
+
+def _digits(total_ms: float) -> int:
+    """Decimals of milliseconds that show a thousandth of the whole."""
+    return max(1, min(7, 3 - math.floor(math.log10(total_ms)))) if total_ms > 0 else 1
+
+
+def _table(made: Profile) -> Table:
+    from rich.table import Table
+
+    from splitc.cli import show
+
+    view = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    view.add_column("layers", no_wrap=True, overflow="ellipsis", max_width=36)
+    view.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=14)
+    for name in ("ms", "spread", "share"):
+        view.add_column(name, justify="right", no_wrap=True)
+    total = kernels_ms(made) or 1.0
+    digits = _digits(total)
+    for kernel in sorted(made.kernels, key=lambda one: -one.ms)[:_ROWS]:
+        view.add_row(
+            show.plain(show.layer_run(kernel.layers, 36)), show.plain(kernel.name),
+            f"{kernel.ms:,.{digits}f}", f"{kernel.spread_ms:,.{digits}f}",
+            f"{kernel.ms / total:.1%}",
+        )  # fmt: skip
+    return view
