@@ -3,8 +3,9 @@
 """From a plan to a module of TVM's tensor IR: kernels, and functions that call them in turn.
 
 `main(inputs…, outputs…, weights, packed, arena)` and, where weights are repacked once after
-loading, `prepare(weights, packed)`. Timed code has one more output, the last: when each call began. Memory is the caller's: addresses in it are compiled into
-the calls, so a call allocates nothing, and calls with arenas of their own may run at one time.
+loading, `prepare(weights, packed)`. Timed code has one more output, the last: when each call
+began. Memory is the caller's: addresses in it are compiled into the calls, so a call allocates
+nothing, and calls with arenas of their own may run at one time.
 """
 
 from __future__ import annotations
