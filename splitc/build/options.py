@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from splitc.search.scenario import Scenario
 
 _HERE = Path()
-DATA = ("calibrate", "plan", "profile", "tail_profile")
+DATA = ("calibrate", "measured", "plan", "profile", "tail_profile")
 """The options that name a file of data which the bundle hangs on."""
-_FILES = {"model", "calibrate", "plan", "profile", "tail_profile", "target", "tail_target"}
+_FILES = {"model", *DATA, "target", "tail_target"}
 """The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
 _CALIBRATES = "add --codec, like --codec quantize-boundary, or --bits"
@@ -121,6 +121,7 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tail_target: str = "host"
     profile: str | None = None
     tail_profile: str | None = None
+    measured: str | None = None
     link: str | None = None
     bandwidth: str | None = None
     rtt: str | None = None
@@ -151,10 +152,11 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         from splitc.cost.topology import DEVICE, SERVER
         from splitc.search.scenario import Scenario
 
-        head = self.target if boards is None else boards[DEVICE]
-        tail = self.tail_target if boards is None else boards[SERVER]
+        device = self.target if boards is None else boards[DEVICE]
+        server = self.tail_target if boards is None else boards[SERVER]
+        head, tail = self._costs(device, server)
         return Scenario.of(
-            head=_profiled(head, self.profile), tail=_profiled(tail, self.tail_profile),
+            head=head, tail=tail,
             link=parse_link(self.link, self.bandwidth, self.rtt, self.loss, self.mtu),
             objective=parse_objective(self.objective),
             constraints=parse_constraints(
@@ -167,14 +169,23 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             server_input=one_of(SERVER_INPUTS, self.server_input, "way to send inputs"),
         )  # fmt: skip
 
+    def _costs(self, device: str | Board, server: str | Board) -> tuple[CostModel, CostModel]:
+        """What gives the sites' times: their boards, or files of what was measured or fitted."""
+        from splitc.cost.board import load_board
+        from splitc.cost.cost_file import read_cost, read_measured
+        from splitc.cost.topology import SERVER, cost_model
 
-def _profiled(board: str | Board, profile: str | None) -> CostModel:
-    """What gives a site's times: its board, or a file of what was measured or fitted."""
-    from splitc.cost.board import load_board
-    from splitc.cost.cost_file import read_cost
-    from splitc.cost.topology import cost_model
-
-    return cost_model(board) if profile is None else read_cost(profile, load_board(board))
+        if self.measured is not None:
+            if self.profile is not None or self.tail_profile is not None:
+                why = "each gives times of layers"
+                raise UsageError("--measured beside --profile or --tail-profile", why=why)
+            return read_measured(self.measured, load_board(device), load_board(server))
+        head, tail = cost_model(device), cost_model(server)
+        if self.profile is not None:
+            head = read_cost(self.profile, load_board(device))
+        if self.tail_profile is not None:
+            tail = read_cost(self.tail_profile, load_board(server), SERVER)
+        return head, tail
 
 
 class CompileOptions(ScenarioText, frozen=True):

@@ -90,14 +90,21 @@ TailTarget = Annotated[
 ]  # fmt: skip
 ProfileFile = Annotated[
     str | None,
-    typer.Option("--profile", metavar="FILE.json", envvar="SPLITC_PROFILE",
+    typer.Option("--profile", metavar="FILE", envvar="SPLITC_PROFILE",
                  help="Times of the layers on the device, in the place of its board's: "
-                 "what [b]splitc profile[/] or [b]splitc fit[/] wrote."),
+                 "what [b]splitc profile[/], [b]splitc fit[/] or onnxruntime's profiler wrote, or "
+                 "a CSV table."),
 ]  # fmt: skip
 TailProfile = Annotated[
     str | None,
-    typer.Option("--tail-profile", metavar="FILE.json", envvar="SPLITC_TAIL_PROFILE",
+    typer.Option("--tail-profile", metavar="FILE", envvar="SPLITC_TAIL_PROFILE",
                  help="The same for the server."),
+]  # fmt: skip
+MeasuredFile = Annotated[
+    str | None,
+    typer.Option("--measured", metavar="FILE", envvar="SPLITC_MEASURED",
+                 help="Your own times of both sides in one file: CSV with the columns "
+                 "[b]layer,device_ms,server_ms[/], or what [b]--profile[/] takes."),
 ]  # fmt: skip
 LinkName = Annotated[
     str | None,
@@ -244,6 +251,7 @@ class ScenarioOptions:
     tail_target: TailTarget = "host"
     profile: ProfileFile = None
     tail_profile: TailProfile = None
+    measured: MeasuredFile = None
     link: LinkName = None
     bandwidth: Bandwidth = None
     rtt: Rtt = None

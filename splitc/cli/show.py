@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitc.cli import was_interrupted
+from splitc.cost.cost_file import not_measured
 from splitc.errors import printable
 from splitc.ir.proof import Enumerated, FlowProof, Heuristic, Proof
 from splitc.reporting.words import short_bytes
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _WIDEST = 10_000
-_MUCH = 0.1
+_MUCH = 0.25
 """Of a cut's time that results take before a line says so."""
 
 
@@ -179,8 +180,9 @@ def remarks(table: CutTable) -> list[Text]:
 
 
 def _counted(table: CutTable) -> list[Text]:
-    """What the prices count that the rows do not show: results, and how large a JPEG is."""
-    found: list[Text] = []
+    """What the prices count that the rows do not show: results, how large a JPEG is, and which
+    layers were not measured where others were."""
+    found = [*_not_measured(table)]
     if table.problem.results == "server":
         found.append(plain("Results are wanted at the server: nothing comes back."))
     elif table.usable and (share := _share_of_results(table)) > _MUCH:
@@ -197,6 +199,15 @@ def _counted(table: CutTable) -> list[Text]:
                 plain(f"A JPEG of {size}: {row.sent.source}; --server-input says what is sent.")
             )
     return found
+
+
+def _not_measured(table: CutTable) -> Iterator[Text]:
+    costs = table.costs
+    for side, cost in (("device", costs.device), ("server", costs.server)):
+        first, *others = not_measured(cost, costs.graph) or ("",)
+        if first:
+            more = f" and {len(others):,} more" if others else ""
+            yield plain(f"Not measured on the {side} but predicted: {first}{more}.")
 
 
 def _share_of_results(table: CutTable) -> float:

@@ -57,6 +57,10 @@ def verify(
         str | None,
         typer.Option("--tail-profile", metavar="FILE", help="For --rebuild: the server's."),
     ] = None,
+    measured: Annotated[
+        str | None,
+        typer.Option("--measured", metavar="FILE", help="For --rebuild: the measured times."),
+    ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -67,6 +71,7 @@ def verify(
 
     files = {
         "calibrate": calibrate, "plan": by_plan, "profile": profile, "tail_profile": tail_profile,
+        "measured": measured,
     }  # fmt: skip
     given = {option: path for option, path in files.items() if path is not None}
     if given and again is None:
