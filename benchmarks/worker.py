@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cut_side import Parts
 
 from splitc.errors import SplitcError
 
@@ -245,8 +246,8 @@ def _read(path: str) -> list[Any]:
 
 def main() -> None:
     """`python worker.py SIDE`: answer requests until there are no more."""
-    sides: dict[str, type[Side]] = {
-        "splitc": Splitc, "onnxruntime": Onnxruntime, "numpy": Numpy
+    sides: dict[str, type[Any]] = {
+        "splitc": Splitc, "onnxruntime": Onnxruntime, "numpy": Numpy, "parts": Parts
     }  # fmt: skip
     side = sides[sys.argv[1]]()
     # Whatever native code prints goes to stderr: stdout carries answers.

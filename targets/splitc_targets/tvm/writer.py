@@ -10,7 +10,7 @@ nothing, and calls with arenas of their own may run at one time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,39 +60,59 @@ def write(plan: Plan, arena: Arena, weights: Weights, *, timed: bool = False) ->
         timed: `main` has one more output, int64 [steps + 1, 2]: the seconds and nanoseconds of
             a monotonic clock before the first step and behind each.
     """
-    return _Writer(plan, arena, weights, timed).module()
+    return _Writer({MAIN: (plan, arena)}, weights, timed).module()
+
+
+def write_all(parts: Mapping[str, tuple[Plan, Arena]], weights: Weights) -> Written:
+    """Several plans as one module, with a function like `main` for each under its own name.
+
+    A kernel that several call is there once. So are constants, if the plans have the same
+    buffers, and what is made of them at load, if they have the same preparations.
+    """
+    return _Writer(parts, weights).module()
 
 
 class _Writer:
-    def __init__(self, plan: Plan, arena: Arena, weights: Weights, timed: bool) -> None:
-        self.plan = plan
+    def __init__(
+        self, parts: Mapping[str, tuple[Plan, Arena]], weights: Weights, timed: bool = False
+    ) -> None:
+        self.parts, self.timed = parts, timed
+        self.preparations = list(
+            dict.fromkeys(step for plan, _ in parts.values() for step in plan.preparations)
+        )
         self.kernels: dict[Any, str] = {}
         self.made: dict[Any, Any] = {}
         self.functions: dict[str, list[Step]] = {}
-        self.packed, self.packed_bytes = _packed(plan)
-        self.at = {**weights.at, **arena.at, **self.packed}
+        packed, self.packed_bytes = _packed(self.preparations)
+        self.at = {**weights.at, **packed}
         self.weights = _memory("weights", weights.bytes)
         self.room = _memory("packed", self.packed_bytes)
-        self.arena = _memory("arena", arena.bytes)
+        self.arena: Any = None
         self.outside: dict[Buffer, Any] = {}
-        shape = times_shape(plan)
-        self.times = [tirx.decl_buffer(shape, "int64", name="times")] if timed else []
+        self.times: list[Any] = []
 
     def module(self) -> Written:
-        plan = self.plan
-        for step in (*plan.preparations, *plan.steps):
+        for step in self.preparations:
+            self._kernel(step)
+        for name, (plan, arena) in self.parts.items():
+            self._main(name, plan, arena)
+        if self.preparations:
+            self._caller(PREPARE, [self.weights, self.room], self.preparations)
+        return Written(tvm.IRModule(self.made), self.functions, self.packed_bytes)
+
+    def _main(self, entry: str, plan: Plan, arena: Arena) -> None:
+        self.at |= arena.at
+        self.arena = _memory("arena", arena.bytes)
+        for step in plan.steps:
             self._kernel(step)
         given = [*plan.inputs, *(view.buffer for view in plan.outputs)]
         names = [f"input_{k}" for k in range(len(plan.inputs))]
         names += [f"output_{k}" for k in range(len(plan.outputs))]
         for name, buffer in zip(names, given, strict=True):
             self.outside[buffer] = tirx.decl_buffer(buffer.shape, buffer.dtype, name=name)
-        own = [self.weights, self.room]
+        self.times = [tirx.decl_buffer(times_shape(plan), "int64", name="times")] * self.timed
         outside = [*(self.outside[b] for b in given), *self.times]
-        self._caller(MAIN, [*outside, *own, self.arena], plan.steps)
-        if plan.preparations:
-            self._caller(PREPARE, own, plan.preparations)
-        return Written(tvm.IRModule(self.made), self.functions, self.packed_bytes)
+        self._caller(entry, [*outside, self.weights, self.room, self.arena], plan.steps)
 
     def _kernel(self, step: Step) -> None:
         if step.key not in self.kernels:
@@ -104,7 +124,7 @@ class _Writer:
 
     def _caller(self, name: str, params: list[Any], steps: Sequence[Step]) -> None:
         calls = [self._call(step) for step in steps]
-        if self.times and name == MAIN:
+        if self.times and name != PREPARE:
             times = [self._time(number) for number in range(len(calls) + 1)]
             calls = [times[0], *(s for pair in zip(calls, times[1:], strict=True) for s in pair)]
         body = tirx.SeqStmt(calls) if len(calls) > 1 else [*calls, tirx.Evaluate(0)][0]
@@ -155,11 +175,11 @@ def times_shape(plan: Plan) -> tuple[int, int]:
     return len(plan.steps) + 1, 2
 
 
-def _packed(plan: Plan) -> tuple[dict[Buffer, int], int]:
+def _packed(preparations: Sequence[Step]) -> tuple[dict[Buffer, int], int]:
     """Where what is made at load lies, and the size of the whole."""
     at: dict[Buffer, int] = {}
     end = 0
-    for step in plan.preparations:
+    for step in preparations:
         for view in step.args:
             if view.buffer.kind == "packed" and view.buffer not in at:
                 at[view.buffer] = end

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicted cuts are scored as defined, and what is measured are the heads and tails of cuts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cut_list import SIDES, WHOLE, read_side
+from cut_parts import compile_parts, exact_cuts
+from cut_quality import scenario
+from cut_score import Option, PartError, Score, kendall_tau
+from cut_side import Parts
+from cut_times import Cuts, Times
+
+import splitc
+from splitc.cost.topology import DEVICE, SERVER
+from tests.helpers import small_network
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tau"),
+    [
+        ([1, 2, 3, 4], [10, 20, 30, 40], 1.0),
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
+        # Of six pairs one is the other way round.
+        ([1, 2, 3, 4], [1, 2, 4, 3], 4 / 6),
+        # The example of scipy.stats.kendalltau's documentation, with ties in both.
+        ([12, 2, 1, 12, 2], [1, 4, 7, 1, 0], -0.47140452079103173),
+        ([1, 1, 1], [1, 2, 3], 0.0),
+    ],
+)
+def test_tau_is_kendalls_b(first: list[float], second: list[float], tau: float) -> None:
+    assert kendall_tau(first, second) == pytest.approx(tau)
+
+
+def test_regret_is_what_the_chosen_cut_takes_longer_than_the_best() -> None:
+    options = [
+        Option("a", predicted_s=1.0, halves_s=(1.0, 1.2)),
+        Option("b", predicted_s=1.1, halves_s=(0.9, 1.1)),
+        Option("all on the server", predicted_s=3.0, halves_s=(5.0, 5.0)),
+    ]
+    score = Score.of("net", "wifi", options)
+    assert (score.chosen, score.best) == ("a", "b")
+    assert score.regret == pytest.approx(0.1)
+    # Of three pairs a and b are predicted the other way round; both halves have them alike.
+    assert score.tau == pytest.approx(1 / 3)
+    assert score.tau_again == 1.0
+
+
+def test_error_is_the_mean_of_parts_and_bias_the_middle_ratio() -> None:
+    # The last takes less than a hundredth of the longest, and counts with that.
+    error = PartError.of("net", DEVICE, [(1.1, 1.0), (0.7, 1.0), (3.0, 2.0), (0.001, 0.005)])
+    assert error.parts == 4
+    assert error.error == pytest.approx((0.1 + 0.3 + 0.5 + 0.2) / 4)
+    assert error.bias == pytest.approx((0.7 + 1.1) / 2)
+
+
+def test_a_cut_takes_its_slowed_head_its_tail_and_the_link() -> None:
+    network = splitc.load(small_network())
+    rows = exact_cuts(network)
+    names = [row.cut.name for row in rows if row.kind == "single"]
+    halves = {
+        DEVICE: {WHOLE: (2.0, 3.0), **dict.fromkeys(names, (0.1, 0.1))},
+        SERVER: {WHOLE: (0.5, 0.5), **dict.fromkeys(names, (0.2, 0.4))},
+    }
+    cuts = Cuts.of("small", network, Times("small", "here", "", 2, 0.0, halves))
+    where = scenario("wifi", 8.0)
+    costs = where.problem(network.graph).costs
+    options = cuts.options(where, 8.0)
+    assert [one.name for one in options] == [*names, "all on the device", "all on the server"]
+    link_s = costs.of(rows[0].cut).link_s
+    assert options[0].halves_s == pytest.approx((0.8 + link_s + 0.2, 0.8 + link_s + 0.4))
+    assert options[0].predicted_s == costs.of(rows[0].cut).latency_s
+    assert options[-2].measured_s == pytest.approx(8 * 2.5)
+    assert options[-1].measured_s == pytest.approx(0.5 + costs.of(rows[-1].cut).link_s)
+    assert [one.parts for one in cuts.errors(where, 8.0)] == [len(names) + 1] * 2
+
+
+def test_every_head_and_tail_in_one_library_computes_the_network(tmp_path: Path) -> None:
+    network = splitc.load(small_network())
+    folders = compile_parts("small", network, tmp_path)
+    rows = [row for row in exact_cuts(network) if row.kind == "single"]
+    parts = {side: Parts() for side in SIDES}
+    for side, loaded in parts.items():
+        loaded.load(str(folders[side]))
+        names = [part.cut for part in read_side(folders[side]).parts]
+        assert names == [*(row.cut.name for row in rows), WHOLE]
+        assert all(runs for runs in loaded.round(0.0))
+    feed = np.random.default_rng(1).standard_normal((1, 3, 12, 12), np.float32)
+    (expected,) = network.run({"x": feed}).values()
+    heads, tails = parts[DEVICE], parts[SERVER]
+    for number, row in enumerate(rows):
+        (crossing,) = heads.results(number, [feed])
+        (result,) = tails.results(number, [crossing])
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6, err_msg=row.cut.name)
+    assert compile_parts("small", network, tmp_path) == folders
