@@ -18,8 +18,10 @@ PLUGIN = Plugin(
     cutters={
         "dads-heavy": "splitc_passes.cutters.dads_heavy:DadsHeavy",
         "early-exits": "splitc_passes.cutters.early_exits:EarlyExits",
+        "edgent": "splitc_passes.cutters.edgent:Edgent",
         "min-cut": "splitc_passes.cutters.min_cut:MinCut",
         "neurosurgeon": "splitc_passes.cutters.neurosurgeon:Neurosurgeon",
+        "qdmp": "splitc_passes.cutters.qdmp:Qdmp",
         "sites": "splitc_passes.cutters.sites:Sites",
     },
     recipes={

@@ -147,6 +147,8 @@ def _remark(table: CutTable, rows: Sequence[ShownRow], *, every: bool) -> None:
     for line in show.remarks(table):
         console.print(line, style="dim")
     console.print(f"Times are {table.costs.label}; link {table.costs.link}.", style="dim")
+    if table.named and table.solution is not None:
+        console.print(show.plain(f"Found by {show.proved(table.solution.proof)}."), style="dim")
     if every:
         for row in table.rows:
             if row.rejected:

@@ -115,7 +115,12 @@ def test_a_cutter_with_options_is_named_on_the_command_line(
     assert run([*given, "min-cut", "--objective", "throughput"]) == 2
     assert "throughput is a maximum" in capsys.readouterr().err
     names = [one["name"] for one in as_json(capsys, ["passes"])["cutters"]]
-    assert names == ["dads-heavy", "early-exits", "enumerate", "min-cut", "neurosurgeon", "sites"]
+    assert names == [
+        "dads-heavy", "early-exits", "edgent", "enumerate", "min-cut", "neurosurgeon", "qdmp",
+        "sites",
+    ]  # fmt: skip
+    assert run([*given, "qdmp"]) == 0
+    assert "Found by qdmp: minimum cuts of the stretches beside" in capsys.readouterr().out
     assert run(["passes", "min-cut"]) == 0
     assert "DADS" in capsys.readouterr().out
 

@@ -71,6 +71,7 @@ def cheapest_cut(
     *,
     proper: bool = True,
     pinned: Mapping[int, int] = MappingProxyType({}),
+    beside: bool = False,
 ) -> tuple[Cut, FlowProof]:
     """The cut with the lowest price, and its proof.
 
@@ -80,6 +81,8 @@ def cheapest_cut(
         proper: Only cuts with a layer on both sides. Otherwise keeping everything
             on the device or on the server counts as a cut too.
         pinned: The number of the site that layers have to run on, by their positions.
+        beside: Look into the stretches alone that touch the best cut after a layer on every
+            path; what no other is below is in the proof's bound, which may be less than the cut.
 
     Raises:
         NoLegalCutError: No such cut has a boundary that can cross a link.
@@ -101,6 +104,7 @@ def cheapest_cut(
         if (cut.is_proper or not proper) and value is not None:
             best = min(best or (value, cut), (value, cut), key=lambda found: found[0])
     flow: int | None = None
+    ends_at = best[1].prefix if beside and best else None
     solved, bounds = 0, [best[0]] if best else []
     for start, stop in graph.stretches:
         if stop < least or most < start:
@@ -108,7 +112,8 @@ def cheapest_cut(
         fixed = head_sum[start] + tail_sum[-1] - tail_sum[stop]
         fixed += prices.links[0, 1].once_at(start)
         cheap = sum(min(head[i], tail[i]) for i in range(start, stop))
-        if best is not None and fixed + cheap >= best[0]:
+        elsewhere = ends_at is not None and ends_at not in (start, stop + 1)
+        if best is not None and (elsewhere or fixed + cheap >= best[0]):
             bounds.append(fixed + cheap)
             continue
         solved += 1
