@@ -115,11 +115,11 @@ def _named(package: str, name: str) -> str:
     return f".. {kind}:: {package}.{name}\n"
 
 
-def pays(_argument: str) -> str:
-    """Where a split pays, by network and device."""
+def pays(argument: str) -> str:
+    """Where a split pays, by network and device: `jpeg`, or against frames of `bytes` alone."""
     from pays import table
 
-    return table()
+    return table(jpeg=argument == "jpeg")
 
 
 def figures(_argument: str) -> str:

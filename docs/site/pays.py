@@ -35,6 +35,7 @@ CODECS = {
 }
 LINES = {
     "all on the device": ("#6b7280", "--"), "all on the server": ("#111827", ":"),
+    "all on the server, JPEG": ("#111827", "-."),
     "split": ("#2563eb", "-"), "split, 8 bits": ("#d97706", "-"),
     "split, learned codec": ("#059669", "-"),
 }  # fmt: skip
@@ -53,15 +54,17 @@ def network(name: str) -> tuple[OnnxModel, OnnxModel]:
 def latencies(models: tuple[OnnxModel, OnnxModel], device: str, mbit: float) -> dict[str, float]:
     """Milliseconds of a frame in each of the ways, at one bandwidth.
 
-    The server is sent frames of bytes, as a camera gives them, and the splits are those of the
-    network itself: a cut in front of its first layer would be no split.
+    The server is sent frames of bytes, as a camera gives them, or JPEG, and the splits are those
+    of the network itself: a cut in front of its first layer would be no split.
     """
     floats, frames = models
     link = splitc.Link(mbit * 1e6, rtt="5ms")
     whole = splitc.find_cuts(frames, head=device, tail=SERVER, link=link)
+    (jpeg,) = (row for row in whole.sent if row.sent is not None)
     found = {
         "all on the device": whole.device.cost.latency_s,
         "all on the server": whole.server.cost.latency_s,
+        "all on the server, JPEG": jpeg.cost.latency_s,
     }
     for name, codec in CODECS.items():
         table = splitc.find_cuts(floats, head=device, tail=SERVER, link=link, codec=codec)
@@ -81,9 +84,16 @@ def figures() -> dict[str, Any]:
     return made
 
 
-def where_it_pays(ways: dict[str, list[float]], way: str) -> list[float]:
-    """The bandwidths at which a split is quicker than all on either machine, in Mbit/s."""
-    others = zip(ways["all on the device"], ways["all on the server"], strict=True)
+def where_it_pays(ways: dict[str, list[float]], way: str, *, jpeg: bool = True) -> list[float]:
+    """The bandwidths at which a split is quicker than all on either machine, in Mbit/s.
+
+    Args:
+        ways: Milliseconds by way and bandwidth.
+        way: The split.
+        jpeg: Whether the server may be sent JPEG, and not bytes alone.
+    """
+    wholes = ["all on the device", "all on the server"] + ["all on the server, JPEG"] * jpeg
+    others = zip(*(ways[one] for one in wholes), strict=True)
     return [
         mbit
         for mbit, one, other in zip(MBIT, ways[way], map(min, others), strict=True)
@@ -91,13 +101,13 @@ def where_it_pays(ways: dict[str, list[float]], way: str) -> list[float]:
     ]
 
 
-def table() -> str:
+def table(*, jpeg: bool = True) -> str:
     """Where a split pays, as a Markdown table."""
     known = json.loads(FIGURES.read_text("utf-8"))
     rows = ["| network | device | " + " | ".join(CODECS) + " |", "|---|---|---|---|---|"]
     for name, title in NETWORKS.items():
         for device, board in DEVICES.items():
-            spans = [_span(where_it_pays(known[name][device], way)) for way in CODECS]
+            spans = [_span(where_it_pays(known[name][device], way, jpeg=jpeg)) for way in CODECS]
             rows.append(f"| {title} | {board} | " + " | ".join(spans) + " |")
     return "\n".join(rows)
 
@@ -110,7 +120,7 @@ def _span(mbit: list[float]) -> str:
 
 def draw(name: str, known: dict[str, Any]) -> None:
     """A network's picture: a panel a device, latency against bandwidth."""
-    figure: Any = Figure(figsize=(9, 3.6), layout="constrained")
+    figure: Any = Figure(figsize=(9, 3.9), layout="constrained")
     panels: Any = figure.subplots(1, len(DEVICES), sharey=True)
     for axes, (device, board) in zip(panels, DEVICES.items(), strict=True):
         for way, (colour, dash) in LINES.items():
@@ -122,7 +132,7 @@ def draw(name: str, known: dict[str, Any]) -> None:
     panels[0].set_ylabel("a frame, ms")
     panels[0].set_yticks((10, 100, 1000, 10000), ("10", "100", "1,000", "10,000"))
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.suptitle(f"{NETWORKS[name]}: what a frame takes, predicted", fontsize=11)
     figure.savefig(IMAGES / f"pays-{name}.svg", metadata={"Date": None, "Creator": None})
 

@@ -65,6 +65,7 @@ def _config(job: Job, runtime: str) -> dict[str, str]:
         "codec": "" if several else job.ready.text,
         "routes": json.dumps(several) if several else "",
         "cutter": "" if cutter is None else str(cutter),
+        "results": "" if job.scenario.results == "device" else job.scenario.results,
     }
     return {**config, **{key: text for key, text in more.items() if text}}
 

@@ -221,13 +221,15 @@ def _changes(table: CutTable) -> str:
     found = what_would_pay(table)
     ways: list[str] = []
     if found.bandwidth_bps is not None:
-        ways.append(f"with a faster link (--bandwidth {_rate(found.bandwidth_bps)})")
+        faster = found.bandwidth_bps > table.costs.link.bandwidth_bps
+        link = "with a faster link" if faster else "over a slower link"
+        ways.append(f"{link} (--bandwidth {_rate(found.bandwidth_bps)})")
     if found.times_fewer is not None:
         ways.append(f"with 1/{found.times_fewer} of the bytes across (--codec)")
     ways += [f"by --objective {objective}" for objective in found.objectives]
     if not ways:
         fewer = "" if table.problem.codec is not None else ", fewer bytes across"
-        return f"No faster link{fewer} or other objective makes one pay."
+        return f"No other link{fewer} or other objective makes one pay."
     return f"One pays {', or '.join(ways)}."
 
 
