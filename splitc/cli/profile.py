@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from splitc.cost.profile import Profile
 
 _ROWS = 20
+_APART, _CALL_MS = 0.1, 0.05
+"""Of the network's time, and more than a call of its code takes besides."""
 
 
 def profile(
@@ -109,10 +111,12 @@ def _print(made: Profile) -> None:
     spread = f"{whole.spread_ms / whole.ms if whole.ms else 0.0:.0%}"
     console.print(f"medians of {whole.rounds} rounds, half of which lie within {spread}")
     if whole.left_out:
-        console.print(f"{whole.left_out} rounds left out, as other programs ran meanwhile")
+        console.print(f"rounds left out, as other programs ran meanwhile: {whole.left_out}")
     if whole.disturbed:
         console.print("Other programs ran in nearly every round: these times are uncertain.",
                       style="yellow")  # fmt: skip
+    elif off > _APART and abs(total - whole.ms) > _CALL_MS:
+        console.print("That is far apart: measure again before you rely on it.", style="yellow")
     console.print(f"load before: {whole.load:.1f} programs on {os.cpu_count()} cores")
 
 
