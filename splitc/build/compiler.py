@@ -25,6 +25,7 @@ from splitc.build.describe import (
     unverified,
     ways_of,
 )
+from splitc.build.evidence import write_evidence
 from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.job import plan as decide
 from splitc.build.memory import return_memory
@@ -218,6 +219,7 @@ def build(
         progress("writing the bundle")
         write_data(folder, report_data(job.table, job.row, [one.row for one in job.routes]))
         write_record(folder, record_of(job))
+        write_evidence(folder, job)
         write_sbom(folder, job, built, job.data, tools_of(job, built))
         manifest = add_page(folder, manifest_of(folder, job, routes, built, runtime, seed))
         share_files(folder, manifest.files)

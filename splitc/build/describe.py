@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from splitc.build.evidence import proof_of
 from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.build.routes import RouteJob
@@ -19,7 +20,6 @@ from splitc.bundle.record import BuildRecord
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
-from splitc.ir.proof import Given, Proof
 from splitc.passes.at_cut import Ready
 from splitc.runtime.codec_entry import ChannelEntry, CodecCost, CodecEntry
 from splitc.runtime.files import list_files
@@ -239,19 +239,10 @@ def route_entry(
             },
             link_ms=round(cost.link_s * 1e3, 3),
         ),
-        proof=_proof(job, route),
+        proof=proof_of(job, route),
         codec=codec,
         missing=missing(route, crosses),
     )  # fmt: skip
-
-
-def _proof(job: Job, route: RouteJob) -> Proof:
-    """Why the cut is the best, where it is the one that was found."""
-    found = job.table.solution
-    asked = route.codec == job.table.problem.codec
-    if found is not None and asked and found.where.cut == route.row.cut:
-        return found.proof
-    return Given(value=job.table.value(route.row))
 
 
 def codec_entry(route: RouteJob, received: bool, cost: CodecCost | None) -> CodecEntry | None:

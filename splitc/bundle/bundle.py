@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from splitc.arrays import Array, Arrays
@@ -13,6 +13,7 @@ from splitc.bundle.contents import Contents, contents_of
 from splitc.bundle.image import write_image
 from splitc.bundle.open_split import OpenSplit, read_feed
 from splitc.bundle.pack import write_zip
+from splitc.bundle.proof_file import ProofCheck, check_proofs
 from splitc.bundle.runnable import runnable_parts, twin_folder
 from splitc.bundle.signature import check_signature, write_signature
 from splitc.bundle.verify import Verification, require, verify
@@ -248,12 +249,23 @@ class Bundle:
             Every difference; whether it passed is `passed`.
 
         Raises:
-            BadBundleError: The files are not what the manifest lists.
+            BadBundleError: The files are not what the manifest lists, or a cut's proof is none.
             ToolchainError: A part cannot run on this machine.
         """
         self.check()
+        proofs = self.check_proofs()
         parts = runnable_parts(self.path, self.manifest, emulate=emulate)
-        return verify(self.path, self.manifest, parts)
+        return replace(verify(self.path, self.manifest, parts), proofs=proofs)
+
+    def check_proofs(self) -> tuple[ProofCheck, ...]:
+        """Hold the proofs of cuts that were searched against what they rest on; runs no code.
+
+        The files are taken to be those that the manifest lists: see `check`.
+
+        Raises:
+            BadBundleError: A proof does not hold.
+        """
+        return check_proofs(self.path, self.manifest)
 
     def pack(self, target: Path, *, with_twin: bool = False, image: bool = False) -> Path:
         """Write the bundle as one file, the same bytes for the same bundle.

@@ -11,6 +11,7 @@ import numpy as np
 
 from splitc.arrays import Array
 from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, worst_of
+from splitc.bundle.proof_file import ProofCheck
 from splitc.bundle.runnable import Runnable, runnable_parts
 from splitc.bundle.vectors import count_samples, of_route, read_vectors
 from splitc.errors import BadBundleError, ToolchainError, VerificationError
@@ -71,6 +72,7 @@ class Verification:
         samples: How many golden inputs there are.
         tolerance: What was allowed.
         others: Difference of each result of the parts beside the routes', by the part's name.
+        proofs: What was found of the proofs of the cuts.
     """
 
     routes: Mapping[str, RouteCheck]
@@ -81,6 +83,7 @@ class Verification:
     others: Mapping[str, tuple[Difference, ...]] = field(
         default_factory=dict[str, tuple[Difference, ...]]
     )
+    proofs: tuple[ProofCheck, ...] = ()
 
     @property
     def boundary(self) -> tuple[Difference, ...]:

@@ -19,11 +19,12 @@ from splitc.search.pareto import front
 from splitc.search.problem import WHOLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from splitc.build.backend import Unsupported
     from splitc.bundle.difference import Difference
     from splitc.bundle.measure import Measured, Times
+    from splitc.bundle.proof_file import ProofCheck
     from splitc.bundle.verify import RouteCheck, Verification
     from splitc.errors import SplitcError
     from splitc.ir.graph import Tensor
@@ -336,6 +337,20 @@ def _check(found: Verification) -> dict[str, Any]:
     }
 
 
+class ProofObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What `splitc verify` found of the proof of a route's cut; `again` is whether what it claims
+    was shown anew, at the prices that were recorded, and `words` what was shown, or why not."""
+
+    route: str
+    again: bool
+    words: str
+
+    @staticmethod
+    def of(found: Iterable[ProofCheck]) -> tuple[ProofObject, ...]:
+        """What was found of each."""
+        return tuple(ProofObject(**asdict(one)) for one in found)
+
+
 class VerifyObject(CheckObject, frozen=True, kw_only=True):
     """`splitc verify`: what was found, and what a codec costs; `gates` as of `--fail-on`;
     `signer` is sha256 of the public key that signed the files, null where that was not asked."""
@@ -344,13 +359,15 @@ class VerifyObject(CheckObject, frozen=True, kw_only=True):
     codec_cost: CodecCost | None
     gates: tuple[Verdict, ...] = ()
     signer: str | None = None
+    proofs: tuple[ProofObject, ...] = ()
 
     @staticmethod
     def of(
         found: Verification, cost: CodecCost | None = None, signer: str | None = None
     ) -> VerifyObject:
         """What the verb prints."""
-        return VerifyObject(**_check(found), codec_cost=cost, signer=signer)
+        proofs = ProofObject.of(found.proofs)
+        return VerifyObject(**_check(found), codec_cost=cost, signer=signer, proofs=proofs)
 
 
 class TimesObject(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from splitc.cli.objects import Printed
+from splitc.cli.objects import Printed, ProofObject
 
 if TYPE_CHECKING:
     from splitc.build.rebuild import Rebuilt
@@ -68,3 +68,4 @@ class FilesObject(Printed, frozen=True):
     files: int
     signer: str | None
     rebuilt: RebuiltObject | None
+    proofs: tuple[ProofObject, ...] = ()

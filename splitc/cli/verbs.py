@@ -50,7 +50,7 @@ VERBS = {
     ),
     "verify": Verb(
         "verify:verify",
-        "Check every file's hash, then head and tail against the golden vectors.",
+        "Check every file's hash and the cut's proof, then head and tail on golden vectors.",
     ),
     "diff": Verb(
         "diff:diff",

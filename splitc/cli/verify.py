@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.difference import Difference
+    from splitc.bundle.proof_file import ProofCheck
     from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
     from splitc.runtime.manifest import Manifest, Route
@@ -64,7 +65,7 @@ def verify(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
-    """Check every file's hash, then head and tail against the golden vectors."""
+    """Check every file's hash and the cut's proof, then head and tail on golden vectors."""
     from splitc.bundle.bundle import Bundle, require
     from splitc.cli import show
     from splitc.cli.objects import VerifyObject
@@ -116,7 +117,7 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
     single = len(manifest.routes) == 1
     judged = _judged(manifest.route, found) if single else _by_route(manifest, found)
     costs = show.cost_lines(manifest.route.codec) if single else ()
-    for line in (*judged, *_others(found), *costs):
+    for line in (*judged, *_others(found), *costs, *_proved(manifest, found.proofs)):
         console.print(line, markup=False)
     for line in show.ran_lines({name: one.how for name, one in found.ran.items()}):
         console.print(line)
@@ -144,12 +145,14 @@ def _files(
 ) -> None:  # fmt: skip
     """Check files alone, and where there is a model compare what it compiles to."""
     from splitc.cli import show
+    from splitc.cli.objects import ProofObject
     from splitc.cli.pack_object import FilesObject, RebuiltObject
 
     rebuilt = None
     with show.progress(quiet) as step:
         step("checking files")
         opened.check()
+        proofs = opened.check_proofs()
         if model is not None:
             from splitc.build.rebuild import rebuild
 
@@ -157,12 +160,19 @@ def _files(
     count = len(opened.manifest.files) + 1
     if json:
         told = None if rebuilt is None else RebuiltObject.of(rebuilt)
-        show.print_json(FilesObject(digest=opened.digest, files=count, signer=signer, rebuilt=told))
+        show.print_json(
+            FilesObject(
+                digest=opened.digest, files=count, signer=signer, rebuilt=told,
+                proofs=ProofObject.of(proofs),
+            )
+        )  # fmt: skip
         if rebuilt is not None and not rebuilt.same:
             raise typer.Exit(7)
         return
     if rebuilt is not None:
         rebuilt.require()
+    for line in _proved(opened.manifest, proofs):
+        show.out().print(line, markup=False)
     what = "are what the manifest lists; nothing was run"
     if rebuilt is not None:
         what = f"have the same bytes when {model} is compiled again"
@@ -193,6 +203,14 @@ def _others(found: Verification) -> Iterator[str]:
     """What was found of parts that are on no route."""
     for name, differences in found.others.items():
         yield from (_line("result", f" by {name}", one) for one in differences)
+
+
+def _proved(manifest: Manifest, proofs: tuple[ProofCheck, ...]) -> Iterator[str]:
+    """What was found of the proof of each route's cut, a line each."""
+    for one in proofs:
+        of = f" of route {one.route}" if len(manifest.routes) > 1 else ""
+        held = "holds, at recorded prices" if one.again else "not checked again"
+        yield f"proof{of} {held}: {one.words}"
 
 
 def _line(what: str, where: str, one: Difference) -> str:

@@ -353,6 +353,21 @@ class Costs:
         return Prices((tuple(on_head), tuple(on_tail)), {(0, 1): LinkPrices(tensors, once)})
 
 
+def arriving_prices(graph: LayerGraph, prices: Prices, come: Sequence[float]) -> Prices:
+    """Prices that count with the share of frames that come to each layer, and one share more."""
+    link = prices.links[0, 1]
+    sites = tuple(
+        tuple(round(price * share) for price, share in zip(site, come, strict=False))
+        for site in prices.sites
+    )
+    tensors = {
+        name: None if price is None else round(price * come[graph.producer[name] + 1])
+        for name, price in link.tensor.items()
+    }
+    once = tuple(round(link.once * share) for share in come)
+    return replace(prices, sites=sites, links={(0, 1): LinkPrices(tensors, link.once, once)})
+
+
 def _pico(value: float) -> int:
     return round(value * PICO)
 

@@ -11,6 +11,7 @@ from splitc.errors import SplitcError, UsageError
 from splitc.ir.placement import Placement
 from splitc.ir.proof import Proof
 from splitc.passes.items import item_text, parse_item
+from splitc.search.evidence import Evidence
 from splitc.search.problem import Problem
 
 
@@ -51,6 +52,10 @@ class Cutter:
             UsageError: It does not solve such problems.
         """
         raise SplitcError(f"cutter '{self.name}' has no solve")
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """What its proof rests on, to be checked again by others: the problem as it solved it."""
+        return Evidence.of(problem)
 
     def __str__(self) -> str:
         return item_text(self.name, self)

@@ -13,6 +13,7 @@ from splitc.ir.graph import LayerGraph
 from splitc.ir.placement import Placement
 from splitc.ir.proof import Enumerated
 from splitc.search.cutter import Cutter, Solution
+from splitc.search.evidence import Evidence, Tried
 from splitc.search.problem import CutRow, Problem
 
 EXHAUSTIVE = 20_000
@@ -53,6 +54,14 @@ class Enumerate(Cutter):
         if found is None:
             raise NoLegalCutError(f"{self.name}: none of {len(cuts)} cuts can be used")
         return found
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """The problem; with a codec what each cut was priced at too."""
+        if problem.codec is None:
+            return Evidence.of(problem)
+        rows = [problem.row(cut) for cut in single_cuts(problem.graph)]
+        aim = problem.objective
+        return Evidence.of(problem, tried=[Tried.of(row, row.cost.value(aim)) for row in rows])
 
 
 def best_of(problem: Problem, rows: Sequence[CutRow], cutter: str, kind: str) -> Solution | None:

@@ -121,7 +121,7 @@ class Problem:
                 assert made.cut is not None
                 cost = replace(self.costs, graph=made.graph).of(made.cut)
                 crosses, refused = made.cut.boundary, made.cut.why_not()
-        rejected = refused or self._why_elsewhere(cut) or self.limits.why_not(cut, cost)
+        rejected = refused or self.why_elsewhere(cut) or self.limits.why_not(cut, cost)
         return CutRow(cut, cost, kind, rejected, crosses)
 
     def all_on_device(self) -> CutRow:
@@ -129,7 +129,7 @@ class Problem:
         cut = Cut(self.graph, len(self.graph))
         cost = self.costs.of(cut)
         refused = None if self.codec is None else "nothing crosses that a codec could stand around"
-        rejected = refused or self._why_elsewhere(cut) or self.limits.why_not(cut, cost)
+        rejected = refused or self.why_elsewhere(cut) or self.limits.why_not(cut, cost)
         return CutRow(cut, cost, "device", rejected)
 
     def all_on_server(self) -> CutRow:
@@ -162,7 +162,7 @@ class Problem:
             for name in sorted(site.pinned)
         }
 
-    def _why_elsewhere(self, cut: Cut) -> str | None:
+    def why_elsewhere(self, cut: Cut) -> str | None:
         """The first layer that is pinned to the other site, in words."""
         for position, number in self.pinned.items():
             if cut.holds(position) != (number == 0):

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
 from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from splitc.cost.prices import LinkPrices, Prices
+from splitc.cost.prices import arriving_prices
 from splitc.errors import UsageError
 from splitc.ir.graph import LayerGraph
 from splitc.ir.placement import Placement
 from splitc.search.cutter import Cutter, Solution, refuse
+from splitc.search.evidence import Evidence
 from splitc.search.problem import Problem
+from splitc_passes.cutters.flow_evidence import flow_evidence
 from splitc_passes.cutters.min_cut import cheapest_cut
 
 _EXIT = re.compile(r"\s*(?P<layer>.+):(?P<share>[0-9.eE+-]+)\s*")
@@ -75,10 +77,17 @@ class EarlyExits(Cutter):
         """The cut, and the flow that proves it; `cost` is that of a frame that does not leave."""
         refuse(self, problem)
         come = arriving(problem.graph, _read(self.exits))
-        prices = weighted(problem.graph, problem.prices(), come)
+        prices = arriving_prices(problem.graph, problem.prices(), come)
         cut, proof = cheapest_cut(problem.graph, prices, pinned=problem.pinned)
         named = msgspec.structs.replace(proof, cutter=str(self))
         return Solution(Placement.of_cuts([cut]), problem.cost(cut), named)
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """The problem, how many frames come how far, and flows that no cut costs less than."""
+        come = arriving(problem.graph, _read(self.exits))
+        prices = arriving_prices(problem.graph, problem.prices(), come)
+        flows = flow_evidence(problem, prices, solution.proof)
+        return Evidence.of(problem, arriving=come, flows=flows)
 
 
 def arriving(graph: LayerGraph, exits: Sequence[Exit]) -> tuple[float, ...]:
@@ -97,21 +106,6 @@ def arriving(graph: LayerGraph, exits: Sequence[Exit]) -> tuple[float, ...]:
             raise UsageError(f"there are two exits after '{one.layer}'")
         stay[position + 1] = 1.0 - one.share
     return tuple(accumulate(stay, mul))
-
-
-def weighted(graph: LayerGraph, prices: Prices, come: Sequence[float]) -> Prices:
-    """Prices that count with the share of frames that come to each layer."""
-    link = prices.links[0, 1]
-    sites = tuple(
-        tuple(round(price * share) for price, share in zip(site, come, strict=False))
-        for site in prices.sites
-    )
-    tensors = {
-        name: None if price is None else round(price * come[graph.producer[name] + 1])
-        for name, price in link.tensor.items()
-    }
-    once = tuple(round(link.once * share) for share in come)
-    return replace(prices, sites=sites, links={(0, 1): LinkPrices(tensors, link.once, once)})
 
 
 def _read(text: str) -> tuple[Exit, ...]:

@@ -16,8 +16,11 @@ from splitc.ir.graph import LayerGraph
 from splitc.ir.placement import Placement
 from splitc.ir.proof import FlowProof
 from splitc.search.cutter import Cutter, Solution, refuse
+from splitc.search.evidence import Evidence
+from splitc.search.flow_network import HEAD, TAIL, ends_of_stretch
 from splitc.search.problem import Problem
-from splitc_passes.cutters.stretch_flow import HEAD, TAIL, Divided, StretchFlow
+from splitc_passes.cutters.flow_evidence import flow_evidence
+from splitc_passes.cutters.stretch_flow import Divided, StretchFlow
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class MinCut(Cutter):
         refuse(self, problem)
         cut, proof = cheapest_cut(problem.graph, problem.prices(), pinned=problem.pinned)
         return Solution(Placement.of_cuts([cut]), problem.cost(cut), proof)
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """The problem, and flows that no cut costs less than."""
+        return Evidence.of(problem, flows=flow_evidence(problem, problem.prices(), solution.proof))
 
 
 def cheapest_cut(
@@ -186,7 +193,7 @@ class _Stretch:
         if side in forced.values():
             return None
         best: tuple[Cut, int] | None = None
-        for i in self._movable(side):
+        for i in ends_of_stretch(self.graph, self.start, self.stop, side):
             if i in forced:
                 continue
             moved = flow.with_layer(i, side, below)
@@ -206,9 +213,3 @@ class _Stretch:
 
     def _wanted(self, cut: Cut) -> bool:
         return cut.is_proper or (bool(cut.tail) and not self.proper)
-
-    def _movable(self, side: str) -> list[int]:
-        """Layers that can be the only one on that side: the last ones, or the first ones."""
-        graph, inside = self.graph, range(self.start, self.stop)
-        neighbours = graph.successors if side == TAIL else graph.predecessors
-        return [i for i in inside if not any(j in inside for j in neighbours[i])]

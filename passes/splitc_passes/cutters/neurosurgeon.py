@@ -13,6 +13,7 @@ from splitc.ir.placement import Placement
 from splitc.ir.proof import Enumerated
 from splitc.search.cutter import Cutter, Solution
 from splitc.search.enumerate import SINGLE, single_cuts
+from splitc.search.evidence import Evidence, Tried
 from splitc.search.problem import Problem
 
 
@@ -60,6 +61,14 @@ class Neurosurgeon(Cutter):
             cutter=str(self), value=self._value(problem, best.cost), count=len(rows), kind=SINGLE
         )
         return Solution(Placement.of_cuts([best.cut]), best.cost, proof)
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """The problem with the server as slow as it was taken to be."""
+        tried: list[Tried] = []
+        if problem.codec is not None:
+            rows = [problem.row(cut) for cut in single_cuts(problem.graph)]
+            tried = [Tried.of(row, self._value(problem, row.cost)) for row in rows]
+        return Evidence.of(problem, server_load=self.server_load, tried=tried)
 
     def _value(self, problem: Problem, cost: CutCost) -> float:
         """What it minimises: the objective with the tail slowed."""

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import networkx
 
 from splitc.cost.prices import Prices
 from splitc.ir.graph import LayerGraph
+from splitc.search.flow_network import HEAD, TAIL, Arc, side_arc, stretch_arcs
 
-HEAD, TAIL = "head", "tail"
 nx: Any = networkx
 """networkx has no types of its own."""
 
@@ -31,6 +33,10 @@ class Divided:
     head: tuple[int, ...]
 
 
+Pushed = list[tuple[Any, Any, int]]
+"""Amounts of flow, each with the edge that it went along."""
+
+
 class StretchFlow:
     """The cheapest division of the layers at [start, stop), all before them in the head.
 
@@ -40,15 +46,18 @@ class StretchFlow:
         start: First position.
         stop: Behind the last.
         forced: Sides that layers have to be on, by their positions.
+        least: What an arc without a limit lets through at least.
     """
 
     def __init__(
-        self, graph: LayerGraph, prices: Prices, start: int, stop: int, forced: Mapping[int, str]
-    ) -> None:
+        self, graph: LayerGraph, prices: Prices, start: int, stop: int, forced: Mapping[int, str],
+        least: int = 0,
+    ) -> None:  # fmt: skip
         self._layers = range(start, stop)
-        net, self._infinite = _network(graph, prices, start, stop, forced)
+        self._arcs = stretch_arcs(graph, prices, start, stop)
+        net, self._infinite = _network(self._arcs, start, forced, least)
         residual = nx.algorithms.flow.preflow_push(net, HEAD, TAIL)
-        self._value = int(residual.graph["flow_value"])
+        self.value = int(residual.graph["flow_value"])
         # Plain dictionaries of the same edges: networkx's views cost more than the walk.
         self._residual: dict[Any, dict[Any, dict[str, int]]] = {
             node: dict(edges) for node, edges in residual.adjacency()
@@ -57,9 +66,9 @@ class StretchFlow:
     @property
     def divided(self) -> Divided | None:
         """The division; None where a tensor that cannot cross would have to."""
-        if self._value >= self._infinite:
+        if self.value >= self._infinite:
             return None
-        return Divided(self._value, self._head(TAIL))
+        return Divided(self.value, self._head(TAIL))
 
     def with_layer(self, layer: int, side: str, below: int | None) -> Divided | None:
         """The cheapest division with one more layer forced to a side.
@@ -76,10 +85,26 @@ class StretchFlow:
         Returns:
             None where there is none, or none so cheap.
         """
-        pushed: list[tuple[Any, Any, int]] = []
-        value = self._value
         limit = self._infinite if below is None else min(below, self._infinite)
-        while value < limit:
+        with self.forced(layer, side, limit):
+            if self.value >= limit:
+                return None
+            return Divided(self.value, self._head(*((TAIL,) if side == HEAD else (TAIL, layer))))
+
+    @contextmanager
+    def forced(self, layer: int, side: str, limit: int) -> Generator[Pushed]:
+        """Within, the flow is the maximum one with a layer forced to a side, or has the limit.
+
+        Args:
+            layer: Its position.
+            side: HEAD or TAIL.
+            limit: A value beyond which no more is looked for.
+
+        Returns:
+            What was added along which edges, but for that of the layer's side.
+        """
+        before, pushed = self.value, Pushed()
+        while self.value < limit:
             path = self._path(layer, side)
             if path is None:
                 break
@@ -87,13 +112,32 @@ class StretchFlow:
             for u, v in path:
                 self._push(u, v, amount)
                 pushed.append((u, v, amount))
-            value += amount
-        found = None
-        if value < limit:
-            found = Divided(value, self._head(*((TAIL,) if side == HEAD else (TAIL, layer))))
+            self.value += amount
+        try:
+            yield pushed
+        finally:
+            for u, v, amount in pushed:
+                self._push(v, u, amount)
+            self.value = before
+
+    @property
+    def flows(self) -> tuple[int, ...]:
+        """What goes through each arc of `stretch_arcs`; nothing where nothing may."""
+        edges = (self._residual[arc.source].get(arc.target) for arc in self._arcs)
+        return tuple(edge["flow"] if edge else 0 for edge in edges)
+
+    def changes(self, pushed: Pushed) -> dict[int, int]:
+        """How much more, or less, goes through arcs, by their numbers."""
+        found: dict[int, int] = {}
         for u, v, amount in pushed:
-            self._push(v, u, amount)
+            backwards = (u, v) not in self._numbers
+            number = self._numbers[(v, u) if backwards else (u, v)]
+            found[number] = found.get(number, 0) + (-amount if backwards else amount)
         return found
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[Any, Any], int]:
+        return {arc[:2]: number for number, arc in enumerate(self._arcs)}
 
     def _left(self, u: Any, v: Any) -> int:
         edge = self._residual[u][v]
@@ -150,47 +194,13 @@ class StretchFlow:
 
 
 def _network(
-    graph: LayerGraph, prices: Prices, start: int, stop: int, forced: Mapping[int, str]
+    arcs: Sequence[Arc], start: int, forced: Mapping[int, str], least: int
 ) -> tuple[Any, int]:
     """The flow network, and what no cut of it costs."""
+    infinite = max(1 + sum(arc.capacity or 0 for arc in arcs), least)
+    free = {side_arc(i - start, side) for i, side in forced.items()}
     net = nx.DiGraph()
-    (on_head, on_tail), link = prices.sites, prices.links[0, 1]
-    infinite = 1 + sum(on_head[start:stop]) + sum(on_tail[start:stop])
-    crossing = _crossing(graph, start, stop)
-    infinite += sum(link.tensor[name] or 0 for name in crossing)
-    for i in range(start, stop):
-        side = forced.get(i)
-        net.add_edge(HEAD, i, capacity=infinite if side == HEAD else on_tail[i])
-        net.add_edge(i, TAIL, capacity=infinite if side == TAIL else on_head[i])
-        for j in graph.predecessors[i]:
-            if j >= start:
-                net.add_edge(i, j, capacity=infinite)
-    for name in crossing:
-        producer = graph.producer[name]
-        toll = link.tensor[name]
-        source = producer if producer >= start else HEAD
-        net.add_edge(source, _node(name), capacity=infinite if toll is None else toll)
-        for reader in graph.readers[name]:
-            node = reader if reader < stop else TAIL
-            net.add_edge(_node(name), node, capacity=infinite)
+    for number, (source, target, capacity) in enumerate(arcs):
+        unlimited = capacity is None or number in free
+        net.add_edge(source, target, capacity=infinite if unlimited else capacity)
     return net, infinite
-
-
-def _node(name: str) -> tuple[str]:
-    """The flow network's node of a tensor; layers are plain integers."""
-    return (name,)
-
-
-def _crossing(graph: LayerGraph, start: int, stop: int) -> list[str]:
-    """Tensors that a cut of the stretch may send: made before its end, read in it or later.
-
-    No edge passes by the layer before the stretch, so only its outputs come in;
-    the first stretch is entered by the inputs.
-    """
-    first = start - 1 if start > graph.input_count else 0
-    return [
-        tensor.name
-        for i in range(first, stop)
-        for tensor in graph.layers[i].outputs
-        if graph.readers[tensor.name] and graph.readers[tensor.name][-1] >= start
-    ]

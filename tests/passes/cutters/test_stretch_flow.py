@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from splitc.cost.prices import LinkPrices, Prices, price
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
+from splitc.search.flow_network import HEAD, TAIL
 from splitc_passes.cutters.min_cut import cheapest_cut
-from splitc_passes.cutters.stretch_flow import HEAD, TAIL, StretchFlow
+from splitc_passes.cutters.stretch_flow import StretchFlow
 from tests.passes.cutters.test_min_cut import cheapest
 from tests.strategies import priced_graphs
 
