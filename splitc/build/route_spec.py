@@ -14,9 +14,7 @@ from splitc.ir.graph import LayerGraph
 from splitc.passes.at_cut import codec_of
 from splitc.passes.base import Pipeline
 from splitc.search.plan_file import PlanFile, read_plan, refuse_other_model
-
-BITS = "quantize-boundary"
-"""The pass that `--bits` puts at a cut."""
+from splitc.search.untrained import BITS
 
 TUNED = ".tuned"
 """What the name of a folder ends in that fine-tuning left."""

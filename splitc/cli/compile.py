@@ -171,6 +171,7 @@ def _print_parts(
 
 def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:
     from splitc.cli import cut_table, show
+    from splitc.cli.codec_lines import brought_line
 
     rows = cut_table.best_rows(table, _ROWS, row)
     console = show.out()
@@ -184,6 +185,8 @@ def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:
     if more > 0:
         console.print(f"{more} more cuts: splitc cuts MODEL --all", style="dim")
     console.print(cut_table.advice(table, row))
+    if (brought := brought_line(table)) is not None:
+        console.print(brought)
     console.print()
 
 

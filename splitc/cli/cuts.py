@@ -142,6 +142,7 @@ def _draw(
 def _remark(table: CutTable, rows: Sequence[ShownRow], *, every: bool) -> None:
     """What stands below the table."""
     from splitc.cli import cut_table, show
+    from splitc.cli.codec_lines import brought_line
 
     console = show.out()
     for line in show.remarks(table):
@@ -156,6 +157,8 @@ def _remark(table: CutTable, rows: Sequence[ShownRow], *, every: bool) -> None:
     elif more := cut_table.not_shown(table, rows):
         console.print(f"{more} more with --all.", style="dim")
     console.print(cut_table.advice(table, table.auto))
+    if (brought := brought_line(table)) is not None:
+        console.print(brought)
 
 
 def _refusal(missing: Sequence[Unsupported], model: Network) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from splitc.cli.codec_lines import BroughtObject
 from splitc.figures.gate import Verdict
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
@@ -188,7 +189,8 @@ class TableObject(msgspec.Struct, frozen=True, kw_only=True):
     `proof` says why a cut is the best, and is null where there is none.
 
     `results` is where they are wanted. `baselines` are `device`, `server`, and where they fit
-    `server_uint8` and `server_jpeg`; `baseline` names the one that a split has to beat."""
+    `server_uint8` and `server_jpeg`; `baseline` names the one that a split has to beat.
+    `untrained` is what codecs that need no training would bring, null where a codec is there."""
 
     figures: str
     objective: str
@@ -202,6 +204,7 @@ class TableObject(msgspec.Struct, frozen=True, kw_only=True):
     auto: str | None
     split_pays: bool
     proof: Proof | None
+    untrained: BroughtObject | None
     cuts: tuple[RowObject, ...]
 
     @staticmethod
@@ -225,6 +228,7 @@ def _table(table: CutTable) -> dict[str, Any]:
         "auto": None if table.wanted is None else table.wanted.name,
         "split_pays": table.split_pays if usable else False,
         "proof": None if table.solution is None else table.solution.proof,
+        "untrained": BroughtObject.of(table),
         "cuts": tuple(RowObject.of(row, table.value(row)) for row in table.rows),
     }  # fmt: skip
 
