@@ -11,30 +11,31 @@ worst over networks and links, Kendall's tau of predicted and measured order 0.9
 predicted times of parts 12 % off in the mean. A part that takes less than a hundredth of the whole
 network counts with that, so that a microsecond more of a tail of two is no error of 50 %.
 
-What was compiled and measured stays in the folder `--parts`, network by network: what is there is
-not compiled again, and `--score` holds the predictions of today against the times of then.
+What was compiled and measured stays in the folder `--parts`: what is there is not compiled again,
+and `--score` holds the predictions of today against the times of then.
 """
 
 from __future__ import annotations
 
 import statistics
-from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from cut_list import SIDES, read_side
 from cut_parts import compile_parts, compiler_digest, device_board, server_board
 from cut_score import PartError, Score
-from cut_times import Cuts, Slowed, Times, measure
+from cut_times import Cuts, Measuring, Slowed, Times
 from networks import NAMES, build
 
 import splitc
-from common import finish, parser, said, some_of
+from common import Others, finish, parser, said, some_of
 from splitc import zoo
 from splitc.cache import cache_dir
-from splitc.cost.topology import cost_model
+from splitc.cost.topology import DEVICE, cost_model
 from splitc.ir.model import Network
 from splitc.link.link import LINKS
 from splitc.search.scenario import Scenario
@@ -53,27 +54,48 @@ def scenario(link: str, slower: float) -> Scenario:
     return Scenario.of(head=head, tail=server_board(), link=LINKS[link])
 
 
-def times_of(networks: Mapping[str, Network], options: Namespace) -> dict[str, Times]:
-    """Measured times of the networks: of now, or with `--score` of then."""
-    found: dict[str, Times] = {}
-    for name, network in networks.items():
-        kept = options.parts / f"{name}.times.json"
-        if options.score:
-            if not kept.is_file():
-                raise SystemExit(f"{name} was not measured: there is no {kept}")
-            found[name] = msgspec.json.decode(kept.read_bytes(), type=Times)
-            continue
-        folders = compile_parts(
-            name, network, options.parts, lambda text: print(f"  {text}", flush=True)
-        )
-        if options.compile_only:
-            continue
-        found[name] = measure(name, folders, rounds=3 if options.quick else options.rounds)
-        kept.write_bytes(msgspec.json.format(msgspec.json.encode(found[name])))
-        print(f"  {name}: measured, others took {found[name].others:.0%}", flush=True)
-        if read_side(folders[SIDES[0]]).compiler != compiler_digest():
-            print(f"  {name}: compiled by another state of splitc's code", flush=True)
-    return found
+def compiled(networks: Mapping[str, Network], parts: Path) -> dict[str, dict[str, Path]]:
+    """The folders of every network's parts, compiled where they are not there."""
+    say = partial(print, " ", flush=True)
+    folders = {name: compile_parts(name, each, parts, say) for name, each in networks.items()}
+    for name, of in folders.items():
+        if any(read_side(folder).compiler != compiler_digest() for folder in of.values()):
+            print(f"  {name}: compiled when splitc's code was another")
+    return folders
+
+
+def measured(folders: Mapping[str, Mapping[str, Path]], parts: Path, rounds: int) -> None:
+    """Measure, and keep the times of every round."""
+    busy = Others()
+    with ExitStack() as processes:
+        measuring = Measuring(folders, processes)
+        for number in range(rounds):
+            measuring.round()
+            for each in measuring.times():
+                kept = times_file(parts, each.network)
+                kept.write_bytes(msgspec.json.format(msgspec.json.encode(each)))
+            print(f"  round {number + 1} of {rounds}", flush=True)
+    print(f"  others took {busy.share():.0%}")
+
+
+def times_file(parts: Path, network: str) -> Path:
+    """Where a network's measured times are kept."""
+    return parts / f"{network}.times.json"
+
+
+def read_times(parts: Path, network: str) -> Times:
+    """Times that were kept."""
+    kept = times_file(parts, network)
+    if not kept.is_file():
+        raise SystemExit(f"{network} was not measured: there is no {kept}")
+    return msgspec.json.decode(kept.read_bytes(), type=Times)
+
+
+def print_calm(times: Iterable[Times]) -> None:
+    """How many rounds count."""
+    for one in times:
+        calm = ", ".join(f"{len(one.calm(side))} on the {side}" for side in SIDES)
+        print(f"  {one.network}: of {len(one.before[DEVICE])} rounds {calm} were undisturbed")
 
 
 def print_scores(scores: Sequence[Score]) -> None:
@@ -128,9 +150,13 @@ def main() -> None:
     options = asked.parse_args()
     names = options.networks or (QUICK if options.quick else MEASURED)
     networks = {name: splitc.load(build(name)) for name in names}
-    times = times_of(networks, options)
-    if options.compile_only:
-        return
+    if not options.score:
+        folders = compiled(networks, options.parts)
+        if options.compile_only:
+            return
+        measured(folders, options.parts, 3 if options.quick else options.rounds)
+    times = {name: read_times(options.parts, name) for name in names}
+    print_calm(times.values())
     cuts = [Cuts.of(name, network, times[name]) for name, network in networks.items()]
     scores = [
         Score.of(
@@ -147,8 +173,7 @@ def main() -> None:
     figures = print_bars(scores, errors)
     finish(
         {"slower": options.slower, **figures, "scores": [asdict(one) for one in scores],
-         "errors": [asdict(one) for one in errors],
-         "others": {name: one.others for name, one in times.items()}},
+         "errors": [asdict(one) for one in errors]},
         options.json,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ They run with the threads, the scratch memory and the calls of parts as they shi
 
 from __future__ import annotations
 
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from splitc.runtime.memory import MappedFile, zeroed
 from splitc.runtime.tvm_abi import Arguments, address, aligned, function
 
 MOST_RUNS = 100
+_PATIENCE = 4.0
+"""How many times as long as undisturbed runs would take they are waited for."""
 _BYTES = np.dtype(np.uint8)
 
 
@@ -58,20 +61,31 @@ class Parts:
             raise RuntimeError(self._host.error())
 
     def round(self, batch_s: float) -> list[list[float]]:
-        """Seconds of each run of every part in turn, each after one that warms its memory."""
-        found = [self._runs(part, batch_s) for part in self._parts]
+        """Seconds of each run of every part in turn, each after one that warms its memory.
+
+        The last part, the whole network, has a turn before the others too.
+        """
+        found = [self._runs(part, batch_s) for part in (self._parts[-1], *self._parts)]
         self._host.rest()
         return found
 
     def _runs(self, part: _Ready, batch_s: float) -> list[float]:
-        clock, seconds = time.perf_counter, list[float]()
+        """Seconds of runs while no processor was taken away, or of all where one always was."""
+        clock, calm, disturbed = time.perf_counter, list[float](), list[float]()
         self._call(part.arguments, part.main)
-        end = clock() + batch_s
-        while not seconds or (clock() < end and len(seconds) < MOST_RUNS):
-            start = clock()
+        last = clock() + _PATIENCE * batch_s
+        while True:
+            before, start = _interrupted(), clock()
             self._call(part.arguments, part.main)
-            seconds.append(clock() - start)
-        return seconds
+            end = clock()
+            (calm if _interrupted() == before else disturbed).append(end - start)
+            if sum(calm) >= batch_s or len(calm) == MOST_RUNS or end > last:
+                return calm or disturbed
+
+
+def _interrupted() -> int:
+    """How often the machine took the processor from a thread of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class _Ready:

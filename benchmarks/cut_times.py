@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cut_parts import exact_cuts, server_board
 from cut_score import Option, PartError
 from sides import PAUSE_S, Worker
 
-from common import Others, machine
+from common import machine
 from splitc.cost.board import Board
 from splitc.cost.prices import CostModel
 from splitc.cost.topology import DEVICE, SERVER
@@ -26,6 +27,9 @@ from splitc.search.scenario import Scenario
 
 BATCH_S = 0.01
 """Of runs of a part in a round, if one does not take longer."""
+
+CALM = 1.1
+"""Times what the whole network takes at best: more says that something took the machine's time."""
 
 
 @dataclass(frozen=True)
@@ -56,49 +60,77 @@ class Slowed:
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Measured seconds of a network's parts: medians of the even and of the odd rounds.
+    """Measured times of a network's parts.
 
-    `halves` has them by side, then by the name of the cut. The device's are of one thread, as
-    they were.
+    `rounds` has seconds, a median for each round, by side, then by the name of the cut; the
+    device's are of one thread, as they were. `before` has those of the whole network before each
+    round, which `rounds` has at its end: a virtual machine's cores may be two threads of one core
+    for a while, and then another's again, which no count of its own tells.
     """
 
     network: str
     machine: str
     compiler: str
-    rounds: int
-    others: float
-    halves: dict[str, dict[str, tuple[float, float]]]
+    before: dict[str, list[float]]
+    rounds: dict[str, dict[str, list[float]]]
+
+    def calm(self, side: str) -> list[int]:
+        """The rounds around which the whole network took what it takes at best, but for a tenth."""
+        around = [*zip(self.before[side], self.rounds[side][WHOLE], strict=True)]
+        least = min(min(pair) for pair in around)
+        order = sorted(range(len(around)), key=lambda k: max(around[k]))
+        calm = [k for k in order if max(around[k]) <= CALM * least]
+        return sorted(calm if len(calm) > 1 else order[:2])
 
     def seconds(self, side: str, cut: str, half: int | None = None) -> float:
-        """What a part takes, of one half of the rounds or of both."""
-        found = self.halves[side][cut]
-        return statistics.fmean(found) if half is None else found[half]
+        """What a part takes: the median of the calm rounds, or of every second of them."""
+        every = self.rounds[side][cut]
+        found = [every[k] for k in self.calm(side)]
+        return statistics.median(found if half is None else found[half::2] or found)
 
 
-def measure(name: str, folders: Mapping[str, Path], *, rounds: int) -> Times:
-    """Measure all parts of a network in turn, round after round, one side after the other."""
-    busy, found = Others(), {side: list[list[list[float]]]() for side in SIDES}
-    threads = {DEVICE: 1, SERVER: server_board().cores}
-    with Worker("parts", threads[DEVICE]) as heads, Worker("parts", threads[SERVER]) as tails:
-        workers = {DEVICE: heads, SERVER: tails}
-        for side, worker in workers.items():
-            assert worker.ask("load", folder=str(folders[side])) == threads[side]
-        for _ in range(rounds):
-            for side, worker in workers.items():
-                time.sleep(PAUSE_S)
-                found[side].append(worker.ask("round", batch_s=BATCH_S))
-    halves = {
-        side: {part.cut: _halves(k, found[side]) for k, part in enumerate(read_side(path).parts)}
-        for side, path in folders.items()
-    }
-    compiler = read_side(folders[DEVICE]).compiler
-    return Times(name, machine(), compiler, rounds, busy.share(), halves)
+class Measuring:
+    """All parts of some networks, each side of each in a process of its own.
 
+    Args:
+        folders: Where they are, by network and side.
+        processes: Closes the processes.
+    """
 
-def _halves(part: int, rounds: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float]:
-    """A part's median in the even and in the odd rounds."""
-    each = [[run for one in rounds[start::2] for run in one[part]] for start in (0, 1)]
-    return statistics.median(each[0]), statistics.median(each[1] or each[0])
+    def __init__(self, folders: Mapping[str, Mapping[str, Path]], processes: ExitStack) -> None:
+        self._sides = {
+            name: {s: read_side(p) for s, p in of.items()} for name, of in folders.items()
+        }
+        self._found: dict[str, dict[str, dict[str, list[float]]]] = {
+            name: {side: {part.cut: [] for part in listed.parts} for side, listed in of.items()}
+            for name, of in self._sides.items()
+        }
+        self._before: dict[str, dict[str, list[float]]] = {
+            name: {side: [] for side in of} for name, of in self._sides.items()
+        }
+        threads = {DEVICE: 1, SERVER: server_board().cores}
+        self._workers: dict[tuple[str, str], Worker] = {}
+        for name, of in folders.items():
+            for side, folder in of.items():
+                worker = processes.enter_context(Worker("parts", threads[side]))
+                assert worker.ask("load", folder=str(folder)) == threads[side]
+                self._workers[name, side] = worker
+
+    def round(self) -> None:
+        """Each part's turn, one network and side after the other: what slows down slows all."""
+        for (name, side), worker in self._workers.items():
+            time.sleep(PAUSE_S)
+            runs: list[list[float]] = worker.ask("round", batch_s=BATCH_S)
+            self._before[name][side].append(statistics.median(runs[0]))
+            for found, seconds in zip(self._found[name][side].values(), runs[1:], strict=True):
+                found.append(statistics.median(seconds))
+
+    def times(self) -> list[Times]:
+        """What was measured so far, by network."""
+        return [
+            Times(name, machine(), self._sides[name][DEVICE].compiler, self._before[name], found)
+            for name, found in self._found.items()
+        ]
 
 
 @dataclass(frozen=True)
