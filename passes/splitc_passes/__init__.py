@@ -19,6 +19,7 @@ PLUGIN = Plugin(
         "dads-heavy": "splitc_passes.cutters.dads_heavy:DadsHeavy",
         "early-exits": "splitc_passes.cutters.early_exits:EarlyExits",
         "edgent": "splitc_passes.cutters.edgent:Edgent",
+        "i-split": "splitc_passes.cutters.i_split:ISplit",
         "min-cut": "splitc_passes.cutters.min_cut:MinCut",
         "neurosurgeon": "splitc_passes.cutters.neurosurgeon:Neurosurgeon",
         "qdmp": "splitc_passes.cutters.qdmp:Qdmp",

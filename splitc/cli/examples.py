@@ -28,6 +28,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "splitc profile resnet50.onnx --threads 1 -o pi.json",
         "splitc profile resnet50.onnx --cuts layer1,layer2 --rounds 100",
     ),
+    "importance": (
+        "splitc importance net.py:net --data data.py:loaders -o importance.json",
+        "splitc cuts net.py:net --cutter 'i-split(importance=\"importance.json\")'",
+    ),
     "fit": ("splitc fit resnet50.json mobilenet.json vgg19.json -o board-fit.json",),
     "inspect": ("splitc inspect resnet50.onnx", "splitc inspect resnet50.splitc --json"),
     "verify": (

@@ -40,6 +40,10 @@ VERBS = {
         "profile:profile",
         "Measure the layers of MODEL on this machine, in its compiled code, for --profile.",
     ),
+    "importance": Verb(
+        "importance:importance",
+        "Measure on your data which layers of MODEL have to do with the right answer.",
+    ),
     "fit": Verb(
         "fit:fit",
         "Fit times of layers by kind to PROFILES, for --profile with any network.",

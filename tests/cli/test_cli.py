@@ -116,8 +116,8 @@ def test_a_cutter_with_options_is_named_on_the_command_line(
     assert "throughput is a maximum" in capsys.readouterr().err
     names = [one["name"] for one in as_json(capsys, ["passes"])["cutters"]]
     assert names == [
-        "dads-heavy", "early-exits", "edgent", "enumerate", "min-cut", "neurosurgeon", "qdmp",
-        "sites",
+        "dads-heavy", "early-exits", "edgent", "enumerate", "i-split", "min-cut", "neurosurgeon",
+        "qdmp", "sites",
     ]  # fmt: skip
     assert run([*given, "qdmp"]) == 0
     assert "Found by qdmp: minimum cuts of the stretches beside" in capsys.readouterr().out

@@ -43,7 +43,7 @@ def channels_on(module: nn.Module, seed: int) -> Generator[None]:
             each.reseed(was)
 
 
-class _Watch(fx.Interpreter):
+class Watch(fx.Interpreter):
     """Runs a graph and keeps what some of its nodes give."""
 
     def __init__(self, module: fx.GraphModule, nodes: Collection[fx.Node]) -> None:
@@ -52,6 +52,7 @@ class _Watch(fx.Interpreter):
         self.seen: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        """What a node gives, kept where it is watched."""
         made = super().run_node(n)
         if n in self.nodes:
             self.seen[n] = made
@@ -63,13 +64,14 @@ def watch(
 ) -> Given:
     """What some tensors of a network hold, in eval mode and without gradients."""
     ends = {name: layers.element[name] for name in tensors}
-    runner = _Watch(module, {node for node, _ in ends.values()})
+    runner = Watch(module, {node for node, _ in ends.values()})
     with as_at_inference(module):
         runner.run(*feed)
-    return {name: _taken(runner.seen[node], keys).clone() for name, (node, keys) in ends.items()}
+    return {name: taken(runner.seen[node], keys).clone() for name, (node, keys) in ends.items()}
 
 
-def _taken(value: Any, keys: Keys) -> torch.Tensor:
+def taken(value: Any, keys: Keys) -> torch.Tensor:
+    """The tensor under some keys of what a node gives."""
     for key in keys:
         value = value[key]
     return value

@@ -218,7 +218,7 @@ class TorchModel(SplitInTwo):
         Raises:
             BadModelError: An input is missing or of another form, or the module fails.
         """
-        feed = self._feed(inputs)
+        feed = self.feed(inputs)
         with as_at_inference(self.module), lower_places_first(self.graph):
             try:
                 made: Any = self.module(*feed)
@@ -231,7 +231,12 @@ class TorchModel(SplitInTwo):
         found = dict(zip(self.layers.names, values, strict=True))
         return {name: found[name] for name in self.graph.outputs}
 
-    def _feed(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
+    def feed(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
+        """What the module takes, of arrays by input name; where the weights are.
+
+        Raises:
+            BadModelError: An input is missing or of another form.
+        """
         return [
             _laid_out(_fed(t, inputs), n.meta[VALUE]).to(e.device)
             for t, e, n in zip(
@@ -258,7 +263,7 @@ class TorchModel(SplitInTwo):
             Arrays by tensor name, of the tensors' own shapes and element types; None where
             a channel stands anywhere else than at the cut.
         """
-        made = received(self.module, self.layers, self._feed(inputs), cut, seed)
+        made = received(self.module, self.layers, self.feed(inputs), cut, seed)
         return None if made is None else {name: _array(name, made[name]) for name in made}
 
     def loss_scale(self, tensor: str) -> Scale | None:
