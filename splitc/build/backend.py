@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -66,6 +66,14 @@ class Kernel:
     def fell_back(self) -> bool:
         """Whether its loops are slow ones, as no rule fitted."""
         return self.rule == "fallback"
+
+
+def own_layers(layers: tuple[str, ...], network: Container[str]) -> tuple[str, ...]:
+    """Those of a kernel's layers that a network has, where it has any.
+
+    A part has others beside: what turns a tensor that crosses.
+    """
+    return tuple(name for name in layers if name in network) or layers
 
 
 @dataclass(frozen=True)

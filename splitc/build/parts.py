@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from splitc.build.backend import Built, Preparing, Shipped
+from splitc.build.backend import Built, Preparing, Shipped, own_layers
 from splitc.build.part_job import PartJob
 from splitc.build.reuse import Key, Reuse, part_key
 from splitc.bundle.runnable import twin_folder
@@ -174,7 +174,7 @@ def build_parts(
                 taken = backend.write(code, place.board, folder, runtime=runtime)
                 if reuse:
                     reuse.keep(keys[k], folder, taken)
-            built.append(taken)
+            built.append(_by_own_layers(taken, place.part))
             graph, specs = models[place.part.alone].graph, place.part.specs
             describe_part(
                 built[-1], graph, place.board, folder, name, split, specs, remote.get(name, ())
@@ -207,6 +207,13 @@ def build_parts(
     finally:
         workers.shutdown(cancel_futures=True)
     return Parts(split, formats, tools, tuple(text for text in caveats if text), shipped)
+
+
+def _by_own_layers(built: Built, part: PartJob) -> Built:
+    """What was built, its kernels named by the layers that the user's network has."""
+    known = part.network.graph.index
+    kernels = (replace(one, layers=own_layers(one.layers, known)) for one in built.kernels)
+    return replace(built, kernels=tuple(kernels))
 
 
 def _most(place: Place, limit: int | None) -> int | None:

@@ -7,14 +7,22 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from splitc.arrays import Array, Arrays
-from splitc.build.backend import EMIT, Backend, KernelCall, Timing, backend_for, warm_up
+from splitc.build.backend import (
+    EMIT,
+    Backend,
+    KernelCall,
+    Timing,
+    backend_for,
+    own_layers,
+    warm_up,
+)
 from splitc.build.part_job import PartJob, Site, agreed_layouts
 from splitc.build.parts import describe_part
 from splitc.build.refusals import refuse_contract, refuse_unsupported
@@ -83,9 +91,9 @@ def profile(
     if rounds < _FEWEST:
         raise UsageError(f"{rounds} rounds are too few to measure in", hint=f"at least {_FEWEST}")
     _settle_threads(threads)
-    progress("reading the network")
     loaded = model
     if isinstance(loaded, str | Path):
+        progress("reading the network")
         loaded = load(loaded, meanwhile=lambda: warm_up(EMIT))
         name = name or Path(model).stem  # pyright: ignore[reportArgumentType]
     refuse_unsupported(backend, loaded, "network")
@@ -177,6 +185,8 @@ class _Piece:
             return load_part(place)
 
         plain = linked(backend.compile(lowered, job.board), "plain")
+        known = job.network.graph.index
+        calls = tuple(replace(call, layers=own_layers(call.layers, known)) for call in calls)
         return _Piece(plain, linked(code, "timed", clock), calls, tools)
 
     def run(self, known: Arrays) -> dict[str, Array]:

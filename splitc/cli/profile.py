@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splitc.cli import options as o
+from splitc.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,6 +62,8 @@ def profile(
     from splitc.cli import show
     from splitc.cost.profile import write_profile
 
+    if output is not None and not Path(output).parent.is_dir():
+        raise OutputError(f"cannot write '{output}'", why="there is no such folder")
     read = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess)
     with show.progress(quiet) as step:
         step(f"reading {model}")
@@ -103,7 +106,7 @@ def _print(made: Profile) -> None:
         return
     total = kernels_ms(made)
     off = abs(total - whole.ms) / whole.ms if whole.ms else 0.0
-    digits = _digits(total)
+    digits = show.decimals(total)
     console.print(
         f"{len(made.kernels)} calls take {total:,.{digits}f} ms, "
         f"the network run as it is {whole.ms:,.{digits}f} ms: {off:.1%} apart"
@@ -120,11 +123,6 @@ def _print(made: Profile) -> None:
     console.print(f"load before: {whole.load:.1f} programs on {os.cpu_count()} cores")
 
 
-def _digits(total_ms: float) -> int:
-    """Decimals of milliseconds that show a thousandth of the whole."""
-    return max(1, min(7, 3 - math.floor(math.log10(total_ms)))) if total_ms > 0 else 1
-
-
 def _table(made: Profile) -> Table:
     from rich.table import Table
 
@@ -136,7 +134,7 @@ def _table(made: Profile) -> Table:
     for name in ("ms", "spread", "share"):
         view.add_column(name, justify="right", no_wrap=True)
     total = kernels_ms(made) or 1.0
-    digits = _digits(total)
+    digits = show.decimals(total)
     for kernel in sorted(made.kernels, key=lambda one: -one.ms)[:_ROWS]:
         view.add_row(
             show.plain(show.layer_run(kernel.layers, 36)), show.plain(kernel.name),

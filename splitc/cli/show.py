@@ -139,6 +139,11 @@ def kernel_table(built: Built) -> Table:
     return table
 
 
+def decimals(total_ms: float) -> int:
+    """Decimals of milliseconds that show a thousandth of a whole."""
+    return max(1, min(7, 3 - math.floor(math.log10(total_ms)))) if total_ms > 0 else 1
+
+
 _LAYERS_WIDTH = 24
 
 
