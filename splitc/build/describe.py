@@ -65,7 +65,7 @@ def _config(job: Job, runtime: str) -> dict[str, str]:
         "codec": "" if several else job.ready.text,
         "routes": json.dumps(several) if several else "",
         "cutter": "" if cutter is None else str(cutter),
-        "results": "" if job.scenario.results == "device" else job.scenario.results,
+        "results": "server" if job.scenario.results == "server" else "",
     }
     return {**config, **{key: text for key, text in more.items() if text}}
 
@@ -121,6 +121,7 @@ def manifest_of(
         tolerance=max(tolerance_of(route.ready.model.graph) for route in job.routes),
         tools=tools_of(job, built),
         files=list_files(folder),
+        results=job.scenario.results,
     )  # fmt: skip
 
 
@@ -159,7 +160,8 @@ def remotes(
         routes: Its routes, as the manifest has them.
     """
     makes = {part.name: part.specs(models[part.name].graph.output_tensors) for part in job.parts}
-    outputs, found = job.trunk.graph.outputs, dict[str, tuple[Remote, ...]]()
+    outputs = job.trunk.graph.outputs if job.scenario.results == "device" else ()
+    found: dict[str, tuple[Remote, ...]] = {}
     for number, route in enumerate(routes):
         if not route.behind:
             continue

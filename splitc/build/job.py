@@ -14,7 +14,14 @@ from splitc.build.backend import EMIT, backend_for, warm_up
 from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
-from splitc.build.routes import RouteJob, Sites, one_route, refuse_unusable, routes_of
+from splitc.build.routes import (
+    RouteJob,
+    Sites,
+    one_route,
+    refuse_results_here,
+    refuse_unusable,
+    routes_of,
+)
 from splitc.bundle.contents import plain_name
 from splitc.bundle.record import DataFile
 from splitc.cost.jpeg_sizes import jpeg_sizes
@@ -287,6 +294,8 @@ def plan(
             why = "nothing is left for a server that would run frames together"
             raise UsageError("batch sizes, and all is on the device", why=why)
         routes = (one_route(loaded, row, given.codec, sites, batches),)
+    for route in routes:
+        refuse_results_here(table.problem, route.row)
     return Job(
         loaded, name, table, routes, given, sites, batches, labels, sizes, with_whole,
         epoch=epoch,

@@ -180,7 +180,7 @@ class Bundle:
         if not routes[remote.route].behind:
             raise wrong
         route = routes[remote.route]
-        outputs = tuple(spec.name for spec in self.manifest.source.outputs)
+        outputs = self.manifest.wanted
         makes = {each: part.outputs for each, part in parts.items()}
         told = (remote.name, remote.crosses, remote.missing, remote.results, remote.outputs)
         true = (route.name, route.crosses, route.missing, route.results(makes, outputs), outputs)

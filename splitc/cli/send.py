@@ -191,6 +191,12 @@ def send(
     several = len(folders.manifest.remote) > 1
     frames = read_inputs(inputs, folders.inputs)
     classes = frames.labels if labels is None else read_labels(Path(labels), len(frames))
+    if not folders.manifest.remote[0].outputs:
+        if out is not None or labels is not None:
+            why = "the bundle was compiled with --results server"
+            hint = "`splitc serve --keep DIR` has them"
+            raise UsageError("no results come back to the device", why=why, hint=hint)
+        classes = None
     results = Results(len(frames), classes)
     if out is not None:
         made_folder(Path(out))

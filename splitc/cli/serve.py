@@ -74,6 +74,12 @@ def serve(
         typer.Option("--memory", metavar="SIZE", envvar="SPLITC_MEMORY", rich_help_panel=LIMITS,
                      help="For frames and answers of all devices together."),
     ] = "256MB",
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", metavar="DIR", envvar="SPLITC_KEEP",
+                     help="Write each frame's results to DIR, an .npz file a frame: for bundles of "
+                     "[b]compile --results server[/], and others."),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option("--metrics", metavar="HOST:PORT", envvar="SPLITC_METRICS",
@@ -96,6 +102,7 @@ def serve(
     from splitc.net.address import Address
     from splitc.net.sockets import DATAGRAM_BYTES
     from splitc.serve.journal import LineJournal, silent
+    from splitc.serve.keep import Folder
     from splitc.serve.limits import Limits
     from splitc.serve.server import Server
     from splitc.wire.header import HEADER_BYTES, TAG_BYTES
@@ -112,10 +119,15 @@ def serve(
         server = Server(
             bundles, bind=where, key=_key(path, journal), limits=limits, workers=workers,
             packet_bytes=longest, metrics=metrics, journal=journal,
+            keep=None if keep is None else Folder(Path(keep)),
         )  # fmt: skip
         began = time.monotonic()
         with server:
             _announce(server, key=path, journal=journal)
+            for one in server.bundles.values() if keep is None else ():
+                if one.results_stay:
+                    text = f"results of {one.name} stay here, and nobody keeps them: --keep DIR"
+                    journal("unkept", text, bundle=one.name)
             while not (stopped.wait(_LOOK_S) or server.broken):
                 pass
             server.stop()

@@ -136,13 +136,13 @@ def _of_route(name: str, parts: BundleParts, number: int) -> Subject:
     remote = next(one for one in parts.remotes if one.route == number)
     route = parts.routes[number]
     tail = parts.hosted.tails[number]
-    first = remote.outputs[0]
+    first = (*remote.outputs, *(spec.name for spec in tail.results))[0]
 
     def result(before: Arrays, arrived: Sequence[Array]) -> Array:
         if first in before:
             return before[first]
         (made,) = tail.run([arrived])
-        return dict(zip((spec.name for spec in remote.results), made, strict=True))[first]
+        return dict(zip((spec.name for spec in tail.results), made, strict=True))[first]
 
     channels = route.codec.channels if route.codec else ()
     return Subject(

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -272,7 +272,8 @@ class Route(Strict, frozen=True):
 class Manifest(Strict, frozen=True):
     """What a bundle is: `manifest.json` in its folder.
 
-    `default` names the route that runs where none is asked for.
+    `default` names the route that runs where none is asked for; `results` says where results are
+    wanted: back at the device, or at the server.
     """
 
     schema: int
@@ -287,6 +288,12 @@ class Manifest(Strict, frozen=True):
     tolerance: float
     tools: dict[str, str]
     files: dict[str, FileEntry]
+    results: Literal["device", "server"] = "device"
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the network's results that the device is to have, in the network's order."""
+        return tuple(spec.name for spec in self.source.outputs) if self.results == "device" else ()
 
     @property
     def route(self) -> Route:

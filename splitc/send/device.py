@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from splitc.arrays import Array, Arrays
-from splitc.errors import DeviceError, SplitcError
+from splitc.errors import DeviceError, SplitcError, UsageError
 from splitc.net.address import Address
 from splitc.policy.base import Policy
 from splitc.runtime.manifest import Remote, TensorSpec
@@ -107,6 +107,12 @@ class Device:
         chosen = chosen_policy(route, policy, within)
         steering = Steering(folders.manifest.remote, self.settings, chosen)
         self._ends = folders.load(steering.remotes, wants_whole=wants_whole)
+        if not self._ends.outputs and self.settings.when_silent in ("whole", "last"):
+            raise UsageError(
+                f"--when-silent {self.settings.when_silent}, and results are wanted at the server",
+                why="what the device has cannot stand in for what the server is to get",
+                hint="leave it out; a frame that is not answered is told",
+            )
         session = Session(
             steering, self._ends.split, self.settings, secret, os.urandom, time.monotonic()
         )

@@ -194,7 +194,7 @@ class Door:
                 route: Boundary(tail.crosses, payload_bytes, self._order_seed, tail.missing)
                 for route, tail in tails.items()
             }
-            answers = {route: Answers(tail.results, payload_bytes) for route, tail in tails.items()}
+            answers = {route: Answers(tail.answers, payload_bytes) for route, tail in tails.items()}
             found = self._cuts[split, payload_bytes] = Cut(boundaries, answers)
             if len(self._cuts) > _KEPT_CUTS:
                 self._cuts.popitem(last=False)

@@ -155,7 +155,7 @@ def sizes(manifest: Manifest, route: Route) -> dict[int, tuple[str, ...]]:
 
 
 def results_of(bundle: Bundle, route: Route) -> tuple[TensorSpec, ...]:
-    """Results of the network that come back to the device on a route, in the order they are made.
+    """Results of the network that are made behind the link on a route, in that order.
 
     Raises:
         BadBundleError: The manifest of a part is missing or malformed.

@@ -19,6 +19,7 @@ from splitc.net.stream import StreamListener, StreamSocket
 from splitc.serve.connections import Connections
 from splitc.serve.door import Door
 from splitc.serve.journal import Journal, silent
+from splitc.serve.keep import Keep
 from splitc.serve.limits import Limits
 from splitc.serve.measures import Measures, Now
 from splitc.serve.metrics import Collector, MetricsPage
@@ -56,6 +57,7 @@ class Server:
         metrics: Where the page for Prometheus is; None for nowhere.
         journal: Where it writes what happened.
         open_runner: Makes what runs the tails of a bundle; by default, this process does.
+        keep: Takes the results of each frame, before the device is answered; None for nobody.
 
     Raises:
         UsageError: An argument makes no sense, or a bundle is not there.
@@ -76,6 +78,7 @@ class Server:
         metrics: str | Address | None = None,
         journal: Journal = silent,
         open_runner: OpenRunner = LoadedParts,
+        keep: Keep | None = None,
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers {workers} is not above 0")
@@ -102,6 +105,7 @@ class Server:
             self.metrics = self._page(metrics)
             self._stack = self._stack.pop_all()
         self._workers = workers
+        self._keep = keep
         self._lock = threading.Lock()
         self._idle = 0
         self._work: SimpleQueue[bool] = SimpleQueue()
@@ -285,6 +289,9 @@ class Server:
         """Run a tail and answer."""
         try:
             results = batch.tail.run(batch.inputs)
+            if keep := self._keep:
+                for one in batch.kept(results):
+                    keep(one)
             why = ""
         except (SplitcError, MemoryError) as error:
             results, why = [], one_line(error) or type(error).__name__

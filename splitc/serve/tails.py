@@ -41,7 +41,8 @@ class Tail:
         route: Number of the route.
         crosses: What it takes from the link.
         missing: What stands for elements that did not come, of each.
-        results: What it sends back: results of the network, in the order that they are made.
+        results: What its parts make of the network's results, in the order that they are made.
+        answers: What of these goes back: all, or none where they are wanted here.
         steps: What its parts read and make, in order, by how many frames they take at once; 1
             is among them.
         runner: Runs it.
@@ -58,6 +59,7 @@ class Tail:
         crosses: tuple[TensorSpec, ...],
         missing: tuple[Missing, ...],
         results: tuple[TensorSpec, ...],
+        answers: tuple[TensorSpec, ...],
         steps: Mapping[int, Sequence[Contract]],
         runner: Runner,
     ) -> None:
@@ -66,6 +68,7 @@ class Tail:
         self.crosses = crosses
         self.missing = missing
         self.results = results
+        self.answers = answers
         self.batches = tuple(sorted(steps))
         self.steps = steps
         self.seconds = 0.0
@@ -142,6 +145,7 @@ class Served:
         self.path = bundle.path
         self.digest = manifest.split
         self.split = split_id(manifest.split)
+        self.results_stay = manifest.results == "server"
         names = behind(manifest)
         self._runner = open_runner(bundle)
         with ExitStack() as stack:
@@ -203,7 +207,8 @@ def _tail(bundle: Bundle, number: int, contracts: Mapping[str, Contract], runner
     _check_reads(route, steps[1])
     title = manifest.name if len(manifest.routes) == 1 else f"{manifest.name}/{route.name}"
     results = results_of(bundle, route)
-    return Tail(title, number, route.crosses, route.missing, results, steps, runner)
+    answers = results if manifest.results == "device" else ()
+    return Tail(title, number, route.crosses, route.missing, results, answers, steps, runner)
 
 
 def _check_reads(route: Route, steps: Sequence[Contract]) -> None:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from splitc.arrays import Array
 from splitc.errors import BadBundleError, one_line
 from splitc.serve.journal import Journal
+from splitc.serve.keep import Kept
 from splitc.serve.measures import Measures
 from splitc.serve.peer import Frame, Outgoing, Peer
 from splitc.serve.peers import Peers
@@ -35,6 +36,15 @@ class Batch:
     tail: Tail
     frames: Sequence[Frame]
     started_s: float
+
+    def kept(self, results: Sequence[list[Array]]) -> Iterator[Kept]:
+        """What became of each frame, to be kept here."""
+        names = [spec.name for spec in self.tail.results]
+        for frame, arrays in zip(self.frames, results, strict=True):
+            yield Kept(
+                self.tail.name, frame.owner.session, frame.received.frame, frame.received.share,
+                dict(zip(names, arrays, strict=True)),
+            )  # fmt: skip
 
     @property
     def inputs(self) -> list[list[Array]]:
@@ -124,8 +134,8 @@ class Work:
                 continue
             try:
                 answer = peer.answers[one.route].pack(
-                    arrays, session=peer.session, split=peer.hello.split, frame=one.frame,
-                    route=one.route, share=one.share,
+                    arrays if batch.tail.answers else (), session=peer.session,
+                    split=peer.hello.split, frame=one.frame, route=one.route, share=one.share,
                 )  # fmt: skip
             except BadBundleError as error:
                 self._fail(frame, one_line(error), now, out)

@@ -284,7 +284,14 @@ class AssumedParts:
             "assumed",
             {
                 one.route: Tail(
-                    one.name, one.route, one.crosses, one.missing, one.results, {1: ()}, runner
+                    one.name,
+                    one.route,
+                    one.crosses,
+                    one.missing,
+                    one.results,
+                    one.results,
+                    {1: ()},
+                    runner,
                 )
                 for one in self.remotes
             },

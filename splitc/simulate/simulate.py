@@ -138,11 +138,14 @@ def _times(
 
 
 def _judge(labels: Sequence[int] | None) -> Callable[[int, Arrays], bool | None]:
-    """Whether the first result of a frame has its arg-max at the label."""
+    """Whether the first result of a frame has its arg-max at the label; None where the device
+    gets none."""
     if labels is None:
         return lambda number, found: None
 
-    def right(number: int, found: Arrays) -> bool:
+    def right(number: int, found: Arrays) -> bool | None:
+        if not found:
+            return None
         return int(np.argmax(next(iter(found.values())))) == int(labels[number % len(labels)])
 
     return right

@@ -87,7 +87,7 @@ class Sample:
     tails: Mapping[int, Tail] = field(
         default_factory=lambda: {
             one.route: Tail(
-                f"sample/{one.name}", one.route, one.crosses, (), one.results,
+                f"sample/{one.name}", one.route, one.crosses, (), one.results, one.results,
                 {1: [Contract("tail", one.crosses, one.results)]}, Sums(),
             )
             for one in REMOTES

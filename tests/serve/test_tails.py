@@ -145,4 +145,4 @@ def test_a_part_for_several_frames_has_to_fit_the_one_for_one(
     one = served.tails[0]
     steps = {1: in_pairs.steps[1], 4: in_pairs.steps[2]}
     with pytest.raises(BadBundleError, match="is not for 4 frames"):
-        Tail("small", 0, one.crosses, one.missing, one.results, steps, one.runner)
+        Tail("small", 0, one.crosses, one.missing, one.results, (), steps, one.runner)

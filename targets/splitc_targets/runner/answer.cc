@@ -9,7 +9,9 @@
 namespace splitc {
 
 uint32_t AnswerChunks(uint64_t bytes, size_t payload_bytes) {
-  return static_cast<uint32_t>((bytes + payload_bytes - 1) / payload_bytes);
+  // An answer of no bytes is one too: a packet says that the results are where they are wanted.
+  const auto chunks = static_cast<uint32_t>((bytes + payload_bytes - 1) / payload_bytes);
+  return std::max<uint32_t>(chunks, 1);
 }
 
 void AnswerPieces::Start(uint64_t bytes, size_t payload_bytes) {

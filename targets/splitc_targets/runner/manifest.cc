@@ -77,9 +77,9 @@ Shape ParseShape(const JsonValue& array, const std::string& where) {
   return shape;
 }
 
-std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::string& key) {
+// Tensors in an array that may be empty.
+std::vector<TensorSpec> ParseAnyTensors(const JsonValue& manifest, const std::string& key) {
   const JsonValue& array = Member(manifest, key, Kind::kArray);
-  if (array.items.empty()) Bad(Quoted(key) + " is empty");
   if (array.items.size() > kMaxTensors) Bad(Quoted(key) + " has too many tensors");
   std::vector<TensorSpec> tensors;
   for (const JsonValue& item : array.items) {
@@ -97,6 +97,12 @@ std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::strin
     if (item.Find("layout") != nullptr) spec.layout = CheckedText(*item.Find("layout"), "layout");
     tensors.push_back(std::move(spec));
   }
+  return tensors;
+}
+
+std::vector<TensorSpec> ParseTensors(const JsonValue& manifest, const std::string& key) {
+  std::vector<TensorSpec> tensors = ParseAnyTensors(manifest, key);
+  if (tensors.empty()) Bad(Quoted(key) + " is empty");
   return tensors;
 }
 
@@ -279,7 +285,7 @@ Remote ParseRemote(const JsonValue& item, const Manifest& manifest) {
   remote.expected = ParseExpected(item);
   remote.crosses = ParseTensors(item, "crosses");
   remote.missing = ParseMissings(item, remote.crosses.size());
-  remote.results = ParseTensors(item, "results");
+  remote.results = ParseAnyTensors(item, "results");
   for (const JsonValue& name : Member(item, "outputs", Kind::kArray).items) {
     remote.outputs.push_back(CheckedText(name, "outputs"));
   }
