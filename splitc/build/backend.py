@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from splitc.arrays import Array
 from splitc.cost.board import Board
+from splitc.cost.profile import KernelTime
 from splitc.errors import UsageError
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout
@@ -197,6 +199,72 @@ class Timing(Protocol):
 
         It gives one more result, the last: int64 [calls + 1, 2], the seconds and nanoseconds
         of a clock before the first call and behind each.
+        """
+        ...
+
+
+@runtime_checkable
+class RemoteTiming(Timing, Protocol):
+    """A backend whose timed code can be run on a board that is not here."""
+
+    def refuse_remote(self, address: str) -> None:
+        """Raise where no board can be reached; asked before anything is compiled.
+
+        Raises:
+            UsageError: It is no address.
+            ToolchainError: A package that this needs is missing.
+            DeviceError: Nothing answers there.
+        """
+        ...
+
+    def time_at(
+        self, address: str, code: Any, board: Board, network: Network,
+        *, seconds: float, threads: int,
+    ) -> Array:  # fmt: skip
+        """Seconds of each call in each run, [runs, calls], of timed code on a board.
+
+        Raises:
+            DeviceError: The board is gone, or does not run the code.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """What a board would take for a network's code.
+
+    Args:
+        kernels: The calls of one inference, in order.
+        tools: Versions of what the times come from.
+        together_ms: What it is where nothing overlaps that may; the sum of `kernels` is where
+            everything does.
+    """
+
+    kernels: tuple[KernelTime, ...]
+    tools: dict[str, str]
+    together_ms: float
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A backend that tells what a board would take from the code alone, no board at hand."""
+
+    def refuse_estimate(self, board: Board) -> None:
+        """Raise where it cannot for a board; asked before anything is compiled.
+
+        Raises:
+            UsageError: There is no model of such boards.
+            ToolchainError: A program that it needs is not installed.
+        """
+        ...
+
+    def estimate(
+        self, code: Any, board: Board, network: Network, progress: Callable[[str], None]
+    ) -> Estimated:
+        """What the compiled code of a network would take.
+
+        Raises:
+            ToolchainError: A program that it needs fails.
         """
         ...
 

@@ -27,6 +27,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "profile": (
         "splitc profile resnet50.onnx --threads 1 -o pi.json",
         "splitc profile resnet50.onnx --cuts layer1,layer2 --rounds 100",
+        "splitc profile resnet50.onnx --target rpi4 --rpc 192.168.1.20:9090",
+        "splitc profile resnet50.onnx --target rpi4 --static",
     ),
     "importance": (
         "splitc importance net.py:net --data data.py:loaders -o importance.json",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`splitc profile`: what each layer takes on this machine, as its compiled code computes it."""
+"""`splitc profile`: what each layer takes on a machine, as its compiled code computes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splitc.cli import options as o
-from splitc.errors import OutputError
+from splitc.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,8 +27,22 @@ def profile(
     target: Annotated[
         str,
         typer.Option("--target", metavar="BOARD", help="What to compile for: this machine's "
-                     "processor, or another board whose code it runs."),
+                     "processor, another board whose code it runs, or that of --static or --rpc."),
     ] = "host",
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="Predict the times on an ARM board from the code that is "
+                     "emitted for it: a lower bound, no board at hand."),
+    ] = False,
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", metavar="HOST:PORT[,KEY]", envvar="SPLITC_RPC",
+                     help="Measure on a board that runs TVM's RPC server, or that a tracker "
+                     "knows by KEY."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", help="With --rpc: how long to run it there.")
+    ] = 10.0,
     cuts: Annotated[
         str | None,
         typer.Option("--cuts", metavar="CUT,CUT,…",
@@ -56,22 +70,36 @@ def profile(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
-    """Measure the layers of MODEL on this machine, in its compiled code, for --profile."""
-    from splitc.build import profile_here
+    """Measure the layers of MODEL on this machine, in its compiled code, for --profile.
+
+    With --rpc on another machine; with --static they are predicted for one.
+    """
+    from splitc.build import profile_here, profile_rpc, profile_static
     from splitc.build.backend import EMIT, warm_up
     from splitc.cli import show
     from splitc.cost.profile import write_profile
 
+    _refuse_together(static=static, rpc=rpc, cuts=cuts, threads=threads)
     if output is not None and not Path(output).parent.is_dir():
         raise OutputError(f"cannot write '{output}'", why="there is no such folder")
     read = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess)
     with show.progress(quiet) as step:
         step(f"reading {model}")
-        made = profile_here.profile(
-            read.load(lambda: warm_up(EMIT)), target=target, threads=threads, rounds=rounds,
-            cuts=[one.strip() for one in cuts.split(",")] if cuts else (), name=read.name,
-            progress=step,
-        )  # fmt: skip
+        loaded = read.load(lambda: warm_up(EMIT))
+        if static:
+            made = profile_static.static_profile(
+                loaded, target=target, name=read.name, progress=step
+            )
+        elif rpc is not None:
+            made = profile_rpc.rpc_profile(
+                loaded, rpc, target=target, seconds=seconds, threads=threads, name=read.name,
+                progress=step,
+            )  # fmt: skip
+        else:
+            made = profile_here.profile(
+                loaded, target=target, threads=threads, rounds=rounds, name=read.name,
+                cuts=[one.strip() for one in cuts.split(",")] if cuts else (), progress=step,
+            )  # fmt: skip
     place = output or f"{made.network}.profile.json"
     write_profile(place, made)
     if json:
@@ -84,6 +112,22 @@ def profile(
     if not quiet:
         following = f"splitc cuts {model} --target {target} --profile {place}"
         show.out().print("\nNext:", show.plain(following))
+
+
+def _refuse_together(
+    *, static: bool, rpc: str | None, cuts: str | None, threads: int | None
+) -> None:
+    """Raise where options are given that do nothing together.
+
+    Raises:
+        UsageError: They are.
+    """
+    elsewhere = "--static" if static else "--rpc" if rpc is not None else ""
+    given = {"--rpc": static and rpc is not None, "--cuts": cuts is not None,
+             "--threads": static and threads is not None}  # fmt: skip
+    useless = next((name for name, there in given.items() if there), None)
+    if elsewhere and useless:
+        raise UsageError(f"{useless} does nothing with {elsewhere}", hint=f"leave {useless} out")
 
 
 def kernels_ms(made: Profile) -> float:
@@ -102,9 +146,11 @@ def _print(made: Profile) -> None:
     if rest > 0:
         console.print(f"and {rest} calls of kernels that take less")
     whole = made.whole
-    if whole is None:
-        return
     total = kernels_ms(made)
+    if whole is None:
+        console.print(f"{len(made.kernels)} calls take {total:,.{show.decimals(total)}f} ms")
+        console.print(show.plain(made.note))
+        return
     off = abs(total - whole.ms) / whole.ms if whole.ms else 0.0
     digits = show.decimals(total)
     console.print(

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from splitc.build.backend import Built, KernelCall, Unsupported
+from splitc.arrays import Array
+from splitc.build.backend import Built, Estimated, KernelCall, Unsupported
 from splitc.build.refusals import elsewhere
+from splitc.bundle.samples import seeded_inputs
 from splitc.cost.board import Board, Gpu
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.model import OnnxModel
@@ -137,6 +139,58 @@ class TvmBackend:
 
         return tuner.tune(lowered, board, seconds, rpc, progress)
 
+    def refuse_remote(self, address: str) -> None:
+        """Raise where no board that runs TVM's RPC server can be reached.
+
+        Raises:
+            UsageError: It is no address.
+            ToolchainError: A package that TVM's runners need is missing.
+            DeviceError: Nothing answers there.
+        """
+        from splitc_targets.tuning import measure
+
+        measure.refuse(address)
+
+    def time_at(
+        self, address: str, code: pipeline.Code, board: Board, network: Network,
+        *, seconds: float, threads: int,
+    ) -> Array:  # fmt: skip
+        """Run timed code on a board by TVM's RPC.
+
+        Raises:
+            DeviceError: The board is gone, or does not run the code.
+        """
+        from splitc_targets.tuning.measure import Address
+        from splitc_targets.tuning.remote import times_at
+
+        return times_at(
+            Address.parse(address), code, board, seeded_arrays(network),
+            seconds=seconds, threads=threads,
+        )  # fmt: skip
+
+    def refuse_estimate(self, board: Board) -> None:
+        """Raise where there is no model of a board's core, or a program is missing.
+
+        Raises:
+            UsageError: It is no 64-bit ARM board.
+            ToolchainError: llvm-mca, qemu or its C library is not installed.
+        """
+        from splitc_targets.emitted import estimate
+
+        estimate.refuse(board)
+
+    def estimate(
+        self, code: pipeline.Code, board: Board, network: Network, progress: Callable[[str], None]
+    ) -> Estimated:
+        """What a board would take: emitted blocks, counted under qemu, priced by llvm-mca.
+
+        Raises:
+            ToolchainError: One of them fails.
+        """
+        from splitc_targets.emitted import estimate
+
+        return estimate.estimate(code, network.graph, board, seeded_arrays(network), progress)
+
     def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> pipeline.Code:
         """Schedule and compile; without Winograd where its weights would break the limit.
 
@@ -203,6 +257,12 @@ class TvmBackend:
             return built
         install_runtime(board, folder)
         return replace(built, libraries=(LIBRARY,), runner=RUNNER)
+
+
+def seeded_arrays(network: Network) -> list[Array]:
+    """The inputs that code is timed with, in the network's order."""
+    feed = seeded_inputs(network.graph.inputs, 0, network.index_extents)
+    return [feed[tensor.name] for tensor in network.graph.inputs]
 
 
 def _checked(

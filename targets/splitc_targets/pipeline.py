@@ -56,7 +56,7 @@ class Code:
         live_bytes: Least that any plan would need: the largest set alive at one time.
         constant_bytes: Weights as the kernels read them, packed or transformed.
         fallbacks: Operations that no rule fitted.
-        calls: What one run calls, in order, where the code is timed.
+        calls: What one run calls, in order.
     """
 
     library: Any
@@ -69,7 +69,7 @@ class Code:
     live_bytes: int
     constant_bytes: int
     fallbacks: tuple[str, ...]
-    calls: tuple[KernelCall, ...] = ()
+    calls: tuple[KernelCall, ...]
 
     def here(self) -> Callable[..., list[Array]]:
         """The code on this machine: a function from the inputs to the results."""
@@ -179,10 +179,8 @@ def compile_module(
     kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
     inputs = tuple((buffer.shape, buffer.dtype) for buffer in plan.inputs)
     outputs = tuple((view.shape, view.buffer.dtype) for view in plan.outputs)
-    calls: tuple[KernelCall, ...] = ()
     if timed:
         outputs = (*outputs, (writer.times_shape(plan), "int64"))
-        calls = written.calls(plan)
     return Code(library, weights, written.packed_bytes, inputs, outputs, kernels,
                 memory.bytes, memory.live_bytes, constant_bytes(plan),
-                tuple(plan.fallbacks), calls)  # fmt: skip
+                tuple(plan.fallbacks), written.calls(plan))  # fmt: skip

@@ -13,9 +13,11 @@ any tensor IR as JSON ends the process in apache-tvm 0.27.0.post1.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 import os
 import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ from tvm import rpc
 from tvm.s_tir import meta_schedule as ms
 
 from splitc.cost.board import Board
-from splitc.errors import DeviceError, UsageError
+from splitc.errors import DeviceError, ToolchainError, UsageError
 from splitc.scratch import scratch
 from splitc_targets.link.toolchain import link_shared
 from splitc_targets.loops import tir_pipeline
@@ -76,6 +78,21 @@ def connect(config: Any) -> Any:
     return rpc.connect(host, port, session_timeout=config.session_timeout_sec)
 
 
+def refuse(rpc: str) -> None:
+    """Raise where nothing can be measured: at an address, or here where there is none.
+
+    Raises:
+        UsageError: It is no address.
+        ToolchainError: A package that TVM's runners need is missing.
+        DeviceError: Nothing answers there.
+    """
+    for package in ("cloudpickle", "psutil"):
+        if importlib.util.find_spec(package) is None:
+            raise ToolchainError(f"{package} is missing", hint="pip install 'splitc[tune]'")
+    if rpc:
+        check(Address.parse(rpc))
+
+
 def check(address: Address) -> None:
     """Raise where no board answers.
 
@@ -83,22 +100,48 @@ def check(address: Address) -> None:
         DeviceError: Nothing answers there, or nothing that speaks TVM's RPC.
     """
     try:
-        # TVM tries again for a minute where nothing listens.
-        socket.create_connection((address.host, address.port), _CONNECT_S).close()
+        # TVM tries again for a minute where nothing listens, and waits for ever where a server
+        # is busy with somebody else.
         if address.key:
+            socket.create_connection((address.host, address.port), _CONNECT_S).close()
             _config(address).count_num_servers(allow_missing=False)
         else:
-            connect(_config(address)).device("cpu", 0)
+            _greet(address)
     except (RuntimeError, OSError, ValueError) as error:
         tracker = f"--tracker {address.host}:{address.port} --key {address.key}"
         where = tracker if address.key else f"--port {address.port}"
         raise DeviceError(
-            "no board answers for tuning",
+            "no board answers",
             at=str(address),
             why=" ".join(str(error).split())[:200],
             hint=f"on the board: pip install 'apache-tvm[rpc]=={adapter.version()}', then "
             f"python -m tvm.exec.rpc_server {where}",
         ) from error
+
+
+def _greet(address: Address) -> None:
+    """The handshake of TVM's RPC and good-bye: a server whose session just breaks off is dead.
+
+    Raises:
+        OSError: Nothing answers within `_CONNECT_S`.
+        ValueError: What answers is no server that takes us.
+    """
+    key = b"client: -timeout=%d" % _CONNECT_S
+    with socket.create_connection((address.host, address.port), _CONNECT_S) as link:
+        link.sendall(struct.pack("<ii", rpc.base.RPC_MAGIC, len(key)) + key)
+        try:
+            answer = link.recv(4, socket.MSG_WAITALL)
+        except TimeoutError as error:
+            raise TimeoutError(
+                "it is busy with another session, ended with the last, or no RPC server"
+            ) from error
+        link.sendall(_GOOD_BYE)
+    if answer != struct.pack("<i", rpc.base.RPC_CODE_SUCCESS):
+        raise ValueError("what answers is no RPC server of TVM's, or has a key")
+
+
+_GOOD_BYE = struct.pack("<Qi", 4, 1)
+"""A packet's length, and the code of a shutdown in it (src/runtime/rpc/rpc_protocol.h)."""
 
 
 def runner_here(cores: int) -> Runner:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from splitc.cost.board import Board, x86_level
-from splitc.errors import DeviceError, ToolchainError, UsageError
+from splitc.errors import DeviceError, UsageError
 from splitc_targets import pipeline
 from splitc_targets.kernels.choice import Product
 from splitc_targets.machine.machine import machine_of
@@ -30,12 +29,10 @@ def refuse(board: Board, rpc: str) -> None:
         ToolchainError: A package that TVM's runners need is missing.
         DeviceError: Nothing answers at the address.
     """
-    for package in ("cloudpickle", "psutil"):
-        if importlib.util.find_spec(package) is None:
-            raise ToolchainError(f"{package} is missing", hint="pip install 'splitc[tune]'")
+    measure.refuse(rpc)
     if rpc:
-        measure.check(Address.parse(rpc))
-    elif board.processor.isa != "x86_64" or board.processor.cpu not in _levels():
+        return
+    if board.processor.isa != "x86_64" or board.processor.cpu not in _levels():
         raise UsageError(
             f"code for {board.name} cannot be tuned on this machine",
             why=f"it runs on {board.processor.isa} ({board.processor.cpu}) only",

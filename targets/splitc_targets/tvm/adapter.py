@@ -303,6 +303,14 @@ def export(library: Any, path: Path, link: Callable[[Path, list[Path]], None]) -
         library.export_library(str(path), fcompile=fcompile, workspace_dir=str(work))
 
 
+def assembly(library: Any) -> str:
+    """The assembly of a library's one LLVM module."""
+    modules = [library]
+    while modules[0].kind != "llvm":
+        modules += modules.pop(0).imports
+    return str(modules[0].inspect_source("asm"))
+
+
 def function(library: Any, name: str) -> Callable[..., None]:
     """A compiled function on this machine's CPU, called with numpy arrays that it keeps nothing of.
 

@@ -2,16 +2,8 @@
 # pyright: basic
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +27,7 @@ from splitc_targets.tuning.candidates import candidates
 from splitc_targets.tuning.database import Database, Record, database_path, name_of
 from splitc_targets.tvm import adapter
 from tests.helpers import model_of, save
+from tests.targets.rpc import server
 
 HOST = load_board("host")
 pytestmark = pytest.mark.skipif(
@@ -237,32 +230,6 @@ def test_the_models_own_choice_changes_no_code(lowered: Any) -> None:
     np.testing.assert_array_equal(own, left)
 
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """The address of a TVM RPC server of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tvm.exec.rpc_server", "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--port-end", str(port + 1)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            if process.poll() is not None:
-                pytest.skip("TVM's RPC server does not start here")
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        # The server serves in a process of its own, which outlives it.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
 def test_kernels_are_measured_on_a_board_over_rpc(
     lowered: Any, cache: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,7 +272,7 @@ def test_a_board_that_does_not_answer_is_told(
     address: str, job: compiler.Job, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.splitc"
-    with pytest.raises(DeviceError, match="no board answers for tuning"):
+    with pytest.raises(DeviceError, match="no board answers"):
         compiler.build(job, output=out, tuning=Tuning(rpc=address))
     assert not out.exists()
 
@@ -315,7 +282,7 @@ def test_a_board_that_does_not_answer_is_told(
     [
         (["--tune"], 2, "code for rpi4 cannot be tuned on this machine"),
         (["--tune-rpc", "127.0.0.1:1"], 2, "does nothing without --tune"),
-        (["--tune", "--tune-rpc", "127.0.0.1:1"], 8, "no board answers for tuning"),
+        (["--tune", "--tune-rpc", "127.0.0.1:1"], 8, "no board answers"),
     ],
 )
 def test_the_exit_code_tells_usage_from_a_missing_board(

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A profile of a network on a board that is not here, from the code that is compiled for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from splitc.build.backend import EMIT, Estimating, backend_for, warm_up
+from splitc.build.refusals import refuse_unsupported
+from splitc.cost.board import Board, load_board
+from splitc.cost.profile import Profile
+from splitc.errors import UsageError
+from splitc.frontend import load
+from splitc.ir.model import Network
+from splitc.version import __version__
+
+
+def static_profile(
+    model: Network | str | Path,
+    *,
+    target: Board | str = "rpi4",
+    name: str | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Profile:
+    """What each layer takes at least on a board, told from the emitted code: see `Estimating`.
+
+    Args:
+        model: A loaded network, or what `splitc.load` takes.
+        target: The board; all its cores compute.
+        name: The network's name in the profile; by default the file's.
+        progress: Called with each step's name as it begins.
+
+    Raises:
+        UsageError: Nothing can be told of such boards.
+        ToolchainError: A program that it needs is not installed, or fails.
+        SplitcError: The network cannot be read or compiled.
+    """
+    board = load_board(target)
+    backend = backend_for(board, EMIT)
+    if not isinstance(backend, Estimating):
+        raise UsageError(f"'{EMIT}' cannot tell times from its code")
+    backend.refuse_estimate(board)
+    if isinstance(model, str | Path):
+        progress("reading the network")
+        name = name or Path(model).stem
+        model = load(model, meanwhile=lambda: warm_up(EMIT))
+    refuse_unsupported(backend, model, "network")
+    progress(f"compiling for {board.name}")
+    code = backend.compile(backend.lower(model), board)
+    found = backend.estimate(code, board, model, progress)
+    tools = ", ".join(f"{tool} {release}" for tool, release in found.tools.items())
+    return Profile.of_kernels(
+        model.graph, found.kernels, machine=f"{board.name}, from its code ({tools})",
+        network=name or model.name, figures="predicted",
+        versions={"splitc": __version__, **found.tools},
+        note="a lower bound: of each kernel the cycles without cache misses, or the way of its "
+        f"bytes where that is longer; one after the other they take {found.together_ms:.3f} ms",
+    )  # fmt: skip

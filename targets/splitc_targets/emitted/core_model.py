@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""llvm-mca's model of a core: the cycles of basic blocks, every load taken to find its line in L1.
+
+References:
+    https://llvm.org/docs/CommandGuide/llvm-mca.html
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from splitc.cost.board import Cpu
+from splitc.errors import ToolchainError
+from splitc_targets.emitted.blocks import Block
+
+_LONG = 200
+"""Instructions from which a block is repeated less often."""
+_RARE = 0.001
+"""Share of all instructions below which a block is told from its length alone."""
+_RELEASES = range(30, 11, -1)
+
+
+@dataclass(frozen=True)
+class CoreModel:
+    """The model of a board's core.
+
+    Args:
+        cpu: The core.
+        program: llvm-mca's path.
+        release: Its LLVM's.
+    """
+
+    cpu: Cpu
+    program: str
+    release: str
+
+    @staticmethod
+    def of(cpu: Cpu) -> CoreModel:
+        """The model of that core.
+
+        Raises:
+            ToolchainError: llvm-mca is not installed.
+        """
+        names = ("llvm-mca", *(f"llvm-mca-{release}" for release in _RELEASES))
+        found = next(filter(None, map(shutil.which, names)), None)
+        if found is None:
+            hint = "on Debian: apt install llvm"
+            raise ToolchainError("llvm-mca is not installed", hint=hint)
+        release = re.search(r"LLVM version (\S+)", _run([found, "--version"], ""))
+        return CoreModel(cpu, found, release[1] if release else "")
+
+    def fma_cycles(self, kind: str = "") -> float:
+        """Cycles between multiply-adds where nothing else runs: the limit of the port.
+
+        Args:
+            kind: "dot" for those of bytes, "half" for those of float16, else of floats.
+        """
+        form = {"dot": "sdot\tv{}.4s, v30.16b, v31.16b", "half": "fmla\tv{}.8h, v30.8h, v31.8h"}
+        line = "\t" + form.get(kind, "fmla\tv{}.4s, v30.4s, v31.4s")
+        lines = [line.format(k) for k in range(24)]
+        return self._ask([lines], 5000)[0] / len(lines)
+
+    def tell(self, blocks: Iterable[Block]) -> None:
+        """Set the cycles of blocks; of those that hardly run, from their length alone.
+
+        Raises:
+            ToolchainError: llvm-mca does not know the core or an instruction.
+        """
+        known = list(blocks)
+        whole = sum(len(block.lines) * block.count for block in known)
+        long: list[Block] = []
+        short: list[Block] = []
+        for block in known:
+            block.cycles = len(block.lines) / 2
+            if len(block.lines) * block.count > _RARE * whole:
+                (long if len(block.lines) > _LONG else short).append(block)
+        for some, iterations in ((short, 200), (long, 20)):
+            found = self._ask([block.lines for block in some], iterations)
+            for block, cycles in zip(some, found, strict=True):
+                block.cycles = cycles
+
+    def _ask(self, regions: Sequence[Sequence[str]], iterations: int) -> list[float]:
+        """Cycles of one run of each region, in a row of so many."""
+        if not regions:
+            return []
+        text: list[str] = []
+        for number, lines in enumerate(regions):
+            text += [f"# LLVM-MCA-BEGIN r{number}", *lines, "# LLVM-MCA-END"]
+        attributes = ",".join(self.cpu.features)
+        printed = _run(
+            [
+                self.program, f"-mtriple={self.cpu.triple}", f"-mcpu={self.cpu.cpu}",
+                *([f"-mattr={attributes}"] if attributes else []),
+                f"-iterations={iterations}", "-instruction-info=0", "-resource-pressure=0",
+            ],
+            "\n".join(text) + "\n",
+        )  # fmt: skip
+        found = re.findall(r"^Total Cycles: +(\d+)", printed, re.MULTILINE)
+        if len(found) != len(regions):
+            why = f"it told the cycles of {len(found)} of {len(regions)} blocks"
+            raise ToolchainError("llvm-mca tells no cycles", why=why)
+        return [int(cycles) / iterations for cycles in found]
+
+
+def _run(command: list[str], text: str) -> str:
+    """What llvm-mca prints for a text.
+
+    Raises:
+        ToolchainError: It fails; `why` is its first words.
+    """
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
+        hint = "a newer LLVM's llvm-mca knows more cores and instructions: apt install llvm-19"
+        raise ToolchainError("llvm-mca fails", at=command[0], why=lines[0].strip()[:300], hint=hint)
+    return done.stdout
