@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cut_list import SIDES, WHOLE, read_side
 from cut_parts import compile_parts, exact_cuts
-from cut_quality import scenario
+from cut_quality import print_bars, print_scores, scenario
 from cut_score import Option, PartError, Score, kendall_tau
 from cut_side import Parts
 from cut_times import Cuts, Times
@@ -78,6 +78,27 @@ def test_a_cut_takes_its_slowed_head_its_tail_and_the_link() -> None:
     assert options[-2].measured_s == pytest.approx(8 * 2.05)
     assert options[-1].measured_s == pytest.approx(0.5 + costs.of(rows[-1].cut).link_s)
     assert [one.parts for one in cuts.errors(where, 8.0)] == [len(names) + 1] * 2
+    # A chain with one shortcut: no cut across two tensors sends less than one across one.
+    assert cuts.left_out(where) == 0.0
+
+
+def test_the_worst_network_and_link_come_first_and_bars_are_judged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = [
+        Score("squeezenet", "wifi", "a", "b", regret=0.02, tau=0.95, tau_again=0.98),
+        Score("vgg19", "ethernet", "all on the server", "c", regret=0.2, tau=0.7, tau_again=0.98),
+    ]
+    print_scores(scores)
+    figures = print_bars(scores, [PartError("vgg19", DEVICE, 3, error=0.1, bias=1.0)])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:3]] == ["vgg19", "squeezenet"]
+    assert [line.rsplit(" ", 1)[1] for line in lines[3:]] == [
+        "missed)", "missed)", "missed)", "0.98", "met)"
+    ]  # fmt: skip
+    assert figures["regret_median_percent"] == pytest.approx(11.0)
+    assert figures["error_mean_percent"] == pytest.approx(10.0)
 
 
 def test_every_head_and_tail_in_one_library_computes_the_network(tmp_path: Path) -> None:
