@@ -3,9 +3,10 @@
 
     python benchmarks/board_models.py [--host [BOARD]] [--fit] [--quick] [--json FILE]
 
-Whole networks, fp32, batch 1. Published times are averages in milliseconds from
-Tencent/ncnn, benchmark/README.md, and OAID/Tengine, benchmark/README.md; the
-networks are those of ncnn's `.param` files (see nets.py). On 64-bit Arm ncnn
+Whole networks, fp32, batch 1, and what others published of them (published_times.py). The
+networks of ncnn's columns are those of its `.param` files (nets.py), the mobile families those of
+the TFLite files (mobile_nets.py). No figure of a board file is fitted to a column held out, and
+what is predicted is a runtime at ncnn's level: not splitc's own code. On 64-bit Arm ncnn
 stores the weights of fully connected layers in 2 bytes each even where it
 computes in fp32 (`InnerProduct_arm::create_pipeline`), so they are counted so.
 `--host` measures as well what splitc's own code takes on this machine: the zoo's
@@ -19,92 +20,31 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from board_fit import Measured, fit, implied, predicted_kinds, sums, toml
 from host_times import measure
+from mobile_nets import mobile_net
 from networks import NAMES
+from published_times import COLUMNS, Column
 
 import common
 from common import Others
-from nets import NETS
+from nets import NETS, resnet50, squeezenet_1_0
 from splitc.cost.board import Board, load_board, x86_level
 from splitc.cost.prices import BoardCost
 from splitc.ir.graph import LayerGraph
 
+FAMILIES = {
+    "v1-": "MobileNetV1", "v2-": "MobileNetV2", "v3-": "MobileNetV3", "lite": "EfficientNet-Lite",
+}  # fmt: skip
+"""The mobile families, by how their networks' names begin."""
 MEAN_BAR, WORST_BAR = 0.20, 0.35
 QUICK = ("squeezenet", "shufflenet")
 HOSTS = ("host", "x86-64-v2", "x86-64-v3", "x86-64-v4")
-
-
-@dataclass(frozen=True)
-class Column:
-    """Published times of one board, runtime and thread count.
-
-    Args:
-        board: The board file that predicts them.
-        source: Whose they are.
-        role: `fitted`: the file's figures are a fit to these times. `held out`: they are not.
-        times_ms: Published milliseconds by network.
-        one_thread_ms: The same with one thread.
-        clock_hz: Where the measured board's clock is not the file's.
-        half_fc: Whether the runtime stores fully connected weights in 2 bytes.
-    """
-
-    board: str
-    source: str
-    role: str
-    times_ms: Mapping[str, float]
-    one_thread_ms: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
-    clock_hz: float | None = None
-    half_fc: bool = True
-
-
-COLUMNS = (
-    Column(
-        "rpi4", "ncnn, Raspberry Pi 4 Model B, 1.8 GHz, 4 threads", "fitted",
-        {"squeezenet": 46.7, "mobilenet": 61.2, "mobilenet_v2": 61.9, "shufflenet_v2": 24.6,
-         "efficientnet_b0": 74.2, "googlenet": 114.4, "resnet18": 123.1, "alexnet": 76.4,
-         "resnet50": 262.8, "vgg16": 547.1},
-        {"squeezenet": 74.0, "mobilenet": 124.3, "mobilenet_v2": 93.5, "shufflenet_v2": 42.1,
-         "efficientnet_b0": 129.7, "googlenet": 235.9, "resnet18": 191.1, "alexnet": 139.4,
-         "resnet50": 534.1, "vgg16": 1071.9},
-    ),
-    Column(
-        "rpi-zero2w", "ncnn, Raspberry Pi Zero 2 W, 1.0 GHz, 4 threads", "fitted",
-        {"squeezenet": 119.9, "mobilenet": 163.2, "mobilenet_v2": 147.4, "shufflenet_v2": 64.1,
-         "efficientnet_b0": 202.1, "googlenet": 324.5, "resnet18": 353.5, "alexnet": 272.2,
-         "resnet50": 782.6},
-        {"squeezenet": 240.8, "mobilenet": 393.9, "mobilenet_v2": 274.2, "shufflenet_v2": 129.2,
-         "efficientnet_b0": 519.0, "googlenet": 780.4, "resnet18": 654.7, "alexnet": 689.2,
-         "resnet50": 1802.8},
-    ),
-    Column(
-        "jetson-nano", "ncnn, NVIDIA Jetson Nano's CPU, 4 threads", "fitted",
-        {"squeezenet": 30.59, "mobilenet": 42.05, "mobilenet_v2": 33.83, "shufflenet_v2": 19.71,
-         "efficientnet_b0": 70.60, "googlenet": 93.12, "resnet18": 83.44, "alexnet": 89.98,
-         "resnet50": 204.08, "vgg16": 447.39},
-        {"squeezenet": 86.14, "mobilenet": 137.63, "mobilenet_v2": 93.99, "shufflenet_v2": 48.09,
-         "efficientnet_b0": 225.94, "googlenet": 287.11, "resnet18": 221.60, "alexnet": 284.87,
-         "resnet50": 624.84, "vgg16": 1242.90},
-    ),
-    Column(
-        "rpi3", "ncnn, Raspberry Pi 3 Model B+, 1.4 GHz, 4 threads", "held out",
-        {"squeezenet": 85.2, "mobilenet": 108.7, "mobilenet_v2": 111.7, "shufflenet_v2": 47.2,
-         "efficientnet_b0": 135.9, "googlenet": 224.2, "resnet18": 271.9, "alexnet": 159.1,
-         "resnet50": 587.4},
-    ),
-    Column(
-        "rpi4", "Tengine, another runtime, Raspberry Pi 4B, 1.5 GHz, 4 threads", "held out",
-        {"squeezenet": 41.4, "mobilenet": 54.8, "mobilenet_v2": 66.4, "shufflenet_v2": 20.1,
-         "googlenet": 171.6, "resnet18": 158.4, "resnet50": 332.3, "vgg16": 839.3},
-        clock_hz=1.5e9,
-        half_fc=False,
-    ),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,6 +76,26 @@ def with_half_fc(graph: LayerGraph) -> LayerGraph:
     )
 
 
+def network(name: str) -> LayerGraph:
+    """The layer graph of a network, by the name that it has in a column."""
+    if name == "resnet50_v1.5":
+        return resnet50(stride_in_3x3=True)
+    if name == "wide_resnet50_2":
+        return resnet50(stride_in_3x3=True, width=2)
+    if name == "squeezenet_1.0":
+        return squeezenet_1_0()
+    return NETS[name]() if name in NETS else mobile_net(name)
+
+
+def by_family(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Mean and worst error of each of the mobile families among the rows."""
+    found: dict[str, dict[str, float]] = {}
+    for begin, title in FAMILIES.items():
+        errors = [abs(row.ratio - 1) for row in rows if row.network.startswith(begin)]
+        found[title] = {"mean_error": statistics.mean(errors), "worst_error": max(errors)}
+    return found
+
+
 def compare(column: Column, *, one_thread: bool = False) -> list[Row]:
     """Predicted against published times of a column."""
     board = load_board(column.board)
@@ -146,7 +106,7 @@ def compare(column: Column, *, one_thread: bool = False) -> list[Row]:
     times = column.one_thread_ms if one_thread else column.times_ms
     rows: list[Row] = []
     for name, published in times.items():
-        graph = with_half_fc(NETS[name]()) if column.half_fc else NETS[name]()
+        graph = with_half_fc(network(name)) if column.half_fc else network(name)
         rows.append(Row(name, published, predicted_ms(board, graph)))
     return rows
 
@@ -214,10 +174,10 @@ def summary(rows: list[Row]) -> dict[str, Any]:
 def show(title: str, rows: list[Row], *, measured: str = "published") -> None:
     """Print one table."""
     print(f"\n{title}")
-    print(f"  {'network':<16} {'ratio':>6} {measured:>13} {'predicted':>13}")
+    print(f"  {'network':<26} {'ratio':>6} {measured:>13} {'predicted':>13}")
     for row in rows:
         print(
-            f"  {row.network:<16} {row.ratio:>6.2f} {row.measured_ms:>10.1f} ms"
+            f"  {row.network:<26} {row.ratio:>6.2f} {row.measured_ms:>10.1f} ms"
             f" {row.predicted_ms:>10.1f} ms"
         )
     found = summary(rows)
@@ -232,7 +192,7 @@ def show_left_out() -> dict[str, float]:
     """Say what is not compared and why; the mean one-thread ratio of each fitted board."""
     print("\nLeft out: int8 rows and ViT (the board files' shares are of fp32 convolutional nets).")
     print(
-        "Left out: Raspberry Pi 5, Orange Pi 5, ROCK 5B, Jetson Orin (ncnn computes in fp16 there)."
+        "Left out: ncnn on Raspberry Pi 5, Orange Pi 5, ROCK 5B, Jetson Orin (it computes in fp16)."
     )
     print("Left out: one-thread columns. The shares are of four threads, which share caches and")
     print("memory; a core alone reaches a larger share, which the cost model cannot say.")
@@ -270,8 +230,12 @@ def main() -> None:
     for column in COLUMNS:
         rows = compare(column)
         show(f"{column.board}: {column.source} ({column.role})", rows)
+        families = by_family(rows) if column.of_family else {}
+        for title, found in families.items():
+            errors = f"mean {found['mean_error']:.1%}, worst {found['worst_error']:.1%}"
+            print(f"  {title:<26} {errors}")
         about = {"board": column.board, "source": column.source, "role": column.role}
-        written["columns"].append({**about, **summary(rows)})
+        written["columns"].append({**about, **summary(rows), "families": families})
     if options.host:
         written["host"] = compare_host(options)
     written["one_thread_ratio"] = show_left_out()

@@ -180,6 +180,20 @@ def squeezenet(size: int = 227, last_pad: int = 1) -> LayerGraph:
     return net.softmax(net.average(net.conv(x, 1000, pad=last_pad)))
 
 
+def squeezenet_1_0() -> LayerGraph:
+    """SqueezeNet 1.0, as torchvision has it."""
+    net = Net(224)
+    x = net.pool(net.conv(net.input, 96, 7, stride=2, pad=0))
+    for squeezed, grown, pooled in (
+        (16, 64, False), (16, 64, False), (32, 128, True), (32, 128, False),
+        (48, 192, False), (48, 192, False), (64, 256, True), (64, 256, False),
+    ):  # fmt: skip
+        s = net.conv(x, squeezed)
+        x = net.concat(net.conv(s, grown), net.conv(s, grown, 3))
+        x = net.pool(x) if pooled else x
+    return net.softmax(net.average(net.conv(x, 1000)))
+
+
 def mobilenet() -> LayerGraph:
     """MobileNetV1 1.0."""
     net = Net(224)
@@ -280,8 +294,11 @@ def resnet18() -> LayerGraph:
     return net.softmax(net.fc(net.average(x), 1000))
 
 
-def resnet50(*, stride_in_3x3: bool = False) -> LayerGraph:
-    """ResNet-50; the paper's, and ncnn's, strides in the first 1x1, most others' in the 3x3."""
+def resnet50(*, stride_in_3x3: bool = False, width: int = 1) -> LayerGraph:
+    """ResNet-50; the paper's, and ncnn's, strides in the first 1x1, most others' in the 3x3.
+
+    Wide ResNet-50-2 has `width` times the channels inside its blocks.
+    """
     net = Net(224)
     x = net.pool(net.conv(net.input, 64, 7, stride=2))
     for channels, repeats in ((64, 3), (128, 4), (256, 6), (512, 3)):
@@ -289,7 +306,8 @@ def resnet50(*, stride_in_3x3: bool = False) -> LayerGraph:
             stride = 2 if k == 0 and channels > 64 else 1
             first, second = (1, stride) if stride_in_3x3 else (stride, 1)
             past = net.conv(x, 4 * channels, stride=stride, act="") if k == 0 else x
-            inside = net.conv(net.conv(x, channels, stride=first), channels, 3, stride=second)
+            inside = net.conv(x, width * channels, stride=first)
+            inside = net.conv(inside, width * channels, 3, stride=second)
             made = net.conv(inside, 4 * channels, act="")
             x = net.activate(net.join("add", made, past), "relu")
     return net.softmax(net.fc(net.average(x), 1000))

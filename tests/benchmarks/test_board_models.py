@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from mobile_nets import mobile_net  # noqa: E402
+
+from nets import macs  # noqa: E402
 
 
 def test_fitted_boards_and_the_held_out_raspberry_pi_3_keep_within_the_bars(
@@ -22,10 +27,33 @@ def test_fitted_boards_and_the_held_out_raspberry_pi_3_keep_within_the_bars(
     command = [sys.executable, script, "--quick", "--json", str(written)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     columns = json.loads(written.read_text("utf-8"))["columns"]
-    kept = {column["board"]: column for column in columns if "ncnn" in column["source"]}
+    ten = [column for column in columns if len(column["rows"]) > 8]
+    kept = {column["board"]: column for column in ten if "ncnn" in column["source"]}
     assert set(kept) == {"rpi4", "rpi-zero2w", "jetson-nano", "rpi3"}
     assert all(column["within_bars"] for column in kept.values())
     assert kept["rpi4"]["rows"][0]["ratio"] == pytest.approx(1, abs=0.35)
+    (mobile,) = (column for column in columns if column["families"])
+    assert mobile["role"] == "held out"
+    assert len(mobile["rows"]) == 49
+    assert set(mobile["families"]) == {
+        "MobileNetV1", "MobileNetV2", "MobileNetV3", "EfficientNet-Lite",
+    }  # fmt: skip
+    assert all(found["mean_error"] <= 0.2 for found in mobile["families"].values())
+
+
+def test_the_mobile_networks_have_the_papers_multiply_adds_and_weights() -> None:
+    """In millions: of the papers' tables, and of TensorFlow's for the minimalistic and Lite ones."""
+    papers = {
+        "v1-1.0-224": (569, 4.24), "v1-0.5-160": (76, 1.34), "v1-0.25-128": (14, 0.47),
+        "v2-1.0-224": (300, 3.47), "v2-1.4-224": (582, 6.06), "v2-0.35-96": (11, 1.66),
+        "v3-large-1.0": (217, 5.4), "v3-small-1.0": (56.5, 2.5),
+        "v3-large-minimalistic-1.0": (209, 3.9), "lite0": (407, 4.7), "lite4": (2640, 13.0),
+    }  # fmt: skip
+    for name, (millions, weights) in papers.items():
+        graph = mobile_net(name)
+        assert macs(graph) / 1e6 == pytest.approx(millions, rel=0.07), name
+        held = sum(layer.param_bytes for layer in graph.layers) / 4e6
+        assert held == pytest.approx(weights, rel=0.03), name
 
 
 @pytest.mark.slow
