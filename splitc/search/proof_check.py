@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from splitc.cost.prices import price
+from splitc.cost.prices import PICO, price
 from splitc.errors import BadBundleError, SplitcError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
@@ -93,13 +93,17 @@ def _check(proof: Proof, evidence: Evidence, problem: Problem, cut: Cut) -> Chec
         return _check_flow(proof, evidence, problem, cut)
     if evidence.tried:
         return _check_tried(proof, evidence, problem, cut)
+    if isinstance(proof, Enumerated) and proof.kind not in (EVERY, SINGLE):
+        return Checked(False, f"it is the best of {proof.count:,} {proof.kind}, by {proof.cutter}")
+    if evidence.codec:
+        return Checked(False, f"{proof.cutter} left no prices of the cuts with the codec inside")
     row = problem.row(cut)
     _same(proof.value, row.cost.value(problem.objective), cut)
     if row.rejected is not None:
         raise _wrong(cut, f"it may not be used: {row.rejected}")
     if isinstance(proof, Heuristic):
         return _heuristic(proof, cut)
-    return _check_enumerated(proof, problem, cut)
+    return _check_enumerated(proof, problem)
 
 
 def _check_flow(proof: FlowProof, evidence: Evidence, problem: Problem, cut: Cut) -> Checked:
@@ -116,9 +120,7 @@ def _check_flow(proof: FlowProof, evidence: Evidence, problem: Problem, cut: Cut
     return Checked(True, f"no cut costs less, by {flows} and the cuts after single layers")
 
 
-def _check_enumerated(proof: Enumerated, problem: Problem, cut: Cut) -> Checked:
-    if proof.kind not in (EVERY, SINGLE):
-        return Checked(False, f"the cut's price was summed anew; '{proof.kind}' are not listed")
+def _check_enumerated(proof: Enumerated, problem: Problem) -> Checked:
     singles = ((other, 1) for other in single_cuts(problem.graph))
     cuts = singles if proof.kind == SINGLE else _downsets(problem.graph)
     count, work = 0, 0
@@ -199,7 +201,8 @@ def _counted(proof: Enumerated, count: int) -> None:
 
 
 def _same(claimed: float, found: float, cut: Cut) -> None:
-    if not math.isclose(claimed, found, rel_tol=_CLOSE, abs_tol=1e-15):
+    rounded = 2 * len(cut.graph) / PICO  # of a value that was summed in whole picoseconds
+    if not math.isclose(claimed, found, rel_tol=_CLOSE, abs_tol=rounded):
         raise _wrong(cut, f"it costs {found:.9g}, the proof says {claimed:.9g}")
 
 

@@ -35,6 +35,8 @@ CUTTERS: tuple[tuple[str, Objective, bool], ...] = (
     ("neurosurgeon(server_load=3.0)", "latency", True),
     ("dads-heavy", "throughput", False),
     ('early-exits(exits="")', "latency", True),
+    ("qdmp", "energy", False),
+    ("edgent", "latency", False),
 )
 """Of each cutter the text, what it minimises, and whether its claim is shown anew."""
 
@@ -86,6 +88,9 @@ def test_the_proof_of_early_exits_holds_with_the_shares_of_frames_that_it_was_ma
     problem = SCENARIO.problem(parse_graph(CHAIN))
     proof, evidence, cut = solved(problem, 'early-exits(exits="a:0.4,b:0.5")')
     assert check_proof(proof, carried(evidence), cut).again
+    exits, told, where = solved(problem, 'edgent(exits="b", within_ms=2500)')
+    words = check_proof(exits, carried(told), where).words
+    assert "frames leaving at" in words
     fewer = msgspec.structs.replace(evidence, arriving=())
     with pytest.raises(BadBundleError, match="does not hold"):
         check_proof(proof, fewer, cut)
