@@ -58,7 +58,8 @@ class CompileFlags(o.ScenarioOptions):
         typer.Option(
             "--only-if-it-pays",
             help="Fail, with exit code 5, where a split is predicted to be no better than all on "
-            "the device or all on the server; of these two, where something else is.",
+            "the device or all on the server, sent bytes or JPEG where that fits; of these two, "
+            "where something else is.",
         ),
     ] = False
     calibrate: o.Calibrate = None

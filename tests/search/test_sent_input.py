@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from splitc.build.job import plan
+from splitc.build.options import ScenarioText
 from splitc.cost.jpeg_sizes import jpeg_sizes
 from splitc.cost.sent_input import BITS_A_PIXEL, QUALITY, Sent, ServerInput, ways_to_send
-from splitc.errors import UsageError
+from splitc.errors import NoGainError, UsageError
 from splitc.ir.graph import LayerGraph
 from splitc.ir.text import parse_graph
 from splitc.link.link import Link
@@ -134,3 +138,18 @@ def test_samples_that_are_no_images_tell_nothing() -> None:
     found = jpeg_sizes(network("1x3x32x32"), [{"x": nan}])
     assert found is not None
     assert found.nbytes[0][1] > 0
+
+
+def test_a_split_that_beats_floats_but_not_bytes_does_not_pay(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    # What is last takes long on the device, and a packet takes longer than all the rest.
+    times = tmp_path / "times.csv"
+    times.write_text("layer,device_ms\nclassifier,900\n")
+    link = Link("100kbit", rtt="5ms")
+    where = ScenarioText(measured=str(times), server_input="tensor").scenario()
+    job = plan(small_onnx, emit="onnx", scenario=replace(where, link=link))
+    job.refuse_no_gain()
+    job = plan(small_onnx, emit="onnx", scenario=replace(where, link=link, server_input="uint8"))
+    with pytest.raises(NoGainError, match="all on the server, sent as bytes is as good or better"):
+        job.refuse_no_gain()
