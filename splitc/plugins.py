@@ -37,6 +37,8 @@ class Plugin:
         loaders: What loads parts, by the format that their manifests name: functions of a
             folder and its `PartManifest` that give a `Part`.
         policies: Policy classes by name: what picks each frame's route.
+        estimators: Classes by name of what predicts layers' times on boards, as
+            `splitc.cost.prices.Estimator` says; the first that answers for a board is asked.
         boards: Folders of board files.
     """
 
@@ -49,6 +51,7 @@ class Plugin:
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     loaders: Mapping[str, str] = field(default_factory=dict[str, str])
     policies: Mapping[str, str] = field(default_factory=dict[str, str])
+    estimators: Mapping[str, str] = field(default_factory=dict[str, str])
     boards: tuple[Path, ...] = ()
 
 
@@ -92,7 +95,7 @@ FAILS_TO_IMPORT = (
 
 _TABLES = (
     "passes", "cutters", "backends", "checks", "recipes", "converters", "kinds", "loaders",
-    "policies",
+    "policies", "estimators",
 )  # fmt: skip
 
 

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from splitc.cost.board import Board
+from splitc.cost.estimator import Estimator, estimator_of, roofline
 from splitc.cost.stress import IDLE, MODEL, LayerTerms, Stress
 from splitc.ir.cut import Cut
-from splitc.ir.graph import Layer, LayerGraph
+from splitc.ir.graph import LayerGraph
 from splitc.link.link import Link
 
 Objective = Literal["latency", "throughput", "energy"]
@@ -43,28 +44,30 @@ class CostModel(Protocol):
 
 @dataclass(frozen=True)
 class BoardCost:
-    """Predicted layer times: a roofline with the board's efficiency by kind.
-
-    A layer takes the longest of its arithmetic at the efficiency of its kind,
-    its weights over the memory bandwidth, and its activations over the cache's
-    or memory's, plus a fixed overhead. Views, inputs and channels are free.
+    """Predicted layer times on a board.
 
     Args:
         board: The machine.
         stress: What else it does.
-
-    References:
-        Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+        by: Who predicts: `kernels`, the first pack that knows the board from its own code, and
+            the board file's shares of the peak where there is none; or those `shares` alone.
     """
 
     board: Board
     stress: Stress = IDLE
+    by: Literal["kernels", "shares"] = "kernels"
 
     @property
     def label(self) -> str:
         """Where the figures come from."""
-        known = f"predicted from board file {self.board.name}"
+        name, found = self.board.name, self._estimator
+        known = f"predicted from board file {name}"
+        known = known if found is None else f"predicted from {found.label} on {name}"
         return known if self.stress == IDLE else f"{known}, {MODEL}"
+
+    @cached_property
+    def _estimator(self) -> Estimator | None:
+        return None if self.by == "shares" else estimator_of(self.board)
 
     def seconds(self, graph: LayerGraph) -> tuple[float, ...]:
         """Seconds of each layer, in the graph's order."""
@@ -72,23 +75,11 @@ class BoardCost:
 
     def terms(self, graph: LayerGraph) -> tuple[LayerTerms, ...]:
         """What the time of each layer is made of while the machine does nothing else."""
-        return tuple(self._layer_terms(graph, layer) for layer in graph.layers)
-
-    def _layer_terms(self, graph: LayerGraph, layer: Layer) -> LayerTerms:
-        if layer.kind in ("view", "channel"):
-            return LayerTerms()
-        board = self.board
-        read = sum(graph.tensors[name].nbytes or 0 for name in dict.fromkeys(layer.inputs))
-        moved = read + sum(t.nbytes or 0 for t in layer.outputs)
-        fits = moved + layer.param_bytes <= board.cache_bytes
-        bandwidth = board.cache_bandwidth if fits else board.memory_bandwidth
-        rate = board.peak_flops * getattr(
-            board.efficiency, layer.kind, board.efficiency.elementwise
-        )
-        return LayerTerms(
-            board.layer_overhead_s,
-            layer.flops / rate,
-            max(moved / bandwidth, layer.param_bytes / board.memory_bandwidth),
+        known = self._estimator
+        found = [None] * len(graph) if known is None else known.terms(graph, self.board)
+        return tuple(
+            roofline(self.board, graph, layer) if terms is None else terms
+            for layer, terms in zip(graph.layers, found, strict=True)
         )
 
 

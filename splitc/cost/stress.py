@@ -43,15 +43,18 @@ class LayerTerms:
     Args:
         overhead_s: What it costs beyond its arithmetic and bytes, the processor's.
         arithmetic_s: Its arithmetic.
-        memory_s: The longer of its activations' and its weights' way.
+        memory_s: The bytes that come while it computes.
+        stall_s: Those that it waits for.
     """
 
     overhead_s: float = 0.0
     arithmetic_s: float = 0.0
     memory_s: float = 0.0
+    stall_s: float = 0.0
 
     def seconds(self, stress: Stress) -> float:
         """The layer's time: what binds it decides which stress slows it."""
         slower = 1.0 / (1.0 - stress.cpu)
-        memory_s = self.memory_s / (1.0 - stress.memory)
-        return self.overhead_s * slower + max(self.arithmetic_s * slower, memory_s)
+        waits = 1.0 / (1.0 - stress.memory)
+        together_s = max(self.arithmetic_s * slower, self.memory_s * waits)
+        return self.overhead_s * slower + together_s + self.stall_s * waits

@@ -8,5 +8,6 @@ from splitc.plugins import Plugin
 PLUGIN = Plugin(
     backends={"tvm": "splitc_targets.backend:TvmBackend"},
     checks={"targets": "splitc_targets.checks:checks"},
+    estimators={"kernels": "splitc_targets.estimate.network:Kernels"},
     boards=(Path(__file__).parent / "boards",),
 )

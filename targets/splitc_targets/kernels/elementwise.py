@@ -12,7 +12,7 @@ from splitc_targets.graph.expression import Arg, Expression, operations
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.loops.epilogue import finished
-from splitc_targets.machine.machine import Machine
+from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 _SAME = Arg(0)
 
@@ -83,10 +83,6 @@ def kernel(name: str, nest: Nest, machine: Machine) -> Any:
     return emit.function(name, arguments, write)
 
 
-WORTH_SHARING = 16_384
-"""Element operations below which waking the other cores costs more than it saves."""
-
-
 def _write(code: Code, nest: Nest, machine: Machine, arrays: tuple[Array, ...]) -> None:
     nest = _chunked(nest, machine)
     lanes = _lanes(nest, machine)
@@ -97,7 +93,7 @@ def _write(code: Code, nest: Nest, machine: Machine, arrays: tuple[Array, ...]) 
     blocks = full + bool(rest) if quick is not None else 1
     count = math.prod(nest.sizes[d] for d in outer) * blocks
     work = math.prod(nest.sizes) * (1 + len(operations(nest.expression)))
-    shared = count > 1 and work > WORTH_SHARING and machine.cores > 1
+    shared = count > 1 and work > ELEMENTS_WORTH_SHARING and machine.cores > 1
     with code.loop("task", count, parallel=shared) as task:
         places = _places(code, nest, emit.div(task, blocks), outer)
         block = emit.mod(task, blocks)

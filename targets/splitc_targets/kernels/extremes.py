@@ -8,10 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.kernels.elementwise import WORTH_SHARING
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code
-from splitc_targets.machine.machine import Machine
+from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 KEYS = frozenset({
     "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
@@ -49,7 +48,7 @@ def kernel(name: str, spec: Extremes, machine: Machine) -> Any:
     x_size = 1 + (spec.length - 1) * spec.step + sum((n - 1) * x for n, x, _ in spec.kept)
     y_size = 1 + sum((n - 1) * y for n, _, y in spec.kept)
     count = math.prod(n for n, _, _ in spec.kept)
-    shared = count > 1 and machine.cores > 1 and count * spec.length > WORTH_SHARING
+    shared = count > 1 and machine.cores > 1 and count * spec.length > ELEMENTS_WORTH_SHARING
     arguments = [Argument("x", (x_size,), spec.dtype), Argument("y", (y_size,), "int64")]
 
     def write(code: Code, x: Array, y: Array) -> None:

@@ -100,8 +100,6 @@ def _multiplies_bytes(node: Node, machine: Machine) -> bool:
 
 
 _LARGEST_HALF = 65504.0
-_DEEP = 32
-"""Input channels from which on products in float16 are worth adding up in two steps."""
 
 
 def _multiplies_halves(node: Node, machine: Machine) -> bool:
@@ -114,8 +112,8 @@ def _multiplies_halves(node: Node, machine: Machine) -> bool:
     if x.data is not None or 0 in (x.size, data.size) or np.abs(data).max() > _LARGEST_HALF:
         return False
     if node.op in CONVOLUTIONS:
-        return data.shape[1] >= _DEEP
-    return len(x.shape) > 1 and data.shape[0] >= _DEEP
+        return data.shape[1] >= ways.DEEP
+    return len(x.shape) > 1 and data.shape[0] >= ways.DEEP
 
 
 def _is_depthwise(node: Node, machine: Machine) -> bool:

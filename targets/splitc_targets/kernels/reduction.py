@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.kernels.elementwise import WORTH_SHARING
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
-from splitc_targets.machine.machine import Machine
+from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 KINDS: dict[str, tuple[float, Callable[[Value, Value], Value]]] = {
     "sum": (0.0, lambda a, b: a + b),
@@ -82,7 +81,7 @@ class _Writer:
         blocks = -(-columns // wide)
         count = math.prod(d[0] for d in outer) * blocks
         work = count * wide * spec.count
-        parallel = count > 1 and work > WORTH_SHARING and self.machine.cores > 1
+        parallel = count > 1 and work > ELEMENTS_WORTH_SHARING and self.machine.cores > 1
         with code.loop("task", count, parallel=parallel) as task:
             block, left = emit.mod(task, blocks), emit.div(task, blocks)
             at: Index = 0

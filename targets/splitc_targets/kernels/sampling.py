@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.kernels.elementwise import WORTH_SHARING
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
-from splitc_targets.machine.machine import Machine
+from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class _Writer:
         count = math.prod(d.size for d in outer)
         taps = math.prod(max(1, d.taps) for d in spec.dimensions)
         work = count * row.size * inner.size * taps
-        parallel = count > 1 and work > WORTH_SHARING and self.machine.cores > 1
+        parallel = count > 1 and work > ELEMENTS_WORTH_SHARING and self.machine.cores > 1
         with code.loop("task", count, parallel=parallel) as task:
             place: Index = 0
             start: Index = 0

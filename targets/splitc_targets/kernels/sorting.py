@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from splitc_targets.kernels.elementwise import WORTH_SHARING
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, tirx
-from splitc_targets.machine.machine import Machine
+from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 What = Literal["values", "places"]
 
@@ -108,7 +107,7 @@ def kernel(name: str, spec: Sort, machine: Machine) -> Any:
 
     def write(code: Code, x: Array, *results: Array) -> None:
         work = spec.count * spec.length * (1 + spec.rounds)
-        shared = spec.count > 1 and work > WORTH_SHARING and machine.cores > 1
+        shared = spec.count > 1 and work > ELEMENTS_WORTH_SHARING and machine.cores > 1
         with code.loop("row", spec.count, parallel=shared) as row:
             places = _places(code, spec, row)
             _Row(code, spec, x, places[0]).write(results, places[1:])

@@ -85,3 +85,7 @@ def quickest(product: Product, machine: Machine, *, exact: bool = False) -> Cand
     """The model's choice for a product; arguments as for `all_candidates`."""
     first = (next(way.candidates(product, machine), None) for way in _ways(product, exact))
     return min((each for each in first if each is not None), key=lambda each: each.cycles)
+
+
+DEEP = 32
+"""Input channels from which on products in float16 are worth adding up in two steps."""

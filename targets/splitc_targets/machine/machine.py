@@ -73,6 +73,9 @@ WORTH_SHARING = 200_000
 On a small core they take some 10 µs.
 """
 
+ELEMENTS_WORTH_SHARING = 16_384
+"""The same of what goes over elements once: operations on one of them."""
+
 
 def machine_of(board: Board) -> Machine:
     """The machine that a board's code runs on.

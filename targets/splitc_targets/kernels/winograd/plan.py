@@ -127,32 +127,56 @@ def _plans(conv: Conv, machine: Machine, m: int, chunks: int) -> Iterator[Plan]:
         )  # fmt: skip
 
 
-def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
-    """Predicted cycles: the arithmetic of a core's share, and what it reads again beyond its L2."""
+@dataclass(frozen=True)
+class Parts:
+    """What a plan's cycles are made of.
+
+    Args:
+        products: Cycles of a chunk's products, all blocks.
+        input, output: Cycles of all transforms on one core.
+        again_bytes: What a core reads again beyond its L2.
+    """
+
+    products: float
+    input: float
+    output: float
+    again_bytes: float
+
+
+def parts(conv: Conv, machine: Machine, plan: Plan) -> Parts:
+    """The arithmetic of a plan, and what it reads again."""
     workers, positions, blocks = plan.workers, plan.positions, plan.blocks
     pieces = tiles.even(plan.size, plan.rows)
     step = sum(tiles.cycles(machine, tiles.Tile(r, v)) for v in plan.vectors for r in pieces)
-    products = positions * conv.channels * step  # of a chunk, all blocks
-    transforms = _transforms(conv, machine, plan)
     u_block = 4 * positions * conv.channels * plan.width
     u, v, p = u_block * blocks, 4 * positions * plan.v_step, 4 * positions * plan.p_step
     if plan.fused:
         turns = -(-plan.chunks // workers)
-        share = turns * (products + transforms / plan.chunks)
         users = workers if machine.l2_shared else 1
-        again = 0 if u + users * (v + p) / 2 <= _held(machine) else u * (turns - 1 / workers)
+        again = 0.0 if u + users * (v + p) / 2 <= _held(machine) else u * (turns - 1 / workers)
         if v + p > 0.6 * machine.l2_bytes:
             again += turns * (v * blocks + p)
     else:
         turns = -(-plan.chunks * blocks // workers)
-        share = turns * products / blocks + transforms / workers + _BARRIER
         stays = u_block <= machine.l2_bytes / 2
         again = v * (turns + plan.chunks / workers)
-        again = 0 if v * plan.chunks <= 0.6 * _held(machine) else again
+        again = 0.0 if v * plan.chunks <= 0.6 * _held(machine) else again
         again += 0 if stays else u_block * turns * (1 - 1 / plan.chunks)
         if p > 0.5 * machine.l2_bytes:
             again += 2 * p * turns
-    return share + again / machine.beyond_l2
+    return Parts(positions * conv.channels * step, *_transforms(machine, plan), again)
+
+
+def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
+    """Predicted cycles: the arithmetic of a core's share, and what it reads again beyond its L2."""
+    made, workers = parts(conv, machine, plan), plan.workers
+    transforms = made.input + made.output
+    if plan.fused:
+        share = -(-plan.chunks // workers) * (made.products + transforms / plan.chunks)
+    else:
+        turns = -(-plan.chunks * plan.blocks // workers)
+        share = turns * made.products / plan.blocks + transforms / workers + _BARRIER
+    return share + made.again_bytes / machine.beyond_l2
 
 
 def _held(machine: Machine) -> int:
@@ -160,14 +184,15 @@ def _held(machine: Machine) -> int:
     return machine.l2_bytes * (machine.cores if machine.l2_shared else 1)
 
 
-def _transforms(conv: Conv, machine: Machine, plan: Plan) -> float:
-    """Cycles of all transforms on one core: operations on vectors, loads and stores."""
+def _transforms(machine: Machine, plan: Plan) -> tuple[float, float]:
+    """Cycles of the input's and the result's transforms: operations, loads and stores."""
     into, out = (144.0, 100.0) if plan.m == 4 else (32.0, 24.0)
     operation = (1.0 if machine.fma else 1.5) / machine.fma_per_cycle
     moved = (2.0 * plan.positions + plan.m**2) / machine.loads_per_cycle
     vectors = plan.depth // machine.lanes, sum(plan.vectors)
-    return plan.tiles * (
-        vectors[0] * (into * operation + moved) + vectors[1] * (out * operation + moved)
+    return (
+        plan.tiles * vectors[0] * (into * operation + moved),
+        plan.tiles * vectors[1] * (out * operation + moved),
     )
 
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How quickly a board does what kernels ask for: seconds of cycles, bytes and parallel loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splitc.cost.board import Board
+from splitc.cost.stress import LayerTerms
+from splitc_targets.estimate.loads import Load
+from splitc_targets.machine.core import core_of
+from splitc_targets.machine.machine import Machine, machine_of
+
+CALL_S = 1e-7
+"""Of a kernel's call: its arguments, and the first lines of code that no cache holds."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A machine's rates; bytes a second.
+
+    Args:
+        machine: What kernels are planned for.
+        hz: Its clock.
+        last_bytes: The last cache before memory, all of it.
+        last_rate: What one core reads of it in a row; None where that is its L2.
+        memory: What all cores together get of memory.
+        memory_one: What one core alone gets.
+        loop_s: Until all cores have begun a parallel loop, and its end is known.
+    """
+
+    machine: Machine
+    hz: float
+    last_bytes: int
+    last_rate: float | None
+    memory: float
+    memory_one: float
+    loop_s: float
+
+    def terms(self, load: Load, kept: float) -> LayerTerms:
+        """What the time of a kernel is made of.
+
+        Args:
+            load: What it asks for.
+            kept: The share of the network's constants that the last cache keeps from one run
+                to the next.
+        """
+        weights_s = load.weight_bytes * (
+            (1 - kept) / self._memory(load.cores) + kept / self._last(load.cores)
+        )
+        again_s = load.again_bytes / (self.machine.beyond_l2 * self.hz)
+        return LayerTerms(
+            CALL_S + load.loops * self.loop_s, load.cycles / self.hz,
+            self._tensors_s(load), weights_s + again_s,
+        )  # fmt: skip
+
+    def kept(self, constant_bytes: float) -> float:
+        """The share of a network's constants that the last cache keeps from run to run.
+
+        Going through more than it holds in the same order leaves nothing of them: all within
+        twice its size.
+        """
+        return min(1.0, max(0.0, 2.0 - constant_bytes / self.last_bytes))
+
+    def _tensors_s(self, load: Load) -> float:
+        both = load.read_bytes + load.written_bytes
+        own = self.machine.l2_bytes * load.cores
+        if both <= own / 2:
+            return both / (_L2_BYTES_PER_CYCLE * self.hz * load.cores)
+        if self.last_rate is not None and both <= self.last_bytes / 2:
+            return both / self._last(load.cores)
+        # What is written is read before: a line of the cache is more than one store.
+        return (load.read_bytes + 2 * load.written_bytes) / self._memory(load.cores)
+
+    def _memory(self, cores: int) -> float:
+        return min(self.memory, cores * self.memory_one)
+
+    def _last(self, cores: int) -> float:
+        if self.last_rate is None:
+            return _L2_BYTES_PER_CYCLE * self.hz * cores
+        return self.last_rate * cores
+
+
+_L2_BYTES_PER_CYCLE = 32.0
+"""Of one core, in a row: half a line a cycle."""
+
+LOOP_CYCLES = 12_000
+"""Until all cores have begun a parallel loop and its end is known: TVM's threads spin."""
+
+
+def rates_of(board: Board) -> Rates:
+    """The rates of a board.
+
+    Raises:
+        UsageError: Its core is not known, or is described wrongly.
+    """
+    core, machine, hz = core_of(board), machine_of(board), board.clock_hz
+    one = core.one_core_memory_bytes_per_cycle
+    last_rate = core.l3_bytes_per_cycle
+    return Rates(
+        machine, hz,
+        last_bytes=core.l3_bytes or machine.l2_bytes * (board.cores if core.l2_shared else 1),
+        last_rate=None if last_rate is None else last_rate * hz,
+        memory=board.memory_bandwidth,
+        memory_one=board.memory_bandwidth if one is None else one * hz,
+        loop_s=LOOP_CYCLES / hz if board.cores > 1 else 0.0,
+    )  # fmt: skip

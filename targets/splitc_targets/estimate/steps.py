@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one planned kernel call takes, predicted from what it was planned as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from splitc.cost.board import Board
+from splitc.cost.stress import IDLE
+from splitc_targets.estimate.loads import (
+    Ending,
+    Load,
+    batched,
+    by_winograd,
+    direct,
+    passes,
+    windows,
+)
+from splitc_targets.estimate.operations import PASSES, cycles_each, of_expression
+from splitc_targets.estimate.rates import Rates, rates_of
+from splitc_targets.machine.machine import Machine
+from splitc_targets.plan import arena
+from splitc_targets.plan.planner import Step
+
+
+def step_seconds(step: Step, rates: Rates, kept: float = 1.0) -> float:
+    """Seconds of one call on a machine that does nothing else.
+
+    Args:
+        step: The call.
+        rates: The machine's.
+        kept: The share of all constants that its last cache keeps from run to run.
+    """
+    return rates.terms(load_of(step, rates.machine), kept).seconds(IDLE)
+
+
+def all_seconds(steps: Iterable[Step], board: Board) -> list[float]:
+    """Seconds of each call of a part."""
+    calls, rates = list(steps), rates_of(board)
+    constants = {
+        id(view.buffer): view.buffer.size * arena.dtype_bytes(view.buffer)
+        for step in calls
+        for view in step.args
+        if view.buffer.holds_weights
+    }
+    kept = rates.kept(sum(constants.values()))
+    return [step_seconds(step, rates, kept) for step in calls]
+
+
+def load_of(step: Step, machine: Machine) -> Load:
+    """What a call asks for."""
+    found = _RULES.get(step.rule)
+    return found(step, machine) if found is not None else _over_elements(step, machine)
+
+
+def _sizes(step: Step) -> tuple[int, int, int]:
+    """Bytes of a call's constants, of the other tensors that it reads, and of its result."""
+    *reads, result = [
+        (view.buffer.holds_weights, view.span * arena.dtype_bytes(view.buffer))
+        for view in step.args
+    ]
+    constant = sum(size for holds, size in reads if holds)
+    return constant, sum(size for holds, size in reads if not holds), result[1]
+
+
+def _sized(load: Load, step: Step) -> Load:
+    """A load with the bytes that the call has."""
+    constant, read, written = _sizes(step)
+    return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
+
+
+def _spec(step: Step) -> Any:
+    """The description that a call's kernel is written from."""
+    assert isinstance(step.key, tuple)
+    return step.key[1]
+
+
+def _conv(step: Step, machine: Machine) -> Load:
+    spec = _spec(step)
+    return _sized(direct(spec, machine, of_expression(spec.expression)), step)
+
+
+def _matmul(step: Step, machine: Machine) -> Load:
+    product = _spec(step)
+    return _sized(batched(product.conv, machine, of_expression(product.conv.expression)), step)
+
+
+def _winograd(step: Step, machine: Machine) -> Load:
+    spec = _spec(step)
+    load = by_winograd(spec, machine, int(step.rule[-1]), of_expression(spec.expression))
+    constant, _, written = _sizes(step)
+    read = step.args[0].span * 4  # The workspace stays in the caches.
+    return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
+
+
+def _small(kind: str) -> Callable[[Step, Machine], Load]:
+    def load(step: Step, machine: Machine) -> Load:
+        row, spec = machine.multiplying(kind), _spec(step)
+        seen = machine if row is None else machine.using(row)
+        return _sized(direct(spec, seen, of_expression(spec.expression)), step)
+
+    return load
+
+
+def _windows(step: Step, machine: Machine) -> Load:
+    spec = _spec(step)
+    if not hasattr(spec, "kernel"):  # a whole map
+        return _over_elements(step, machine)
+    taps = step.rule == "depthwise"
+    return _sized(windows(spec, machine, of_expression(spec.expression), taps=taps), step)
+
+
+def _over_elements(step: Step, machine: Machine) -> Load:
+    constant, read, written = _sizes(step)
+    elements = max(view.size_of_shape for view in step.args)
+    expression = getattr(_spec(step), "expression", None) if step.rule == "map" else None
+    done = Ending() if expression is None else of_expression(expression)
+    each = PASSES.get(_OPERATOR.get(step.rule, "")) or cycles_each(done, machine)
+    return passes(elements, constant + read, written, machine, cycles_each=each)
+
+
+_OPERATOR = {"softmax": "softmax", "norm": "layernormalization", "lrn": "lrn"}
+"""Rules of what goes over rows several times, by the operator that they plan."""
+
+_RULES: dict[str, Callable[[Step, Machine], Load]] = {
+    "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
+    "winograd2": _winograd, "winograd4": _winograd,
+    "dot": _small("int8"), "half": _small("float16"),
+    "depthwise": _windows, "pool": _windows,
+}  # fmt: skip
