@@ -36,7 +36,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "targets/splitc_targets": (
         "link", "source", "machine", "graph", "loops",
         "kernels.product", "kernels.window", "kernels.winograd", "kernels",
-        "transforms", "plan", "rules", "aten", "tvm", "pipeline", "emitted", "tuning", "backend",
+        "transforms", "plan", "estimate", "rules", "aten", "tvm", "pipeline", "emitted", "tuning",
+        "backend",
         "checks", "",
     ),
 }  # fmt: skip

@@ -64,6 +64,9 @@ PLAIN = Ending()
 HEAVY_CYCLES = 11.0
 """Of one vector's exponential or the like, at two multiply-adds a cycle."""
 
+FUSED_CYCLES = 0.25
+"""Of one other operation on a vector of results, beside multiply-adds that hide half of it."""
+
 FEW_CHANNELS, FEW_SLOWER = 4, 1.29
 """First layers: pixels are read one by one where input channels are so few."""
 
@@ -81,7 +84,8 @@ def _busiest(tasks: int, cores: int) -> float:
 
 def _ending_cycles(vectors: float, ending: Ending, machine: Machine) -> float:
     """Cycles of what is fused, beyond what the multiply-adds hide."""
-    return vectors * HEAVY_CYCLES * ending.heavy * 2.0 / machine.fma_per_cycle
+    each = HEAVY_CYCLES * ending.heavy + FUSED_CYCLES * ending.light
+    return vectors * each * 2.0 / machine.fma_per_cycle
 
 
 def taps_inside(conv: Conv) -> float:
@@ -163,7 +167,7 @@ def by_winograd(conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN) ->
     pixels = conv.batch * conv.out_height * conv.out_width
     vectors = sum(made.vectors)
     cycles = (
-        parts.products * made.chunks
+        parts.products * made.chunks * _narrow(made.vectors[0], machine)
         + INPUT_SLOWER * parts.input
         + OUTPUT_SLOWER * parts.output
         + _ending_cycles(vectors * pixels, ending, machine)
@@ -207,8 +211,11 @@ def of_halves(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | No
     )  # fmt: skip
 
 
-TILE_CYCLES = 6.0
+TILE_CYCLES = 14.0
 """Of a tile of windows, beyond its arithmetic, loads and stores."""
+
+LARGEST_CYCLES = 1.5
+"""Of the larger of two vectors, which passes on what is not a number."""
 
 
 def windows(
@@ -230,9 +237,10 @@ def windows(
     places = (columns - 1) * spec.stride[1] + (wide - 1) * spec.dilation[1] + 1
     met = columns * rows * wide
     loads = rows * (min(places, columns * wide) + (wide if taps else 0)) + columns
-    cycles = max(met / machine.fma_per_cycle, loads / machine.loads_per_cycle) + TILE_CYCLES
-    if not machine.fma and taps:
-        cycles += met / machine.fma_per_cycle
+    arithmetic = met * (1.0 if taps else 2.0 * LARGEST_CYCLES) / machine.fma_per_cycle
+    if taps and not machine.fma:
+        arithmetic *= 2.0
+    cycles = max(arithmetic, loads / machine.loads_per_cycle) + TILE_CYCLES
     count = tiles_across * spec.out_height * spec.batch * vectors
     cycles = count * cycles + _ending_cycles(count * columns, ending, machine)
     block, band = share(spec, machine)

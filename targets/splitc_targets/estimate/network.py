@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from splitc.cost.board import Board, Gpu
 from splitc.cost.stress import LayerTerms
@@ -175,7 +176,9 @@ class _Heavy:
 
     def _product(self) -> Kernel | None:
         if len(self.read) == 2 and not self.layer.param_bytes:
-            conv = shapes.products_of(self.read[0], self.made)
+            conv = shapes.products_of(self.layer, self.made)
+            if conv is None:
+                return None
             product = Matmul(conv, conv.channels * conv.out_channels, conv.out_channels, 1)
             family = ways.quickest(product, self.machine).choice.family
             return Kernel(family, loads.batched(conv, self.machine, self.done))
@@ -188,10 +191,10 @@ class _Heavy:
         small: Load | None = None
         if self._reads_bytes():
             small = loads.of_bytes(conv, machine, done)
-            return Kernel("dot", small) if small is not None else self._floats(conv)
+            return Kernel("dot", small) if small is not None else _in_floats(conv, machine, done)
         if self.layer.outputs[0].dtype == "float16" and conv.channels >= DEEP:
             small = loads.of_halves(conv, machine, done)
-        return Kernel("half", small) if small is not None else self._floats(conv)
+        return Kernel("half", small) if small is not None else _in_floats(conv, machine, done)
 
     def _reads_bytes(self) -> bool:
         name = self.layer.inputs[0]
@@ -199,13 +202,14 @@ class _Heavy:
         held = made_by.inputs[0] if made_by.op == "dequantizelinear" and made_by.inputs else name
         return self.graph.tensors[held].dtype in ("int8", "uint8")
 
-    def _floats(self, conv: Conv) -> Kernel:
-        family = ways.quickest(conv, self.machine).choice.family
-        if family.startswith("winograd"):
-            load = loads.by_winograd(conv, self.machine, int(family[-1]), self.done)
-        else:
-            load = loads.direct(conv, self.machine, self.done)
-        return Kernel(family, load)
+
+@lru_cache(maxsize=4096)
+def _in_floats(conv: Conv, machine: Machine, done: Ending) -> Kernel:
+    """A product by constants in floats, by the algorithm that is predicted to be quickest."""
+    family = ways.quickest(conv, machine).choice.family
+    if family.startswith("winograd"):
+        return Kernel(family, loads.by_winograd(conv, machine, int(family[-1]), done))
+    return Kernel(family, loads.direct(conv, machine, done))
 
 
 _PRODUCTS = frozenset(("gemm", "matmul", "linear", "qlinearmatmul", "matmulinteger"))

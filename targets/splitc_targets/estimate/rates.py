@@ -15,6 +15,10 @@ CALL_S = 1e-7
 """Of a kernel's call: its arguments, and the first lines of code that no cache holds."""
 
 
+EXPOSED = 0.25
+"""Of the shorter of arithmetic and tensors' way: reading ahead hides the rest of it."""
+
+
 @dataclass(frozen=True)
 class Rates:
     """A machine's rates; bytes a second.
@@ -48,10 +52,12 @@ class Rates:
         weights_s = load.weight_bytes * (
             (1 - kept) / self._memory(load.cores) + kept / self._last(load.cores)
         )
-        again_s = load.again_bytes / (self.machine.beyond_l2 * self.hz)
+        again_s = load.again_bytes / self._last(1)
+        arithmetic_s, tensors_s = load.cycles / self.hz, self._tensors_s(load)
+        beside_s = EXPOSED * min(arithmetic_s, tensors_s)
         return LayerTerms(
-            CALL_S + load.loops * self.loop_s, load.cycles / self.hz,
-            self._tensors_s(load), weights_s + again_s,
+            CALL_S + load.loops * self.loop_s, arithmetic_s, tensors_s,
+            weights_s + again_s + beside_s,
         )  # fmt: skip
 
     def kept(self, constant_bytes: float) -> float:

@@ -101,15 +101,22 @@ def _grouped(channels: int, deep: int) -> bool:
 
 def product_of(layer: Layer, y: Shape) -> Conv | None:
     """A product of rows by constants, as a 1x1 convolution over one row of pixels."""
-    columns = y[-1]
-    rows = math.prod(y[:-1])
+    if not y:
+        return None
+    *outer, columns = y
+    rows = math.prod(outer)
     deep = layer.flops // (2 * rows * columns)
     return None if deep < 1 else _matrix(1, rows, deep, columns)
 
 
-def products_of(x: Shape, y: Shape) -> Conv:
+def products_of(layer: Layer, y: Shape) -> Conv | None:
     """Products of pairs of tensors."""
-    return _matrix(math.prod(y[:-2]), y[-2] if len(y) > 1 else 1, x[-1], y[-1])
+    if len(y) < 2:
+        return product_of(layer, y)
+    *outer, rows, columns = y
+    pairs = math.prod(outer)
+    deep = layer.flops // (2 * pairs * rows * columns)
+    return None if deep < 1 else _matrix(pairs, rows, deep, columns)
 
 
 def _matrix(pairs: int, rows: int, deep: int, columns: int) -> Conv:

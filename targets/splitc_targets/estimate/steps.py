@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from splitc.cost.board import Board
 from splitc.cost.stress import IDLE
@@ -20,6 +20,7 @@ from splitc_targets.estimate.loads import (
 )
 from splitc_targets.estimate.operations import PASSES, cycles_each, of_expression
 from splitc_targets.estimate.rates import Rates, rates_of
+from splitc_targets.graph.views import View
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
 from splitc_targets.plan.planner import Step
@@ -58,11 +59,16 @@ def load_of(step: Step, machine: Machine) -> Load:
 def _sizes(step: Step) -> tuple[int, int, int]:
     """Bytes of a call's constants, of the other tensors that it reads, and of its result."""
     *reads, result = [
-        (view.buffer.holds_weights, view.span * arena.dtype_bytes(view.buffer))
+        (view.buffer.holds_weights, _elements(view) * arena.dtype_bytes(view.buffer))
         for view in step.args
     ]
     constant = sum(size for holds, size in reads if holds)
     return constant, sum(size for holds, size in reads if not holds), result[1]
+
+
+def _elements(view: View) -> int:
+    """Elements that a view has: one where it is repeated, all between its ends at most."""
+    return min(view.span, view.size_of_shape)
 
 
 def _sized(load: Load, step: Step) -> Load:
@@ -73,8 +79,7 @@ def _sized(load: Load, step: Step) -> Load:
 
 def _spec(step: Step) -> Any:
     """The description that a call's kernel is written from."""
-    assert isinstance(step.key, tuple)
-    return step.key[1]
+    return cast("tuple[Any, ...]", step.key)[1]
 
 
 def _conv(step: Step, machine: Machine) -> Load:
@@ -91,7 +96,7 @@ def _winograd(step: Step, machine: Machine) -> Load:
     spec = _spec(step)
     load = by_winograd(spec, machine, int(step.rule[-1]), of_expression(spec.expression))
     constant, _, written = _sizes(step)
-    read = step.args[0].span * 4  # The workspace stays in the caches.
+    read = step.args[0].size_of_shape * 4  # The workspace stays in the caches.
     return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
 
 
@@ -114,7 +119,7 @@ def _windows(step: Step, machine: Machine) -> Load:
 
 def _over_elements(step: Step, machine: Machine) -> Load:
     constant, read, written = _sizes(step)
-    elements = max(view.size_of_shape for view in step.args)
+    elements = max(map(_elements, step.args))
     expression = getattr(_spec(step), "expression", None) if step.rule == "map" else None
     done = Ending() if expression is None else of_expression(expression)
     each = PASSES.get(_OPERATOR.get(step.rule, "")) or cycles_each(done, machine)

@@ -87,13 +87,15 @@ def ranked(
             tile = Tile(size, vectors)
             if not fits(machine, tile):
                 continue
-            cost = 0.0
-            for width in split(vectors_needed, vectors):
-                for height in (size, rows % size):
-                    count = rows // size if height == size else 1
-                    if height:
-                        part = cycles(machine, Tile(height, width))
-                        cost += count * part * slower[height]
+            cost = sum(
+                wide * high * cycles(machine, Tile(height, width)) * slower[height]
+                for width, wide in (
+                    (vectors, vectors_needed // vectors),
+                    (vectors_needed % vectors, 1),
+                )
+                for height, high in ((size, rows // size), (rows % size, 1))
+                if width and height
+            )
             found.append((round(cost, 3), tile))
     found.sort(key=lambda each: (each[0], -each[1].rows * each[1].vectors, each[1].vectors))
     return tuple(found)

@@ -43,10 +43,12 @@ def _tiles(conv: Conv, machine: Machine) -> list[tiles.Tile]:
 def direct_cycles(conv: Conv, machine: Machine) -> float:
     """Predicted cycles of the direct convolution, rows of the result shared by all cores."""
     tile = geometry.tile_of(conv, machine)
+    blocks = Counter(geometry.blocks(conv, tile, machine.lanes))
+    pieces = Counter(tiles.split(conv.out_width, tile.rows))
     step = sum(
-        tiles.cycles(machine, tiles.Tile(rows, vectors))
-        for vectors in geometry.blocks(conv, tile, machine.lanes)
-        for rows in tiles.split(conv.out_width, tile.rows)
+        many * often * tiles.cycles(machine, tiles.Tile(rows, vectors))
+        for vectors, many in blocks.items()
+        for rows, often in pieces.items()
     )
     lines = conv.groups * conv.batch * conv.out_height
     taps = conv.kernel[0] * conv.kernel[1] * conv.channels
