@@ -103,7 +103,7 @@ def test_cuts_ranks_every_cut_with_its_prices(small_onnx: Path, capsys: Capture)
     proof = got["proof"]
     assert proof["type"] == "flow"
     assert proof["value"] == proof["lower_bound"]
-    assert got["figures"].startswith("predicted from board file rpi4")
+    assert got["figures"].startswith("predicted from splitc's kernels on rpi4")
 
 
 def test_a_cutter_with_options_is_named_on_the_command_line(

@@ -71,15 +71,18 @@ class Halve(Pass):
         return made.with_cut(Cut.sending(made.graph, f"{tensor.name}.encoder"))
 
 
+DEVICE, SERVER = (BoardCost(load_board(name), by="shares") for name in ("rpi4", "x86-64-v3"))
+"""By shares, each layer's time is its own: what a codec adds can be told from what was there."""
+
+
 def table_of(
     graph: LayerGraph | Model, codec: Pass | Pipeline | str | None, objective: Objective = "latency"
 ) -> CutTable:
-    return find_cuts(graph, head="rpi4", tail="x86-64-v3", link=LINK, objective=objective,
-                     codec=codec)  # fmt: skip
+    return find_cuts(graph, head=DEVICE, tail=SERVER, link=LINK, objective=objective, codec=codec)
 
 
 def costs_of(graph: LayerGraph) -> Costs:
-    return Costs(graph, BoardCost(load_board("rpi4")), BoardCost(load_board("x86-64-v3")), LINK)
+    return Costs(graph, DEVICE, SERVER, LINK)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -148,9 +151,7 @@ def test_limits_hold_for_the_head_with_the_encoder_inside() -> None:
     graph = parse_graph(NETWORK)
     head_s = {row.cut.name: row.cost.head_s for row in table_of(graph, None).rows}
     limits = Constraints(max_head_s=head_s["a"] + 1e-6)
-    table = find_cuts(
-        graph, head="rpi4", tail="x86-64-v3", link=LINK, constraints=limits, codec=Halve()
-    )
+    table = find_cuts(graph, head=DEVICE, tail=SERVER, link=LINK, constraints=limits, codec=Halve())
     assert table.usable == ()
     with pytest.raises(NoLegalCutError, match="no cut takes the codec") as caught:
         _ = table.best

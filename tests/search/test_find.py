@@ -181,7 +181,8 @@ def test_head_memory_is_weights_and_live_activations() -> None:
 def test_figures_say_that_they_are_predicted() -> None:
     label = costs_of(parse_graph(CHAIN)).label
     assert label == (
-        "predicted from board file rpi4 (head) and predicted from board file x86-64-v3 (tail)"
+        "predicted from splitc's kernels on rpi4 (head)"
+        " and predicted from splitc's kernels on x86-64-v3 (tail)"
     )
 
 
@@ -191,6 +192,8 @@ def test_a_faster_device_makes_the_head_cheaper_in_proportion() -> None:
     import msgspec
 
     doubled = msgspec.structs.replace(board, clock_hz=board.clock_hz * 2)
-    slow, fast = costs_of(graph), replace(costs_of(graph), device=BoardCost(doubled))
+    slow, fast = (
+        replace(costs_of(graph), device=BoardCost(each, by="shares")) for each in (board, doubled)
+    )
     overhead = board.layer_overhead_s
     assert fast.device_s[1] - overhead == pytest.approx((slow.device_s[1] - overhead) / 2)

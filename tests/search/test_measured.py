@@ -68,7 +68,7 @@ def test_layers_that_were_not_measured_are_predicted_and_named(
     head, tail = read_measured(path, DEVICE, SERVER)
     assert not_measured(head, graph) == ("stem_relu", "pool")
     assert not_measured(tail, graph) == ()
-    assert tail.label == "predicted from board file host"
+    assert tail.label == "predicted from splitc's kernels on host"
     assert run(["cuts", str(small_onnx), "--measured", str(path)]) == 0
     out = capsys.readouterr().out
     assert "Not measured on the device but predicted: stem_relu and 1 more." in out
