@@ -28,6 +28,7 @@ class Load:
 
     Args:
         cycles: Of the core that has most to do.
+        near_bytes: What that core reads of its L2 meanwhile, into L1.
         weight_bytes: Constants that it reads, each once.
         again_bytes: What it reads again beyond its L2.
         read_bytes, written_bytes: Tensors.
@@ -36,6 +37,7 @@ class Load:
     """
 
     cycles: float = 0.0
+    near_bytes: float = 0.0
     weight_bytes: float = 0.0
     again_bytes: float = 0.0
     read_bytes: float = 0.0
@@ -119,19 +121,42 @@ def direct(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load:
     cycles = taps_inside(conv) * conv.channels * lines * step
     if conv.channels <= FEW_CHANNELS:
         cycles *= FEW_SLOWER
+    weights = 4.0 * conv.kernel[0] * conv.kernel[1] * conv.channels * conv.out_channels
+    near = lines * sum(
+        many * often * _near_bytes(conv, width * machine.lanes, height, machine)
+        for width, many in blocks.items()
+        for height, often in rows.items()
+    )
+    near = max(0.0, near - weights)  # Once they come from farther.
     vectors = sum(width * many for width, many in blocks.items())
     cycles += _ending_cycles(vectors * flat.out_width * lines, ending, machine)
     tasks = sum(blocks.values()) * (lines if lines > 1 else sum(rows.values()))
     cores = min(machine.cores, tasks) if machine.shares(conv.flops) else 1
     pixels = conv.batch * conv.out_height * conv.out_width
+    busiest = _busiest(tasks, cores)
     return Load(
-        cycles * _busiest(tasks, cores),
-        weight_bytes=4 * conv.kernel[0] * conv.kernel[1] * conv.channels * conv.out_channels,
+        cycles * busiest, near * busiest,
+        weight_bytes=weights,
         read_bytes=4 * conv.batch * conv.height * conv.width * conv.channels * conv.groups
         + ending.beside_bytes,
         written_bytes=4 * pixels * conv.out_channels,
         cores=cores, loops=int(cores > 1),
     )  # fmt: skip
+
+
+def _near_bytes(conv: Conv, channels: int, pixels: int, machine: Machine) -> float:
+    """What a tile reads of L2: weights that L1 does not keep from tile to tile, and pixels.
+
+    Args:
+        conv: What is computed.
+        channels: Output channels of the tile, in whole vectors.
+        pixels: Of it.
+        machine: What it runs on.
+    """
+    weights = 4.0 * taps_inside(conv) * conv.channels * channels
+    across = pixels * conv.stride[1] + conv.kernel[1] - 1
+    read = 4.0 * conv.kernel[0] * across * conv.channels
+    return read + (weights if weights > machine.l1_bytes / 2 else 0.0)
 
 
 def batched(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load:
@@ -173,8 +198,9 @@ def by_winograd(conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN) ->
         + _ending_cycles(vectors * pixels, ending, machine)
     )
     items = made.chunks * (1 if made.fused else made.blocks)
+    busiest = _busiest(items, made.workers)
     return Load(
-        cycles * _busiest(items, made.workers),
+        cycles * busiest, _winograd_near_bytes(conv, machine, made) * busiest,
         weight_bytes=4 * winograd.filter_size(conv, machine, m),
         again_bytes=parts.again_bytes,
         read_bytes=4 * conv.batch * conv.height * conv.width * conv.channels
@@ -182,6 +208,16 @@ def by_winograd(conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN) ->
         written_bytes=4 * pixels * conv.out_channels,
         cores=made.workers, loops=(1 if made.fused else 2) * (made.workers > 1),
     )  # fmt: skip
+
+
+def _winograd_near_bytes(conv: Conv, machine: Machine, made: winograd.Plan) -> float:
+    """What all chunks read of L2: filters for their tiles, and what the stages pass on."""
+    runs = -(-made.size // made.rows)
+    each = 4.0 * conv.channels * made.vectors[0] * machine.lanes
+    filters = each * len(made.vectors) * (runs if each > machine.l1_bytes / 2 else 1)
+    tiles_bytes = 4.0 * made.size * (made.depth * len(made.vectors) + 2 * made.depth)
+    products = 8.0 * made.size * sum(made.vectors) * machine.lanes
+    return made.chunks * made.positions * (filters + tiles_bytes + products)
 
 
 def of_bytes(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | None:

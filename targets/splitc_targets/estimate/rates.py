@@ -26,8 +26,10 @@ class Rates:
     Args:
         machine: What kernels are planned for.
         hz: Its clock.
-        last_bytes: The last cache before memory, all of it.
+        last_bytes: The last cache before memory, all cores' part of it.
         last_rate: What one core reads of it in a row; None where that is its L2.
+        near: What one core reads of its L2, where it has one of its own; else None.
+        near_shared: What all cores together read of the cache that they share.
         memory: What all cores together get of memory.
         memory_one: What one core alone gets.
         loop_s: Until all cores have begun a parallel loop, and its end is known.
@@ -37,6 +39,8 @@ class Rates:
     hz: float
     last_bytes: int
     last_rate: float | None
+    near: float | None
+    near_shared: float
     memory: float
     memory_one: float
     loop_s: float
@@ -53,7 +57,11 @@ class Rates:
             (1 - kept) / self._memory(load.cores) + kept / self._last(load.cores)
         )
         again_s = load.again_bytes / self._last(1)
-        arithmetic_s, tensors_s = load.cycles / self.hz, self._tensors_s(load)
+        cycles_s, near_s = load.cycles / self.hz, load.near_bytes / self._near(load.cores)
+        # A cache of its own keeps up with a core; of a shared one it waits like for memory.
+        shared = EXPOSED if self.near is None else 0.0
+        arithmetic_s = max(cycles_s, near_s) + shared * min(cycles_s, near_s)
+        tensors_s = self._tensors_s(load)
         beside_s = EXPOSED * min(arithmetic_s, tensors_s)
         return LayerTerms(
             CALL_S + load.loops * self.loop_s, arithmetic_s, tensors_s,
@@ -72,7 +80,7 @@ class Rates:
         both = load.read_bytes + load.written_bytes
         own = self.machine.l2_bytes * load.cores
         if both <= own / 2:
-            return both / (_L2_BYTES_PER_CYCLE * self.hz * load.cores)
+            return both / (self._near(load.cores) * load.cores)
         if self.last_rate is not None and both <= self.last_bytes / 2:
             return both / self._last(load.cores)
         # What is written is read before: a line of the cache is more than one store.
@@ -82,13 +90,17 @@ class Rates:
         return min(self.memory, cores * self.memory_one)
 
     def _last(self, cores: int) -> float:
-        if self.last_rate is None:
-            return _L2_BYTES_PER_CYCLE * self.hz * cores
-        return self.last_rate * cores
+        return (self._near(cores) if self.last_rate is None else self.last_rate) * cores
+
+    def _near(self, cores: int) -> float:
+        """What each of so many cores reads of L2."""
+        if self.near is not None:
+            return self.near
+        return self.near_shared / max(ALONE, cores)
 
 
-_L2_BYTES_PER_CYCLE = 32.0
-"""Of one core, in a row: half a line a cycle."""
+ALONE = 2
+"""One core alone gets no more of a shared cache than each of so many together."""
 
 LOOP_CYCLES = 12_000
 """Until all cores have begun a parallel loop and its end is known: TVM's threads spin."""
@@ -105,8 +117,10 @@ def rates_of(board: Board) -> Rates:
     last_rate = core.l3_bytes_per_cycle
     return Rates(
         machine, hz,
-        last_bytes=core.l3_bytes or machine.l2_bytes * (board.cores if core.l2_shared else 1),
+        last_bytes=(core.l3_bytes or machine.l2_bytes) * board.cores,
         last_rate=None if last_rate is None else last_rate * hz,
+        near=None if core.l2_bytes_per_cycle is None else core.l2_bytes_per_cycle * hz,
+        near_shared=board.cache_bandwidth,
         memory=board.memory_bandwidth,
         memory_one=board.memory_bandwidth if one is None else one * hz,
         loop_s=LOOP_CYCLES / hz if board.cores > 1 else 0.0,

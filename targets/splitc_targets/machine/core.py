@@ -81,8 +81,11 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         beyond_l2_bytes_per_cycle: What a core gets from beyond it: L3, or memory.
         memory_bytes_per_cycle: What all cores together get from memory.
         multiply_adds: Instructions for elements smaller than float32.
-        l3_bytes, l3_bytes_per_cycle: The cache behind L2, and what one core reads of it in a
-            row. This and the next decide nothing: times are predicted by them.
+        l2_bytes_per_cycle: What a core reads of an L2 of its own; None where it shares one,
+            whose rate is the board's `cache_bandwidth`. This and the next decide nothing: times
+            are predicted by them.
+        l3_bytes, l3_bytes_per_cycle: What one core keeps in the cache behind L2, and what it
+            reads of it in a row.
         one_core_memory_bytes_per_cycle: What one core alone gets from memory; None where it
             is all that there is.
     """
@@ -105,6 +108,7 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     beyond_l2_bytes_per_cycle: _Rate
     memory_bytes_per_cycle: _Rate
     multiply_adds: tuple[MultiplyAdd, ...] = ()
+    l2_bytes_per_cycle: _Rate | None = None
     l3_bytes: _Count | None = None
     l3_bytes_per_cycle: _Rate | None = None
     one_core_memory_bytes_per_cycle: _Rate | None = None
