@@ -15,10 +15,6 @@ CALL_S = 1e-7
 """Of a kernel's call: its arguments, and the first lines of code that no cache holds."""
 
 
-EXPOSED = 0.25
-"""Of the shorter of arithmetic and tensors' way: reading ahead hides the rest of it."""
-
-
 @dataclass(frozen=True)
 class Rates:
     """A machine's rates; bytes a second.
@@ -32,6 +28,7 @@ class Rates:
         near_shared: What all cores together read of the cache that they share.
         memory: What all cores together get of memory.
         memory_one: What one core alone gets.
+        exposed: Of arithmetic and bytes that come meanwhile, how much of the shorter is seen.
         loop_s: Until all cores have begun a parallel loop, and its end is known.
     """
 
@@ -43,6 +40,7 @@ class Rates:
     near_shared: float
     memory: float
     memory_one: float
+    exposed: float
     loop_s: float
 
     def terms(self, load: Load, kept: float) -> LayerTerms:
@@ -59,10 +57,10 @@ class Rates:
         again_s = load.again_bytes / self._last(1)
         cycles_s, near_s = load.cycles / self.hz, load.near_bytes / self._near(load.cores)
         # A cache of its own keeps up with a core; of a shared one it waits like for memory.
-        shared = EXPOSED if self.near is None else 0.0
+        shared = self.exposed if self.near is None else 0.0
         arithmetic_s = max(cycles_s, near_s) + shared * min(cycles_s, near_s)
         tensors_s = self._tensors_s(load)
-        beside_s = EXPOSED * min(arithmetic_s, tensors_s)
+        beside_s = self.exposed * min(arithmetic_s, tensors_s)
         return LayerTerms(
             CALL_S + load.loops * self.loop_s, arithmetic_s, tensors_s,
             weights_s + again_s + beside_s,
@@ -123,5 +121,6 @@ def rates_of(board: Board) -> Rates:
         near_shared=board.cache_bandwidth,
         memory=board.memory_bandwidth,
         memory_one=board.memory_bandwidth if one is None else one * hz,
+        exposed=core.exposed,
         loop_s=LOOP_CYCLES / hz if board.cores > 1 else 0.0,
     )  # fmt: skip

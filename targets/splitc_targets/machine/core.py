@@ -88,6 +88,8 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             reads of it in a row.
         one_core_memory_bytes_per_cycle: What one core alone gets from memory; None where it
             is all that there is.
+        exposed: Of arithmetic and bytes that come meanwhile, how much of the shorter is not
+            hidden behind the longer.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     l3_bytes: _Count | None = None
     l3_bytes_per_cycle: _Rate | None = None
     one_core_memory_bytes_per_cycle: _Rate | None = None
+    exposed: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 @functools.cache
