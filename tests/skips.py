@@ -26,8 +26,9 @@ OPTIONAL = (
     "Ray is not installed",
     "atheris is not installed",
     "no container engine runs here",
+    "the placement instances are not here",
 )
-"""How reasons begin that name what `make test` does not install: extras, a daemon."""
+"""How reasons begin that name what `make test` does not install: extras, a daemon, others' data."""
 ABSENT = "shared data is not here"
 
 
