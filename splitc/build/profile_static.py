@@ -51,7 +51,7 @@ def static_profile(
     found = backend.estimate(code, board, model, progress)
     tools = ", ".join(f"{tool} {release}" for tool, release in found.tools.items())
     return Profile.of_kernels(
-        model.graph, found.kernels, machine=f"{board.name}, from its code ({tools})",
+        model.graph, found.kernels, machine=f"{board.name}, at least: its code under {tools}",
         network=name or model.name, figures="predicted",
         versions={"splitc": __version__, **found.tools},
         note="a lower bound: of each kernel the cycles without cache misses, or the way of its "

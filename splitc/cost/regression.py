@@ -168,7 +168,7 @@ def _least_squares(samples: Sequence[_Sample], least_ms: float) -> Terms:
     """The terms with the least sum of squared errors, of those without a negative one.
 
     At the optimum the terms above zero are those of the plain least squares over them alone, so
-    that of all sixteen choices of terms the best is it.
+    that of all choices of terms the best is it.
     """
     rows = np.array([_features(sample.work) for sample in samples])
     times = np.array([sample.ms for sample in samples])
@@ -176,7 +176,7 @@ def _least_squares(samples: Sequence[_Sample], least_ms: float) -> Terms:
     scale = np.maximum(np.abs(rows).max(axis=0), 1e-300)
     left, right = rows / scale * weights[:, None], times * weights
     best, least = np.zeros(rows.shape[1]), float(right @ right)
-    for used in _subsets(rows.shape[1]):
+    for used in _subsets(np.flatnonzero(rows.max(axis=0) >= _LEAST_WORK).tolist()):
         columns = left[:, used]
         solved = cast("_Floats", np.linalg.lstsq(columns, right, rcond=None)[0])
         error = right - columns @ solved
@@ -190,10 +190,15 @@ def _least_squares(samples: Sequence[_Sample], least_ms: float) -> Terms:
     )  # fmt: skip
 
 
-def _subsets(count: int) -> Iterable[list[int]]:
+_LEAST_WORK = (1.0, 1e-4, 0.01, 0.01)
+"""Of what some layer of a kind has to have for it to be a term: a few kilobytes of weights tell
+nothing of megabytes."""
+
+
+def _subsets(columns: Sequence[int]) -> Iterable[list[int]]:
     """Every choice of columns, the fewest first, so that none is used that brings nothing."""
-    for size in range(1, count + 1):
-        yield from (list(some) for some in itertools.combinations(range(count), size))
+    for size in range(1, len(columns) + 1):
+        yield from (list(some) for some in itertools.combinations(columns, size))
 
 
 def _features(work: Work) -> tuple[float, float, float, float]:

@@ -131,6 +131,22 @@ def test_a_fit_in_a_file_prices_a_network_that_was_never_measured(tmp_path: Path
     assert seconds[3] == pytest.approx(made.any.ms(work_of(graph)["s"]) / 1e3)
 
 
+def test_work_that_no_layer_has_to_speak_of_is_no_term() -> None:
+    # A bias of 4 kB, twice as long where it is 8 kB: 1 MB of weights would take a quarter second.
+    work = {
+        name: Work(kind="elementwise", write_bytes=40_000, weight_bytes=weights)
+        for name, weights in (("a", 4000), ("b", 8000))
+    }
+    made = fit([
+        Profile(
+            schema=SCHEMA, kind="splitc-profile", machine="m", network="n",
+            layers={"a": 1.0, "b": 2.0}, work=work,
+        )
+    ])  # fmt: skip
+    large = Work(kind="elementwise", write_bytes=40_000, weight_bytes=1_000_000)
+    assert 1.0 <= made.ms(large) <= 2.0
+
+
 def test_profiles_that_cannot_be_fitted_are_refused(tmp_path: Path) -> None:
     bare = Profile(schema=SCHEMA, kind="splitc-profile", machine="m", layers={"a": 1.0})
     with pytest.raises(UsageError, match="does not say what its layers do"):
