@@ -42,7 +42,7 @@ def read_cost(path: str | Path, board: Board, side: str = DEVICE) -> CostModel:
         return ProfileCost(board, read_table(path).profile(side))
     try:
         kind = msgspec.json.decode(text, type=_Any).kind
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         kind = ""
     if kind == "splitc-fit":
         return FitCost(board, read_fit(path))

@@ -197,7 +197,7 @@ def read_profile(path: str | Path) -> Profile:
     text = read_bounded(path)
     try:
         made = msgspec.json.decode(text, type=Profile)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         hint = '{"schema":1,"kind":"splitc-profile","machine":"...","layers":{"conv1":2.5}}'
         raise UsageError(f"'{path}' is no profile", why=str(error), hint=f"like {hint}") from error
     if made.schema != SCHEMA:

@@ -92,6 +92,7 @@ def test_layers_that_were_not_measured_are_predicted_and_named(
         ('layer,ms\n"a,1', "no table of times"),
         ("layer,ms\n" + "a" * 200_000 + ",1", "no table of times"),
         ("[" * 200_000, "no profile"),
+        ('{"a":' * 200_000, "no profile"),
         ('[{"name": 3}]', "no profile"),
         ("[]", "no profile of onnxruntime"),
         ('[{"name":"model_run"},{"cat":"Node","name":"a_kernel_time","dur":-1}]', "no time -1"),

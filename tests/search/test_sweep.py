@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitc.cost.board import load_board
-from splitc.cost.prices import BoardCost, CostModel
+from splitc.cost.prices import BoardCost, CostModel, ResultsAt
 from splitc.cost.stress import LayerTerms, Stress
 from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.graph import LayerGraph
@@ -228,3 +228,18 @@ def test_a_network_without_a_legal_cut_is_refused() -> None:
         plan_for_conditions(CHAIN, GRID, constraints=Constraints(min_depth=99))
     with pytest.raises(UsageError, match="0 routes"):
         plan_for_conditions(CHAIN, GRID, routes=0)
+
+
+@pytest.mark.parametrize("results", ["device", "server"])
+def test_all_on_the_server_is_sent_in_the_quickest_way(results: ResultsAt) -> None:
+    where = replace(scenario(), results=results)
+    swept = sweep(Search.of(CHAIN, where), GRID.points)
+    assert swept.whole_s is not None
+    for point, (device_s, server_s) in zip(swept.points, swept.whole_s, strict=True):
+        board = BoardCost(load_board("rpi4"), point.stress)
+        link = replace_bandwidth(where.link, point.bandwidth_bps)
+        table = find_cuts(CHAIN, scenario=replace(where, head=board, link=link))
+        device, *sent = table.baselines
+        assert len(sent) == 3
+        assert device_s == pytest.approx(device.cost.latency_s)
+        assert server_s == pytest.approx(min(row.cost.latency_s for row in sent))
