@@ -51,6 +51,8 @@ class Kernel:
         weight_bytes: Constants that a call reads.
         tensor_bytes: Other tensors that a call reads, writes or works in.
         layers: The network's layers that it computes, or a share of, in the network's order.
+        predicted_ms: What one inference's calls take on the board; 0 where it only copies, is
+            called once, when the part is loaded, or nobody says.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Kernel:
     weight_bytes: int = 0
     tensor_bytes: int = 0
     layers: tuple[str, ...] = ()
+    predicted_ms: float = 0.0
 
     @property
     def fell_back(self) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from splitc.build.backend import Built, Preparing, Shipped, own_layers
+from splitc.build.backend import Built, Preparing, Shipped
+from splitc.build.kernel_times import described
 from splitc.build.part_job import PartJob
 from splitc.build.reuse import Key, Reuse, part_key
 from splitc.bundle.runnable import twin_folder
@@ -174,7 +175,8 @@ def build_parts(
                 taken = backend.write(code, place.board, folder, runtime=runtime)
                 if reuse:
                     reuse.keep(keys[k], folder, taken)
-            built.append(_by_own_layers(taken, place.part))
+            kernels = described(taken.kernels, place.part)
+            built.append(replace(taken, kernels=kernels))
             graph, specs = models[place.part.alone].graph, place.part.specs
             describe_part(
                 built[-1], graph, place.board, folder, name, split, specs, remote.get(name, ())
@@ -207,13 +209,6 @@ def build_parts(
     finally:
         workers.shutdown(cancel_futures=True)
     return Parts(split, formats, tools, tuple(text for text in caveats if text), shipped)
-
-
-def _by_own_layers(built: Built, part: PartJob) -> Built:
-    """What was built, its kernels named by the layers that the user's network has."""
-    known = part.network.graph.index
-    kernels = (replace(one, layers=own_layers(one.layers, known)) for one in built.kernels)
-    return replace(built, kernels=tuple(kernels))
 
 
 def _most(place: Place, limit: int | None) -> int | None:

@@ -24,7 +24,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Verbose = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", help="List every compiled kernel, its layers, and who wrote its loops."
+        "--verbose",
+        "-v",
+        help="List every compiled kernel: its layers, its time as predicted, who wrote its loops.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]

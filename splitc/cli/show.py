@@ -121,20 +121,26 @@ def kernel_table(built: Built) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("layers", no_wrap=True, overflow="ellipsis", max_width=_LAYERS_WIDTH)
     table.add_column("rule")
-    table.add_column("calls", justify="right")
-    table.add_column("MFLOP", justify="right")
+    for name in ("calls", "ms", "share"):
+        table.add_column(name, justify="right")
     table.add_column("computes", overflow="fold")
     table.add_column("tuned" if any(kernel.tuned for kernel in built.kernels) else "")
-    for kernel in sorted(built.kernels, key=lambda k: -k.flops * k.calls):
+    total = sum(kernel.predicted_ms for kernel in built.kernels)
+    digits = decimals(total)
+    for kernel in sorted(built.kernels, key=lambda k: (-k.predicted_ms, -k.flops * k.calls)):
         slow = "red" if kernel.fell_back else ""
+        once = kernel.predicted_ms == 0.0
         table.add_row(
             plain(layers_of(kernel)), plain(kernel.rule), str(kernel.calls),
-            f"{kernel.flops * kernel.calls / 1e6:.1f}",
+            "" if once else f"{kernel.predicted_ms:,.{digits}f}",
+            "" if once else f"{kernel.predicted_ms / total:.1%}",
             plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
         )  # fmt: skip
     planned = short_bytes(built.activation_bytes)
     weights = f", {short_bytes(built.weight_bytes)} of weights" if built.weight_bytes else ""
-    table.caption = f"{planned} planned for tensors between kernels{weights}"
+    table.caption = (
+        f"{total:,.{digits}f} ms predicted; {planned} for tensors between kernels{weights}"
+    )
     table.caption_justify = "left"
     return table
 
@@ -144,7 +150,7 @@ def decimals(total_ms: float) -> int:
     return max(1, min(7, 3 - math.floor(math.log10(total_ms)))) if total_ms > 0 else 1
 
 
-_LAYERS_WIDTH = 24
+_LAYERS_WIDTH = 20
 
 
 def layers_of(kernel: Kernel) -> str:

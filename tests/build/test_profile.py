@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 
 import splitc
+from splitc.build.kernel_times import described
+from splitc.build.part_job import PartJob, Site
 from splitc.build.profile_here import profile
 from splitc.cli.app import run
 from splitc.cost.board import load_board
+from splitc.cost.prices import BoardCost
 from splitc.cost.profile import Profile, ProfileCost, read_profile
 from splitc.errors import IllegalCutError, UsageError
+from splitc.ir.segment import segments
 from splitc.runtime.library import threads_in_use
 from splitc_targets.backend import TvmBackend
 
@@ -55,6 +59,24 @@ def test_timed_code_computes_the_same_and_its_clock_only_goes_on(small_onnx: Pat
     assert (times[0] > 0).any()
     assert {call.name for call in calls} <= {kernel.name for kernel in plain.kernels}
     assert plain.calls == ()
+
+
+def test_a_layers_predicted_time_is_that_of_the_kernel_that_does_its_work(
+    small_onnx: Path,
+) -> None:
+    network, backend, board = splitc.load(small_onnx), TvmBackend(), load_board("rpi4")
+    (whole,) = segments(network.graph, [])
+    job = PartJob(whole, Site("device", board, backend), network, "whole")
+    made = backend.compile(backend.lower(network), board).kernels
+    kernels = described(made, job)
+    seconds = dict(zip(network.graph.index, BoardCost(board).seconds(network.graph), strict=True))
+    assert sum(kernel.predicted_ms for kernel in kernels) == pytest.approx(
+        sum(seconds.values()) * 1e3
+    )
+    (block,) = (k for k in kernels if k.rule.startswith("winograd"))
+    assert block.layers == ("block_conv", "block_relu", "block_add")
+    assert block.predicted_ms == pytest.approx(sum(seconds[name] for name in block.layers) * 1e3)
+    assert next(k for k in kernels if k.rule == "prepare").predicted_ms == 0.0
 
 
 def test_a_cut_ends_the_kernel_that_it_is_inside(small_onnx: Path) -> None:

@@ -54,6 +54,7 @@ def test_compile_writes_a_bundle_and_says_what_to_type_next(
     assert run(["compile", str(small_onnx), "--cut", "auto", "--target", "rpi4", "-v"]) == 0
     captured = capsys.readouterr()
     kernels = captured.out.partition("\nlayers ")[2].partition("\nwrote ")[0].splitlines()[1:]
+    assert sum(float(found) for found in re.findall(r" ([\d.]+)%  ", "\n".join(kernels))) > 99
     assert any(line.startswith("stem..stem_relu ") for line in kernels)
     assert max(map(len, kernels)) <= 80
     assert "Next: splitc verify small.splitc" in captured.out
