@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from splitc.passes.base import Pipeline
 from splitc.search.cutter import Cutter
 from splitc.search.evidence import Case, Evidence, Flow
 from splitc.search.find import find_cuts
+from splitc.search.importance import Importance, write_importance
 from splitc.search.problem import Problem
 from splitc.search.proof_check import Checked, Claim
 from splitc.search.proof_check import check_proof as check_claim
@@ -35,6 +37,7 @@ CUTTERS: tuple[tuple[str, Objective, bool], ...] = (
     ("neurosurgeon(server_load=3.0)", "latency", True),
     ("dads-heavy", "throughput", False),
     ('early-exits(exits="")', "latency", True),
+    ("qdmp", "latency", False),
     ("qdmp", "energy", False),
     ("edgent", "latency", False),
 )
@@ -94,6 +97,26 @@ def test_the_proof_of_early_exits_holds_with_the_shares_of_frames_that_it_was_ma
     fewer = msgspec.structs.replace(evidence, arriving=())
     with pytest.raises(BadBundleError, match="does not hold"):
         check_proof(proof, fewer, cut)
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_the_best_of_a_cutters_own_values_is_held_against_those_that_were_recorded(
+    weight: float, tmp_path: Path
+) -> None:
+    known = {"a": 1.0, "b": 9.0, "c": 2.0}
+    write_importance(tmp_path / "i.json", Importance(
+        schema=1, kind="splitc-importance", network="chain", samples=1, layers=known,
+    ))  # fmt: skip
+    text = f'i-split(importance="{tmp_path}/i.json", weight={weight})'
+    for cutter in (text, 'edgent(exits="b", within_ms=100000)'):
+        proof, evidence, cut = solved(SCENARIO.problem(parse_graph(CHAIN)), cutter)
+        found = check_proof(proof, carried(evidence), cut)
+        assert not found.again
+        assert "as recorded" in found.words
+        best = next(one for one in evidence.tried if one.cut == cut)
+        dearer = msgspec.structs.replace(best, value=best.value * 2)
+        with pytest.raises(BadBundleError, match="does not hold"):
+            check_proof(proof, msgspec.structs.replace(evidence, tried=(dearer,)), cut)
 
 
 @settings(deadline=None, max_examples=80)

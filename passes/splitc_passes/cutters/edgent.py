@@ -15,6 +15,7 @@ from splitc.ir.placement import Placement
 from splitc.ir.proof import Enumerated
 from splitc.search.cutter import Cutter, Solution, refuse
 from splitc.search.enumerate import SINGLE, single_cuts
+from splitc.search.evidence import Evidence, Tried
 from splitc.search.problem import CutRow, Problem
 
 
@@ -60,6 +61,21 @@ class Edgent(Cutter):
 
     def solve(self, problem: Problem) -> Solution:
         """The cut; the proof names the exit, and `cost` is that of a frame that does not leave."""
+        rows, best, name = self._best(problem)
+        cut = Cut(problem.graph, best.cut.prefix)
+        proof = Enumerated(
+            cutter=str(self), value=best.cost.latency_s, count=len(rows),
+            kind=f"{SINGLE}, frames leaving at '{name}'",
+        )  # fmt: skip
+        return Solution(Placement.of_cuts([cut]), problem.cost(cut), proof)
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """The cuts before the exit, with their latency up to there."""
+        rows, _, _ = self._best(problem)
+        return Evidence.of(problem, tried=[Tried.of(row, row.cost.latency_s) for row in rows])
+
+    def _best(self, problem: Problem) -> tuple[list[CutRow], CutRow, str]:
+        """All cuts before the exit that is taken, the best of them, and the exit."""
         refuse(self, problem)
         limit_s = math.inf if self.within_ms is None else self.within_ms / 1e3
         quickest: tuple[float, str] | None = None
@@ -72,7 +88,7 @@ class Edgent(Cutter):
             best = min(usable, key=lambda row: (row.cost.latency_s, row.cut.prefix))
             took_s = best.cost.latency_s
             if took_s <= limit_s:
-                return self._solution(problem, best, len(rows), name)
+                return rows, best, name
             quickest = min(quickest or (took_s, name), (took_s, name))
         if quickest is None:
             raise NoLegalCutError(f"{self.name}: no cut can be used before any exit")
@@ -82,14 +98,6 @@ class Edgent(Cutter):
             why=f"frames that leave at '{name}' take {took_s * 1e3:.1f} ms",
             hint="an earlier exit, or a later deadline",
         )
-
-    def _solution(self, problem: Problem, best: CutRow, count: int, name: str) -> Solution:
-        cut = Cut(problem.graph, best.cut.prefix)
-        proof = Enumerated(
-            cutter=str(self), value=best.cost.latency_s, count=count,
-            kind=f"{SINGLE}, frames leaving at '{name}'",
-        )  # fmt: skip
-        return Solution(Placement.of_cuts([cut]), problem.cost(cut), proof)
 
     def _ends(self, graph: LayerGraph) -> list[int]:
         """Positions of the last layers that run, the deepest first."""

@@ -12,6 +12,7 @@ from splitc.ir.placement import Placement
 from splitc.ir.proof import Enumerated
 from splitc.search.cutter import Cutter, Solution, refuse
 from splitc.search.enumerate import SINGLE, single_cuts
+from splitc.search.evidence import Evidence, Tried
 from splitc.search.importance import read_importance
 from splitc.search.problem import CutRow, Problem
 
@@ -58,6 +59,21 @@ class ISplit(Cutter):
 
     def solve(self, problem: Problem) -> Solution:
         """The best of these cuts, all of which were tried."""
+        rows, kind = self._rows(problem)
+        usable = {value: row for row, value in reversed(rows) if row.rejected is None}
+        if not usable:
+            raise NoLegalCutError(f"{self.name}: none of {len(rows)} {kind} can be used")
+        least = min(usable)
+        proof = Enumerated(cutter=str(self), value=least, count=len(rows), kind=kind)
+        return Solution(Placement.of_cuts([usable[least].cut]), usable[least].cost, proof)
+
+    def evidence(self, problem: Problem, solution: Solution) -> Evidence:
+        """Every cut that was tried, with what was minimised."""
+        rows, _ = self._rows(problem)
+        return Evidence.of(problem, tried=[Tried.of(row, value) for row, value in rows])
+
+    def _rows(self, problem: Problem) -> tuple[list[tuple[CutRow, float]], str]:
+        """The cuts that are tried by depth, with what is minimised, and what they are all of."""
         refuse(self, problem)
         measured = read_importance(self.importance, problem.graph)
         if self.weight:
@@ -65,16 +81,10 @@ class ISplit(Cutter):
             kind = f"{SINGLE}, importance weighed by {self.weight:g}"
         else:
             cuts, kind = [*measured.peaks(problem.graph)], "cuts right after a peak of importance"
-        rows = [problem.row(cut) for cut in cuts]
-        usable = [row for row in rows if row.rejected is None]
-        if not usable:
-            raise NoLegalCutError(f"{self.name}: none of {len(rows)} {kind} can be used")
         highest = max((measured.of(cut) or 0.0 for cut in cuts), default=0.0) or 1.0
-
-        def value(row: CutRow) -> float:
+        found: list[tuple[CutRow, float]] = []
+        for row in map(problem.row, cuts):
             missing = 1 - (measured.of(row.cut) or 0.0) / highest
-            return row.cost.value(problem.objective) * (1 + self.weight * missing)
-
-        best = min(usable, key=lambda row: (value(row), row.cut.prefix))
-        proof = Enumerated(cutter=str(self), value=value(best), count=len(rows), kind=kind)
-        return Solution(Placement.of_cuts([best.cut]), best.cost, proof)
+            value = row.cost.value(problem.objective) * (1 + self.weight * missing)
+            found.append((row, value))
+        return found, kind

@@ -48,8 +48,10 @@ class Qdmp(Cutter):
         refuse(self, problem)
         prices, pinned = problem.prices(), problem.pinned
         cut, proof = cheapest_cut(problem.graph, prices, pinned=pinned, beside=True)
+        cost = problem.cost(cut)
+        value = cost.value(problem.objective)
         told = Heuristic(
-            cutter=self.name, value=proof.value / PICO, lower_bound=proof.lower_bound / PICO,
+            cutter=self.name, value=value, lower_bound=min(proof.lower_bound / PICO, value),
             why="minimum cuts of the stretches beside the best layer on every path alone",
         )  # fmt: skip
-        return Solution(Placement.of_cuts([cut]), problem.cost(cut), told)
+        return Solution(Placement.of_cuts([cut]), cost, told)
