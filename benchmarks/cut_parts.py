@@ -8,9 +8,10 @@ compiled is found again in the folder by what it hangs on.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cut_list import CODE, LIST, SIDES, WEIGHTS, WHOLE, CompiledPart, CompiledSi
 
 import splitc
 from splitc.build.job import sites_of
+from splitc.build.memory import return_memory
 from splitc.build.part_job import PartJob, Site
 from splitc.build.routes import one_route
 from splitc.cost.board import Board, load_board
@@ -96,6 +98,9 @@ class _Shared:
 
     constants: dict[bytes, Buffer] = field(default_factory=dict[bytes, Buffer])
     packed: dict[Any, tuple[Step, Buffer]] = field(default_factory=dict[Any, tuple[Step, Buffer]])
+    kernels: dict[Hashable, Callable[[str], Any]] = field(
+        default_factory=dict[Hashable, Callable[[str], Any]]
+    )
 
     def share(self, plan: Plan) -> None:
         """Have a plan read what plans before it read, where that is the same."""
@@ -111,6 +116,8 @@ class _Shared:
         plan.preparations = preparations
         for step in plan.steps:
             self._replace(step, known)
+            # What builds a kernel may hold on to its weights: of steps with one key one is enough.
+            step.build = self.kernels.setdefault(step.key, step.build)
 
     def _replace(self, step: Step, known: dict[Buffer, Buffer]) -> None:
         step.args = [replace(view, buffer=self._same(view, known)) for view in step.args]
@@ -140,6 +147,9 @@ def _compile_side(
         entry = f"part_{number}"
         plans[entry] = plan, arena.arrange(plan)
         names[entry] = cut
+        # Graphs are in cycles, and hold weights.
+        gc.collect()
+        return_memory()
     preparations = [step for step, _ in shared.packed.values()]
     steps = [step for plan, _ in plans.values() for step in plan.steps]
     weights = lay_out(Plan(steps, [], [], True, preparations=preparations))

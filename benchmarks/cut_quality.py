@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from cut_list import SIDES, read_side
+from cut_measuring import measure
 from cut_parts import compile_parts, compiler_digest, device_board, server_board
 from cut_score import PartError, Score
-from cut_times import Cuts, Measuring, Slowed, Times
+from cut_times import Cuts, Slowed, Times
 from networks import NAMES, build
 
 import splitc
@@ -64,23 +64,15 @@ def compiled(networks: Mapping[str, Network], parts: Path) -> dict[str, dict[str
     return folders
 
 
-def measured(folders: Mapping[str, Mapping[str, Path]], parts: Path, rounds: int) -> None:
-    """Measure, and keep the times of every round."""
-    busy = Others()
-    with ExitStack() as processes:
-        measuring = Measuring(folders, processes)
-        for number in range(rounds):
-            measuring.round()
-            for each in measuring.times():
-                kept = times_file(parts, each.network)
-                kept.write_bytes(msgspec.json.format(msgspec.json.encode(each)))
-            print(f"  round {number + 1} of {rounds}", flush=True)
-    print(f"  others took {busy.share():.0%}")
-
-
 def times_file(parts: Path, network: str) -> Path:
     """Where a network's measured times are kept."""
     return parts / f"{network}.times.json"
+
+
+def keep_times(parts: Path, times: Times) -> None:
+    """Write a network's measured times."""
+    written = msgspec.json.format(msgspec.json.encode(times))
+    times_file(parts, times.network).write_bytes(written)
 
 
 def read_times(parts: Path, network: str) -> Times:
@@ -143,7 +135,8 @@ def main() -> None:
     asked.add_argument("--networks", type=some_of(NAMES), help="some, with commas between")
     asked.add_argument("--parts", type=Path, default=cache_dir() / "cut-quality", metavar="FOLDER",
                        help="where what is compiled and measured is kept")  # fmt: skip
-    asked.add_argument("--rounds", type=int, default=20, help="how often it is each part's turn")
+    asked.add_argument("--rounds", type=int, default=8, help="that count, of each part")
+    asked.add_argument("--minutes", type=float, default=18.0, help="no round begins later")
     asked.add_argument("--slower", type=float, default=SLOWER, help="the device's factor")
     stage = asked.add_mutually_exclusive_group()
     stage.add_argument("--compile-only", action="store_true", help="measure later")
@@ -155,7 +148,10 @@ def main() -> None:
         folders = compiled(networks, options.parts)
         if options.compile_only:
             return
-        measured(folders, options.parts, 3 if options.quick else options.rounds)
+        rounds, minutes = (3, 1.0) if options.quick else (options.rounds, options.minutes)
+        busy = Others()
+        measure(folders, rounds, minutes, partial(keep_times, options.parts))
+        print(f"  others took {busy.share():.0%}")
     times = {name: read_times(options.parts, name) for name in names}
     print_calm(times.values())
     cuts = [Cuts.of(name, network, times[name]) for name, network in networks.items()]

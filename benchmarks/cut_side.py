@@ -61,11 +61,14 @@ class Parts:
             raise RuntimeError(self._host.error())
 
     def round(self, batch_s: float) -> list[list[float]]:
-        """Seconds of each run of every part in turn, each after one that warms its memory.
+        """Seconds of each run of every part in turn, each after one that warms its memory."""
+        found = [self._runs(part, batch_s) for part in self._parts]
+        self._host.rest()
+        return found
 
-        The last part, the whole network, has a turn before the others too.
-        """
-        found = [self._runs(part, batch_s) for part in (self._parts[-1], *self._parts)]
+    def whole(self, batch_s: float) -> list[float]:
+        """Seconds of each run of the last part, the whole network."""
+        found = self._runs(self._parts[-1], batch_s)
         self._host.rest()
         return found
 

@@ -4,20 +4,15 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
-from cut_list import SIDES, WHOLE, read_side
-from cut_parts import exact_cuts, server_board
+from cut_list import SIDES, WHOLE
+from cut_parts import exact_cuts
 from cut_score import Option, PartError
-from sides import PAUSE_S, Worker
 
 import splitc
-from common import machine
 from splitc.cost.board import Board
 from splitc.cost.prices import CostModel
 from splitc.cost.topology import DEVICE, SERVER
@@ -26,11 +21,25 @@ from splitc.ir.model import Network
 from splitc.search.problem import WHOLES, CutRow
 from splitc.search.scenario import Scenario
 
-BATCH_S = 0.01
-"""Of runs of a part in a round, if one does not take longer."""
-
 CALM = 1.1
 """Times what the whole network takes at best: more says that something took the machine's time."""
+
+
+def calm_rounds(before: Sequence[float], after: Sequence[float]) -> list[int]:
+    """The rounds around which the whole network took what it takes at best, but for a tenth.
+
+    Two at least: a virtual machine's cores may be two threads of one core for a while, and then
+    another's again, which no count of its own tells.
+
+    Args:
+        before: Seconds of the whole network before each round.
+        after: The same behind it.
+    """
+    around = [max(pair) for pair in zip(before, after, strict=True)]
+    least = min((*before, *after), default=0.0)
+    order = sorted(range(len(around)), key=lambda k: around[k])
+    calm = [k for k in order if around[k] <= CALM * least]
+    return sorted(calm if len(calm) > 1 else order[:2])
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,7 @@ class Times(msgspec.Struct, frozen=True):
 
     `rounds` has seconds, a median for each round, by side, then by the name of the cut; the
     device's are of one thread, as they were. `before` has those of the whole network before each
-    round, which `rounds` has at its end: a virtual machine's cores may be two threads of one core
-    for a while, and then another's again, which no count of its own tells.
+    round, which `rounds` has at its end.
     """
 
     network: str
@@ -76,62 +84,14 @@ class Times(msgspec.Struct, frozen=True):
     rounds: dict[str, dict[str, list[float]]]
 
     def calm(self, side: str) -> list[int]:
-        """The rounds around which the whole network took what it takes at best, but for a tenth."""
-        around = [*zip(self.before[side], self.rounds[side][WHOLE], strict=True)]
-        least = min(min(pair) for pair in around)
-        order = sorted(range(len(around)), key=lambda k: max(around[k]))
-        calm = [k for k in order if max(around[k]) <= CALM * least]
-        return sorted(calm if len(calm) > 1 else order[:2])
+        """The rounds that count."""
+        return calm_rounds(self.before[side], self.rounds[side][WHOLE])
 
     def seconds(self, side: str, cut: str, half: int | None = None) -> float:
         """What a part takes: the median of the calm rounds, or of every second of them."""
         every = self.rounds[side][cut]
         found = [every[k] for k in self.calm(side)]
         return statistics.median(found if half is None else found[half::2] or found)
-
-
-class Measuring:
-    """All parts of some networks, each side of each in a process of its own.
-
-    Args:
-        folders: Where they are, by network and side.
-        processes: Closes the processes.
-    """
-
-    def __init__(self, folders: Mapping[str, Mapping[str, Path]], processes: ExitStack) -> None:
-        self._sides = {
-            name: {s: read_side(p) for s, p in of.items()} for name, of in folders.items()
-        }
-        self._found: dict[str, dict[str, dict[str, list[float]]]] = {
-            name: {side: {part.cut: [] for part in listed.parts} for side, listed in of.items()}
-            for name, of in self._sides.items()
-        }
-        self._before: dict[str, dict[str, list[float]]] = {
-            name: {side: [] for side in of} for name, of in self._sides.items()
-        }
-        threads = {DEVICE: 1, SERVER: server_board().cores}
-        self._workers: dict[tuple[str, str], Worker] = {}
-        for name, of in folders.items():
-            for side, folder in of.items():
-                worker = processes.enter_context(Worker("parts", threads[side]))
-                assert worker.ask("load", folder=str(folder)) == threads[side]
-                self._workers[name, side] = worker
-
-    def round(self) -> None:
-        """Each part's turn, one network and side after the other: what slows down slows all."""
-        for (name, side), worker in self._workers.items():
-            time.sleep(PAUSE_S)
-            runs: list[list[float]] = worker.ask("round", batch_s=BATCH_S)
-            self._before[name][side].append(statistics.median(runs[0]))
-            for found, seconds in zip(self._found[name][side].values(), runs[1:], strict=True):
-                found.append(statistics.median(seconds))
-
-    def times(self) -> list[Times]:
-        """What was measured so far, by network."""
-        return [
-            Times(name, machine(), self._sides[name][DEVICE].compiler, self._before[name], found)
-            for name, found in self._found.items()
-        ]
 
 
 @dataclass(frozen=True)

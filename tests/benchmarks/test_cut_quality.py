@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cut_list import SIDES, WHOLE, read_side
+from cut_measuring import measure
 from cut_parts import compile_parts, exact_cuts
 from cut_quality import print_bars, print_scores, scenario
 from cut_score import Option, PartError, Score, kendall_tau
 from cut_side import Parts
-from cut_times import Cuts, Times
+from cut_times import Cuts, Times, calm_rounds
 
 import splitc
 from splitc.cost.topology import DEVICE, SERVER
@@ -101,16 +102,20 @@ def test_the_worst_network_and_link_come_first_and_bars_are_judged(
     assert figures["error_mean_percent"] == pytest.approx(10.0)
 
 
-def test_every_head_and_tail_in_one_library_computes_the_network(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All parts of the small network, compiled."""
+    return compile_parts("small", splitc.load(small_network()), tmp_path_factory.mktemp("parts"))
+
+
+def test_every_head_and_tail_in_one_library_computes_the_network(folders: dict[str, Path]) -> None:
     network = splitc.load(small_network())
-    folders = compile_parts("small", network, tmp_path)
     rows = [row for row in exact_cuts(network) if row.kind == "single"]
     parts = {side: Parts() for side in SIDES}
     for side, loaded in parts.items():
         loaded.load(str(folders[side]))
         names = [part.cut for part in read_side(folders[side]).parts]
         assert names == [*(row.cut.name for row in rows), WHOLE]
-        assert all(runs for runs in loaded.round(0.0))
     feed = np.random.default_rng(1).standard_normal((1, 3, 12, 12), np.float32)
     (expected,) = network.run({"x": feed}).values()
     heads, tails = parts[DEVICE], parts[SERVER]
@@ -118,4 +123,27 @@ def test_every_head_and_tail_in_one_library_computes_the_network(tmp_path: Path)
         (crossing,) = heads.results(number, [feed])
         (result,) = tails.results(number, [crossing])
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6, err_msg=row.cut.name)
-    assert compile_parts("small", network, tmp_path) == folders
+    made = {side: folder.stat().st_mtime_ns for side, folder in folders.items()}
+    assert compile_parts("small", network, folders[DEVICE].parent) == folders
+    assert {side: folder.stat().st_mtime_ns for side, folder in folders.items()} == made
+
+
+def test_every_part_is_measured_round_after_round(folders: dict[str, Path]) -> None:
+    kept: list[Times] = []
+    measure({"small": folders}, rounds=2, minutes=0.02, keep=kept.append)
+    times = kept[-1]
+    for side, folder in folders.items():
+        assert [*times.rounds[side]] == [part.cut for part in read_side(folder).parts]
+        assert {len(seconds) for seconds in times.rounds[side].values()} == {
+            len(times.before[side])
+        }
+        assert len(times.before[side]) >= 2
+        assert min(min(seconds) for seconds in times.rounds[side].values()) > 0
+
+
+def test_a_round_counts_where_the_whole_network_was_quick_before_it_and_behind() -> None:
+    assert calm_rounds([1.0, 1.0, 2.0, 1.05], [1.0, 1.5, 1.0, 1.09]) == [0, 3]
+    # Two at least: the least disturbed.
+    assert calm_rounds([1.0, 3.0, 2.0], [2.0, 1.0, 1.9]) == [0, 2]
+    assert calm_rounds([1.0], [1.0]) == [0]
+    assert calm_rounds([], []) == []
