@@ -11,34 +11,8 @@ import numpy as np
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError
 from splitc.ir.model import Network
+from splitc.passes.agreement import Agreement, classes_of
 from splitc.runtime.codec_entry import CodecCost, Cost
-
-
-@dataclass
-class _Tally:
-    """One result, summed over the samples."""
-
-    apart: float = 0.0
-    power: float = 0.0
-    same: int = 0
-    places: int = 0
-
-    def add(self, coded: Array, given: Array) -> None:
-        left, right = coded.astype(np.float64), given.astype(np.float64)
-        both = np.isfinite(left) & np.isfinite(right)
-        self.apart += float(np.square(left[both] - right[both]).sum())
-        self.power += float(np.square(right[both]).sum())
-        chosen = _classes(given)
-        if chosen is not None:
-            self.same += int(np.count_nonzero(_classes(coded) == chosen))
-            self.places += chosen.size
-
-    def of(self, name: str) -> Cost:
-        relative = float(np.sqrt(self.apart / self.power)) if self.power else float(self.apart > 0)
-        return Cost(
-            result=name, relative_error=float(f"{relative:.4g}"), argmax_same=self.same,
-            argmax_of=self.places,
-        )  # fmt: skip
 
 
 @dataclass
@@ -73,7 +47,7 @@ def codec_cost(
         UsageError: The labels fit no result.
     """
     names = [t.name for t in given.graph.output_tensors if t.dtype.startswith("float")]
-    tallies = {name: _Tally() for name in names if name in coded.graph.outputs}
+    tallies = {name: Agreement() for name in names if name in coded.graph.outputs}
     hits = None if labels is None else _Hits(labels)
     for k, sample in enumerate(samples):
         ours, theirs = coded.run(sample), given.run(sample)
@@ -85,7 +59,7 @@ def codec_cost(
     before = None if hits is None else float(f"{hits.given / hits.places:.6g}")
     return CodecCost(
         samples=len(samples), on="golden" if golden else "calibration",
-        results=tuple(tally.of(name) for name, tally in tallies.items()),
+        results=tuple(_cost(name, tally) for name, tally in tallies.items()),
         accuracy=right, given_accuracy=before,
     )  # fmt: skip
 
@@ -93,7 +67,7 @@ def codec_cost(
 def _count(hits: _Hits, k: int, ours: Arrays, theirs: Arrays, names: Sequence[str]) -> None:
     wanted = np.squeeze(hits.labels[k])
     for name in [hits.result] if hits.result else names:
-        found, before = _classes(ours[name]), _classes(theirs[name])
+        found, before = classes_of(ours[name]), classes_of(theirs[name])
         if found is None or before is None or np.squeeze(found).shape != wanted.shape:
             continue
         hits.result = name
@@ -108,12 +82,11 @@ def _count(hits: _Hits, k: int, ours: Arrays, theirs: Arrays, names: Sequence[st
     )
 
 
-def _classes(result: Array) -> Array | None:
-    """Where a result is largest: along the last axis of a table, the second of more; or None."""
-    axis = -1 if result.ndim < 3 else 1
-    if result.ndim == 0 or result.shape[axis] < 2:
-        return None
-    return np.asarray(np.nan_to_num(result, nan=-np.inf).argmax(axis=axis))
+def _cost(name: str, found: Agreement) -> Cost:
+    error = float(f"{found.relative_error:.4g}")
+    return Cost(
+        result=name, relative_error=error, argmax_same=found.same, argmax_of=found.places
+    )  # fmt: skip
 
 
 def in_words(cost: CodecCost) -> list[str]:

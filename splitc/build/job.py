@@ -231,6 +231,21 @@ def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({*sizes} - {1}))
 
 
+def _cut(
+    loaded: Network, given: Scenario, cut: str, batches: Sequence[Mapping[str, Array]]
+) -> tuple[CutTable, CutRow]:
+    """The table and the row that is compiled, the codec chosen where that was asked for."""
+    if given.auto is None:
+        table = find_cuts(loaded, scenario=given)
+        return table, choose(table, cut)
+    auto = replace(given.auto, cut="" if cut in ("auto", BEST) else cut)
+    table = find_cuts(loaded, scenario=replace(given, auto=auto, samples=batches))
+    taken = None if table.choice is None else table.choice.taken
+    # A row's number is one of the table without the codec.
+    named = auto.cut and taken is not None
+    return table, table.row(taken.row.cut) if named and taken else choose(table, cut)
+
+
 def plan(
     model: Network | str | Path,
     *,
@@ -262,6 +277,9 @@ def plan(
     if by_plan is not None and (cuts or bits or cut != "auto"):
         raise UsageError("a plan, and cuts beside it", hint="the plan says where to cut")
     check_widths(bits)
+    given = scenario_of(scenario, conditions)
+    if given.auto is not None and (cuts or bits or by_plan is not None):
+        raise UsageError("codec auto, and several routes", why="it is chosen for one cut")
     epoch = source_date_epoch()
     if bits and not batches:
         hint = "give sample inputs: --calibrate FILE.npz"
@@ -272,8 +290,8 @@ def plan(
     if name is None:
         name = Path(model).stem if isinstance(model, str | Path) else loaded.name
     name = plain_name(name)
-    given = scenario_of(scenario, conditions)
-    given = replace(given, jpeg=given.jpeg or jpeg_sizes(loaded.graph, batches))
+    batches = batches or given.batches(loaded.graph)
+    given = replace(given, samples=(), jpeg=given.jpeg or jpeg_sizes(loaded.graph, batches))
     sizes = checked_sizes(batch_sizes)
     sites = sites_of(emit, given)
     if len({site.backend.name for site in sites.values()}) == 1:
@@ -288,8 +306,8 @@ def plan(
             specs = planned_routes(by_plan, loaded.digest, given.codec)
         routes = routes_of(loaded, table, specs, sites, batches)
     else:
-        table = find_cuts(loaded, scenario=given)
-        row = choose(table, cut)
+        table, row = _cut(loaded, given, cut, batches)
+        given = replace(given, auto=None, codec=table.problem.codec)
         if row.kind == DEVICE and sizes:
             why = "nothing is left for a server that would run frames together"
             raise UsageError("batch sizes, and all is on the device", why=why)

@@ -39,6 +39,8 @@ _FILES = {"model", *DATA, "target", "tail_target"}
 """The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
 _CALIBRATES = "add --codec, like --codec quantize-boundary, or --bits"
+AUTO = "auto"
+"""The codec that samples choose."""
 _UNRECORDED = ("check", "max_bytes", "only_if_it_pays", "tune_rpc", "tune_seconds", "twin")
 """What no byte of a bundle hangs on, but for twins, which are there or not."""
 
@@ -188,6 +190,23 @@ class ScenarioText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return head, tail
 
 
+def allowing(scenario: Scenario, max_drop: str | None) -> Scenario:
+    """A scenario whose codec may cost so much, where it is to be chosen.
+
+    Raises:
+        UsageError: It is no share, or the codec is not to be chosen.
+    """
+    if max_drop is None:
+        return scenario
+    from splitc.link.link import parse_share
+
+    if scenario.auto is None:
+        raise UsageError(
+            "--max-drop without --codec auto", hint="add --codec auto --calibrate FILE"
+        )
+    return replace(scenario, auto=replace(scenario.auto, max_drop=parse_share(max_drop)))
+
+
 class CompileOptions(ScenarioText, frozen=True):
     """Every option of `splitc compile` that the bundle hangs on, by the names of its flags."""
 
@@ -198,6 +217,7 @@ class CompileOptions(ScenarioText, frozen=True):
     plan: str | None = None
     only_if_it_pays: bool = False
     calibrate: str | None = None
+    max_drop: str | None = None
     emit: str = "tvm"
     runtime: str = "bundle"
     check: bool = True
@@ -260,6 +280,13 @@ class CompileOptions(ScenarioText, frozen=True):
             raise UsageError("--cut and --cuts", hint="name every cut in --cuts")
         if self.calibrate and not self._calibrates and self.server_input in ("tensor", "uint8"):
             raise UsageError("--calibrate does nothing without --codec", hint=_CALIBRATES)
+        if self.codec == AUTO and not self.calibrate:
+            why = "what a codec costs is measured on samples, random ones tell nothing"
+            raise UsageError(
+                "--codec auto without --calibrate", why=why, hint="--calibrate FILE.npz"
+            )
+        if self.codec == AUTO and (self.cuts or self.bits or self.plan):
+            raise UsageError("--codec auto, and several routes", why="it is chosen for one cut")
         for option, sizes in (("--bits", self.bits), ("--batch", self.batch)):
             parse_sizes(sizes or "1", option)
         self.scenario()
@@ -268,6 +295,10 @@ class CompileOptions(ScenarioText, frozen=True):
     def _calibrates(self) -> bool:
         """Whether something takes its ranges from samples."""
         return bool(self.codec or self.bits or self.plan)
+
+    def scenario(self, boards: Mapping[str, Board] | None = None) -> Scenario:
+        """The scenario that they say; see `ScenarioText.scenario`."""
+        return allowing(super().scenario(boards), self.max_drop)
 
     def load(self) -> Network:
         """The network, while what compiles it is got ready.

@@ -171,11 +171,12 @@ def _print_parts(
 
 def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:
     from splitc.cli import cut_table, show
-    from splitc.cli.codec_lines import brought_line
+    from splitc.cli.codec_lines import brought_line, print_choice
 
     rows = cut_table.best_rows(table, _ROWS, row)
     console = show.out()
     cut_table.print_cuts(table, rows, row)
+    print_choice(table)
     if quiet:
         return
     for line in show.remarks(table):

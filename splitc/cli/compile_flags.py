@@ -63,6 +63,7 @@ class CompileFlags(o.ScenarioOptions):
         ),
     ] = False
     calibrate: o.Calibrate = None
+    max_drop: o.MaxDrop = None
     emit: Annotated[
         str,
         typer.Option(

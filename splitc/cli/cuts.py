@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,12 +73,16 @@ def cuts(
     preprocess: o.Preprocess = None,
     to_torch: o.ToTorch = False,
     max_bytes: o.MaxBytes = "8GiB",
+    calibrate: o.Calibrate = None,
+    max_drop: o.MaxDrop = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Rank the legal cuts of MODEL for a device, a server and a link."""
     from splitc.build.backend import EMIT
+    from splitc.build.options import allowing
     from splitc.cli import cut_table, show
+    from splitc.cli.codec_lines import print_choice
     from splitc.cli.placed import place
     from splitc.errors import UsageError
     from splitc.ir.graph import LayerGraph
@@ -88,7 +93,7 @@ def cuts(
     weighed = _weighed(pareto, by, plot)
     if via and (explain is not None or weighed or show_all):
         raise UsageError("--via, and --explain, --pareto or --all", why="it lists no cuts")
-    scenario = where.scenario()
+    scenario = replace(allowing(where.scenario(), max_drop), samples=calibrate or ())
     source = o.ModelOptions(model, inputs, simplify, max_bytes, to_torch, preprocess)
     loaded = source.load_graph()
     if via:
@@ -112,6 +117,7 @@ def cuts(
         return
     rows = cut_table.shown_rows(table, _ROWS, every=show_all, weighed=weighed)
     cut_table.print_cuts(table, rows, table.chosen)
+    print_choice(table)
     if missing and not isinstance(loaded, LayerGraph):
         show.out().print(show.plain(_refusal(missing, loaded)))
     if not quiet:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from splitc.cli.codec_lines import BroughtObject
+from splitc.cli.codec_lines import BroughtObject, ChoiceObject
 from splitc.figures.gate import Verdict
 from splitc.ir.proof import Proof
 from splitc.runtime.codec_entry import CodecCost
@@ -190,7 +190,8 @@ class TableObject(msgspec.Struct, frozen=True, kw_only=True):
 
     `results` is where they are wanted. `baselines` are `device`, `server`, and where they fit
     `server_uint8` and `server_jpeg`; `baseline` names the one that a split has to beat.
-    `untrained` is what codecs that need no training would bring, null where a codec is there."""
+    `untrained` is what codecs that need no training would bring, null where a codec is there;
+    `choice` is what `--codec auto` tried, null where that was not asked."""
 
     figures: str
     objective: str
@@ -205,6 +206,7 @@ class TableObject(msgspec.Struct, frozen=True, kw_only=True):
     split_pays: bool
     proof: Proof | None
     untrained: BroughtObject | None
+    choice: ChoiceObject | None
     cuts: tuple[RowObject, ...]
 
     @staticmethod
@@ -229,6 +231,7 @@ def _table(table: CutTable) -> dict[str, Any]:
         "split_pays": table.split_pays if usable else False,
         "proof": None if table.solution is None else table.solution.proof,
         "untrained": BroughtObject.of(table),
+        "choice": None if table.choice is None else ChoiceObject.of(table, table.choice),
         "cuts": tuple(RowObject.of(row, table.value(row)) for row in table.rows),
     }  # fmt: skip
 

@@ -195,7 +195,16 @@ Codec = Annotated[
     typer.Option(
         "--codec", metavar="PASSES", envvar="SPLITC_CODEC", rich_help_panel=CODEC,
         help="Passes to put at the cut, like [b]'insert-bottleneck(channels=8)'[/]; every cut is "
-        "priced with them there. [b]splitc passes[/] lists them.",
+        "priced with them there. [b]splitc passes[/] lists them. [b]auto[/] is the best without "
+        "training that [b]--calibrate[/]'s samples show to cost little.",
+    ),
+]  # fmt: skip
+MaxDrop = Annotated[
+    str | None,
+    typer.Option(
+        "--max-drop", metavar="SHARE", envvar="SPLITC_MAX_DROP", rich_help_panel=CODEC,
+        help="Of [b]--codec auto[/]: how many samples may get another arg-max than without a codec "
+        "\\[1%]; where there are no classes, how large the relative error may be.",
     ),
 ]  # fmt: skip
 Route = Annotated[

@@ -94,8 +94,8 @@ def place(model: Network | LayerGraph, scenario: Scenario, via: Sequence[str]) -
     Raises:
         UsageError: One is malformed, or there is a limit or a codec.
     """
-    if scenario.limits != Constraints() or scenario.codec is not None:
-        what = "--via, and a codec" if scenario.codec is not None else "--via, and a limit"
+    if scenario.limits != Constraints() or scenario.codec or scenario.auto:
+        what = "--via, and a codec" if scenario.codec or scenario.auto else "--via, and a limit"
         why = "places of layers on several machines are found without limits and codecs"
         raise UsageError(what, why=why, hint="--pin LAYER=head|tail can be kept")
     between = [_via(text) for text in via]

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Unpack
 
 from splitc.cost.sent_input import ways_to_send
-from splitc.errors import NoLegalCutError
+from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.model import GraphModel, Model
 from splitc.ir.placement import Placement
 from splitc.ir.proof import Heuristic, lower_bound
 from splitc.passes.at_cut import encode, without_channels
+from splitc.search.codec_choice import REWRITTEN, choose_codec, with_choice
 from splitc.search.cutter import Cutter, Solution, refuse
 from splitc.search.enumerate import EVERY, EXHAUSTIVE, SINGLE, all_cuts, best_of, single_cuts
 from splitc.search.limits import Constraints
@@ -22,8 +23,6 @@ from splitc.search.problem import CutRow, Problem
 from splitc.search.scenario import Conditions, Scenario, scenario_of
 from splitc.search.table import CutTable
 
-REWRITTEN = 250_000
-"""Layers of the graphs that a codec is tried in at most, all cuts together: seconds of work."""
 EXACT = "min-cut"
 """The cutter that is taken where none is named and it solves the problem."""
 BOUNDED = "dads-heavy"
@@ -46,6 +45,7 @@ def find_cuts(
     With a codec it is the cuts after such layers that are tried, each with the codec
     around the tensor that crosses: encoder on the device, decoder on the server. A cut
     that the codec refuses is rejected with its reason. Channel layers are looked through.
+    Codec "auto" is the best that needs no training and that samples show to cost little.
 
     Args:
         model: What to cut; the cut that it has already is among the rows.
@@ -61,6 +61,27 @@ def find_cuts(
         NoLegalCutError: The cutter that was named finds no cut.
     """
     given = scenario_of(scenario, conditions)
+    graph = model if isinstance(model, LayerGraph) else model.graph
+    samples = given.batches(graph)
+    if samples and given.jpeg is None:
+        from splitc.cost.jpeg_sizes import jpeg_sizes
+
+        given = replace(given, jpeg=jpeg_sizes(graph, samples))
+    if given.auto is None:
+        return _table(model, given)
+    if isinstance(model, LayerGraph):
+        why = "a layer graph has no weights to measure a codec with"
+        raise UsageError("codec auto", why=why, hint="name a codec: `splitc passes`")
+    plain = _table(model, replace(given, auto=None))
+    choice = choose_codec(model, plain, given.auto, samples)
+    if choice.taken is None:
+        return replace(plain, choice=choice)
+    coded = _table(model, replace(given, auto=None, codec=choice.taken.codec))
+    return with_choice(coded, choice)
+
+
+def _table(model: Model | LayerGraph, given: Scenario) -> CutTable:
+    """The table of one codec, or none."""
     graph, own = (model, None) if isinstance(model, LayerGraph) else (model.graph, model.cut)
     graph, own = without_channels(graph, own)
     problem = given.problem(graph)

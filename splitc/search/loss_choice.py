@@ -258,7 +258,7 @@ def plan_for_loss(
         raise UsageError(f"within {within} is not above 0")
     if not 0 < share < 1:
         raise UsageError(f"share {share:g} is not in (0, 1)")
-    if given.codec is not None:
+    if given.codec is not None or given.auto is not None:
         raise UsageError("a codec was given", why="bits of what crosses are chosen here")
     ways = _ways(link, mtus, parities, resends)
     found: list[Choice] = []

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from splitc.cost.board import Board
 from splitc.cost.prices import RESULTS_AT, CostModel, Objective, ResultsAt
@@ -15,13 +16,19 @@ from splitc.errors import UsageError, one_of
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.layer_names import layers_called
-from splitc.link.link import Link
+from splitc.link.link import Link, parse_share
 from splitc.passes.at_cut import codec_of
 from splitc.passes.base import Pass, Pipeline
 from splitc.search.cutter import Cutter
 from splitc.search.limits import Constraints
 from splitc.search.problem import Problem
 
+if TYPE_CHECKING:
+    from splitc.arrays import Arrays
+
+AUTO = "auto"
+"""The codec that is to be chosen by samples."""
+NO_AUTO = "only `splitc cuts` and `splitc compile` choose one, for one cut"
 Side = Literal["head", "tail"]
 HEAD: Literal["head"] = "head"
 TAIL: Literal["tail"] = "tail"
@@ -52,6 +59,29 @@ class Conditions(TypedDict, total=False):
     cutter: Cutter | str | None
     results: ResultsAt
     server_input: ServerInput
+    calibrate: str | Path | Sequence[Arrays]
+    max_drop: float | str
+
+
+@dataclass(frozen=True)
+class AutoCodec:
+    """That a codec which needs no training is to be chosen by what samples say that it costs.
+
+    Args:
+        max_drop: Share of the samples whose arg-max may be another than the network's without a
+            codec; of a network whose first result has no classes, the relative error.
+        cut: The only cut to look at, as `--cut` has it; "" for all.
+
+    Raises:
+        UsageError: The share is not in [0, 1].
+    """
+
+    max_drop: float = 0.01
+    cut: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop <= 1:
+            raise UsageError(f"max drop {self.max_drop:g} is not in 0 to 1", hint="like 1%")
 
 
 @dataclass(frozen=True)
@@ -70,6 +100,8 @@ class Scenario:
         results: Where the network's results are wanted.
         server_input: How its inputs would be sent to a server that runs all of it.
         jpeg: What frames take as JPEG, where that was measured.
+        samples: What codecs and JPEG are measured on: arrays by input name, or an .npz file.
+        auto: How a codec is to be chosen, where that was asked for.
     """
 
     head: CostModel
@@ -83,6 +115,8 @@ class Scenario:
     results: ResultsAt = "device"
     server_input: ServerInput = "auto"
     jpeg: JpegSizes | None = None
+    samples: str | Path | Sequence[Arrays] = field(default=(), repr=False, compare=False)
+    auto: AutoCodec | None = None
 
     def __post_init__(self) -> None:
         one_of(RESULTS_AT, self.results, "place for results")
@@ -101,6 +135,8 @@ class Scenario:
         cutter: Cutter | str | None = None,
         results: ResultsAt = "device",
         server_input: ServerInput = "auto",
+        calibrate: str | Path | Sequence[Arrays] = (),
+        max_drop: float | str | None = None,
     ) -> Scenario:
         """A scenario from what a user gives; see `Conditions`.
 
@@ -108,25 +144,46 @@ class Scenario:
             UsageError: An unknown board, link or cutter; a codec that is none, or with
                 options that fit nowhere; no such place for results or way to send inputs.
         """
+        chosen = codec == AUTO
+        if max_drop is not None and not chosen:
+            raise UsageError("a max drop without codec auto", hint="--codec auto --calibrate FILE")
+        share = AutoCodec.max_drop if max_drop is None else parse_share(max_drop)
         return Scenario(
             cost_model(head),
             cost_model(tail),
             link if isinstance(link, Link) else Link.named(link),
             objective,
             constraints or Constraints(),
-            codec_of(codec),
+            None if chosen else codec_of(codec),
             Cutter.parse(cutter) if isinstance(cutter, str) else cutter,
             tuple((pins or {}).items()),
             results,
             server_input,
+            samples=calibrate,
+            auto=AutoCodec(share) if chosen else None,
         )
+
+    def batches(self, graph: LayerGraph) -> Sequence[Arrays]:
+        """The samples.
+
+        Raises:
+            UsageError: The file cannot be read, or does not fit the network's inputs.
+        """
+        if not isinstance(self.samples, str | Path):
+            return self.samples
+        from splitc.passes.calibration import read_batches
+
+        return read_batches(self.samples, graph.inputs)
 
     def problem(self, graph: LayerGraph) -> Problem:
         """The placement problem of a network in this scenario.
 
         Raises:
-            UsageError: No layer is called like a pin, or pins contradict each other.
+            UsageError: No layer is called like a pin, or pins contradict each other; or a codec
+                is still to be chosen.
         """
+        if self.auto is not None:
+            raise UsageError("codec auto", why=NO_AUTO, hint="name a codec: `splitc passes`")
         topology = Topology.pair(self.head, self.tail, self.link, *self._pinned(graph))
         return Problem(graph, topology, self.objective, self.limits, self.codec, self.results)
 

@@ -115,7 +115,7 @@ class Search:
         wanted = self.scenario
         for name, other in (
             ("objective", wanted.objective != "latency"),
-            ("codec", wanted.codec is not None),
+            ("codec", wanted.codec is not None or wanted.auto is not None),
             ("cutter", wanted.cutter is not None),
         ):
             if other:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from splitc.cost.prices import Costs, Objective
 from splitc.cost.topology import DEVICE, SERVER
@@ -14,6 +15,9 @@ from splitc.ir.cut import Cut
 from splitc.ir.layer_names import first_piece
 from splitc.search.cutter import Solution
 from splitc.search.problem import CutRow, Problem
+
+if TYPE_CHECKING:
+    from splitc.search.codec_choice import CodecChoice
 
 BEST = "best"
 """What is asked for by that name is a split, or none where none is better."""
@@ -30,13 +34,14 @@ class CutTable:
         device: Everything on the device.
         server: Everything on the server, its inputs sent as the network reads them.
         solution: The best cut that may be used and its proof; None where there is none.
-        named: Whether a cutter was asked for by name: then `auto` is what it found, which by
-            its own lights may be another cut than the first row.
+        named: Whether a cutter was asked for by name, or samples chose the codec: then `auto`
+            is what was found so, which may be another cut than the first row.
         exhaustive: Whether every downset of the graph is among the rows; with a codec,
             whether every cut after a layer that no edge passes by is.
         own: The cut that the model has already, which `auto` keeps.
         sent: Everything on the server, its inputs sent in each way that one would really send
             them; that of `server` among them where it is one.
+        choice: How the codec was chosen by samples, where that was asked for.
     """
 
     problem: Problem
@@ -48,6 +53,7 @@ class CutTable:
     exhaustive: bool = False
     own: Cut | None = None
     sent: tuple[CutRow, ...] = ()
+    choice: CodecChoice | None = None
 
     @property
     def costs(self) -> Costs:
