@@ -242,8 +242,8 @@ def of_halves(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | No
         return None
     load = direct(conv, machine.using(row), ending)
     return replace(
-        load, weight_bytes=load.weight_bytes / 2, read_bytes=load.read_bytes / 2,
-        written_bytes=load.written_bytes / 2,
+        load, near_bytes=load.near_bytes / 2, weight_bytes=load.weight_bytes / 2,
+        read_bytes=load.read_bytes / 2, written_bytes=load.written_bytes / 2,
     )  # fmt: skip
 
 
