@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from splitc.cost.topology import DEVICE
-from splitc.errors import BadBundleError
+from splitc.errors import BadBundleError, SplitcError
 from splitc.ir.graph import Tensor
 from splitc.ir.proof import Given
 from splitc.runtime.codec_entry import Strict
@@ -73,7 +73,7 @@ def read_proof(folder: Path) -> ProofFile | None:
     data = read_plain(path, MAX_PROOF_BYTES + 1, "proof")
     try:
         file = msgspec.json.decode(data, type=ProofFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SplitcError) as error:
         raise BadBundleError("the proof is malformed", at=str(path), why=str(error)) from error
     if file.schema != 1:
         why = f"its schema is {file.schema}, this splitc reads 1"

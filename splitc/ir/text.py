@@ -25,6 +25,8 @@ from splitc.errors import BadModelError, UsageError
 from splitc.ir.graph import Layer, LayerGraph, Tensor
 from splitc.ir.printing import unread
 
+_MOST_EXTENTS, _LARGEST = 64, 2**63 - 1
+"""Of a tensor; what ONNX has room for. Without a bound their product could take minutes."""
 _TOKEN = re.compile(
     r"""\s*(?:
       %(?P<quoted>"(?:[^"\\]|\\.)*")
@@ -188,5 +190,8 @@ def _parse_type(tokens: _Tokens, name: str) -> Tensor:
     try:
         shape = tuple(None if d == "?" else int(d) for d in dims.split("x"))
     except ValueError as error:
-        raise tokens.error(f"bad shape '{dims}'") from error
+        raise tokens.error(f"bad shape '{dims[:80]}'") from error
+    if len(shape) > _MOST_EXTENTS or any(d is not None and d > _LARGEST for d in shape):
+        why = f"shape '{dims[:80]}' has over {_MOST_EXTENTS} extents, or one over 2^63 - 1"
+        raise tokens.error(why)
     return Tensor(name, shape, dtype)

@@ -22,6 +22,8 @@ from splitc.search.problem import Problem
 
 _MOST_WORK = 20_000_000
 """Layers that are looked at while placements are listed, all together: seconds."""
+_MOST_CUTS, _LONGEST_STRETCH = 200_000, 4096
+"""Cuts that are listed at most, and layers between two on every path: tens of megabytes."""
 _CLOSE = 1e-9
 """Sums of floats in another order differ by less, relatively."""
 
@@ -62,8 +64,8 @@ class Claim:
             problem = evidence.problem()
             named = isinstance(cut, str)
             found = Cut.named(problem.graph, cut) if named else Cut.after(problem.graph, cut)
-        except SplitcError as error:
-            raise BadBundleError(WRONG, at=error.at, why=f"{error.what} {error.why}") from error
+        except (SplitcError, OverflowError) as error:
+            raise _unusable(error) from error
         return Claim(problem, found)
 
 
@@ -82,8 +84,15 @@ def check_proof(proof: Proof, evidence: Evidence, claim: Claim) -> Checked:
         return _check(proof, evidence, claim.problem, claim.cut)
     except BadBundleError:
         raise
-    except SplitcError as error:
-        raise BadBundleError(WRONG, at=error.at, why=f"{error.what} {error.why}".strip()) from error
+    except (SplitcError, OverflowError) as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: SplitcError | OverflowError) -> BadBundleError:
+    """What it rests on is no problem, or its prices are beyond all numbers."""
+    if isinstance(error, SplitcError):
+        return BadBundleError(WRONG, at=error.at, why=f"{error.what} {error.why}".strip())
+    return BadBundleError(WRONG, why=f"its prices cannot be summed: {error}")
 
 
 def _check(proof: Proof, evidence: Evidence, problem: Problem, cut: Cut) -> Checked:
@@ -121,19 +130,27 @@ def _check_flow(proof: FlowProof, evidence: Evidence, problem: Problem, cut: Cut
 
 
 def _check_enumerated(proof: Enumerated, problem: Problem) -> Checked:
-    singles = ((other, 1) for other in single_cuts(problem.graph))
-    cuts = singles if proof.kind == SINGLE else _downsets(problem.graph)
+    unlisted = Checked(False, "the cut's price was summed anew; there are too many to list")
+    if proof.count > _MOST_CUTS:
+        return unlisted
+    if proof.kind == SINGLE:
+        cuts = ((other, 1) for other in single_cuts(problem.graph))
+    elif max((b - a for a, b in problem.graph.stretches), default=0) > _LONGEST_STRETCH:
+        return unlisted
+    else:
+        cuts = _downsets(problem.graph, proof)
     count, work = 0, 0
-    for other, layers in cuts:
+    for other, looked in cuts:
         count += 1
-        work += layers + len(problem.pinned) + 100
+        work += looked + len(problem.pinned) + 100
         if work > _MOST_WORK:
-            return Checked(False, "the cut's price was summed anew; there are too many to list")
+            return unlisted
         row = problem.row(other)
         cost = row.cost.value(problem.objective)
         if row.rejected is None and cost < proof.value * (1 - _CLOSE):
             raise _cheaper(other, cost, proof.value)
-    _counted(proof, count)
+    if count != proof.count:
+        raise _miscounted(proof, f"{count:,}")
     return Checked(True, f"it is the best of {count:,} {proof.kind}, counted and priced anew")
 
 
@@ -156,7 +173,8 @@ def _check_tried(
     singles = {other.layers for other in single_cuts(problem.graph)}
     if not known.keys() >= singles:
         raise _wrong(cut, f"{len(singles - known.keys())} cuts were not tried")
-    _counted(proof, len(singles))
+    if len(singles) != proof.count:
+        raise _miscounted(proof, f"{len(singles):,}")
     return Checked(True, f"it is the best of {len(singles):,} {proof.kind}, at recorded prices")
 
 
@@ -166,41 +184,49 @@ def _heuristic(proof: Heuristic, cut: Cut) -> Checked:
     return Checked(False, f"the cut's price was summed anew; it may not be the best: {proof.why}")
 
 
-def _downsets(graph: LayerGraph) -> Iterator[tuple[Cut, int]]:
-    """Every proper cut, each once, and how many layers were looked at for it.
+def _downsets(graph: LayerGraph, proof: Enumerated) -> Iterator[tuple[Cut, int]]:
+    """Every proper cut, each once, and how many layers and edges were looked at for it.
 
-    Inside a stretch heads grow from the empty one by a layer that has all it reads.
+    Inside a stretch heads grow from the empty one by a layer that has all it reads; they are
+    bits of an integer, the stretch's first layer the lowest.
     """
-    for p in graph.dominators:
-        if (cut := Cut(graph, p + 1)).is_proper:
-            yield cut, 1
     ends = {p + 1 for p in graph.dominators}
+    for end in sorted(ends):
+        if (cut := Cut(graph, end)).is_proper:
+            yield cut, 1
     for start, stop in graph.stretches:
-        todo, seen = [frozenset[int]()], {frozenset[int]()}
+        inside = range(stop - start)
+        reads = [[j - start for j in graph.predecessors[start + i] if j >= start] for i in inside]
+        needs = [sum(1 << j for j in each) for each in reads]
+        looked = len(inside) + sum(map(len, reads))
+        todo, seen = [0], {0}
         while todo:
             held = todo.pop()
             cut = _grown(graph, start, held)
             if cut.is_proper and (cut.extra or cut.prefix not in ends):
-                yield cut, stop - start
-            for i in range(start, stop):
-                ready = i not in held and all(j in held or j < start for j in graph.predecessors[i])
-                if ready and (more := held | {i}) not in seen:
+                yield cut, looked
+            for i in inside:
+                more = held | 1 << i
+                if held & needs[i] == needs[i] and more not in seen:
                     seen.add(more)
                     todo.append(more)
+            # The empty and the whole stretch are cuts beside it, or none.
+            if len(seen) > proof.count + 2:
+                raise _miscounted(proof, f"over {proof.count:,}")
 
 
-def _grown(graph: LayerGraph, start: int, held: frozenset[int]) -> Cut:
-    """The cut whose head is all before a stretch, and these of its layers."""
+def _grown(graph: LayerGraph, start: int, held: int) -> Cut:
+    """The cut whose head is all before a stretch, and layers of it, as bits."""
     prefix = start
-    while prefix in held:
+    while held >> (prefix - start) & 1:
         prefix += 1
-    return Cut(graph, prefix, tuple(sorted(i for i in held if i > prefix)))
+    more = range(prefix + 1, start + held.bit_length())
+    return Cut(graph, prefix, tuple(i for i in more if held >> (i - start) & 1))
 
 
-def _counted(proof: Enumerated, count: int) -> None:
-    if count != proof.count:
-        why = f"there are {count:,} {proof.kind}, the proof says {proof.count:,}"
-        raise BadBundleError(WRONG, why=why)
+def _miscounted(proof: Enumerated, count: str) -> BadBundleError:
+    why = f"there are {count} {proof.kind}, the proof says {proof.count:,}"
+    return BadBundleError(WRONG, why=why)
 
 
 def _same(claimed: float, found: float, cut: Cut) -> None:

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import splitc
 from splitc.bundle import proof_file
@@ -23,6 +27,9 @@ from splitc.runtime.files import list_files
 from splitc.runtime.manifest import MANIFEST, SIGNATURE, read_manifest, write_manifest
 from splitc.runtime.manifest import Manifest as Written
 
+STRANGE: tuple[object, ...] = (
+    0, -1, 1.5, 2**63, 1e300, "", "tail", "%x = input() : 9x9", None, True, (), {"a": 1}, ((0, 1),),
+)  # fmt: skip
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
@@ -130,6 +137,36 @@ def test_a_proof_that_is_none_or_too_large_is_refused(
     monkeypatch.setattr(proof_file, "MAX_PROOF_BYTES", 1000)
     with pytest.raises(BadBundleError, match="proof is too large"):
         proved.check_proofs()
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where in JSON something stands."""
+    items: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        items = [*cast("dict[str, object]", value).items()]
+    elif isinstance(value, list):
+        items = [*enumerate(cast("list[object]", value))]
+    for key, each in items:
+        yield (*path, key)
+        yield from leaves(each, (*path, key))
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_whatever_stands_in_it_is_held_or_refused_by_name(
+    proved: Bundle, data: st.DataObject
+) -> None:
+    file = json.loads((proved.path / PROOF).read_text("utf-8"))
+    *path, last = data.draw(st.sampled_from([*leaves(file)]))
+    value = data.draw(st.sampled_from(STRANGE))
+    inner: Any = file
+    for key in path:
+        inner = inner[key]
+    inner[last] = value
+    with TemporaryDirectory() as folder:
+        (Path(folder) / PROOF).write_text(json.dumps(file), "utf-8")
+        with suppress(BadBundleError):
+            proof_file.check_proofs(Path(folder), proved.manifest)
 
 
 def test_a_bundle_without_it_verifies_and_a_line_says_so(

@@ -267,6 +267,8 @@ def hostile(evidence: Evidence) -> Sequence[Evidence]:
         changed(evidence, device=changed(machine, seconds=machine.seconds[1:])),
         changed(evidence, pinned={"nothing": "device"}),
         changed(evidence, arriving=(1.0,)),
+        changed(evidence, graph=tuple(line + "x9" * 70 for line in evidence.graph)),
+        changed(evidence, graph=tuple(line + f"x{2**62}" * 60 for line in evidence.graph)),
         changed(evidence, link=changed(evidence.link, mtu_bytes=0)),
         changed(evidence, flows=(changed(flow, arcs=flow.arcs[1:]),)),
         changed(evidence, flows=(changed(flow, arcs=(0,) * len(flow.arcs), side="head",
