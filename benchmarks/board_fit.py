@@ -41,7 +41,7 @@ class Measured:
 def predicted_kinds(board: Board, network: Measured) -> dict[str, float]:
     """Predicted milliseconds by the kind that layers count under."""
     found: dict[str, float] = {}
-    seconds = BoardCost(board).seconds(network.graph)
+    seconds = BoardCost(board, by="shares").seconds(network.graph)
     for kind, layer_s in zip(network.kinds, seconds, strict=True):
         found[kind] = found.get(kind, 0.0) + 1e3 * layer_s
     return found

@@ -168,7 +168,8 @@ def _check_tried(
     if isinstance(proof, Heuristic):
         return _heuristic(proof, cut)
     if proof.kind not in (EVERY, SINGLE):
-        _counted(proof, len(known))
+        if len(known) != proof.count:
+            raise _miscounted(proof, f"{len(known):,}")
         return Checked(False, f"it is the best of {len(known):,} {proof.kind}, as recorded")
     singles = {other.layers for other in single_cuts(problem.graph)}
     if not known.keys() >= singles:

@@ -86,7 +86,7 @@ def test_a_fit_predicts_the_times_that_other_figures_gave() -> None:
     measured = measured_on(truth)
     fitted = fit(start, measured)
     for one in measured:
-        assert sum(predicted_kinds(fitted, one).values()) == pytest.approx(one.ms, rel=0.05)
+        assert sum(predicted_kinds(fitted, one).values()) == pytest.approx(one.ms, rel=0.06)
     assert fitted.efficiency.conv1x1 == pytest.approx(0.31, rel=0.1)
     assert f"conv1x1 = {fitted.efficiency.conv1x1:.2g}" in toml(fitted)
     # What no time tells stays as it was.
