@@ -30,10 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "splitc profile resnet50.onnx --target rpi4 --rpc 192.168.1.20:9090",
         "splitc profile resnet50.onnx --target rpi4 --static",
     ),
-    "importance": (
-        "splitc importance net.py:net --data data.py:loaders -o importance.json",
-        "splitc cuts net.py:net --cutter 'i-split(importance=\"importance.json\")'",
-    ),
+    "importance": ("splitc importance net.py:net --data data.py:loaders -o importance.json",),
     "fit": ("splitc fit resnet50.json mobilenet.json vgg19.json -o board-fit.json",),
     "inspect": ("splitc inspect resnet50.onnx", "splitc inspect resnet50.splitc --json"),
     "verify": (

@@ -58,7 +58,6 @@ def test_timed_code_computes_the_same_and_its_clock_only_goes_on(small_onnx: Pat
     assert (np.diff(times @ np.array((10**9, 1))) >= 0).all()
     assert (times[0] > 0).any()
     assert {call.name for call in calls} <= {kernel.name for kernel in plain.kernels}
-    assert plain.calls == ()
 
 
 def test_a_layers_predicted_time_is_that_of_the_kernel_that_does_its_work(
