@@ -61,7 +61,8 @@ def exact_cuts(network: Network) -> list[CutRow]:
 def parts_folder(folder: Path, network: Network, name: str, side: str) -> Path:
     """Where a side's parts are: named by what they hang on but the compiler's own source."""
     board = device_board() if side == DEVICE else server_board()
-    said = repr((network.fingerprint(), board, pipeline.NAME, adapter.version(), side))
+    target = (board.processor, board.cores, pipeline.NAME, adapter.version())
+    said = repr((network.fingerprint(), target, side))
     return folder / f"{name}-{side}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 
