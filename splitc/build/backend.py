@@ -130,6 +130,7 @@ class Built:
         file_bytes: Their bytes there.
         packed_bytes: Memory for what is made of them once, when the part is loaded.
         shipped: Whose software is in the files, besides the model.
+        device_bytes: Memory of a graphics processor's that it takes; 0 where none computes it.
     """
 
     model: str
@@ -146,6 +147,7 @@ class Built:
     file_bytes: int = 0
     packed_bytes: int = 0
     shipped: tuple[Shipped, ...] = ()
+    device_bytes: int = 0
 
 
 @dataclass(frozen=True)

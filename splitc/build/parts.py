@@ -17,14 +17,16 @@ from splitc.build.kernel_times import described
 from splitc.build.part_job import PartJob
 from splitc.build.reuse import Key, Reuse, part_key
 from splitc.bundle.runnable import twin_folder
-from splitc.cost.board import Board, load_board, why_not_here
+from splitc.cost.board import Board, Gpu, load_board
 from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.model import Network
+from splitc.runtime.devices import why_not_run_for
 from splitc.runtime.integrity import part_files
 from splitc.runtime.manifest import (
     SCHEMA,
+    DeviceNeed,
     PartManifest,
     Remote,
     TensorSpec,
@@ -112,7 +114,7 @@ def places_of(
 
 def _runs_here(board: Board) -> bool:
     """Whether this machine runs a board's code."""
-    return not why_not_here(board.processor.isa, board.processor.cpu, board.processor.features)
+    return not why_not_run_for(board)
 
 
 def unrunnable(parts: Sequence[PartJob], places: list[Place]) -> str:
@@ -126,7 +128,8 @@ def unrunnable(parts: Sequence[PartJob], places: list[Place]) -> str:
 def _twin_board(part: PartJob, parts: Sequence[PartJob]) -> Board | None:
     """The board that stands in for one that this machine does not run; None where none can."""
     for other in reversed(parts):
-        if part.backend.refuses(other.board) is None and _runs_here(other.board):
+        quick = not isinstance(other.board.unit, Gpu)
+        if quick and part.backend.refuses(other.board) is None and _runs_here(other.board):
             return other.board
     try:
         host = load_board("host")
@@ -277,6 +280,14 @@ def describe_part(
         remote: What it sends for, where it sends.
         more: What it gives behind the network's tensors.
     """
+    unit = board.unit
+    device = None
+    if isinstance(unit, Gpu) and built.format == "native":
+        device = DeviceNeed(
+            api=unit.api,
+            arch=unit.arch if unit.api == "cuda" else "",
+            memory_bytes=built.device_bytes,
+        )
     part = PartManifest(
         schema=SCHEMA,
         part=name,
@@ -302,5 +313,6 @@ def describe_part(
         outputs=(*specs(graph.output_tensors), *more),
         files=part_files(folder),
         remote=remote,
+        device=device,
     )
     write_manifest(folder, part)

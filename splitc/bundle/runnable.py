@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splitc.arrays import Array
-from splitc.cost.board import host_isa, why_not_here
+from splitc.cost.board import host_isa
 from splitc.errors import BadBundleError, ToolchainError, UsageError
+from splitc.runtime.devices import why_not_run
 from splitc.runtime.manifest import Manifest, PartManifest, read_manifest
 from splitc.runtime.memory import Arenas
 from splitc.runtime.part import Part, load_checked
@@ -108,7 +109,7 @@ def runnable_part(
         return Runnable(folder, f"{what} on this machine")
     instead = elsewhere or {}
     twin = instead.get(name, twin_folder(bundle, name))
-    why = why_not_here(part.isa, part.cpu, part.features)
+    why = why_not_run(part)
     if not why:
         return Runnable(instead.get(name, folder), part.target)
     foreign = part.isa != host_isa()
@@ -116,7 +117,7 @@ def runnable_part(
         return Runnable(folder, f"{part.target} under qemu", find_emulator(part.isa))
     if twin.is_dir():
         built = read_manifest(twin, PartManifest)
-        if not why_not_here(built.isa, built.cpu, built.features):
+        if not why_not_run(built):
             return Runnable(twin, f"host build of the {part.target} {name}")
     if not part.runner:
         raise BadBundleError(

@@ -28,6 +28,7 @@ def bench(
         typer.Option("--threads", metavar="N", min=1, max=256,
                      help="Of compiled code; one a core by default."),
     ] = None,
+    device: o.Device = None,
     route: o.Route = None,
     fail_on: gates.FailOn = None,
     json: o.Json = False,
@@ -39,6 +40,7 @@ def bench(
     from splitc.cli import show
     from splitc.cli.objects import BenchObject
 
+    o.use_device(device)
     opened = Bundle.open(bundle)
     wanted = gates.read_gates(fail_on, "bench", opened.manifest)
     if threads is not None:

@@ -29,6 +29,13 @@ Verbose = Annotated[
         help="List every compiled kernel: its layers, its time as predicted, who wrote its loops.",
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="cuda|opencl[:N]", envvar="SPLITC_DEVICE",
+        help="Which of this machine's graphics processors parts for one take, from 0.",
+    ),
+]  # fmt: skip
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
 ModelPath = Annotated[
     str,
@@ -293,3 +300,15 @@ class ScenarioOptions:
 __all__ = [  # what verbs read, besides the options above
     "ModelOptions", "ScenarioOptions", "parse_bytes", "parse_link", "parse_sizes",
 ]  # fmt: skip
+
+
+def use_device(device: str | None) -> None:
+    """Have the parts that this process loads take that graphics processor.
+
+    Raises:
+        UsageError: It is no name of one.
+    """
+    from splitc.runtime.devices import choose_device
+
+    if device is not None:
+        choose_device(device)

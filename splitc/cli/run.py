@@ -38,6 +38,7 @@ def run_(
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run the real parts of another ISA under qemu.")
     ] = False,
+    device: o.Device = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -47,6 +48,7 @@ def run_(
     from splitc.cli.results import Results, made_folder, read_labels
     from splitc.runtime.inputs import read_inputs
 
+    o.use_device(device)
     opened = Bundle.open(bundle)
     given = read_inputs(frames, opened.manifest.source.inputs)
     classes = given.labels if labels is None else read_labels(Path(labels), len(given))

@@ -48,6 +48,7 @@ def serve(
         typer.Option("--workers", metavar="N", envvar="SPLITC_WORKERS",
                      help="Tails that run at once; each uses all cores by itself."),
     ] = 1,
+    device: o.Device = None,
     mtu: Annotated[
         int,
         typer.Option("--mtu", metavar="BYTES", envvar="SPLITC_MTU",
@@ -107,6 +108,7 @@ def serve(
     from splitc.serve.server import Server
     from splitc.wire.header import HEADER_BYTES, TAG_BYTES
 
+    o.use_device(device)
     where = Address.parse(bind)
     journal = LineJournal(as_json=True) if log_json else silent if quiet else LineJournal()
     path = _key_path(where, key, none=no_key)

@@ -141,6 +141,19 @@ class Remote(Strict, frozen=True, omit_defaults=True):
     expected: Expected | None = None
 
 
+class DeviceNeed(Strict, frozen=True):
+    """The graphics processor that a part's code is for.
+
+    `api` is whose driver runs it; `arch` what it is compiled for, as "sm_90", "" where the driver
+    compiles it; `memory_bytes` what it takes of the device's memory: weights, tensors between
+    kernels, inputs and results.
+    """
+
+    api: str
+    arch: str
+    memory_bytes: int
+
+
 class PartManifest(Strict, frozen=True, omit_defaults=True):
     """What one part needs to run: the runner reads this file and nothing else.
 
@@ -152,7 +165,7 @@ class PartManifest(Strict, frozen=True, omit_defaults=True):
     kernel computes that measurements decided on; it is left out where there is none.
     `fallbacks` is what each kernel computes that no rule fitted, and that is slow therefore.
     `features` are instructions that code may use beside those of `cpu`, as the compiler names
-    them; left out where there are none.
+    them; left out where there are none. `device` is there where a graphics processor computes.
     """
 
     schema: int
@@ -179,6 +192,7 @@ class PartManifest(Strict, frozen=True, omit_defaults=True):
     weight_bytes: int = 0
     packed_bytes: int = 0
     remote: tuple[Remote, ...] = ()
+    device: DeviceNeed | None = None
 
 
 class Source(Strict, frozen=True):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.cost.board import why_not_here
 from splitc.errors import BadBundleError, ToolchainError, UsageError
+from splitc.runtime.devices import why_not_run
 from splitc.runtime.library import Host, host, open_library
 from splitc.runtime.manifest import PartManifest, TensorSpec
 from splitc.runtime.memory import Arenas, MappedFile, zeroed
@@ -162,7 +162,7 @@ class _Call:
 
 
 def _host(folder: Path, part: PartManifest) -> Host:
-    why = why_not_here(part.isa, part.cpu, part.features)
+    why = why_not_run(part)
     if why:
         raise ToolchainError(f"cannot load the {part.part} on this machine", why=why)
     if len(part.libraries) != 1:

@@ -7,18 +7,19 @@ nothing too; so it is imported where code is made.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from splitc.arrays import Array
 from splitc.build.backend import Built, Estimated, KernelCall, Unsupported
 from splitc.build.refusals import elsewhere
 from splitc.bundle.samples import seeded_inputs
 from splitc.cost.board import Board, Gpu
-from splitc.errors import UnsupportedOpError
+from splitc.errors import UnsupportedOpError, UsageError
 from splitc.frontend.onnx.model import OnnxModel
 from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout, layout_of_maps
@@ -34,13 +35,14 @@ from splitc_targets.link.toolchain import (
     zig_version,
 )
 from splitc_targets.machine.core import core_of
-from splitc_targets.machine.platform import why_no_code
+from splitc_targets.machine.platform import why_no_code, why_no_gpu_code
 from splitc_targets.source import check
 from splitc_targets.source.fixed_shapes import shapeless
 from splitc_targets.source.small_types import computed_small
 
 if TYPE_CHECKING:
     from splitc_targets import pipeline
+    from splitc_targets.gpu.pipeline import GpuCode
     from splitc_targets.tuning.database import Tuned
     from splitc_targets.tvm import adapter
 
@@ -56,14 +58,14 @@ class TvmBackend:
     compiles: ClassVar[bool] = True
 
     def refuses(self, board: Board) -> str | None:
-        """No GPU, no other ISA or system: code is made for every processor whose core is known.
+        """No other ISA, system or GPU: code is made for every processor whose core is known.
 
         Raises:
             UsageError: It is not; the hint has the nearest name.
         """
-        if isinstance(board.unit, Gpu):
-            return f"it makes code for processors, not for {board.unit.api} {board.unit.arch}"
         why = why_no_code(board.processor)
+        if isinstance(board.unit, Gpu):
+            return why or why_no_gpu_code(board.unit)
         if why is None:
             core_of(board)
         return why
@@ -191,13 +193,20 @@ class TvmBackend:
 
         return estimate.estimate(code, network.graph, board, seeded_arrays(network), progress)
 
-    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> pipeline.Code:
+    def compile(
+        self, lowered: Any, board: Board, limit_bytes: int | None = None
+    ) -> pipeline.Code | GpuCode:
         """Schedule and compile; without Winograd where its weights would break the limit.
 
         Raises:
             UnsupportedOpError: The code would call what the shipped runtime does not have.
         """
-        return self._compiled(lowered, board, limit_bytes, timed=False)
+        if not isinstance(board.unit, Gpu):
+            return self._compiled(lowered, board, limit_bytes, timed=False)
+        from splitc_targets.gpu.pipeline import compile_module
+
+        with _refusing(lowered):
+            return compile_module(lowered, board)
 
     def compile_timed(
         self, lowered: Any, board: Board
@@ -206,7 +215,11 @@ class TvmBackend:
 
         Raises:
             UnsupportedOpError: As above.
+            UsageError: The board's unit is a graphics processor.
         """
+        if isinstance(board.unit, Gpu):
+            what = f"the kernels of {board.name} cannot be timed one by one"
+            raise UsageError(what, hint="splitc bench times the whole part")
         code = self._compiled(lowered, board, None, timed=True)
         return code, code.calls
 
@@ -215,25 +228,23 @@ class TvmBackend:
     ) -> pipeline.Code:
         from splitc_targets import pipeline
         from splitc_targets.tuning.database import Tuned
-        from splitc_targets.tvm import adapter
-        from splitc_targets.tvm.reader import NotReadable
 
         choices = pipeline.ANALYTIC
         if isinstance(lowered, Tuned):
             lowered, choices = lowered.lowered, lowered.database
         limits = [n for n in (limit_bytes, board.memory_bytes) if n is not None]
-        try:
+        with _refusing(lowered):
             return pipeline.compile_module(lowered, board, choices, min(limits), timed=timed)
-        except adapter.CannotRun as error:
-            names = ", ".join(name.rpartition(".")[2] for name in error.functions)
-            what, why = f"TVM has no loops for {names}", "its code would call what nothing has"
-            raise _no_code(what, error.functions, why, lowered) from error
-        except NotReadable as error:
-            what = "a part cannot be compiled"
-            raise _no_code(what, [error.op], str(error), lowered) from error
 
-    def write(self, code: pipeline.Code, board: Board, folder: Path, *, runtime: bool) -> Built:
+    def write(
+        self, code: pipeline.Code | GpuCode, board: Board, folder: Path, *, runtime: bool
+    ) -> Built:
         """Write model.so, and with `runtime` what runs it."""
+        if isinstance(board.unit, Gpu):
+            from splitc_targets.gpu import part
+
+            return part.write(cast("GpuCode", code), board, folder, _caveat(code), runtime=runtime)
+        code = cast("pipeline.Code", code)
         from splitc_targets import pipeline
         from splitc_targets.tvm import adapter
 
@@ -290,6 +301,27 @@ def _checked(
     return lowered
 
 
+@contextlib.contextmanager
+def _refusing(lowered: Any) -> Generator[None]:
+    """What has no code is refused by the layers that it is about.
+
+    Raises:
+        UnsupportedOpError: Something has none.
+    """
+    from splitc_targets.tvm import adapter
+    from splitc_targets.tvm.reader import NotReadable
+
+    try:
+        yield
+    except adapter.CannotRun as error:
+        names = ", ".join(name.rpartition(".")[2] for name in error.functions)
+        what, why = f"TVM has no loops for {names}", "its code would call what nothing has"
+        raise _no_code(what, error.functions, why, lowered) from error
+    except NotReadable as error:
+        what = "a part cannot be compiled"
+        raise _no_code(what, [error.op], str(error), lowered) from error
+
+
 def _no_code(what: str, names: Sequence[str], why: str, lowered: Any) -> UnsupportedOpError:
     """A refusal that names the layers whose operators may be meant."""
     from splitc_targets.tvm.layer_names import layers_of
@@ -308,7 +340,7 @@ def _no_code(what: str, names: Sequence[str], why: str, lowered: Any) -> Unsuppo
     )
 
 
-def _caveat(code: pipeline.Code) -> str:
+def _caveat(code: pipeline.Code | GpuCode) -> str:
     """A sentence on operations whose loops no rule wrote."""
     if not code.fallbacks:
         return ""

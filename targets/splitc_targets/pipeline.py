@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,10 @@ def _bytes(size: int) -> Array:
     return aligned((max(1, size),), np.dtype(np.uint8))
 
 
-def prepared(lowered: Any, machine: Machine) -> Graph:
+def prepared(lowered: Any, machine: Machine | None) -> Graph:
     """A lowered module as the graph that rules plan: rewritten, fused, its element types chosen.
+
+    They stay the network's where there is no machine to choose for.
 
     Raises:
         NotReadable: It is of a form that the rules do not read.
@@ -108,8 +111,9 @@ def prepared(lowered: Any, machine: Machine) -> Graph:
         ("widen", widen),
         ("simplify", simplify),
         ("fuse", fuse),
-        ("element types", lambda made: choose_types(made, machine)),
     )
+    if machine is not None:
+        rewrites = (*rewrites, ("element types", partial(choose_types, machine=machine)))
     for name, rewrite in rewrites:
         rewrite(graph)
         origins.settle(graph)
@@ -131,7 +135,8 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
     return planner.plan(RULES, fall_back)
 
 
-def _described(name: str, steps: list[Step], choices: Choices) -> Kernel:
+def described(name: str, steps: list[Step], choices: Choices = ANALYTIC) -> Kernel:
+    """A kernel and what the steps that call it have in common."""
     step = steps[0]
     tuned = followed(choices, step.product, step.choice)
     sizes = [(v.buffer.holds_weights, v.span * arena.dtype_bytes(v.buffer)) for v in step.args]
@@ -176,7 +181,7 @@ def compile_module(
     with adapter.building(target):
         written = writer.write(plan, memory, weights, timed=timed)
     library = adapter.build(written.module, target, tir_pipeline.NAME)
-    kernels = tuple(_described(name, steps, choices) for name, steps in written.functions.items())
+    kernels = tuple(described(name, steps, choices) for name, steps in written.functions.items())
     inputs = tuple((buffer.shape, buffer.dtype) for buffer in plan.inputs)
     outputs = tuple((view.shape, view.buffer.dtype) for view in plan.outputs)
     if timed:

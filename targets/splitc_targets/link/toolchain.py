@@ -103,6 +103,20 @@ class Runtime:
     model_host: Path
 
 
+def object_of(board: Board, source: Path) -> Path:
+    """The object of a C source beside it, which may include the runner's headers and TVM's.
+
+    Raises:
+        ToolchainError: It does not compile.
+    """
+    compiler = _Compiler(source.parent, board.processor.isa, board.processor.glibc)
+    compiler.zig(
+        "cc", "-c", *compiler.usual, "-std=c11", "-fPIC", "-fvisibility=hidden",
+        f"-I{_tvm_headers()}", source.name, "-o", f"{source.stem}.o",
+    )  # fmt: skip
+    return source.with_suffix(".o")
+
+
 def link_model(board: Board, output: Path, objects: list[Path]) -> None:
     """Link a part's object files into a model, which needs no library of TVM's."""
     support = objects[0].with_name("model_host.o")
@@ -160,7 +174,7 @@ class _Compiler:
         return ("-target", f"{self.isa}-linux-gnu.{self.glibc}")
 
     @property
-    def _usual(self) -> tuple[str, ...]:
+    def usual(self) -> tuple[str, ...]:
         return (
             *self.target, "-O2", "-g0", "-fno-sanitize=undefined", "-ffunction-sections",
             "-fdata-sections", f"-ffile-prefix-map={_SOURCES}=.", "-ffile-prefix-map=./=",
@@ -175,7 +189,7 @@ class _Compiler:
         lines = "".join(f'#include "{source}"\n' for source in sources)
         (self.folder / f"{name}.cc").write_text(lines, "utf-8")
         self.zig(
-            "c++", "-c", "-std=c++17", *self._usual, "-fno-exceptions", "-fno-rtti",
+            "c++", "-c", "-std=c++17", *self.usual, "-fno-exceptions", "-fno-rtti",
             "-fno-threadsafe-statics", f"-I{_tvm_headers()}", *flags, f"{name}.cc",
             "-o", f"{name}.o",
         )  # fmt: skip
@@ -184,7 +198,7 @@ class _Compiler:
 
     def c(self, name: str, *flags: str) -> None:
         source = str(_SOURCES / f"{name}.c")
-        self.zig("cc", "-c", *self._usual, *flags, source, "-o", f"{name}.o")
+        self.zig("cc", "-c", *self.usual, *flags, source, "-o", f"{name}.o")
 
     def cipher(self) -> list[str]:
         """Objects of what zig's own library does for the runner, for wider vectors too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from splitc.cost.board import Cpu
+from splitc.cost.board import Cpu, Gpu
 
 ISAS = ("aarch64", "x86_64")
 """What there are cores, kernels and a runner for."""
@@ -24,4 +24,13 @@ def why_no_code(processor: Cpu) -> str | None:
     for feature in processor.features:
         if re.fullmatch(r"[+-][\w.-]+", feature) is None:
             return f"feature '{feature}' has no sign: write '+{feature}' to use it"
+    return None
+
+
+def why_no_gpu_code(unit: Gpu) -> str | None:
+    """Why no code can be made for a graphics processor, in a clause; None where it can."""
+    if unit.api not in ("cuda", "opencl"):
+        return f"it makes code for CUDA and OpenCL, not for {unit.api}"
+    if unit.api == "cuda" and re.fullmatch(r"sm_\d{2,3}", unit.arch) is None:
+        return f"'{unit.arch}' is no CUDA architecture: sm_90, say"
     return None

@@ -71,7 +71,13 @@ Rule = Callable[["Planner", Node], bool]
 
 
 class Planner:
-    """Places values and collects steps while rules go through a graph."""
+    """Places values and collects steps while rules go through a graph.
+
+    `products` plans products by constant weights where their kernels are none of the families':
+    (planner, node, convolution, weights, views, rule's name), as `rules.products.plan_product`.
+    """
+
+    products: Callable[[Any, Node, Any, Any, list[View], str], bool] | None = None
 
     def __init__(self, graph: Graph, machine: Machine, choices: Choices = ANALYTIC) -> None:
         self.graph, self.machine, self.choices = graph, machine, choices

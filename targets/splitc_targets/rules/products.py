@@ -29,7 +29,7 @@ from splitc_targets.rules.maps import describe, shapes_of
 def plan_product(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], rule: str = "conv"
 ) -> bool:
-    """Append a product by constant weights, as the node's family computes it.
+    """Append a product by constant weights, as the planner has it or the node's family does.
 
     Args:
         planner: Gets the step.
@@ -39,7 +39,8 @@ def plan_product(
         args: Views of the input, the operands and the result.
         rule: What the step is called where it is direct.
     """
-    return _PLANS[node.family](planner, node, spec, weights, args, rule)
+    plan = planner.products or _PLANS[node.family]
+    return plan(planner, node, spec, weights, args, rule)
 
 
 def _plan_direct(

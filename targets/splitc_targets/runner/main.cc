@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "cpu.h"
@@ -51,6 +52,8 @@ void Main(int argc, char** argv) {
                  Decimal(kManifestSchema) + ")\n");
   }
   if (!options.out.empty()) CheckOutFolder(options.out);
+  // Where the code of a part for a GPU looks when it is loaded.
+  if (!options.device.empty()) setenv("SPLITC_DEVICE", options.device.c_str(), 1);
   const Part part(options.part);
   if (options.send.to.empty() && options.route.empty() && !options.check) {
     return Print(RunPart(options, part) + "\n");

@@ -30,6 +30,7 @@ const char kUsage[] =
     "  --route NAME the parts of that route instead of this one by itself; with --send,\n"
     "               the route that frames take, or A,B,C: one after another in turns\n"
     "  --threads T  number of threads, 1 to 256 (default: one a core)\n"
+    "  --device D   which GPU a part for one takes: cuda:0, opencl:1 (default: the first)\n"
     "  --check      only check the manifest and the hashes; inputs are ignored\n"
     "  --version    print the version\n"
     "  --help       print this\n";
@@ -51,6 +52,19 @@ int64_t ParseNumber(const std::string& option, const std::string& text, int64_t 
     BadOption(option + " takes a whole number from 1 to " + Decimal(max));
   }
   return value;
+}
+
+std::string ParseDevice(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string api = text.substr(0, colon);
+  bool good = api == "cuda" || api == "opencl";
+  if (colon != std::string::npos) {
+    const std::string number = text.substr(colon + 1);
+    good = good && !number.empty() && number.size() <= 2;
+    for (const char c : number) good = good && c >= '0' && c <= '9';
+  }
+  if (!good) BadOption("--device takes cuda, opencl, or one with a number: cuda:1");
+  return text;
 }
 
 std::string FolderOf(const std::string& path) {
@@ -113,6 +127,8 @@ class OptionParser {
       options_.route = Value(name);
     } else if (name == "--threads") {
       options_.threads = ParseNumber(name, Value(name), kMostThreads);
+    } else if (name == "--device") {
+      options_.device = ParseDevice(Value(name));
     } else if (name == "--check") {
       options_.check = Flag(name);
     } else if (name == "--version") {

@@ -20,6 +20,7 @@ struct Options {
   std::string out;   // folder, or empty
   int64_t repeat = 1;
   int64_t threads = 0;  // 0: one a core
+  std::string device;   // "cuda:1", or empty
   std::string route;  // of a head: name, or several with commas between them
   bool check = false;
   bool version = false;

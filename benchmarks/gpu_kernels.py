@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What do kernels for NVIDIA's GPUs take of a multiprocessor, and what bounds their time?
+
+    python benchmarks/gpu_kernels.py [--board cuda-sm90] [--networks NAME,NAME] [--limit N]
+
+Networks are compiled whole for a board, and NVIDIA's assembler says what each kernel takes:
+registers, shared memory, what it spills. From that follows how many threads a multiprocessor
+holds at a time (occupancy), and from the board's figures the least time that the kernel can
+take: its multiply-adds at the peak, or its bytes over the memory's bandwidth; how many of the
+multiprocessors its blocks can keep busy is told beside. No GPU is needed and none is asked:
+nothing here is a measured time. Bar: nothing spills, nothing falls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import networks
+
+import splitc
+from common import finish, parser, some_of
+from splitc.build.backend import Kernel
+from splitc.cost.board import Board, Gpu, load_board
+from splitc_targets.backend import TvmBackend
+from splitc_targets.gpu import cuda
+from splitc_targets.gpu.pipeline import GpuCode, compile_module
+
+WARP = 32
+REGISTERS, SHARED_BYTES = 65536, {"sm_75": 65536, "sm_80": 167936, "sm_86": 102400,
+                                  "sm_87": 167936, "sm_89": 102400, "sm_90": 233472}  # fmt: skip
+THREADS = {"sm_75": 1024, "sm_86": 1536, "sm_87": 1536, "sm_89": 1536}
+"""Of a multiprocessor, 2048 where not said: CUDA C++ Programming Guide, technical specifications
+per compute capability."""
+QUICK = ["squeezenet", "mobilenet_v2"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel of a network.
+
+    Args:
+        calls: In one inference.
+        floor_us: The least time that a call can take by the board's roofline.
+        filled: Share of the multiprocessors that its blocks keep busy, at most 1.
+        occupancy: Threads that a multiprocessor holds over those that it could.
+    """
+
+    network: str
+    name: str
+    op: str
+    shapes: str
+    calls: int
+    flops: int
+    floor_us: float
+    blocks: int
+    threads: int
+    registers: int
+    shared_bytes: int
+    spill_bytes: int
+    occupancy: float
+    filled: float
+
+
+def occupancy(usage: cuda.Usage, threads: int, arch: str) -> float:
+    """Share of a multiprocessor's threads that blocks of a kernel can fill."""
+    most = THREADS.get(arch, 2048)
+    by_registers = REGISTERS // max(1, usage.registers * threads)
+    by_shared = SHARED_BYTES[arch] // (usage.shared_bytes + 1024)
+    return min(by_registers, by_shared, most // threads, 32) * threads / most
+
+
+def rows_of(network: str, code: GpuCode, board: Board) -> Iterator[Row]:
+    """The kernels of a network compiled for a board."""
+    unit = board.unit
+    assert isinstance(unit, Gpu)
+    usage = cuda.compile_source(code.program.source, unit.arch).usage
+    kernels = {kernel.name: kernel for kernel in code.kernels}
+    launches = {launch.symbol: launch for launch in code.program.launches}
+    for symbol, used in usage.items():
+        kernel = kernels[_stem(symbol, kernels)]
+        launch = launches[symbol]
+        blocks, threads = (_product(each) for each in (launch.blocks, launch.threads))
+        moved = kernel.weight_bytes + kernel.tensor_bytes
+        floor = max(kernel.flops / board.peak_flops, moved / board.memory_bandwidth)
+        yield Row(
+            network, symbol, kernel.op, kernel.shapes, kernel.calls, kernel.flops, floor * 1e6,
+            blocks, threads, used.registers, used.shared_bytes, used.spill_bytes,
+            occupancy(used, threads, unit.arch), min(1.0, blocks / board.cores),
+        )  # fmt: skip
+
+
+def _stem(symbol: str, kernels: dict[str, Kernel]) -> str:
+    """The kernel that a name in the source belongs to."""
+    name = symbol
+    while name not in kernels:
+        name = name.rpartition("_")[0]
+    return name
+
+
+def _product(sizes: tuple[int, int, int]) -> int:
+    return sizes[0] * sizes[1] * sizes[2]
+
+
+def main() -> None:
+    """Compile networks and list their kernels, those first that fill the least."""
+    made = parser(__doc__ or "")
+    made.add_argument("--board", default="cuda-sm90")
+    made.add_argument("--networks", type=some_of(networks.NAMES), metavar="NAME,NAME")
+    made.add_argument("--limit", type=int, default=30, metavar="N")
+    options = made.parse_args()
+    board = load_board(options.board)
+    found: list[Row] = []
+    fallbacks: dict[str, int] = {}
+    for name in options.networks or (QUICK if options.quick else networks.NAMES):
+        model = splitc.load(networks.build(name))
+        code = compile_module(TvmBackend().lower(model), board)
+        fallbacks[name] = len(code.fallbacks)
+        rows = list(rows_of(name, code, board))
+        found += rows
+        floor = sum(row.floor_us * row.calls for row in rows)
+        spilled = sum(row.spill_bytes > 0 for row in rows)
+        print(f"{name:16} {len(rows):4} kernels, {len(code.program.launches):4} launches, "
+              f"least {floor / 1e3:7.3f} ms by the roofline; {spilled} spill, "
+              f"{fallbacks[name]} fell back")  # fmt: skip
+    _print(found, options.limit, board)
+    shown: dict[str, Any] = {"board": board.name, "kernels": [asdict(row) for row in found]}
+    finish({**shown, "fallbacks": fallbacks}, options.json)
+
+
+def _print(found: list[Row], limit: int, board: Board) -> None:
+    heavy = sorted(found, key=lambda row: (row.filled * row.occupancy, -row.floor_us))[:limit]
+    print(f"\nOn {board.title}, those that fill it least first:")
+    print(f"{'network':14} {'computes':26} {'blocks':>6} {'thr':>4} {'regs':>4} {'shared':>6} "
+          f"{'spill':>5} {'occ':>4} {'fill':>4} {'least us':>8}")  # fmt: skip
+    for row in heavy:
+        print(f"{row.network:14} {row.op[:26]:26} {row.blocks:6} {row.threads:4} "
+              f"{row.registers:4} {row.shared_bytes:6} {row.spill_bytes:5} "
+              f"{row.occupancy:4.2f} {row.filled:4.2f} {row.floor_us:8.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether this machine has the graphics processor that a part is for; asked of its driver."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
+
+from splitc.cost.board import Board, Gpu, why_not_here
+from splitc.errors import UsageError
+from splitc.runtime.manifest import PartManifest
+
+DEVICE = "SPLITC_DEVICE"
+"""The environment variable that says which device a part takes: "cuda:1" is the second."""
+
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+_ALL_DEVICES = 0xFFFFFFFF
+_SVM_CAPABILITIES = 0x1053  # CL_DEVICE_SVM_CAPABILITIES
+_MOST = 16
+
+
+def choose_device(name: str) -> None:
+    """Have the parts that this process loads from now on take a device, as "cuda:1".
+
+    Raises:
+        UsageError: It is no name of one.
+    """
+    if re.fullmatch(r"(cuda|opencl)(:\d{1,2})?", name) is None:
+        raise UsageError(f"'{name}' is no device", hint="cuda, cuda:1 or opencl:0, say")
+    os.environ[DEVICE] = name
+
+
+def device_number() -> int:
+    """Which of the machine's devices parts take, from 0."""
+    number = os.environ.get(DEVICE, "").partition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def why_not_run(part: PartManifest) -> str:
+    """Why this machine does not run a part, as its runner would say; "" where it does."""
+    why = why_not_here(part.isa, part.cpu, part.features)
+    if why or part.device is None:
+        return why
+    return why_no_device(part.device.api, part.device.arch)
+
+
+def why_not_run_for(board: Board) -> str:
+    """Why this machine runs no code for a board; "" where it does."""
+    processor = board.processor
+    why = why_not_here(processor.isa, processor.cpu, processor.features)
+    if why or not isinstance(board.unit, Gpu):
+        return why
+    return why_no_device(board.unit.api, board.unit.arch)
+
+
+def why_no_device(api: str, arch: str) -> str:
+    """Why no device here runs code for an architecture of an interface; "" where one does."""
+    if api == "cuda":
+        return _why_no_cuda(arch, device_number())
+    if api == "opencl":
+        return _why_no_opencl(device_number())
+    return f"parts for {api} cannot be run"
+
+
+def cuda_arch(number: int = 0) -> str:
+    """The architecture of a CUDA GPU of this machine, as "sm_90"; "" where there is none."""
+    driver = _library("libcuda.so.1")
+    if driver is None or driver.cuInit(0) != 0:
+        return ""
+    count, device, major, minor = c_int(), c_int(), c_int(), c_int()
+    if driver.cuDeviceGetCount(byref(count)) != 0 or number >= count.value:
+        return ""
+    if driver.cuDeviceGet(byref(device), number) != 0:
+        return ""
+    driver.cuDeviceGetAttribute(byref(major), _MAJOR, device)
+    driver.cuDeviceGetAttribute(byref(minor), _MINOR, device)
+    return f"sm_{major.value}{minor.value}"
+
+
+def _why_no_cuda(arch: str, number: int) -> str:
+    if _library("libcuda.so.1") is None:
+        return f"it is for a {arch} GPU, and there is no CUDA driver here"
+    here = cuda_arch(number)
+    if not here:
+        return f"it is for a {arch} GPU, and the CUDA driver finds no GPU number {number}"
+    # Code for sm_80 runs on sm_86; none runs on another major number.
+    if here[:-1] != arch[:-1] or here[-1] < arch[-1]:
+        return f"it is for a {arch} GPU, the one here is {here}"
+    return ""
+
+
+@functools.cache
+def _why_no_opencl(number: int) -> str:
+    loader = _library("libOpenCL.so.1")
+    if loader is None:
+        return "it is for OpenCL, and there is no libOpenCL.so.1 here"
+    platforms, count = (c_void_p * _MOST)(), c_uint32()
+    found = 0
+    if loader.clGetPlatformIDs(_MOST, platforms, byref(count)) == 0:
+        for platform in platforms[: count.value]:
+            devices, have = (c_void_p * _MOST)(), c_uint32()
+            asked = c_void_p(platform), c_uint64(_ALL_DEVICES), _MOST, devices, byref(have)
+            if loader.clGetDeviceIDs(*asked) == 0:
+                found += sum(_shares_memory(loader, each) for each in devices[: have.value])
+    if number < found:
+        return ""
+    return f"it is for OpenCL, and there is no device number {number} with shared virtual memory"
+
+
+def _shares_memory(loader: ctypes.CDLL, device: int | None) -> bool:
+    shared = c_uint64()
+    loader.clGetDeviceInfo(
+        c_void_p(device), _SVM_CAPABILITIES, ctypes.c_size_t(8), byref(shared), None
+    )
+    return shared.value != 0
+
+
+@functools.cache
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None

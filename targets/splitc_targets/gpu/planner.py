@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Plans for a graphics processor: the rules' own, each spec computed by a kernel of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from splitc_targets.gpu.device import Device
+from splitc_targets.gpu.kernels import maps, products, rows, sampling, windows
+from splitc_targets.gpu.schedule import Bound, bound
+from splitc_targets.graph.graph import Graph, Node
+from splitc_targets.graph.views import View, packed
+from splitc_targets.kernels import families
+from splitc_targets.kernels.choice import Choice
+from splitc_targets.kernels.choice import Product as Chosen
+from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.loops.fused import beside_types
+from splitc_targets.machine.machine import Machine
+from splitc_targets.plan.planner import Planner, Rule
+from splitc_targets.rules import table
+from splitc_targets.rules.maps import describe, shapes_of
+
+_NEUTRAL = Machine(
+    lanes=1, registers=16, spare=0, fma=True, fma_latency=1, fma_per_cycle=1.0,
+    loads_per_cycle=1.0, lane_fma=False, memory_fma=False, multiply_adds=(), l1_bytes=32768,
+    l1_ways=8, l2_bytes=262144, l2_shared=False, beyond_l2=8.0, memory=8.0, cores=1,
+)  # fmt: skip
+"""What rules ask of a processor while they describe an operation; no kernel here reads it."""
+
+Write = Callable[[str, Any, Device], Any]
+
+KERNELS: dict[str, Write] = {
+    "map": lambda name, spec, _: maps.map_kernel(name, spec),
+    "depthwise": lambda name, spec, _: windows.depthwise_kernel(name, spec),
+    "pool": lambda name, spec, _: windows.pool_kernel(name, spec),
+    "whole": lambda name, spec, _: windows.whole_kernel(name, spec),
+    "softmax": lambda name, spec, _: rows.softmax_kernel(name, spec),
+    "norm": lambda name, spec, _: rows.norm_kernel(name, spec),
+    "lrn": lambda name, spec, _: rows.lrn_kernel(name, spec),
+    "reduce": lambda name, spec, _: rows.reduction_kernel(name, spec),
+    "sample": lambda name, spec, _: sampling.sample_kernel(name, spec),
+    "matmul": lambda name, spec, device: products.product_kernel(
+        name, products.of_matrices(spec), device
+    ),
+    "product": products.product_kernel,
+}
+"""By what a step's key begins with: the kernel of the spec that follows."""
+
+WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort"})
+"""Operations whose steps none of these computes: they fall back to TVM's loops."""
+
+RULES: dict[str, Rule] = {
+    op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
+    for op, rule in table.RULES.items()
+    if op not in WITHOUT
+}
+"""The processors' rules."""
+
+
+def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:
+    """Plan a node whose tensors are the network's own, by the first family that reads such."""
+    found = (each for each in families.of(node, _NEUTRAL) if "float32" in each.reads)
+    node.family = next((each.name for each in found), "")
+    return rule(planner, node)
+
+
+def _product(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], rule: str
+) -> bool:
+    """Append a product by constant weights."""
+    view, *rest = args
+    packed = planner.constant(products.pack(np.asarray(weights), spec.groups))
+    planner.step(
+        ("product", products.dense(spec)), _known_by_its_key, [view, packed, *rest], rule,
+        describe(node), shapes_of(node.args[0], node.args[1], node.output), spec.flops,
+        ("float32", "float32", *beside_types(spec)),
+    )  # fmt: skip
+    return True
+
+
+def _known_by_its_key(name: str) -> Any:
+    raise ValueError(f"{name} has no kernel of a processor's")
+
+
+class GpuPlanner(Planner):
+    """Collects steps whose kernels are those of a device."""
+
+    products = staticmethod(_product)
+
+    def __init__(self, graph: Graph, device: Device) -> None:
+        super().__init__(graph, _NEUTRAL)
+        self.device = device
+        self._known: dict[Hashable, Bound] = {}
+
+    def step(
+        self, key: Hashable, build: Callable[[str], Any], args: Sequence[View],
+        rule: str, op: str, shapes: str, flops: int = 0, types: Sequence[str] | None = None,
+        product: Chosen | None = None, choice: Choice | None = None,
+    ) -> None:  # fmt: skip
+        """Append a kernel call; TVM's own loops stay what they are."""
+        kind, *rest = cast("tuple[Any, ...]", key)
+        if kind == "tvm":
+            self._bound(key, build, args, rule, op, shapes, list(types or ()))
+            return
+        write, spec = KERNELS[kind], rest[0]
+        device = self.device
+        super().step(
+            key, lambda name: write(name, spec, device), args, rule, op, shapes, flops, types
+        )
+
+    def _bound(
+        self, key: Hashable, build: Callable[[str], Any], args: Sequence[View],
+        rule: str, op: str, shapes: str, types: list[str],
+    ) -> None:  # fmt: skip
+        """Append a call of TVM's loops, with memory for what one of them makes for another."""
+        if key not in self._known:
+            self._known[key] = bound(build("main"))
+        made = self._known[key]
+        between = [self.fresh(shape, dtype, packed(shape)) for shape, dtype in made.between]
+        types += [dtype for _, dtype in made.between]
+        super().step(
+            key, lambda name: made.function.with_attr("global_symbol", name), [*args, *between],
+            rule, op, shapes, types=types,
+        )  # fmt: skip

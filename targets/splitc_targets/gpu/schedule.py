@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportOptionalMemberAccess=false
+"""Threads for loops of TVM's own: a thread an element of what each nest makes.
+
+dlight's rules for reductions are not asked: of one with two results they leave loops on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.s_tir import SBlock, SBlockRealize, Schedule, ScheduleError
+
+THREADS = 128
+_SPATIAL = 0
+_THREAD_BINDING = 4
+_THREAD_INDEX = 1
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A function whose loops are bound to threads.
+
+    Args:
+        function: Behind its own parameters it takes memory for what its nests hand on.
+        between: Shape and element type of each of those.
+    """
+
+    function: Any
+    between: tuple[tuple[tuple[int, ...], str], ...]
+
+
+def bound(function: Any) -> Bound:
+    """Bind a function's loops to threads.
+
+    What one of its loop nests makes for another would be the host's to allocate: the caller
+    gives memory for it instead. Loops that cannot be bound run in one thread.
+    """
+    try:
+        made = _spread(function)
+    except ScheduleError:
+        made = _alone(function)
+    return _given_memory(made)
+
+
+def _spread(function: Any) -> Any:
+    schedule = Schedule(tvm.IRModule({"main": function}))
+    root = schedule.get_sblock("root", "main")
+    for block in schedule.get_child_blocks(root):
+        loops = schedule.get_loops(block)
+        kinds = _kinds(schedule, block)
+        outer = [loop for loop in loops if kinds.get(schedule.get(loop).loop_var) == _SPATIAL]
+        inner = [loop for loop in loops if loop not in outer]
+        if not outer:
+            outer = [schedule.add_unit_loop(loops[0] if loops else block)]
+        else:
+            schedule.reorder(*outer, *inner)
+        whole = schedule.fuse(*outer)
+        blocks, threads = schedule.split(whole, [None, THREADS])
+        schedule.bind(blocks, "blockIdx.x")
+        schedule.bind(threads, "threadIdx.x")
+    return schedule.mod["main"]
+
+
+def _kinds(schedule: Any, block: Any) -> dict[Any, int]:
+    """The kind of iteration of each loop's variable that is one of the block's by itself."""
+    body = schedule.get(block)
+    realize = _realize(schedule.mod["main"].body, body)
+    pairs = zip(body.iter_vars, realize.iter_values, strict=True)
+    return {value: axis.iter_type for axis, value in pairs if isinstance(value, tirx.Var)}
+
+
+def _realize(statement: Any, block: Any) -> Any:
+    found: list[Any] = []
+
+    def visit(realize: Any) -> None:
+        if realize.block.same_as(block):
+            found.append(realize)
+
+    tvm_ffi.structural_walk(statement, (SBlockRealize, visit), order="pre")
+    return found[0]
+
+
+def _alone(function: Any) -> Any:
+    """The function's loops in one thread."""
+    realize = function.body
+    block = realize.block
+    var = tirx.Var("alone", "int32")
+    axis = tirx.IterVar(None, var, _THREAD_INDEX, "threadIdx.x")
+    body = tirx.For(
+        var, tirx.IntImm("int32", 0), tirx.IntImm("int32", 1), tirx.ForKind(_THREAD_BINDING),
+        block.body, thread_binding=axis,
+    )  # fmt: skip
+    return _with_body(function, body, block.alloc_buffers)
+
+
+def _given_memory(function: Any) -> Bound:
+    held = list(function.body.block.alloc_buffers)
+    outer = [each for each in held if each.scope() == "global"]
+    if not outer:
+        return Bound(function, ())
+    inner = [each for each in held if each.scope() != "global"]
+    made = _with_body(function, function.body.block.body, inner, outer)
+    return Bound(made, tuple((tuple(int(n) for n in b.shape), str(b.dtype)) for b in outer))
+
+
+def _with_body(function: Any, body: Any, held: Any, params: Any = ()) -> Any:
+    """The function with another body in its outermost block, and more parameters."""
+    realize = function.body
+    block = realize.block
+    made = SBlock(
+        block.iter_vars, block.reads, block.writes, block.name_hint, body, block.init, held,
+        block.match_buffers, block.annotations,
+    )  # fmt: skip
+    outermost = SBlockRealize(realize.iter_values, realize.predicate, made)
+    return tirx.PrimFunc([*function.params, *params], outermost, attrs=function.attrs)

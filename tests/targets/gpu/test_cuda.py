@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Kernels as NVIDIA's compiler sees them: for every board, with nothing spilled to memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from splitc.cost.board import Gpu, boards
+from splitc.errors import ToolchainError
+from splitc_targets.gpu import cuda
+from tests.targets.gpu.device import compiled
+from tests.targets.gpu.test_simulated import NETS
+from tests.targets.nets import Net
+
+BOARDS = sorted(
+    name
+    for name, board in boards().items()
+    if isinstance(board.unit, Gpu) and board.unit.api == "cuda"
+)
+SHARED_BYTES, REGISTERS = 48 * 1024, 65536
+"""What a block may have of a multiprocessor, of every GPU since Volta (CUDA C++ Programming
+Guide, table of technical specifications), without asking for more."""
+
+
+def _net() -> Net:
+    """Every kind of kernel that rules write, at sizes that take the larger tiles too."""
+    net = Net(0)
+    for build in NETS.values():
+        net.outputs.append(build(net))
+    wide = net.input(1, 64, 56, 56)
+    net.outputs.append(net.op("Conv", wide, net.random(256, 64, 1, 1)))
+    net.outputs.append(net.op("Conv", wide, net.random(64, 64, 3, 3), pads=[1, 1, 1, 1]))
+    net.outputs.append(net.op("MatMul", net.input(512, 512), net.random(512, 512)))
+    return net
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_kernel_compiles_and_spills_nothing(name: str) -> None:
+    code = compiled(_net().proto(), name)
+    unit = boards()[name].unit
+    assert isinstance(unit, Gpu)
+    made = cuda.compile_source(code.program.source, unit.arch)
+    assert made.code.startswith(b"\x7fELF")
+    threads = {each.symbol: each.threads[0] for each in code.program.launches}
+    assert made.usage.keys() == threads.keys()
+    for symbol, usage in made.usage.items():
+        assert usage.spill_bytes == 0, symbol
+        assert usage.stack_bytes == 0, symbol
+        assert usage.shared_bytes <= SHARED_BYTES, symbol
+        assert usage.registers * threads[symbol] <= REGISTERS, symbol
+
+
+def test_the_same_source_gives_the_same_bytes() -> None:
+    net = Net(0)
+    net.outputs = [net.op("Softmax", net.input(3, 300))]
+    source = compiled(net.proto(), "cuda-sm90").program.source
+    first, second = (cuda.compile_source(source, "sm_90").code for _ in range(2))
+    assert first == second
+
+
+def test_what_the_compiler_refuses_is_told() -> None:
+    with pytest.raises(ToolchainError, match="refuses code for sm_90") as raised:
+        cuda.compile_source('extern "C" __global__ void f() { nothing(); }', "sm_90")
+    assert "nothing" in raised.value.why
+
+
+def test_usage_is_read_from_the_assemblers_words() -> None:
+    log = """\
+ptxas info    : Compiling entry function 'f' for 'sm_90'
+ptxas info    : Function properties for f
+    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 6144 bytes smem, 376 bytes cmem[0]
+"""
+    assert cuda.usage_of(log) == {"f": cuda.Usage(40, 6144, 16, 8)}

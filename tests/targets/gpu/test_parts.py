@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles whose tail is for a graphics processor: compiled, verified, run, refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import splitc
+from splitc.bundle.bundle import Bundle
+from splitc.cost.board import load_board
+from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc.runtime.devices import DEVICE, why_no_device
+from splitc.runtime.manifest import PartManifest, read_manifest
+from splitc.runtime.ort import Session
+from splitc_targets.backend import TvmBackend
+from tests.targets.gpu.device import BOARD, needs_opencl
+from tests.targets.nets import Net
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Convolutions, a pooling and a classifier."""
+    net = Net(0)
+    x = net.op("Relu", net.op("Conv", net.input(1, 3, 16, 16), net.random(8, 3, 3, 3)))
+    x = net.op("Relu", net.op("Conv", x, net.random(12, 8, 3, 3) * 0.1))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    net.outputs = [net.op("Softmax", net.op("MatMul", x, net.random(12, 10)), axis=1)]
+    path = tmp_path_factory.mktemp("gpu") / "net.onnx"
+    path.write_bytes(net.proto().SerializeToString())
+    return path
+
+
+def _compiled(model: Path, folder: Path, tail: str) -> Bundle:
+    cut = splitc.load(model).graph.layers[2].name
+    return splitc.compile(model, cut=cut, head="host", tail=tail, output=folder / "net.splitc")
+
+
+@pytest.fixture(scope="session")
+def on_opencl(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return _compiled(model, tmp_path_factory.mktemp("opencl"), BOARD)
+
+
+@needs_opencl
+def test_a_tail_on_opencl_gives_what_onnxruntime_gives(on_opencl: Bundle, model: Path) -> None:
+    x = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    names = [spec.name for spec in on_opencl.manifest.source.outputs]
+    (want,) = Session(model.read_bytes()).run(names, {"x1": x})
+    with on_opencl.open_parts(on_opencl.manifest.default) as split:
+        (got,) = split({"x1": x}).values()
+        assert split.ran["tail"] == BOARD
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    found = on_opencl.verify()
+    assert found.ran["tail"].how == BOARD
+
+
+@needs_opencl
+def test_the_runner_runs_it_and_says_what_device_it_lacks(on_opencl: Bundle) -> None:
+    tail = on_opencl.path / "tail"
+    runner, frame = str(tail / "splitc-run"), str(on_opencl.path / "golden/boundary/0.npy")
+    done = subprocess.run([runner, frame], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["part"] == "tail"
+    asked = [runner, "--device", "opencl:9", frame]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert "no OpenCL 2.0 device with shared virtual memory: number 9" in done.stderr
+
+
+@needs_opencl
+def test_a_part_for_a_device_that_is_not_here_is_not_loaded(
+    on_opencl: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DEVICE, "opencl:9")
+    with (
+        pytest.raises(ToolchainError, match="cannot start the tail") as raised,
+        on_opencl.open_parts(on_opencl.manifest.default),
+    ):
+        pass
+    assert "there is no device number 9" in raised.value.why
+
+
+@pytest.mark.skipif(not why_no_device("cuda", "sm_90"), reason="this machine has such a GPU")
+def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(model: Path, tmp_path: Path) -> None:
+    bundle = _compiled(model, tmp_path, "cuda-sm90")
+    part = read_manifest(bundle.path / "tail", PartManifest)
+    assert part.device is not None
+    assert (part.device.api, part.device.arch) == ("cuda", "sm_90")
+    assert part.device.memory_bytes > part.weight_bytes > 0
+    assert bundle.verify().ran["tail"].how == "host build of the cuda-sm90 tail"
+    frame = str(bundle.path / "golden/boundary/0.npy")
+    runner = str(bundle.path / "tail/splitc-run")
+    done = subprocess.run([runner, frame], capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert "libcuda.so.1" in done.stderr or "is for sm_90" in done.stderr
+
+
+def test_two_compiles_give_the_same_bytes(model: Path, tmp_path: Path) -> None:
+    backend, board = TvmBackend(), load_board("cuda-sm80")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        code = backend.compile(backend.lower(splitc.load(model)), board)
+        backend.write(code, board, tmp_path / name, runtime=False)
+    for name in ("model.so", "weights.bin"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_network_in_float16_is_refused_by_name(tmp_path: Path) -> None:
+    net = Net(0)
+    x = net.op("Relu", net.input(1, 4, dtype="float16"))
+    net.outputs = [net.op("Sigmoid", x)]
+    path = tmp_path / "half.onnx"
+    path.write_bytes(net.proto().SerializeToString())
+    with pytest.raises(UnsupportedOpError, match="cannot be compiled") as raised:
+        splitc.compile(path, cut="server", head="host", tail="cuda-sm90", output=tmp_path / "out")
+    assert "float16" in raised.value.why

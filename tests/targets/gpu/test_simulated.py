@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Kernels in oclgrind, a simulator that sees races and accesses out of bounds: none has any.
+
+Buffers there are exactly as long as a kernel says that it reads and writes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splitc_targets.gpu.pipeline import GpuCode
+from tests.targets.gpu.device import compiled
+from tests.targets.nets import Net
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("oclgrind-kernel") is None, reason="oclgrind is not installed"
+)
+
+
+def _conv(net: Net, x: str, out: int, groups: int = 1, size: int = 3, **attrs: object) -> str:
+    weights = net.random(out, net.shape(x)[1] // groups, size, size)
+    return net.op("Conv", x, weights, net.random(out), group=groups, **attrs)
+
+
+NETS: dict[str, Callable[[Net], str]] = {
+    "3x3, border, stride, an epilogue": lambda n: n.op(
+        "Relu", _conv(n, n.input(1, 5, 9, 7), 11, pads=[1, 1, 1, 1], strides=[2, 2])
+    ),
+    "groups": lambda n: _conv(n, n.input(2, 6, 5, 5), 9, groups=3),
+    "depthwise, dilated": lambda n: _conv(
+        n, n.input(1, 9, 8, 8), 9, groups=9, dilations=[2, 2], pads=[2, 2, 2, 2]
+    ),
+    "a vector by a matrix": lambda n: n.op("MatMul", n.input(1, 37), n.random(37, 45)),
+    "batched products": lambda n: n.op("MatMul", n.input(3, 17, 9), n.input(3, 9, 19)),
+    "softmax of odd rows": lambda n: n.op("Softmax", n.input(3, 37), axis=-1),
+    "layer normalisation": lambda n: n.op(
+        "LayerNormalization", n.input(3, 45), n.random(45), n.random(45)
+    ),
+    "a mean over many": lambda n: n.op("ReduceMean", n.input(3, 5, 70), axes=[2], keepdims=0),
+    "a mean over few": lambda n: n.op("ReduceMean", n.input(7, 5, 6), axes=[1], keepdims=0),
+    "the largest of windows": lambda n: n.op(
+        "MaxPool", n.input(1, 5, 7, 9), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
+    ),
+    "means of windows": lambda n: n.op(
+        "AveragePool", n.input(1, 5, 7, 9), kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+    ),
+    "a transpose and a sum": lambda n: n.op(
+        "Add", n.op("Transpose", n.input(5, 7), perm=[1, 0]), n.input(7, 5)
+    ),
+    "resizing": lambda n: n.op(
+        "Resize", n.input(1, 3, 5, 5), None, np.array([1, 1, 1.6, 1.6], np.float32), mode="linear"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_kernel_races_or_leaves_its_buffers(name: str, tmp_path: Path) -> None:
+    net = Net(0)
+    net.outputs = [NETS[name](net)]
+    code = compiled(net.proto())
+    assert code.program.launches
+    for number in range(len(code.program.launches)):
+        said = _simulated(code, number, tmp_path)
+        assert said == "", f"launch {number}"
+
+
+def test_the_simulator_sees_what_leaves_a_buffer(tmp_path: Path) -> None:
+    net = Net(0)
+    net.outputs = [net.op("Relu", net.input(100))]
+    assert "Invalid" in _simulated(compiled(net.proto()), 0, tmp_path, short=4)
+
+
+def _simulated(code: GpuCode, number: int, folder: Path, short: int = 0) -> str:
+    """What the simulator finds wrong with a launch, its buffers `short` bytes short."""
+    launch = code.program.launches[number]
+    (folder / "kernels.cl").write_text(code.program.source, "utf-8")
+    lines = ["kernels.cl", launch.symbol]
+    sizes = zip(launch.blocks, launch.threads, strict=True)
+    lines.append(" ".join(str(blocks * threads) for blocks, threads in sizes))
+    lines.append(" ".join(map(str, launch.threads)))
+    weights = code.weights.array()
+    for place in launch.places:
+        size = max(4, place.bytes - short)
+        if place.memory == "weights":
+            words = weights[place.offset : place.offset + size].view(np.uint32)
+            lines += [f"<size={size} uint>", " ".join(map(str, words))]
+        else:
+            lines.append(f"<size={size} float fill=1>")
+    (folder / "launch.sim").write_text("\n".join(lines) + "\n", "utf-8")
+    done = subprocess.run(
+        ["oclgrind-kernel", "--data-races", "--build-options", "-cl-std=CL2.0", "launch.sim"],
+        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
