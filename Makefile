@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make demo   venv, install, resnet50.onnx, the main job, the check of its result
+# make demo   venv, install, resnet50.onnx, the main job, the check of its result; a split that pays
 # make live   a classifier behind a link that loses 30 % of all packets, and one that slows down
 # make site   docs/ as a web site in build/site, every link checked
 # make test   venv, install, the whole test suite
@@ -34,6 +34,9 @@ demo: $(VENV)/installed
 	$(BIN)/python -m splitc.zoo resnet50 $(BUILD)/resnet50.onnx
 	cd $(BUILD) && $(abspath $(BIN))/splitc compile resnet50.onnx --cut auto --target rpi4
 	cd $(BUILD) && $(abspath $(BIN))/splitc verify resnet50.splitc
+	$(BIN)/python -m splitc.zoo alexnet $(BUILD)/alexnet.onnx
+	cd $(BUILD) && $(abspath $(BIN))/splitc cuts alexnet.onnx --codec 'quantize-boundary(bits=4)' \
+	  --target rpi4 --bandwidth 1Mbit --rtt 20ms --results server
 
 $(VENV)/installed-live: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[parity,plot,serve,torch]'

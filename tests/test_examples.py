@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from splitc import zoo
+from splitc.cli import app
 from tests.docs.blocks import Page, blocks, commands
 from tests.docs.fixtures import DATA, NET
-from tests.helpers import ROOT, needs_ray
+from tests.helpers import ROOT, needs_ray, save
 
 ARGUMENTS = {
     "compile_resnet50.py": ["squeezenet", "."],
@@ -90,3 +94,16 @@ def test_the_makefile_has_what_the_readme_names() -> None:
         assert f"\n{target}" in makefile
     ci = (ROOT / ".ci" / "run").read_text("utf-8")
     assert "make test" in ci
+
+
+def test_the_demo_ends_with_a_split_that_pays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = (ROOT / "Makefile").read_text("utf-8").partition("\ndemo:")[2].partition("\n\n")[0]
+    (asked,) = re.findall(r"/splitc (cuts .*)", demo.replace("\\\n", ""))
+    monkeypatch.chdir(tmp_path)
+    save(zoo.build("alexnet"), tmp_path / "alexnet.onnx")
+    assert app.run([*shlex.split(asked), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["split_pays"]
+    assert told["baseline"] in ("device", "server_jpeg")
