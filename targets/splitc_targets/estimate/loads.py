@@ -3,9 +3,9 @@
 
 The planner's own functions say how a kernel is cut: its tile, its blocks, its chunks, how cores
 share them. Constants here are what those leave open. They were fitted to the times of the
-kernels of 14 networks on one thread of an AMD EPYC (Zen 5), AVX-512, which
-`benchmarks/kernel_times.py` measures anew: each is one number for all kernels of its kind, in
-cycles, so that it means the same on any core.
+kernels of 14 networks on one thread of an AMD EPYC (Zen 5), AVX-512: each is one number for all
+kernels of its kind, in cycles, so that it means the same on any core. `splitc profile` measures
+kernels, `splitc compile -v` says what each is predicted to take.
 """
 
 from __future__ import annotations

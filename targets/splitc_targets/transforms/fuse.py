@@ -20,6 +20,7 @@ from splitc_targets.graph.expression import (
     substitute,
 )
 from splitc_targets.graph.graph import Graph, Node, Value, constant, joined
+from splitc_targets.graph.regions import longest_run
 
 ANCHORS = frozenset({
     "nn.conv2d", "nn.conv1d", "nn.conv2d_transpose", "nn.conv1d_transpose", "matmul",
@@ -207,8 +208,6 @@ def _over(
     return substitute(own, operand)
 
 
-_LONGEST = 24
-"""Operations fused at most: beyond, compile time grows and registers run out."""
 _DEEPEST = 128
 """Operations of a fused expression written out as a tree: what is read twice counts twice."""
 
@@ -219,43 +218,27 @@ def _grow(
 ) -> tuple[list[Node], Expression, list[Value], Node]:  # fmt: skip
     """The longest run of elementwise consumers from which only one value is read outside."""
     inside: dict[Value, Expression] = {node.output: expression}
-    members: list[Node] = []
-    best = (0, expression, list(extras), node)
+    grown = [(expression, list(extras), node)]
     first = 1 if channels else 0
-    pending = sorted(consumers.get(node.output, []), key=order.__getitem__)
-    while pending and len(members) < _LONGEST:
-        reader = pending.pop(0)
-        if reader in members:
-            continue
+
+    def joins(reader: Node) -> bool:
         own = expression_of(reader) if reader not in done else None
         if own is None or reader.output.shape != node.output.shape:
-            break
+            return False
         if not all(v in inside or _readable(v, node, channels) for v in reader.inputs):
-            break
+            return False
         longer = _over(own, reader, inside, extras, first)
         if len(operations(longer)) > _DEEPEST:
-            break
+            return False
         inside[reader.output] = longer
-        members.append(reader)
-        more = [r for r in consumers.get(reader.output, []) if r not in pending]
-        pending = sorted(pending + more, key=order.__getitem__)
-        if _closed(inside, reader, members, consumers, outputs, node):
-            best = (len(members), inside[reader.output], list(extras), reader)
-    count, expression, extras, end = best
-    return members[:count], expression, extras, end
+        grown.append((longer, list(extras), reader))
+        return True
 
-
-def _closed(
-    inside: dict[Value, Expression], last: Node, members: list[Node],
-    consumers: dict[Value, list[Node]], outputs: set[Value], node: Node,
-) -> bool:  # fmt: skip
-    """Whether nothing but the last member's result is read outside."""
-    region = set(members)
-    return all(
-        value is last.output
-        or (value not in outputs and all(r in region for r in consumers.get(value, [])))
-        for value in inside
-    )
+    run = longest_run(
+        node, lambda each: consumers.get(each.output, []), order.__getitem__, joins,
+        lambda each: each.output in outputs,
+    )  # fmt: skip
+    return run, *grown[len(run)]
 
 
 def _readable(value: Value, node: Node, channels: bool) -> bool:
