@@ -138,7 +138,8 @@ def compile(
             "cuts": ",".join(names) if len(names) == len(cuts) else cuts,
             "plan": str(plan) if isinstance(plan, Path) else plan, "tune": tuning is not None,
         }  # fmt: skip
-        files = {"plan": Path(plan)} if isinstance(plan, str | Path) else {}
+        named = {"plan": plan, "calibrate": conditions.get("calibrate")}
+        files = {name: Path(one) for name, one in named.items() if isinstance(one, str | Path)}
         data = tuple(DataFile.of(option, path) for option, path in files.items())
         job = replace(job, asked=recorded_call(model, given, conditions), data=data)
     return build(

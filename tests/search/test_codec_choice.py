@@ -212,6 +212,18 @@ def test_a_bundle_gets_the_codec_that_was_taken(files: tuple[str, str], tmp_path
     assert main([*asked, "--bits", "4"]) == 2
 
 
+def test_python_compiles_with_it_and_the_bundle_lists_the_samples(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    bundle = splitc.compile(
+        files[0], codec="auto", calibrate=files[1], output=tmp_path / "auto.splitc", emit="onnx",
+        runtime="none", check=False, head="rpi3", link="3g", pins={"pool": "tail"},
+    )  # fmt: skip
+    assert bundle.manifest.route.codec is not None
+    record = json.loads((bundle.path / "build.json").read_text("utf-8"))
+    assert "samples.npz" in json.dumps(record)
+
+
 def test_a_trained_network_keeps_its_classes_with_the_codec_that_is_taken() -> None:
     model = splitc.load(shared("onnx/cifar10/cifar_base.onnx"), simplify=False)
     (entry,) = model.graph.inputs
