@@ -76,7 +76,7 @@ def measured_on(board: Board) -> list[Measured]:
 
 
 def test_a_fit_predicts_the_times_that_other_figures_gave() -> None:
-    start = load_board("x86-64-v4")
+    start = load_board("x86-64-v3")
     shares = {"conv1x1": 0.31, "conv3x3": 1.4, "depthwise": 0.11}
     truth = msgspec.structs.replace(
         start,
@@ -86,7 +86,7 @@ def test_a_fit_predicts_the_times_that_other_figures_gave() -> None:
     measured = measured_on(truth)
     fitted = fit(start, measured)
     for one in measured:
-        assert sum(predicted_kinds(fitted, one).values()) == pytest.approx(one.ms, rel=0.06)
+        assert sum(predicted_kinds(fitted, one).values()) == pytest.approx(one.ms, rel=0.05)
     assert fitted.efficiency.conv1x1 == pytest.approx(0.31, rel=0.1)
     assert f"conv1x1 = {fitted.efficiency.conv1x1:.2g}" in toml(fitted)
     # What no time tells stays as it was.
