@@ -81,6 +81,8 @@ def kernel_of(graph: LayerGraph, group: Group, machine: Machine) -> Kernel | Non
     known = [shape for shape in read if shape is not None]
     done = _ending(graph, group)
     found = _Heavy(graph, layer, known, made, done, machine).kernel()
+    if found is None and layer.kind in _MULTIPLY:
+        return None
     return found or Kernel("", _over_elements(graph, group, done, machine))
 
 
@@ -104,6 +106,8 @@ def _ending(graph: LayerGraph, group: Group) -> Ending:
 
 
 _CONVOLUTIONS = frozenset(("conv", "conv1x1", "conv3x3", "depthwise"))
+_MULTIPLY = _CONVOLUTIONS | {"gemm"}
+"""Kinds whose work is not told by the elements that they make."""
 _WRITTEN = {
     "batchnormalization": ("multiply", "add"), "hardswish": ("add", "clip", "clip", "multiply"),
     "hardsigmoid": ("multiply", "add", "clip", "clip"), "clip": ("clip", "clip"),

@@ -62,6 +62,8 @@ def conv_of(layer: Layer, x: Shape, y: Shape) -> Conv | None:
     if places < 1:
         return None
     kernel = window(places, len(x) == 3)
+    if not _meets((height, width), kernel):
+        return None
     stride, pad = _moves((height, width), made[2:], kernel)
     return Conv(
         batch=n, height=height, width=width, channels=c // groups, groups=groups,
@@ -70,6 +72,14 @@ def conv_of(layer: Layer, x: Shape, y: Shape) -> Conv | None:
         x_pixel=c, x_row=c * width, x_image=c * width * height, x_channel=1,
         y_pixel=channels, y_row=channels * made[3], y_image=channels * made[3] * made[2],
     )  # fmt: skip
+
+
+def _meets(size: Shape, kernel: tuple[int, int]) -> bool:
+    """Whether every place of a window meets a map: else the count of operations is not of one.
+
+    What is counted by hand, in a graph with no network behind it, need not be a convolution's.
+    """
+    return all(places < 2 * extent for places, extent in zip(kernel, size, strict=True))
 
 
 def _groups(kind: str, channels: int, results: int, deep: int) -> tuple[int, int]:

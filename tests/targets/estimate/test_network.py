@@ -109,6 +109,15 @@ def test_what_is_fused_costs_nothing_of_its_own_and_strange_layers_are_priced_by
     assert all(found[at] > 0 for at in (1, 3))
 
 
+def test_operations_that_no_window_of_the_map_has_are_priced_by_share() -> None:
+    board = load_board("rpi3")
+    graph = parse_graph(
+        "%x = input() : 1x16x32x32\n%y = conv(%x) {params=90000, flops=900000000} : 1x64x16x16"
+    )
+    assert seconds(board, graph)[1] == BoardCost(board, by="shares").seconds(graph)[1]
+    assert seconds(board, graph)[1] > 900e6 / board.peak_flops
+
+
 def test_more_cores_a_quicker_clock_and_smaller_elements_take_less() -> None:
     board = load_board("rpi5")
     one = msgspec.structs.replace(board, cores=1)
