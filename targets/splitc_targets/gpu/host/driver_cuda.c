@@ -171,13 +171,15 @@ static int Upload(void* self, void* to, const void* from, uint64_t bytes) {
   return result == 0 ? 0 : Failed("weights cannot be copied to the GPU", result);
 }
 
+enum { kMostArguments = 64 };
+
 static Result Record(Device* device, const SplitcProgram* program, void* const* at) {
   Result result = cu.StreamBeginCapture(device->stream, kThreadLocal);
   for (uint32_t i = 0; result == 0 && i < program->launch_count; ++i) {
     const SplitcLaunch* launch = &program->launches[i];
     void* function = NULL;
-    void* arguments[64];
-    for (uint32_t k = 0; k < launch->count && k < 64; ++k) arguments[k] = (void*)&at[k];
+    void* arguments[kMostArguments];
+    for (uint32_t k = 0; k < launch->count; ++k) arguments[k] = (void*)&at[k];
     at += launch->count;
     result = cu.ModuleGetFunction(&function, device->module, launch->symbol);
     if (result != 0) break;
@@ -193,6 +195,11 @@ static Result Record(Device* device, const SplitcProgram* program, void* const* 
 
 static int Prepare(void* self, const SplitcProgram* program, void* const* at) {
   Device* device = self;
+  for (uint32_t i = 0; i < program->launch_count; ++i) {
+    if (program->launches[i].count > kMostArguments) {
+      return Say("a kernel has more arguments than can be handed over", program->launches[i].symbol);
+    }
+  }
   Result result = cu.ModuleLoadData(&device->module, program->code);
   if (result != 0) return Failed("the driver does not load the part's code", result);
   result = Record(device, program, at);
