@@ -213,8 +213,8 @@ def test_a_board_s_file_is_printed_to_begin_from(
 GPU = """
 [unit]
 type = "gpu"
-api = "cuda"
-arch = "sm_90"
+api = "vulkan"
+arch = "rdna3"
 memory_bytes = 85899345920
 
 [unit.host]
@@ -235,4 +235,4 @@ def test_a_board_with_a_gpu_is_priced_and_refused_by_the_name_of_what_writes_no_
     assert splitc.find_cuts(splitc.load(small_onnx), tail=card).usable
     with pytest.raises(UsageError, match="--emit tvm writes nothing for card") as caught:
         splitc.compile(small_onnx, tail=card, output=tmp_path / "b.splitc")
-    assert caught.value.why == "it makes code for processors, not for cuda sm_90"
+    assert caught.value.why == "it makes code for CUDA and OpenCL, not for vulkan"

@@ -43,4 +43,5 @@ def test_the_wheel_holds_the_three_packages_and_their_data(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "splitc", "splitc_passes", "splitc_targets",
     }  # fmt: skip
-    assert wheel.stat().st_size < 1_500_000
+    # Sources and tables of text; networks, pictures or objects would be seen here.
+    assert wheel.stat().st_size < 2_000_000

@@ -102,7 +102,12 @@ def test_a_codec_of_the_pack_is_priced_from_the_command_line(
     latency = {row["cut"]: row["latency_ms"] for row in plain["cuts"]}
     usable = [row for row in rainy["cuts"] if row["rejected"] is None]
     assert usable
-    assert all(row["latency_ms"] == pytest.approx(latency[row["cut"]]) for row in usable)
+    for row in usable:
+        free = latency[row["cut"]]
+        if row["cut"] == "stem":  # Its activation is no longer computed within its kernel.
+            assert free < row["latency_ms"] < 1.01 * free
+        else:
+            assert row["latency_ms"] == pytest.approx(free)
 
 
 def test_a_cutter_takes_its_options_from_text(small_onnx: Path, capsys: Capture) -> None:
