@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+from weakref import ref
 
 from splitc.cost.board import Board
 from splitc.cost.estimator import Estimator, estimator_of, roofline
@@ -73,8 +74,25 @@ class BoardCost:
         """Seconds of each layer, in the graph's order."""
         return tuple(terms.seconds(self.stress) for terms in self.terms(graph))
 
+    @cached_property
+    def _last(self) -> list[tuple[ref[LayerGraph], tuple[LayerTerms, ...]]]:
+        """What was said of the graph that was asked for last: a search asks several times."""
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is, without what it remembers: another process has other graphs."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def terms(self, graph: LayerGraph) -> tuple[LayerTerms, ...]:
         """What the time of each layer is made of while the machine does nothing else."""
+        for known, terms in self._last:
+            if known() is graph:
+                return terms
+        terms = self._terms(graph)
+        self._last[:] = [(ref(graph), terms)]
+        return terms
+
+    def _terms(self, graph: LayerGraph) -> tuple[LayerTerms, ...]:
         known = self._estimator
         found = [None] * len(graph) if known is None else known.terms(graph, self.board)
         return tuple(

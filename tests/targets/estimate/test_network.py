@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -127,6 +128,15 @@ def test_more_cores_a_quicker_clock_and_smaller_elements_take_less() -> None:
     wide = "%x = input() : {0}\n%y = conv(%x) {{params=65536, flops=102760448, kind=conv1x1}} : {0}"
     whole, half = (parse_graph(wide.format(f"1x128x56x56{d}")) for d in ("", " float16"))
     assert seconds(board, half)[1] < 0.7 * seconds(board, whole)[1]
+
+
+def test_what_was_said_of_one_graph_is_not_said_of_another_and_goes_to_no_other_process() -> None:
+    board, first, second = load_board("rpi4"), line(), parse_graph("%x = input() : 1x8x4x4")
+    cost = BoardCost(board)
+    before = cost.seconds(first)
+    assert cost.seconds(second) == BoardCost(board).seconds(second)
+    assert cost.seconds(first) == before == BoardCost(board).seconds(first)
+    assert pickle.loads(pickle.dumps(cost)).seconds(first) == before
 
 
 def test_stress_of_memory_slows_what_waits_for_memory() -> None:
