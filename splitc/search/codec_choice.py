@@ -189,7 +189,7 @@ class _Judge:
         """Run the network."""
         results = [t for t in model.graph.output_tensors if t.dtype in FLOATS]
         first = model.graph.output_tensors[0]
-        shape = first.shape or (1,)
+        shape = list(first.shape or (1,))
         classes = first in results and len(shape) <= 2 and (shape[-1] or 0) > 1
         names = (first.name,) if classes else tuple(t.name for t in results)
         if not names:

@@ -193,10 +193,11 @@ class TvmBackend:
 
         return estimate.estimate(code, network.graph, board, seeded_arrays(network), progress)
 
-    def compile(
-        self, lowered: Any, board: Board, limit_bytes: int | None = None
-    ) -> pipeline.Code | GpuCode:
+    def compile(self, lowered: Any, board: Board, limit_bytes: int | None = None) -> Any:
         """Schedule and compile; without Winograd where its weights would break the limit.
+
+        Returns:
+            A `pipeline.Code`, or a `gpu.pipeline.GpuCode` for a graphics processor.
 
         Raises:
             UnsupportedOpError: The code would call what the shipped runtime does not have.
