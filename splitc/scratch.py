@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temporary folders that say which disk is full, and that a later run sweeps away.
+"""Temporary folders that say which disk is full, and that a later run sweeps away; whole files.
 
 A process that is killed takes nothing away. Each folder is locked as long as its owner
 lives, so the next one to make a folder beside it knows which are nobody's.
@@ -19,7 +19,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from splitc.errors import ToolchainError
+from splitc.errors import OutputError, ToolchainError
 
 PREFIX = ".splitc-tmp-"
 _NAME = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")
@@ -119,3 +119,20 @@ def full_disk(*places: Path) -> Path | None:
             if found.f_bavail * found.f_frsize < 2**20:
                 return place
     return None
+
+
+def write_whole(path: str | Path, text: bytes) -> None:
+    """Write a file beside its place and rename it, so that none is ever there in part.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    place = Path(path)
+    beside = place.with_name(f".{place.name}.partial")
+    try:
+        beside.write_bytes(text)
+        beside.replace(place)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise OutputError(f"cannot write '{path}'", why=why, hint="choose another -o") from error

@@ -12,8 +12,9 @@ import msgspec
 
 from splitc.cost.board import Board
 from splitc.cost.prices import BoardCost
-from splitc.errors import OutputError, UsageError, nearest
+from splitc.errors import UsageError, nearest
 from splitc.ir.graph import Layer, LayerGraph
+from splitc.scratch import write_whole
 
 SCHEMA = 1
 MAX_BYTES = 64 * 2**20
@@ -228,23 +229,6 @@ def write_profile(path: str | Path, profile: Profile) -> None:
         OutputError: It cannot be written.
     """
     write_whole(path, msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
-
-
-def write_whole(path: str | Path, text: bytes) -> None:
-    """Write a file beside its place and rename it, so that none is ever there in part.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    place = Path(path)
-    beside = place.with_name(f".{place.name}.partial")
-    try:
-        beside.write_bytes(text)
-        beside.replace(place)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        why = error.strerror or str(error)
-        raise OutputError(f"cannot write '{path}'", why=why, hint="choose another -o") from error
 
 
 @dataclass(frozen=True)

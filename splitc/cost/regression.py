@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitc.cost.board import Board
-from splitc.cost.profile import FREE, Profile, Work, read_bounded, work_of, write_whole
+from splitc.cost.profile import FREE, Profile, Work, read_bounded, work_of
 from splitc.errors import UsageError
 from splitc.ir.graph import LayerGraph
+from splitc.scratch import write_whole
 
 SCHEMA = 1
 _Floats = NDArray[np.float64]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from splitc.errors import BadBundleError, OutputError, UsageError
+from splitc.errors import BadBundleError, UsageError
 from splitc.figures.table import Source
 from splitc.figures.values import Values, of_bundle, of_printed
 from splitc.runtime.codec_entry import Strict
 from splitc.runtime.manifest import Source as Model
 from splitc.runtime.manifest import read_plain
-from splitc.scratch import scratch
+from splitc.scratch import scratch, write_whole
 
 if TYPE_CHECKING:
     from splitc.bundle.bundle import Bundle
@@ -129,15 +129,7 @@ def write_baseline(path: str | Path, baseline: Baseline) -> None:
         OutputError: It cannot be written.
     """
     data = msgspec.json.format(msgspec.json.encode(baseline, order="sorted"), indent=1) + b"\n"
-    place = Path(path)
-    beside = place.with_name(f".{place.name}.partial")
-    try:
-        beside.write_bytes(data)
-        beside.replace(place)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        why = error.strerror or str(error)
-        raise OutputError(f"cannot write '{path}'", why=why, hint="choose another -o") from error
+    write_whole(path, data)
 
 
 def read_baseline(path: str | Path) -> Baseline:

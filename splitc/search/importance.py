@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from splitc.cost.profile import read_bounded, write_whole
+from splitc.cost.profile import read_bounded
 from splitc.errors import UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
+from splitc.scratch import write_whole
 from splitc.search.enumerate import single_cuts
 
 SCHEMA = 1
