@@ -21,11 +21,11 @@ from splitc.build.backend import (
     Timing,
     backend_for,
     own_layers,
-    warm_up,
 )
 from splitc.build.part_job import PartJob, Site, agreed_layouts
 from splitc.build.parts import describe_part
-from splitc.build.refusals import refuse_contract, refuse_unsupported
+from splitc.build.profile_reading import read_network
+from splitc.build.refusals import refuse_contract
 from splitc.build.route_spec import RouteSpec
 from splitc.bundle.contents import plain_name
 from splitc.bundle.samples import seeded_inputs
@@ -33,7 +33,6 @@ from splitc.cost.board import Board, load_board, processor_name, why_not_here
 from splitc.cost.profile import KernelTime, Profile, Whole
 from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
-from splitc.frontend import load
 from splitc.ir.graph import LayerGraph
 from splitc.ir.model import Network
 from splitc.ir.segment import segments
@@ -91,12 +90,7 @@ def profile(
     if rounds < _FEWEST:
         raise UsageError(f"{rounds} rounds are too few to measure in", hint=f"at least {_FEWEST}")
     _settle_threads(threads)
-    loaded = model
-    if isinstance(loaded, str | Path):
-        progress("reading the network")
-        loaded = load(loaded, meanwhile=lambda: warm_up(EMIT))
-        name = name or Path(model).stem  # pyright: ignore[reportArgumentType]
-    refuse_unsupported(backend, loaded, "network")
+    loaded, called = read_network(model, backend, name, progress)
     with scratch() as folder:
         pieces = [
             _Piece.built(job, folder, progress) for job in _jobs(loaded, cuts, board, backend)
@@ -104,7 +98,7 @@ def profile(
         progress(f"measuring in {rounds} rounds")
         measured = _measured(pieces, seeded_inputs(loaded.graph.inputs, seed), rounds)
         used = threads_in_use() or 1
-    return measured.profile(loaded.graph, plain_name(name or loaded.name), board, used)
+    return measured.profile(loaded.graph, plain_name(called), board, used)
 
 
 def _backend(board: Board) -> Backend:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from splitc.build.backend import EMIT, RemoteTiming, backend_for, warm_up
-from splitc.build.refusals import refuse_unsupported
+from splitc.build.backend import EMIT, RemoteTiming, backend_for
+from splitc.build.profile_reading import read_network
 from splitc.cost.board import Board, load_board
 from splitc.cost.profile import KernelTime, Profile
 from splitc.errors import UsageError
-from splitc.frontend import load
 from splitc.ir.model import Network
 from splitc.version import __version__
 
@@ -56,16 +55,12 @@ def rpc_profile(
         raise UsageError(f"code of '{EMIT}' cannot be timed on a board elsewhere")
     progress(f"asking {address}")
     backend.refuse_remote(address)
-    if isinstance(model, str | Path):
-        progress("reading the network")
-        name = name or Path(model).stem
-        model = load(model, meanwhile=lambda: warm_up(EMIT))
-    refuse_unsupported(backend, model, "network")
+    network, called = read_network(model, backend, name, progress)
     progress(f"compiling for {board.name}")
-    code, calls = backend.compile_timed(backend.lower(model), board)
+    code, calls = backend.compile_timed(backend.lower(network), board)
     used = threads or board.cores
     progress(f"measuring at {address} for {seconds:g} s")
-    found = backend.time_at(address, code, board, model, seconds=seconds, threads=used) * 1e3
+    found = backend.time_at(address, code, board, network, seconds=seconds, threads=used) * 1e3
     low, medians, high = np.percentile(found, (25, 50, 75), axis=0)
     kernels = [
         KernelTime(name=call.name, layers=call.layers, ms=ms, spread_ms=spread)
@@ -73,8 +68,8 @@ def rpc_profile(
     ]
     plural = "" if used == 1 else "s"
     return Profile.of_kernels(
-        model.graph, kernels, machine=f"{board.name} at {address}, {used} thread{plural}",
-        network=name or model.name, versions={"splitc": __version__},
+        network.graph, kernels, machine=f"{board.name} at {address}, {used} thread{plural}",
+        network=called, versions={"splitc": __version__},
         note=f"code for {board.name}, by TVM's RPC: its loops run in TVM's threads; "
         f"medians of {len(found)} runs",
     )  # fmt: skip

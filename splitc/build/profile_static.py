@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from splitc.build.backend import EMIT, Estimating, backend_for, warm_up
-from splitc.build.refusals import refuse_unsupported
+from splitc.build.backend import EMIT, Estimating, backend_for
+from splitc.build.profile_reading import read_network
 from splitc.cost.board import Board, load_board
 from splitc.cost.profile import Profile
 from splitc.errors import UsageError
-from splitc.frontend import load
 from splitc.ir.model import Network
 from splitc.version import __version__
 
@@ -41,18 +40,14 @@ def static_profile(
     if not isinstance(backend, Estimating):
         raise UsageError(f"'{EMIT}' cannot tell times from its code")
     backend.refuse_estimate(board)
-    if isinstance(model, str | Path):
-        progress("reading the network")
-        name = name or Path(model).stem
-        model = load(model, meanwhile=lambda: warm_up(EMIT))
-    refuse_unsupported(backend, model, "network")
+    network, called = read_network(model, backend, name, progress)
     progress(f"compiling for {board.name}")
-    code = backend.compile(backend.lower(model), board)
-    found = backend.estimate(code, board, model, progress)
+    code = backend.compile(backend.lower(network), board)
+    found = backend.estimate(code, board, network, progress)
     tools = ", ".join(f"{tool} {release}" for tool, release in found.tools.items())
     return Profile.of_kernels(
-        model.graph, found.kernels, machine=f"{board.name}, at least: its code under {tools}",
-        network=name or model.name, figures="predicted",
+        network.graph, found.kernels, machine=f"{board.name}, at least: its code under {tools}",
+        network=called, figures="predicted",
         versions={"splitc": __version__, **found.tools},
         note="a lower bound: of each kernel the cycles without cache misses, or the way of its "
         f"bytes where that is longer; one after the other they take {found.together_ms:.3f} ms",
