@@ -41,7 +41,6 @@ BOARDS = ("rpi4", "rpi3", "rpi5", "rpi-zero2w")
 NETWORKS = ("resnet50", "mobilenet_v2")
 QUICK = ["mobilenet_v2"]
 HOT = 0.05
-LANES = 4
 PUBLISHED_MS = {
     ("rpi4", "resnet50"): 262.8, ("rpi4", "mobilenet_v2"): 61.9, ("rpi4", "resnet18"): 123.1,
     ("rpi4", "efficientnet_b0"): 74.2, ("rpi-zero2w", "resnet50"): 782.6,

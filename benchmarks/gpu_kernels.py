@@ -27,7 +27,6 @@ from splitc_targets.backend import TvmBackend
 from splitc_targets.gpu import cuda
 from splitc_targets.gpu.pipeline import GpuCode, compile_module
 
-WARP = 32
 REGISTERS, SHARED_BYTES = 65536, {"sm_75": 65536, "sm_80": 167936, "sm_86": 102400,
                                   "sm_87": 167936, "sm_89": 102400, "sm_90": 233472}  # fmt: skip
 THREADS = {"sm_75": 1024, "sm_86": 1536, "sm_87": 1536, "sm_89": 1536}

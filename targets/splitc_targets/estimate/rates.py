@@ -101,7 +101,7 @@ ALONE = 2
 """One core alone gets no more of a shared cache than each of so many together."""
 
 LOOP_CYCLES = 12_000
-"""Until all cores have begun a parallel loop and its end is known: TVM's threads spin."""
+"""Until all cores have begun a parallel loop and its end is known: the runner's threads spin."""
 
 
 def rates_of(board: Board) -> Rates:

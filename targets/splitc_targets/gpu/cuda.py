@@ -68,15 +68,6 @@ class Cubin:
     usage: dict[str, Usage]
 
 
-def refuse() -> None:
-    """Raise where code for a GPU cannot be compiled here.
-
-    Raises:
-        ToolchainError: The compiler is not installed.
-    """
-    _compiler()
-
-
 def compiler_version() -> str:
     """The compiler's release.
 

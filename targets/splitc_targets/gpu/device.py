@@ -15,13 +15,11 @@ class Device:
     Args:
         units: Multiprocessors (compute units in OpenCL's words).
         multiply_adds: fp32 multiply-adds that one of them starts a cycle.
-        shared_bytes: Shared memory that a block may have.
         resident: Threads that one of them holds at a time.
     """
 
     units: int
     multiply_adds: float
-    shared_bytes: int = 48 * 1024
     resident: int = 1536
 
 

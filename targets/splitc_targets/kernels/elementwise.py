@@ -65,8 +65,8 @@ def collapse(
     return tuple(sizes), [tuple(column) for column in zip(*steps, strict=True)]
 
 
-def kernel(name: str, nest: Nest, machine: Machine) -> Any:
-    """The kernel (operands…, y)."""
+def parameters(nest: Nest) -> list[Argument]:
+    """A kernel's: operands…, y."""
 
     def span(strides: tuple[int, ...]) -> int:
         return 1 + sum((n - 1) * s for n, s in zip(nest.sizes, strides, strict=True))
@@ -75,12 +75,16 @@ def kernel(name: str, nest: Nest, machine: Machine) -> Any:
         Argument(f"x{i}", (span(strides),), dtype)
         for i, (strides, dtype) in enumerate(zip(nest.ins, nest.in_dtypes, strict=True))
     ]
-    arguments.append(Argument("y", (span(nest.out),), nest.dtype))
+    return [*arguments, Argument("y", (span(nest.out),), nest.dtype)]
+
+
+def kernel(name: str, nest: Nest, machine: Machine) -> Any:
+    """The kernel (operands…, y)."""
 
     def write(code: Code, *arrays: Array) -> None:
         _write(code, nest, machine, arrays)
 
-    return emit.function(name, arguments, write)
+    return emit.function(name, parameters(nest), write)
 
 
 def _write(code: Code, nest: Nest, machine: Machine, arrays: tuple[Array, ...]) -> None:

@@ -50,17 +50,21 @@ _WIDE = 4
 """Vectors combined side by side: no addition waits for the one before."""
 
 
-def kernel(name: str, spec: Reduction, machine: Machine) -> Any:
-    """The kernel (x, y)."""
+def parameters(spec: Reduction) -> list[Argument]:
+    """A kernel's: x, y."""
     steps = [(size, x) for size, x, _ in spec.kept] + [*spec.reduced]
     x_size = 1 + sum((size - 1) * x for size, x in steps)
     y_size = 1 + sum((size - 1) * y for size, _, y in spec.kept)
-    arguments = [Argument("x", (x_size,)), Argument("y", (y_size,))]
+    return [Argument("x", (x_size,)), Argument("y", (y_size,))]
+
+
+def kernel(name: str, spec: Reduction, machine: Machine) -> Any:
+    """The kernel (x, y)."""
 
     def write(code: Code, x: Array, y: Array) -> None:
         _Writer(code, spec, machine, x, y).tasks()
 
-    return emit.function(name, arguments, write)
+    return emit.function(name, parameters(spec), write)
 
 
 class _Writer:

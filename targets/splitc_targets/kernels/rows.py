@@ -81,6 +81,20 @@ class Lrn:
     bias: float = 1.0
 
 
+def parameters(
+    rows: int, columns: int, x_row: int, y_row: int, given: Sequence[Argument] = ()
+) -> list[Argument]:
+    """A kernel's: x, what is given, y; distances between rows are in elements."""
+    x_size, y_size = ((rows - 1) * step + columns for step in (x_row, y_row))
+    return [Argument("x", (x_size,)), *given, Argument("y", (y_size,))]
+
+
+def vectors(spec: Norm) -> list[Argument]:
+    """What a normalisation is given: scale and shift where there are."""
+    chosen = [which for which in ("scale", "shift") if getattr(spec, which)]
+    return [Argument(which, (spec.columns,)) for which in chosen]
+
+
 def softmax(name: str, spec: Softmax, machine: Machine) -> Any:
     """The kernel (x, y) as a function of TVM's tensor IR."""
 
@@ -143,8 +157,7 @@ def norm(name: str, spec: Norm, machine: Machine) -> Any:
         factor = code.bind(emit.splat(inverse, lanes))
         at.each(result, y)
 
-    vectors = [Argument(which, (spec.columns,)) for which in chosen]
-    return _rows(name, spec, machine, vectors, row, 8)
+    return _rows(name, spec, machine, vectors(spec), row, 8)
 
 
 class _Row:
@@ -201,8 +214,6 @@ def _rows(
     row: Callable[..., None], weight: int,
 ) -> Any:  # fmt: skip
     """A kernel (x, what is given, y) that does the same to each row."""
-    span = (spec.rows - 1) * spec.x_row + spec.columns
-    out = (spec.rows - 1) * spec.y_row + spec.columns
     work = spec.rows * spec.columns * weight
     parallel = spec.rows > 1 and machine.shares(work)
 
@@ -211,7 +222,8 @@ def _rows(
             x, y = code.bind(r * spec.x_row), code.bind(r * spec.y_row)
             row(_Row(code, machine.lanes, spec.columns, x, y), *arrays)
 
-    return emit.function(name, [Argument("x", (span,)), *given, Argument("y", (out,))], write)
+    sizes = (spec.rows, spec.columns, spec.x_row, spec.y_row)
+    return emit.function(name, parameters(*sizes, given), write)
 
 
 _POWERS = {0.5: "sqrt", 0.75: "three_quarters", 1.0: None}
@@ -244,9 +256,8 @@ def lrn(name: str, spec: Lrn, machine: Machine) -> Any | None:
                 pixel = first + p
                 _normalise(code, spec, lanes, (x, y, squares), pixel, code.bind(p * width))
 
-    x_size = (spec.pixels - 1) * spec.x_pixel + spec.channels
-    y_size = (spec.pixels - 1) * spec.y_pixel + spec.channels
-    return emit.function(name, [Argument("x", (x_size,)), Argument("y", (y_size,))], write)
+    sizes = (spec.pixels, spec.channels, spec.x_pixel, spec.y_pixel)
+    return emit.function(name, parameters(*sizes), write)
 
 
 def _squares(

@@ -61,19 +61,23 @@ class Sample:
         return (self.dtype, "int32", *(["float32"] if self.weighted else []), self.dtype)
 
 
-def kernel(name: str, spec: Sample, machine: Machine) -> Any:
-    """The kernel (x, table of distances, weights where there are, y)."""
+def parameters(spec: Sample) -> list[Argument]:
+    """A kernel's: x, table of distances, weights where there are, y."""
     y_size = 1 + sum((d.size - 1) * d.y for d in spec.dimensions)
     arguments = [Argument("x", (spec.x_size,), spec.dtype)]
     arguments.append(Argument("at", (spec.entries,), "int32"))
     if spec.weighted:
         arguments.append(Argument("w", (spec.entries,)))
-    arguments.append(Argument("y", (y_size,), spec.dtype))
+    return [*arguments, Argument("y", (y_size,), spec.dtype)]
+
+
+def kernel(name: str, spec: Sample, machine: Machine) -> Any:
+    """The kernel (x, table of distances, weights where there are, y)."""
 
     def write(code: Code, *arrays: Array) -> None:
         _Writer(code, spec, machine, arrays).tasks()
 
-    return emit.function(name, arguments, write)
+    return emit.function(name, parameters(spec), write)
 
 
 Tap = tuple[Index, Value | None]

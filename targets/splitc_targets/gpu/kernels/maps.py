@@ -9,24 +9,15 @@ import math
 from splitc_targets.gpu.loops.arithmetic import finished
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
 from splitc_targets.graph.expression import Arg
-from splitc_targets.kernels.elementwise import Nest
+from splitc_targets.kernels.elementwise import Nest, parameters
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Index, Value
+from splitc_targets.loops.emit import Array, Index, Value
 
 THREADS = 256
 
 
 def map_kernel(name: str, nest: Nest) -> Kernel:
     """The kernel (operands…, y)."""
-
-    def span(strides: tuple[int, ...]) -> int:
-        return 1 + sum((n - 1) * s for n, s in zip(nest.sizes, strides, strict=True))
-
-    arguments = [
-        Argument(f"x{i}", (span(strides),), dtype)
-        for i, (strides, dtype) in enumerate(zip(nest.ins, nest.in_dtypes, strict=True))
-    ]
-    arguments.append(Argument("y", (span(nest.out),), nest.dtype))
     total = math.prod(nest.sizes)
     floats = "float64" if "float64" in nest.in_dtypes else "float32"
 
@@ -47,7 +38,7 @@ def map_kernel(name: str, nest: Nest) -> Kernel:
                 value = finished(code, nest.expression, converted, nest.dtype, floats)
             code.store(arrays[-1], places[-1], value)
 
-    return kernel(name, arguments, -(-total // THREADS), THREADS, write)
+    return kernel(name, parameters(nest), -(-total // THREADS), THREADS, write)
 
 
 def _places(code: Threads, nest: Nest, number: Index) -> list[Index]:

@@ -200,9 +200,7 @@ class _Tiled:
         """For each pixel that this thread loads: its base, whether it is one, its top and left."""
         code, conv, tile = self.code, self.conv, self.tile
         found = []
-        self.per = tile.threads // tile.depth if tile.threads >= tile.depth else 1
-        self.loads_left = -(-tile.rows * tile.depth // tile.threads)
-        for i in range(self.loads_left):
+        for i in range(-(-tile.rows * tile.depth // tile.threads)):
             inner = code.bind(emit.div(code.thread + i * tile.threads, tile.depth), "m")
             row = code.bind(self.row0 + inner, "pixel")
             image, y, x = self._place(row)

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from splitc_targets.gpu.loops.arithmetic import larger, smaller
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
 from splitc_targets.kernels.reduction import Reduction
-from splitc_targets.kernels.rows import Lrn, Norm, Softmax
+from splitc_targets.kernels.reduction import parameters as reduction_parameters
+from splitc_targets.kernels.rows import Lrn, Norm, Softmax, parameters, vectors
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
+from splitc_targets.loops.emit import Array, Index, Value, const, tirx
 
 THREADS = 256
 Combine = Callable[[Value, Value], Value]
@@ -107,8 +108,7 @@ def softmax_kernel(name: str, spec: Softmax) -> Kernel:
             value = below - shift.at(0) if spec.log else tirx.exp(below) * shift.at(0)
             code.store(y, out + i, value)
 
-    sizes = [(spec.rows - 1) * step + spec.columns for step in (spec.x_row, spec.y_row)]
-    arguments = [Argument("x", (sizes[0],)), Argument("y", (sizes[1],))]
+    arguments = parameters(spec.rows, spec.columns, spec.x_row, spec.y_row)
     return kernel(name, arguments, spec.rows, threads, write)
 
 
@@ -137,19 +137,14 @@ def norm_kernel(name: str, spec: Norm) -> Kernel:
         code.store(scale, 0, tirx.const(1.0, "float32") / root)
         with rows.each() as i:
             value = (x.at(here + i) - mean.at(0)) * scale.at(0)
-            vectors = iter(rest)
+            given = iter(rest)
             if spec.scale:
-                value = value * next(vectors).at(i)
+                value = value * next(given).at(i)
             if spec.shift:
-                value = value + next(vectors).at(i)
+                value = value + next(given).at(i)
             code.store(rest[-1], out + i, value)
 
-    count = spec.scale + spec.shift
-    arguments = [
-        Argument("x", ((spec.rows - 1) * spec.x_row + spec.columns,)),
-        *(Argument(f"v{k}", (spec.columns,)) for k in range(count)),
-        Argument("y", ((spec.rows - 1) * spec.y_row + spec.columns,)),
-    ]
+    arguments = parameters(spec.rows, spec.columns, spec.x_row, spec.y_row, vectors(spec))
     return kernel(name, arguments, spec.rows, threads, write)
 
 
@@ -177,8 +172,7 @@ def lrn_kernel(name: str, spec: Lrn) -> Kernel:
             power = tirx.pow(base, tirx.const(spec.beta, "float32"))
             code.store(y, pixel * spec.y_pixel + channel, x.at(here + channel) / power)
 
-    sizes = [(spec.pixels - 1) * step + spec.channels for step in (spec.x_pixel, spec.y_pixel)]
-    arguments = [Argument("x", (sizes[0],)), Argument("y", (sizes[1],))]
+    arguments = parameters(spec.pixels, spec.channels, spec.x_pixel, spec.y_pixel)
     return kernel(name, arguments, -(-total // THREADS), THREADS, write)
 
 
@@ -189,10 +183,7 @@ _SHARED_FROM = 64
 def reduction_kernel(name: str, spec: Reduction) -> Kernel:
     """The kernel (x, y)."""
     results = math.prod(size for size, *_ in spec.kept)
-    steps = [(size, x) for size, x, _ in spec.kept] + [*spec.reduced]
-    x_size = 1 + sum((size - 1) * x for size, x in steps)
-    y_size = 1 + sum((size - 1) * y for size, _, y in spec.kept)
-    arguments = [Argument("x", (x_size,)), Argument("y", (y_size,))]
+    arguments = reduction_parameters(spec)
     start, combine = KINDS[spec.kind]
 
     def end(value: Value) -> Value:

@@ -8,9 +8,9 @@ import math
 from contextlib import ExitStack
 
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
-from splitc_targets.kernels.sampling import Dimension, Sample
+from splitc_targets.kernels.sampling import Dimension, Sample, parameters
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Index, Value, tirx
+from splitc_targets.loops.emit import Array, Index, Value, tirx
 
 THREADS = 256
 
@@ -18,12 +18,6 @@ THREADS = 256
 def sample_kernel(name: str, spec: Sample) -> Kernel:
     """The kernel (x, table of distances, weights where there are, y)."""
     total = math.prod(each.size for each in spec.dimensions)
-    y_size = 1 + sum((each.size - 1) * each.y for each in spec.dimensions)
-    arguments = [Argument("x", (spec.x_size,), spec.dtype)]
-    arguments.append(Argument("at", (spec.entries,), "int32"))
-    if spec.weighted:
-        arguments.append(Argument("w", (spec.entries,)))
-    arguments.append(Argument("y", (y_size,), spec.dtype))
 
     def write(code: Threads, x: Array, at: Array, *rest: Array) -> None:
         number, inside = in_range(code, total, THREADS)
@@ -47,7 +41,7 @@ def sample_kernel(name: str, spec: Sample) -> Kernel:
                 return
             _summed(code, spec, tabled, base, out, x, at, rest)
 
-    return kernel(name, arguments, -(-total // THREADS), THREADS, write)
+    return kernel(name, parameters(spec), -(-total // THREADS), THREADS, write)
 
 
 def _digits(code: Threads, spec: Sample, number: Index) -> list[Index]:

@@ -13,7 +13,7 @@ from splitc_targets.gpu.loops.arithmetic import larger, largest
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
 from splitc_targets.kernels.window.depthwise import Depthwise
 from splitc_targets.kernels.window.geometry import Windows
-from splitc_targets.kernels.window.pool import Pool, Whole
+from splitc_targets.kernels.window.pool import Pool, Whole, whole_parameters
 from splitc_targets.kernels.window.windows import arguments
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
@@ -55,14 +55,6 @@ def whole_kernel(name: str, spec: Whole) -> Kernel:
     """The kernel (x, operands…, y): neighbouring threads have neighbouring channels."""
     total = spec.batch * spec.channels
     threads = min(THREADS, max(32, 1 << (total - 1).bit_length()))
-    x_size = (spec.batch - 1) * spec.x_image + (spec.pixels - 1) * spec.x_pixel + spec.channels
-    y_size = (spec.batch - 1) * spec.y_image + spec.channels
-    parameters = [
-        Argument("x", (x_size,), spec.x_dtype),
-        *(Argument(f"e{i}", (each.size(spec.batch, 1, 1, spec.channels),), each.dtype)
-          for i, each in enumerate(spec.operands)),
-        Argument("y", (y_size,), spec.y_dtype),
-    ]  # fmt: skip
     start = 0.0 if spec.kind == "mean" else -math.inf
     combine = {"mean": lambda a, b: a + b, "max": largest, "largest": larger}[spec.kind]
 
@@ -83,10 +75,10 @@ def whole_kernel(name: str, spec: Whole) -> Kernel:
             zero = const(0)
             ends.store(
                 code, spec, rest[:-1], rest[-1], out, code.bind(value), channel,
-                (image, zero, zero), (1, 1),
+                (zero, zero, image), (1, spec.batch),
             )  # fmt: skip
 
-    return kernel(name, parameters, -(-total // threads), threads, write)
+    return kernel(name, whole_parameters(spec), -(-total // threads), threads, write)
 
 
 def _kernel(

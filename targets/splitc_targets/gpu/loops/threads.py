@@ -17,7 +17,6 @@ from typing import Any
 
 from splitc_targets.loops.emit import Argument, Array, Code, Index, const, index, tirx
 
-_UNROLLED = 3
 _THREAD_INDEX = 1
 
 
@@ -65,20 +64,6 @@ class Threads(Code):
     def meet(self) -> None:
         """Wait for every thread of the block, and see what each has written."""
         self.add(tirx.Evaluate(tirx.op.tvm_storage_sync("shared")))
-
-    @contextlib.contextmanager
-    def unrolled(self, name: str, count: int) -> Iterator[Index]:
-        """A loop that the compiler writes out."""
-        if count == 1:
-            yield 0
-            return
-        self._names += 1
-        var = tirx.Var(f"{name}{self._names}", "int32")
-        self._open.append([])
-        yield var
-        statements = self._open.pop()
-        body = statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
-        self.add(tirx.For(var, const(0), const(count), tirx.ForKind(_UNROLLED), body))
 
 
 def kernel(

@@ -141,17 +141,23 @@ class Whole:
     y_dtype: str = "float32"
 
 
-def whole_kernel(name: str, spec: Whole, machine: Machine) -> Any:
-    """The kernel (x, operands…, y) as a function of TVM's tensor IR."""
+def whole_parameters(spec: Whole) -> list[Argument]:
+    """A kernel's: x, operands…, y."""
     x_size = (spec.batch - 1) * spec.x_image + (spec.pixels - 1) * spec.x_pixel + spec.channels
     y_size = (spec.batch - 1) * spec.y_image + spec.channels
-    found = [
+    return [
         Argument("x", (x_size,), spec.x_dtype),
         *epilogue.parameters(spec, 1, 1, spec.batch, spec.channels),
         Argument("y", (y_size,), spec.y_dtype),
     ]
+
+
+def whole_kernel(name: str, spec: Whole, machine: Machine) -> Any:
+    """The kernel (x, operands…, y) as a function of TVM's tensor IR."""
     return emit.function(
-        name, found, lambda code, *arrays: _WholeWriter(code, spec, machine, arrays).tasks()
+        name,
+        whole_parameters(spec),
+        lambda code, *arrays: _WholeWriter(code, spec, machine, arrays).tasks(),
     )
 
 
