@@ -5,7 +5,6 @@
  * that.
  */
 
-#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,10 +46,7 @@ static struct {
   Result (*GetErrorString)(Result, const char**);
 } cu;
 
-static const struct {
-  const char* name;
-  void** place;
-} kFunctions[] = {
+static const SplitcSymbol kFunctions[] = {
     {"cuInit", (void**)&cu.Init},
     {"cuDeviceGetCount", (void**)&cu.DeviceGetCount},
     {"cuDeviceGet", (void**)&cu.DeviceGet},
@@ -86,32 +82,16 @@ typedef struct {
   void* graph;
 } Device;
 
-static int Say(const char* what, const char* why) {
-  const char* parts[] = {what, ": ", why, NULL};
-  SplitcSay(parts);
-  return -1;
-}
-
 static int Failed(const char* what, Result result) {
   const char* why = NULL;
   if (cu.GetErrorString(result, &why) != 0 || why == NULL) why = "the driver gives no reason";
-  return Say(what, why);
+  return SplitcRefuse(what, why);
 }
 
 static int OpenDriver(void) {
-  static void* library;
-  if (library != NULL) return 0;
-  void* found = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
-  if (found == NULL) return Say("there is no CUDA driver here", "libcuda.so.1 cannot be opened");
-  for (size_t i = 0; i < sizeof kFunctions / sizeof *kFunctions; ++i) {
-    *kFunctions[i].place = dlsym(found, kFunctions[i].name);
-    if (*kFunctions[i].place == NULL) {
-      return Say("the CUDA driver is too old: CUDA 11.4 or later is needed, it lacks",
-                 kFunctions[i].name);
-    }
-  }
-  library = found;
-  return 0;
+  return SplitcOpenDriver("libcuda.so.1", kFunctions, sizeof kFunctions / sizeof *kFunctions,
+                          "there is no CUDA driver here",
+                          "the CUDA driver is too old: CUDA 11.4 or later is needed, it lacks");
 }
 
 static int Fits(int number) {
@@ -136,12 +116,12 @@ static void* Open(int number) {
   if (cu.DeviceGetCount(&count) != 0 || number >= count || number < 0) {
     char asked[64];
     snprintf(asked, sizeof asked, "%d of %d", number, count);
-    return Say("there is no such CUDA GPU, counted from 0", asked), NULL;
+    return SplitcRefuse("there is no such CUDA GPU, counted from 0", asked), NULL;
   }
   cu.DeviceGet(&device, number);
   if (Fits(device) != 0) return NULL;
   Device* made = calloc(1, sizeof *made);
-  if (made == NULL) return Say("no memory", "left on the host"), NULL;
+  if (made == NULL) return SplitcRefuse("no memory", "left on the host"), NULL;
   made->number = device;
   result = cu.DevicePrimaryCtxRetain(&made->context, device);
   if (result == 0) result = cu.CtxSetCurrent(made->context);
@@ -160,7 +140,7 @@ static void* Reserve(void* self, uint64_t bytes) {
   char why[96];
   snprintf(why, sizeof why, "%llu bytes are wanted, %llu of %llu are free",
            (unsigned long long)bytes, (unsigned long long)left, (unsigned long long)total);
-  if (result == kOutOfMemory) return Say("the GPU's memory is short", why), NULL;
+  if (result == kOutOfMemory) return SplitcRefuse("the GPU's memory is short", why), NULL;
   return Failed("the GPU gives no memory", result), NULL;
 }
 
@@ -197,7 +177,7 @@ static int Prepare(void* self, const SplitcProgram* program, void* const* at) {
   Device* device = self;
   for (uint32_t i = 0; i < program->launch_count; ++i) {
     if (program->launches[i].count > kMostArguments) {
-      return Say("a kernel has more arguments than can be handed over", program->launches[i].symbol);
+      return SplitcRefuse("a kernel has more arguments than can be handed over", program->launches[i].symbol);
     }
   }
   Result result = cu.ModuleLoadData(&device->module, program->code);

@@ -4,7 +4,6 @@
  * loaded. Memory is shared virtual memory, so that a kernel's argument can begin anywhere in it.
  */
 
-#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,10 +44,7 @@ static struct {
   Result (*Finish)(void*);
 } cl;
 
-static const struct {
-  const char* name;
-  void** place;
-} kFunctions[] = {
+static const SplitcSymbol kFunctions[] = {
     {"clGetPlatformIDs", (void**)&cl.GetPlatformIDs},
     {"clGetDeviceIDs", (void**)&cl.GetDeviceIDs},
     {"clGetDeviceInfo", (void**)&cl.GetDeviceInfo},
@@ -80,31 +76,16 @@ typedef struct {
   void** kernels; /* one a launch, its arguments set */
 } Device;
 
-static int Say(const char* what, const char* why) {
-  const char* parts[] = {what, ": ", why, NULL};
-  SplitcSay(parts);
-  return -1;
-}
-
 static int Failed(const char* what, Result result) {
   char why[32];
   snprintf(why, sizeof why, "OpenCL's error %d", result);
-  return Say(what, why);
+  return SplitcRefuse(what, why);
 }
 
 static int OpenDriver(void) {
-  static void* library;
-  if (library != NULL) return 0;
-  void* found = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_GLOBAL);
-  if (found == NULL) return Say("there is no OpenCL here", "libOpenCL.so.1 cannot be opened");
-  for (size_t i = 0; i < sizeof kFunctions / sizeof *kFunctions; ++i) {
-    *kFunctions[i].place = dlsym(found, kFunctions[i].name);
-    if (*kFunctions[i].place == NULL) {
-      return Say("OpenCL here is too old: version 2.0 is needed, it lacks", kFunctions[i].name);
-    }
-  }
-  library = found;
-  return 0;
+  return SplitcOpenDriver("libOpenCL.so.1", kFunctions, sizeof kFunctions / sizeof *kFunctions,
+                          "there is no OpenCL here",
+                          "OpenCL here is too old: version 2.0 is needed, it lacks");
 }
 
 /* The device of that number among those whose memory is shared: all platforms' in turn. */
@@ -130,10 +111,10 @@ static void* Open(int number) {
   char asked[32];
   snprintf(asked, sizeof asked, "number %d, from 0", number);
   Device* made = calloc(1, sizeof *made);
-  if (made == NULL) return Say("no memory", "left on the host"), NULL;
+  if (made == NULL) return SplitcRefuse("no memory", "left on the host"), NULL;
   made->id = Find(number);
   if (made->id == NULL) {
-    return Say("there is no OpenCL 2.0 device with shared virtual memory", asked), NULL;
+    return SplitcRefuse("there is no OpenCL 2.0 device with shared virtual memory", asked), NULL;
   }
   Result result = 0;
   made->context = cl.CreateContext(NULL, 1, &made->id, NULL, NULL, &result);
@@ -147,7 +128,7 @@ static void* Reserve(void* self, uint64_t bytes) {
   void* memory = cl.SVMAlloc(device->context, kReadWrite, bytes > 0 ? bytes : 1, 0);
   char why[64];
   snprintf(why, sizeof why, "%llu bytes are wanted", (unsigned long long)bytes);
-  if (memory == NULL) Say("the device's memory is short", why);
+  if (memory == NULL) SplitcRefuse("the device's memory is short", why);
   return memory;
 }
 
@@ -175,7 +156,7 @@ static int Compile(Device* device, const SplitcProgram* program) {
   if (device->code != NULL) {
     cl.GetProgramBuildInfo(device->code, device->id, kBuildLog, sizeof log - 1, log, NULL);
   }
-  return Say("the driver does not compile the part's code", log);
+  return SplitcRefuse("the driver does not compile the part's code", log);
 }
 
 static Result Bind(Device* device, const SplitcProgram* program, void* const* at) {
@@ -194,7 +175,7 @@ static int Prepare(void* self, const SplitcProgram* program, void* const* at) {
   Device* device = self;
   if (Compile(device, program) != 0) return -1;
   device->kernels = calloc(program->launch_count + 1, sizeof *device->kernels);
-  if (device->kernels == NULL) return Say("no memory", "left on the host");
+  if (device->kernels == NULL) return SplitcRefuse("no memory", "left on the host");
   const Result result = Bind(device, program, at);
   return result == 0 ? 0 : Failed("the part's kernels cannot be started", result);
 }

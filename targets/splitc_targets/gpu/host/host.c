@@ -6,6 +6,7 @@
  * gains nothing by two.
  */
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,30 @@ void SplitcSay(const char* const* parts) {
   int count = 0;
   while (parts[count] != NULL) ++count;
   splitc_host.fail("RuntimeError", parts, count);
+}
+
+int SplitcRefuse(const char* what, const char* why) {
+  const char* parts[] = {what, ": ", why, NULL};
+  SplitcSay(parts);
+  return -1;
+}
+
+int SplitcOpenDriver(const char* library, const SplitcSymbol* symbols, uint32_t count,
+                     const char* none, const char* old) {
+  static int opened;
+  if (opened) return 0;
+  void* found = dlopen(library, RTLD_NOW | RTLD_GLOBAL);
+  if (found == NULL) {
+    const char* parts[] = {none, ": ", library, " cannot be opened", NULL};
+    SplitcSay(parts);
+    return -1;
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    *symbols[i].place = dlsym(found, symbols[i].name);
+    if (*symbols[i].place == NULL) return SplitcRefuse(old, symbols[i].name);
+  }
+  opened = 1;
+  return 0;
 }
 
 static int Say(const char* why) {

@@ -70,4 +70,18 @@ extern const SplitcDriver splitc_driver;
 /* Why what was asked cannot be done: the parts, null at the end, one after another. */
 void SplitcSay(const char* const* parts);
 
+/* Says what cannot be done and why. Gives -1. */
+int SplitcRefuse(const char* what, const char* why);
+
+/* A function of a driver's, and where its address is wanted. */
+typedef struct {
+  const char* name;
+  void** place;
+} SplitcSymbol;
+
+/* Opens a driver's library and finds `count` functions in it. Gives other than 0 where it is not
+ * there, which `none` says, or lacks one, which `old` says. */
+int SplitcOpenDriver(const char* library, const SplitcSymbol* symbols, uint32_t count,
+                     const char* none, const char* old);
+
 #endif /* SPLITC_GPU_PROGRAM_H_ */
