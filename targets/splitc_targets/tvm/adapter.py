@@ -72,6 +72,10 @@ FAILURES = (
 )  # fmt: skip
 """What TVM raises when it cannot go on; its own errors derive from these."""
 
+BUILDING = threading.Lock()
+"""Held while TVM's block builders run: the process has one stack of them, and parts are compiled
+in threads."""
+
 
 def lower(proto: Any, tensors: Any = None) -> Module:
     """Lower an ONNX model with fixed shapes to Relax, weights as constants.
@@ -87,7 +91,8 @@ def lower(proto: Any, tensors: Any = None) -> Module:
         try:
             form = for_tvm(proto, tensors)
             named = Named()
-            made = from_onnx(form.proto, _empty(form.proto), form.layers, named)
+            with BUILDING:
+                made = from_onnx(form.proto, _empty(form.proto), form.layers, named)
             return _finished(made, named)
         except FAILURES as error:
             # What TVM held complains when it is dropped: drop it while nobody listens.
@@ -162,10 +167,11 @@ def lower_exported(program: Any, layer_of: Callable[[Any], str]) -> Module:
         own[name] = noting(name, lambda node, importer, name=name: theirs(importer)[name](node))
     with _silenced():
         try:
-            made = from_exported_program(
-                program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
-                custom_convert_map=own, run_ep_decomposition=False,
-            )  # fmt: skip
+            with BUILDING:
+                made = from_exported_program(
+                    program, keep_params_as_input=False, unwrap_unit_return_tuple=True,
+                    custom_convert_map=own, run_ep_decomposition=False,
+                )  # fmt: skip
             return _finished(made, named)
         except FAILURES as error:
             traceback.clear_frames(error.__traceback__)

@@ -33,7 +33,8 @@ def fall_back(planner: Planner, node: Node) -> bool:
         v: relax.Var(f"x{i}", relax.TensorType(v.shape, v.dtype)) for i, v in enumerate(values)
     }
     try:
-        module = _legalised(node, params)
+        with adapter.BUILDING:
+            module = _legalised(node, params)
     except adapter.FAILURES as error:
         raise adapter.CannotRun([node.op]) from error
     places: dict[Any, View] = {}
