@@ -9,8 +9,8 @@ from pathlib import Path
 
 from splitc.arrays import Array
 from splitc.cost.board import host_isa
-from splitc.errors import BadBundleError, ToolchainError, UsageError
-from splitc.runtime.devices import why_not_run
+from splitc.errors import BadBundleError, UsageError
+from splitc.runtime.devices import failure_of, why_not_run
 from splitc.runtime.manifest import Manifest, PartManifest, read_manifest
 from splitc.runtime.memory import Arenas
 from splitc.runtime.part import Part, load_checked
@@ -54,6 +54,7 @@ class Runnable:
         Raises:
             BadBundleError: It came without its runtime.
             ToolchainError: It cannot be loaded here.
+            DeviceError: Nor on its graphics processor.
         """
         part = read_manifest(self.folder, PartManifest)
         if self.emulator is not None:
@@ -86,6 +87,7 @@ def runnable_parts(
     Raises:
         UsageError: There is nothing to emulate.
         ToolchainError: A part cannot run here.
+        DeviceError: Nor does the graphics processor that it is for.
     """
     return {
         name: runnable_part(bundle, name, bundle / manifest.parts[name].folder, emulate, elsewhere)
@@ -127,4 +129,4 @@ def runnable_part(
     hint += "; --no-run checks files alone"
     if not twin.is_dir():
         why += f"; the bundle has no golden/{name}, a build of it for where it was compiled"
-    raise ToolchainError(f"cannot start the {name} on this machine", why=why, hint=hint)
+    raise failure_of(part)(f"cannot start the {name} on this machine", why=why, hint=hint)

@@ -14,7 +14,7 @@ from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, w
 from splitc.bundle.proof_file import ProofCheck
 from splitc.bundle.runnable import Runnable, runnable_parts
 from splitc.bundle.vectors import count_samples, of_route, read_vectors
-from splitc.errors import BadBundleError, ToolchainError, VerificationError
+from splitc.errors import BadBundleError, DeviceError, ToolchainError, VerificationError
 from splitc.runtime.manifest import Manifest, PartManifest, Route, read_manifest
 from splitc.runtime.process import Timing
 
@@ -300,6 +300,7 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
     Raises:
         VerificationError: They compute something else.
         ToolchainError: They do not run.
+        DeviceError: Nor does the graphics processor that they are for.
     """
     hint = "this is a fault of splitc: please report it; --no-check writes the bundle even so"
     built = () if scratch is None else ((name, scratch / name) for name in manifest.parts)
@@ -309,8 +310,9 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
         require(found)
     except VerificationError as error:
         raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error
-    except (ToolchainError, BadBundleError) as error:
+    except (ToolchainError, BadBundleError, DeviceError) as error:
         why = ": ".join(filter(None, (error.what, error.why)))
         hint = "--no-check writes the bundle without running it"
-        raise ToolchainError("the compiled parts do not run here", why=why, hint=hint) from error
+        kind = DeviceError if isinstance(error, DeviceError) else ToolchainError
+        raise kind("the compiled parts do not run here", why=why, hint=hint) from error
     return found

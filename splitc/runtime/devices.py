@@ -10,7 +10,7 @@ import re
 from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
 
 from splitc.cost.board import Board, Gpu, why_not_here
-from splitc.errors import UsageError
+from splitc.errors import DeviceError, SplitcError, ToolchainError, UsageError
 from splitc.runtime.manifest import PartManifest
 
 DEVICE = "SPLITC_DEVICE"
@@ -20,6 +20,7 @@ _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 _ALL_DEVICES = 0xFFFFFFFF
 _SVM_CAPABILITIES = 0x1053  # CL_DEVICE_SVM_CAPABILITIES
 _MOST = 16
+_JETSONS = {"sm_53", "sm_62", "sm_72", "sm_87", "sm_101", "sm_110"}
 
 
 def choose_device(name: str) -> None:
@@ -33,10 +34,10 @@ def choose_device(name: str) -> None:
     os.environ[DEVICE] = name
 
 
-def device_number() -> int:
-    """Which of the machine's devices parts take, from 0."""
-    number = os.environ.get(DEVICE, "").partition(":")[2]
-    return int(number) if number.isdigit() else 0
+def device_number(api: str) -> int:
+    """Which of the machine's devices parts for an interface take, from 0."""
+    name, _, number = os.environ.get(DEVICE, "").partition(":")
+    return int(number) if name == api and number.isdigit() else 0
 
 
 def why_not_run(part: PartManifest) -> str:
@@ -45,6 +46,12 @@ def why_not_run(part: PartManifest) -> str:
     if why or part.device is None:
         return why
     return why_no_device(part.device.api, part.device.arch)
+
+
+def failure_of(part: PartManifest) -> type[SplitcError]:
+    """What a part raises where this machine does not run it: its device's failure, if it is."""
+    on_device = part.device is not None and not why_not_here(part.isa, part.cpu, part.features)
+    return DeviceError if on_device else ToolchainError
 
 
 def why_not_run_for(board: Board) -> str:
@@ -59,9 +66,9 @@ def why_not_run_for(board: Board) -> str:
 def why_no_device(api: str, arch: str) -> str:
     """Why no device here runs code for an architecture of an interface; "" where one does."""
     if api == "cuda":
-        return _why_no_cuda(arch, device_number())
+        return _why_no_cuda(arch, device_number(api))
     if api == "opencl":
-        return _why_no_opencl(device_number())
+        return _why_no_opencl(device_number(api))
     return f"parts for {api} cannot be run"
 
 
@@ -80,14 +87,24 @@ def cuda_arch(number: int = 0) -> str:
     return f"sm_{major.value}{minor.value}"
 
 
+def _runs_on(here: str, arch: str) -> bool:
+    """Whether a GPU runs code for an architecture.
+
+    Code of one major number runs on its later minor ones; a Jetson's runs nowhere else, and no
+    other's on a Jetson (CUDA C++ Programming Guide, Binary Compatibility).
+    """
+    if {here, arch} & _JETSONS:
+        return here == arch
+    return here[:-1] == arch[:-1] and here[-1] >= arch[-1]
+
+
 def _why_no_cuda(arch: str, number: int) -> str:
     if _library("libcuda.so.1") is None:
         return f"it is for a {arch} GPU, and there is no CUDA driver here"
     here = cuda_arch(number)
     if not here:
         return f"it is for a {arch} GPU, and the CUDA driver finds no GPU number {number}"
-    # Code for sm_80 runs on sm_86; none runs on another major number.
-    if here[:-1] != arch[:-1] or here[-1] < arch[-1]:
+    if not _runs_on(here, arch):
         return f"it is for a {arch} GPU, the one here is {here}"
     return ""
 

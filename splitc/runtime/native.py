@@ -12,7 +12,7 @@ import numpy as np
 
 from splitc.arrays import Array
 from splitc.errors import BadBundleError, ToolchainError, UsageError
-from splitc.runtime.devices import why_not_run
+from splitc.runtime.devices import failure_of, why_not_run
 from splitc.runtime.library import Host, host, open_library
 from splitc.runtime.manifest import PartManifest, TensorSpec
 from splitc.runtime.memory import Arenas, MappedFile, zeroed
@@ -35,6 +35,7 @@ class NativePart(Part):
     Raises:
         BadBundleError: The manifest contradicts itself, or the part came without its runtime.
         ToolchainError: The code is for another machine, or cannot be loaded.
+        DeviceError: There is no such graphics processor, or it cannot hold the part.
     """
 
     def __init__(self, folder: Path, part: PartManifest) -> None:
@@ -49,6 +50,7 @@ class NativePart(Part):
         Raises:
             UsageError: An input does not fit, or the part is closed.
             ToolchainError: The code refuses the call.
+            DeviceError: Its graphics processor fails.
         """
         loaded = self._loaded
         if loaded is None:
@@ -83,6 +85,7 @@ class _Loaded:
     """Code and weights, prepared; goes when nothing refers to it any more."""
 
     def __init__(self, folder: Path, part: PartManifest) -> None:
+        self.part = part
         self.contract = Contract.of(part)
         self.host = _host(folder, part)
         self.library = open_library(folder / part.model, part.files[part.model])
@@ -99,7 +102,7 @@ class _Loaded:
         self.free: list[_Call] = []
         if part.packed_bytes:
             arguments = _of([], self.weights, self.packed)
-            _do(arguments, _function(self.library, "prepare"), self.host, part.part)
+            _do(arguments, _function(self.library, "prepare"), self.host, part)
             # Weights that only the preparing reads would stay in memory beside their other form.
             if mapped is not None:
                 mapped.drop()
@@ -111,6 +114,7 @@ class _Call:
     def __init__(self, loaded: _Loaded) -> None:
         contract = loaded.contract
         self._contract = contract
+        self._part = loaded.part
         self._main, self._host = loaded.main, loaded.host
         # Also what keeps code and weights while the call is running.
         self._shared = (loaded.library, loaded.weights, loaded.packed)
@@ -143,7 +147,7 @@ class _Call:
         # Behind weights and what is packed of them.
         arguments.put(number + 2, address(arena))
         try:
-            _do(arguments, self._main, self._host, self._contract.part)
+            _do(arguments, self._main, self._host, self._part)
         finally:
             arenas.give_back(arena)
         return results
@@ -164,7 +168,7 @@ class _Call:
 def _host(folder: Path, part: PartManifest) -> Host:
     why = why_not_run(part)
     if why:
-        raise ToolchainError(f"cannot load the {part.part} on this machine", why=why)
+        raise failure_of(part)(f"cannot load the {part.part} on this machine", why=why)
     if len(part.libraries) != 1:
         hint = "compile without --runtime none to run it here"
         raise BadBundleError(f"the {part.part} has no runtime", hint=hint)
@@ -195,6 +199,6 @@ def _function(library: ctypes.CDLL, name: str) -> Any:
         raise ToolchainError("cannot load the code", why=f"it has no '{name}'") from error
 
 
-def _do(arguments: Arguments, function: Any, host: Host, part: str) -> None:
+def _do(arguments: Arguments, function: Any, host: Host, part: PartManifest) -> None:
     if arguments.call(function):
-        raise ToolchainError(f"the {part} did not run", why=host.error())
+        raise failure_of(part)(f"the {part.part} did not run", why=host.error())

@@ -85,7 +85,7 @@ def run_part(
     Raises:
         BadBundleError: The part has no runner, or refuses itself or the inputs.
         ToolchainError: The part cannot be loaded here.
-        DeviceError: It took longer than `timeout_s`.
+        DeviceError: It took longer than `timeout_s`, or its graphics processor fails.
     """
     part = read_manifest(folder, PartManifest)
     if part.format != "native":
@@ -131,7 +131,7 @@ def _call(command: list[str], part: PartManifest, timeout_s: float | None) -> di
             raise ToolchainError(f"the {part.part}'s runner gave no report") from error
     lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
     why = lines[-1].removeprefix("splitc-run: ")
-    kind: dict[int, type[SplitcError]] = {2: BadBundleError, 3: BadBundleError, 6: ToolchainError}
+    kind: dict[int, type[SplitcError]] = {2: BadBundleError, 3: BadBundleError, 8: DeviceError}
     raise kind.get(done.returncode, ToolchainError)(f"the {part.part} did not run", why=why)
 
 

@@ -21,6 +21,7 @@ enum class ExitCode : int {
   kBadInput = 3,    // the part or an input file is not what it should be
   kCannotLoad = 6,  // the part is intact, but this machine cannot load it
   kNetwork = 8,     // the server, or the way to it
+  kDevice = 8,      // the graphics processor, or its driver
   kStopped = 130,   // by a signal
 };
 

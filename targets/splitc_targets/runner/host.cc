@@ -24,7 +24,7 @@ void Append(const char* text) {
 void KeepError(const char* kind, const char* const* parts, int32_t count) {
   error[0] = '\0';
   Append(kind);
-  Append(": ");
+  if (error[0] != '\0') Append(": ");
   for (int32_t i = 0; i < count; ++i) Append(parts[i]);
 }
 

@@ -327,6 +327,7 @@ Manifest ParseManifest(std::string_view text) {
   manifest.part = TextMember(root, "part");
   manifest.isa = TextMember(root, "isa");
   manifest.entry = TextMember(root, "entry");
+  manifest.on_gpu = root.Find("device") != nullptr;
   if (root.Find("cpu") != nullptr) manifest.cpu = TextMember(root, "cpu");
   if (root.Find("features") != nullptr) manifest.features = ParseFeatures(root);
   manifest.model = CheckedFileName(Member(root, "model", Kind::kString), "model");

@@ -69,6 +69,7 @@ struct Manifest {
   std::string isa;
   std::string cpu;  // empty if any CPU of that ISA will do
   std::vector<std::string> features;  // beside those of `cpu`, as the compiler names them
+  bool on_gpu = false;  // a graphics processor computes
   std::string entry;
   std::string model;
   std::string weights;  // the file that they are mapped from; empty if there are none

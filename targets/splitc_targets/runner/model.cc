@@ -136,7 +136,8 @@ void Model::AddBytes(void* data, uint64_t bytes) {
 void Model::Call(Function function, const TVMFFIAny* args, size_t count, ExitCode code) const {
   TVMFFIAny result{};
   if (function(nullptr, args, static_cast<int32_t>(count), &result) != 0) {
-    Fail(code, part_.manifest().model, splitc_host_error());
+    const Manifest& manifest = part_.manifest();
+    Fail(manifest.on_gpu ? ExitCode::kDevice : code, manifest.model, splitc_host_error());
   }
 }
 

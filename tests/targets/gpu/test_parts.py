@@ -13,7 +13,7 @@ import pytest
 import splitc
 from splitc.bundle.bundle import Bundle
 from splitc.cost.board import load_board
-from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc.errors import DeviceError, UnsupportedOpError
 from splitc.runtime.devices import DEVICE, why_no_device
 from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.runtime.ort import Session
@@ -66,7 +66,7 @@ def test_the_runner_runs_it_and_says_what_device_it_lacks(on_opencl: Bundle) -> 
     assert json.loads(done.stdout)["part"] == "tail"
     asked = [runner, "--device", "opencl:9", frame]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert done.returncode == 6
+    assert done.returncode == 8
     assert "no OpenCL 2.0 device with shared virtual memory: number 9" in done.stderr
 
 
@@ -76,7 +76,7 @@ def test_a_part_for_a_device_that_is_not_here_is_not_loaded(
 ) -> None:
     monkeypatch.setenv(DEVICE, "opencl:9")
     with (
-        pytest.raises(ToolchainError, match="cannot start the tail") as raised,
+        pytest.raises(DeviceError, match="cannot start the tail") as raised,
         on_opencl.open_parts(on_opencl.manifest.default),
     ):
         pass
@@ -94,7 +94,7 @@ def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(model: Path, tmp_
     frame = str(bundle.path / "golden/boundary/0.npy")
     runner = str(bundle.path / "tail/splitc-run")
     done = subprocess.run([runner, frame], capture_output=True, text=True, check=False)
-    assert done.returncode == 6
+    assert done.returncode == 8
     assert "libcuda.so.1" in done.stderr or "is for sm_90" in done.stderr
 
 

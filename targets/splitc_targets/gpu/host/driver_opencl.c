@@ -106,6 +106,18 @@ static void* Find(int number) {
   return NULL;
 }
 
+static void Close(void* self) {
+  Device* device = self;
+  for (uint32_t i = 0; device->kernels != NULL && i < splitc_program.launch_count; ++i) {
+    if (device->kernels[i] != NULL) cl.ReleaseKernel(device->kernels[i]);
+  }
+  free(device->kernels);
+  if (device->code != NULL) cl.ReleaseProgram(device->code);
+  if (device->queue != NULL) cl.ReleaseCommandQueue(device->queue);
+  if (device->context != NULL) cl.ReleaseContext(device->context);
+  free(device);
+}
+
 static void* Open(int number) {
   if (OpenDriver() != 0) return NULL;
   char asked[32];
@@ -114,13 +126,15 @@ static void* Open(int number) {
   if (made == NULL) return SplitcRefuse("no memory", "left on the host"), NULL;
   made->id = Find(number);
   if (made->id == NULL) {
+    free(made);
     return SplitcRefuse("there is no OpenCL 2.0 device with shared virtual memory", asked), NULL;
   }
   Result result = 0;
   made->context = cl.CreateContext(NULL, 1, &made->id, NULL, NULL, &result);
   if (result == 0) made->queue = cl.CreateCommandQueue(made->context, made->id, 0, &result);
-  if (result != 0) return Failed("the device cannot be used", result), NULL;
-  return made;
+  if (result == 0) return made;
+  Close(made);
+  return Failed("the device cannot be used", result), NULL;
 }
 
 static void* Reserve(void* self, uint64_t bytes) {
@@ -211,16 +225,5 @@ static void Release(void* self, void* memory) {
   if (memory != NULL) cl.SVMFree(device->context, memory);
 }
 
-static void Close(void* self) {
-  Device* device = self;
-  for (uint32_t i = 0; device->kernels != NULL && i < splitc_program.launch_count; ++i) {
-    if (device->kernels[i] != NULL) cl.ReleaseKernel(device->kernels[i]);
-  }
-  free(device->kernels);
-  if (device->code != NULL) cl.ReleaseProgram(device->code);
-  if (device->queue != NULL) cl.ReleaseCommandQueue(device->queue);
-  if (device->context != NULL) cl.ReleaseContext(device->context);
-  free(device);
-}
-
-const SplitcDriver splitc_driver = {Open, Reserve, Upload, Prepare, Release, Close, Run};
+const SplitcDriver splitc_driver = {"opencl", Open, Reserve, Upload,
+                                    Prepare, Release, Close, Run};

@@ -34,7 +34,7 @@ static State* states;
 void SplitcSay(const char* const* parts) {
   int count = 0;
   while (parts[count] != NULL) ++count;
-  splitc_host.fail("RuntimeError", parts, count);
+  splitc_host.fail("", parts, count);
 }
 
 int SplitcRefuse(const char* what, const char* why) {
@@ -76,10 +76,12 @@ static void* DataOf(const TVMFFIAny* any) {
   return (char*)tensor->data + tensor->byte_offset;
 }
 
+/* Which of the driver's devices is asked for; a name of another driver's is not for this part. */
 static int DeviceNumber(void) {
   const char* name = getenv("SPLITC_DEVICE");
-  const char* colon = name != NULL ? strchr(name, ':') : NULL;
-  return colon != NULL ? atoi(colon + 1) : 0;
+  const size_t length = strlen(splitc_driver.api);
+  if (name == NULL || strncmp(name, splitc_driver.api, length) != 0) return 0;
+  return name[length] == ':' ? atoi(name + length + 1) : 0;
 }
 
 static int ReserveAll(void* device, uint32_t count, const uint64_t* bytes, void*** held) {

@@ -48,6 +48,7 @@ extern SplitcProgram splitc_program;
 /* How a device is asked to do things. What fails calls SplitcSay and returns null or other than
  * 0. One thread at a time calls. */
 typedef struct {
+  const char* api; /* "cuda", as users name it */
   /* Opens the device of that number, its memory still empty. */
   void* (*open)(int number);
   /* Memory of the device's. */
