@@ -9,8 +9,8 @@ from pathlib import Path
 
 from splitc.arrays import Array
 from splitc.cost.board import host_isa
-from splitc.errors import BadBundleError, UsageError
-from splitc.runtime.devices import failure_of, why_not_run
+from splitc.errors import BadBundleError, DeviceError, ToolchainError, UsageError
+from splitc.runtime.devices import fails_by_device, why_not_run
 from splitc.runtime.manifest import Manifest, PartManifest, read_manifest
 from splitc.runtime.memory import Arenas
 from splitc.runtime.part import Part, load_checked
@@ -129,4 +129,6 @@ def runnable_part(
     hint += "; --no-run checks files alone"
     if not twin.is_dir():
         why += f"; the bundle has no golden/{name}, a build of it for where it was compiled"
-    raise failure_of(part)(f"cannot start the {name} on this machine", why=why, hint=hint)
+    if fails_by_device(part):
+        raise DeviceError(f"cannot start the {name} on this machine", why=why, hint=hint)
+    raise ToolchainError(f"cannot start the {name} on this machine", why=why, hint=hint)

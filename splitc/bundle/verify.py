@@ -313,6 +313,7 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
     except (ToolchainError, BadBundleError, DeviceError) as error:
         why = ": ".join(filter(None, (error.what, error.why)))
         hint = "--no-check writes the bundle without running it"
-        kind = DeviceError if isinstance(error, DeviceError) else ToolchainError
-        raise kind("the compiled parts do not run here", why=why, hint=hint) from error
+        if isinstance(error, DeviceError):
+            raise DeviceError("the compiled parts do not run here", why=why, hint=hint) from error
+        raise ToolchainError("the compiled parts do not run here", why=why, hint=hint) from error
     return found

@@ -10,7 +10,7 @@ import re
 from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
 
 from splitc.cost.board import Board, Gpu, why_not_here
-from splitc.errors import DeviceError, SplitcError, ToolchainError, UsageError
+from splitc.errors import UsageError
 from splitc.runtime.manifest import PartManifest
 
 DEVICE = "SPLITC_DEVICE"
@@ -48,10 +48,9 @@ def why_not_run(part: PartManifest) -> str:
     return why_no_device(part.device.api, part.device.arch)
 
 
-def failure_of(part: PartManifest) -> type[SplitcError]:
-    """What a part raises where this machine does not run it: its device's failure, if it is."""
-    on_device = part.device is not None and not why_not_here(part.isa, part.cpu, part.features)
-    return DeviceError if on_device else ToolchainError
+def fails_by_device(part: PartManifest) -> bool:
+    """Whether a part that this machine does not run fails for its graphics processor."""
+    return part.device is not None and not why_not_here(part.isa, part.cpu, part.features)
 
 
 def why_not_run_for(board: Board) -> str:

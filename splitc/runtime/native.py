@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.errors import BadBundleError, ToolchainError, UsageError
-from splitc.runtime.devices import failure_of, why_not_run
+from splitc.errors import BadBundleError, DeviceError, ToolchainError, UsageError
+from splitc.runtime.devices import fails_by_device, why_not_run
 from splitc.runtime.library import Host, host, open_library
 from splitc.runtime.manifest import PartManifest, TensorSpec
 from splitc.runtime.memory import Arenas, MappedFile, zeroed
@@ -168,7 +168,9 @@ class _Call:
 def _host(folder: Path, part: PartManifest) -> Host:
     why = why_not_run(part)
     if why:
-        raise failure_of(part)(f"cannot load the {part.part} on this machine", why=why)
+        if fails_by_device(part):
+            raise DeviceError(f"cannot load the {part.part} on this machine", why=why)
+        raise ToolchainError(f"cannot load the {part.part} on this machine", why=why)
     if len(part.libraries) != 1:
         hint = "compile without --runtime none to run it here"
         raise BadBundleError(f"the {part.part} has no runtime", hint=hint)
@@ -201,4 +203,6 @@ def _function(library: ctypes.CDLL, name: str) -> Any:
 
 def _do(arguments: Arguments, function: Any, host: Host, part: PartManifest) -> None:
     if arguments.call(function):
-        raise failure_of(part)(f"the {part.part} did not run", why=host.error())
+        if fails_by_device(part):
+            raise DeviceError(f"the {part.part} did not run", why=host.error())
+        raise ToolchainError(f"the {part.part} did not run", why=host.error())
