@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What do all parts of some networks take? Measured in turn, so that what slows down slows all.
+"""What do all parts of a network take? Measured in turn, so that what slows down slows all.
 
 A turn waits while the whole network takes longer than it did: the machine is another's then.
 """
@@ -47,6 +47,10 @@ class _Side:
         """The rounds that count so far."""
         return calm_rounds(self.before, self.rounds[WHOLE])
 
+    def lacks(self, rounds: int) -> bool:
+        """Whether fewer rounds count so far."""
+        return len(self.calm) < rounds or len(self.before) < 2
+
     def turn(self) -> None:
         """Measure all parts, or nothing where the whole network takes longer than it did."""
         time.sleep(PAUSE_S)
@@ -61,37 +65,32 @@ class _Side:
 
 
 def measure(
-    folders: Mapping[str, Mapping[str, Path]], rounds: int, minutes: float,
-    keep: Callable[[Times], None],
-) -> None:  # fmt: skip
-    """Measure until enough rounds count, or the time is over.
+    name: str, of: Mapping[str, Path], rounds: int, minutes: float, keep: Callable[[Times], None]
+) -> None:
+    """Measure a network's parts until enough rounds count, or the time is over.
 
     Args:
-        folders: Where parts are, by network and side.
+        name: The network's.
+        of: Where its parts are, by side.
         rounds: How many are to count for every part.
         minutes: No turn begins later, but for the first two.
-        keep: Called with a network's times again and again.
+        keep: Called with its times again and again.
     """
     threads = {DEVICE: 1, SERVER: server_board().cores}
     with ExitStack() as processes:
-        networks = {
-            name: {side: _Side.load(path, threads[side], processes) for side, path in of.items()}
-            for name, of in folders.items()
-        }
+        sides = {side: _Side.load(path, threads[side], processes) for side, path in of.items()}
         end = time.monotonic() + 60 * minutes
         while True:
-            every = [side for of in networks.values() for side in of.values()]
-            lacking = [one for one in every if len(one.calm) < rounds or len(one.before) < 2]
+            lacking = [one for one in sides.values() if one.lacks(rounds)]
             if time.monotonic() > end:
                 lacking = [one for one in lacking if len(one.before) < 2]
             if not lacking:
                 return
             for one in lacking:
                 one.turn()
-            for name, of in networks.items():
-                keep(_times(name, of))
-            least = min(len(one.calm) for one in every)
-            print(f"  {least} of {rounds} rounds, {len(lacking)} sides", flush=True)
+            keep(_times(name, sides))
+            least = min(len(one.calm) for one in sides.values())
+            print(f"  {name}: {least} of {rounds} rounds", flush=True)
 
 
 def _times(name: str, of: Mapping[str, _Side]) -> Times:

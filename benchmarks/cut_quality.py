@@ -136,7 +136,8 @@ def main() -> None:
     asked.add_argument("--parts", type=Path, default=cache_dir() / "cut-quality", metavar="FOLDER",
                        help="where what is compiled and measured is kept")  # fmt: skip
     asked.add_argument("--rounds", type=int, default=8, help="that count, of each part")
-    asked.add_argument("--minutes", type=float, default=18.0, help="no round begins later")
+    asked.add_argument("--minutes", type=float, default=18.0,
+                       help="of all networks together: no round begins later")  # fmt: skip
     asked.add_argument("--slower", type=float, default=SLOWER, help="the device's factor")
     stage = asked.add_mutually_exclusive_group()
     stage.add_argument("--compile-only", action="store_true", help="measure later")
@@ -149,8 +150,10 @@ def main() -> None:
         if options.compile_only:
             return
         rounds, minutes = (3, 1.0) if options.quick else (options.rounds, options.minutes)
-        busy = Others()
-        measure(folders, rounds, minutes, partial(keep_times, options.parts))
+        busy, keep = Others(), partial(keep_times, options.parts)
+        # One network after another: a dozen in memory leave no large pages for the last.
+        for name, of in folders.items():
+            measure(name, of, rounds, minutes / len(folders), keep)
         print(f"  others took {busy.share():.0%}")
     times = {name: read_times(options.parts, name) for name in names}
     print_calm(times.values())

@@ -16,11 +16,18 @@ _LARGE_PAGE = 2**21
 
 def zeroed(size: int) -> Array:
     """That many bytes, at least one; they take memory when they are first written."""
-    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    # All of it is written and read from end to end: one fault for 512.
-    if size >= _LARGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
+    large = size >= _LARGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE")
+    # Whole large pages, and room to begin at the first of one.
+    room = -(-size // _LARGE_PAGE) * _LARGE_PAGE + _LARGE_PAGE if large else max(size, 1)
+    memory = mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    every = np.frombuffer(memory, np.uint8)
+    if not large:
+        return every
+    # All of it is written and read from end to end: one fault for 512. And what lies together
+    # falls on different lines of a core's L2: small pages are anywhere, some on the same.
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    start = -every.ctypes.data % _LARGE_PAGE
+    return every[start : start + size]
 
 
 class Arenas:

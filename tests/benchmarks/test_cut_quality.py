@@ -130,7 +130,7 @@ def test_every_head_and_tail_in_one_library_computes_the_network(folders: dict[s
 
 def test_every_part_is_measured_round_after_round(folders: dict[str, Path]) -> None:
     kept: list[Times] = []
-    measure({"small": folders}, rounds=2, minutes=0.02, keep=kept.append)
+    measure("small", folders, rounds=2, minutes=0.02, keep=kept.append)
     times = kept[-1]
     for side, folder in folders.items():
         assert [*times.rounds[side]] == [part.cut for part in read_side(folder).parts]
