@@ -188,7 +188,15 @@ class Tuner(Protocol):
 
 @runtime_checkable
 class Preparing(Protocol):
-    """A backend that makes something the first time that it writes for a board."""
+    """A backend that needs something to write for a board, and makes some of it the first time."""
+
+    def require(self, board: Board) -> None:
+        """Raise where a compiler that it needs for a board is missing; asked before anything else.
+
+        Raises:
+            ToolchainError: One is, or makes no code for the board.
+        """
+        ...
 
     def once(self, board: Board) -> str:
         """What that is and how long it takes, in a clause; "" where it is there already."""

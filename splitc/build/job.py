@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from splitc.arrays import Array
-from splitc.build.backend import EMIT, backend_for, warm_up
+from splitc.build.backend import EMIT, Preparing, backend_for, warm_up
 from splitc.build.part_job import PartJob, Site
 from splitc.build.refusals import refuse_unsupported
 from splitc.build.route_spec import RouteSpec, asked_routes, check_widths, planned_routes
@@ -217,6 +217,17 @@ def sites_of(emit: str, scenario: Scenario) -> dict[str, Site]:
     }
 
 
+def _require_compilers(sites: Mapping[str, Site]) -> None:
+    """Raise where what a site's code is compiled with is missing.
+
+    Raises:
+        ToolchainError: It is.
+    """
+    for site in sites.values():
+        if isinstance(site.backend, Preparing):
+            site.backend.require(site.board)
+
+
 def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """The batch sizes besides 1, ascending.
 
@@ -269,6 +280,7 @@ def plan(
 
     Raises:
         UsageError: There is no such backend, or it writes nothing for a board.
+        ToolchainError: A compiler that it needs for a board is missing.
         UnsupportedOpError: A layer cannot be compiled, whatever the cut.
         SplitcError: See `splitc.load`, `splitc.find_cuts`, `choose` and `routes_of`.
     """
@@ -284,6 +296,7 @@ def plan(
     if bits and not batches:
         hint = "give sample inputs: --calibrate FILE.npz"
         raise UsageError("fewer bits have to know which values cross", hint=hint)
+    _require_compilers(sites_of(emit, given))
     loaded: Network = (
         load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
     )

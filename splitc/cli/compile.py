@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from splitc.build.job import Job
     from splitc.bundle.bundle import Bundle
     from splitc.bundle.verify import Verification
+    from splitc.cost.board import Board
     from splitc.figures.gate import Gate, Verdict
     from splitc.search.problem import CutRow
     from splitc.search.table import CutTable
@@ -128,12 +129,20 @@ def _of_this_machine(job: Job) -> list[str]:
     from splitc.cost.board import is_detected
 
     return [
-        f"the {part.name} is compiled for the processor of this machine, "
-        f"{' +'.join((part.board.processor.cpu, *part.board.processor.features))}: another "
-        f"makes other bytes; name a target, like {part.board.processor.cpu}"
+        f"the {part.name} is compiled for this machine, {_named(part.board)}: another makes other "
+        f"bytes; name a target"
         for part in (*job.parts, *job.others)
         if part.backend.compiles and is_detected(part.board)
     ]
+
+
+def _named(board: Board) -> str:
+    """What a part is compiled for, as the compiler names it."""
+    from splitc.cost.board import Gpu
+
+    if isinstance(board.unit, Gpu):
+        return f"whose GPU is {board.unit.arch}"
+    return f"a {' +'.join((board.processor.cpu, *board.processor.features))}"
 
 
 def _print_parts(

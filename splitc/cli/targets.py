@@ -32,6 +32,7 @@ def targets(
     """List the boards that head and tail can be compiled for."""
     from splitc.cli import show
     from splitc.cost.board import board_text, boards, load_board
+    from splitc.errors import DeviceError
 
     if file is not None:
         print(board_text(file), end="")
@@ -50,7 +51,11 @@ def targets(
     view.add_column("GFLOP/s", justify="right")
     view.add_column("GB/s", justify="right")
     for name, board in known.items():
-        shown = load_board(name) if name != "host" or not quiet else board
+        try:
+            shown = load_board(name) if name != "host" or not quiet else board
+        except DeviceError:
+            view.add_row(name, board.title, board.processor.isa, "none here")
+            continue
         view.add_row(
             name, shown.title, shown.processor.isa, _unit(shown), f"{shown.peak_flops / 1e9:.0f}",
             f"{shown.memory_bandwidth / 1e9:.1f}",

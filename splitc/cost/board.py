@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from splitc.cost.gpu_driver import cuda_gpu, device_number
 from splitc.errors import UsageError, nearest
 from splitc.plugins import plugins
 
@@ -228,11 +229,14 @@ def _missing(table: dict[str, Any], kind: type[msgspec.Struct], at: str = "") ->
 
 
 def resolve(board: Board) -> Board:
-    """The board with what it leaves to detection found out: the host's cores and ISA level.
+    """The board with what it leaves to detection found out: cores and ISA level, or the GPU.
 
     Raises:
         UsageError: This machine's instruction set is none that splitc builds for.
+        DeviceError: There is no CUDA driver here, or no GPU.
     """
+    if isinstance(board.unit, Gpu) and board.unit.arch == DETECT:
+        return _of_gpu(board, board.unit)
     processor = board.processor
     if processor.cpu != DETECT:
         return board
@@ -241,19 +245,43 @@ def resolve(board: Board) -> Board:
         hint = "name a board: `splitc targets` lists them"
         raise UsageError(f"the target '{board.name}' is for x86-64 machines", hint=hint)
     found = msgspec.structs.replace(processor, cpu=level, features=x86_features(level))
-    if isinstance(board.unit, Gpu):
-        unit = msgspec.structs.replace(board.unit, host=found)
-        return msgspec.structs.replace(board, unit=unit)
     return msgspec.structs.replace(
         board, unit=found, cores=os.cpu_count() or 1,
         flops_per_cycle=boards()[level].flops_per_cycle,
     )  # fmt: skip
 
 
+def _of_gpu(board: Board, unit: Gpu) -> Board:
+    """The board of this machine's GPU; what its driver does not know is the likest board's."""
+    found = cuda_gpu(device_number("cuda"))
+    known = [each for each in boards().values() if isinstance(each.unit, Gpu)]
+    hosts = {each.processor.isa: each.processor for each in known}
+    cuda = sorted(
+        (int(each.unit.arch[3:]), each.name) for each in known
+        if isinstance(each.unit, Gpu) and each.unit.arch.startswith("sm_")
+    )  # fmt: skip
+    older = [name for arch, name in cuda if arch <= int(found.arch[3:])]
+    like = boards()[older[-1] if older else cuda[0][1]]
+    bandwidth = found.memory_bandwidth or like.memory_bandwidth
+    return msgspec.structs.replace(
+        like, name=board.name, title=f"{found.name} ({found.arch}), as its driver describes it",
+        unit=msgspec.structs.replace(
+            unit, arch=found.arch, memory_bytes=found.memory_bytes,
+            host=hosts.get(host_isa(), unit.host),
+        ),
+        cores=found.multiprocessors, clock_hz=found.clock_hz,
+        flops_per_cycle=found.flops_per_cycle, memory_bytes=found.memory_bytes,
+        memory_bandwidth=bandwidth, cache_bytes=found.cache_bytes,
+        cache_bandwidth=bandwidth * like.cache_bandwidth / like.memory_bandwidth,
+    )  # fmt: skip
+
+
 def is_detected(board: Board) -> bool:
     """Whether a resolved board is what the machine that asked happens to be."""
     known = boards().get(board.name)
-    return known is not None and known.processor.cpu == DETECT
+    if known is None:
+        return False
+    return DETECT in (known.processor.cpu, getattr(known.unit, "arch", ""))
 
 
 def x86_level() -> str | None:

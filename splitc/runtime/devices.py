@@ -7,18 +7,16 @@ import ctypes
 import functools
 import os
 import re
-from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
+from ctypes import byref, c_uint32, c_uint64, c_void_p
 
 from splitc.cost.board import Board, Gpu, why_not_here
-from splitc.errors import UsageError
+from splitc.cost.gpu_driver import DEVICE, cuda_gpu, device_number
+from splitc.errors import DeviceError, UsageError
 from splitc.runtime.manifest import PartManifest
 
-DEVICE = "SPLITC_DEVICE"
-"""The environment variable that says which device a part takes: "cuda:1" is the second."""
-
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 _ALL_DEVICES = 0xFFFFFFFF
 _SVM_CAPABILITIES = 0x1053  # CL_DEVICE_SVM_CAPABILITIES
+_NAME = 0x102B  # CL_DEVICE_NAME
 _MOST = 16
 _JETSONS = {"sm_53", "sm_62", "sm_72", "sm_87", "sm_101", "sm_110"}
 
@@ -32,12 +30,6 @@ def choose_device(name: str) -> None:
     if re.fullmatch(r"(cuda|opencl)(:\d{1,2})?", name) is None:
         raise UsageError(f"'{name}' is no device", hint="cuda, cuda:1 or opencl:0, say")
     os.environ[DEVICE] = name
-
-
-def device_number(api: str) -> int:
-    """Which of the machine's devices parts for an interface take, from 0."""
-    name, _, number = os.environ.get(DEVICE, "").partition(":")
-    return int(number) if name == api and number.isdigit() else 0
 
 
 def why_not_run(part: PartManifest) -> str:
@@ -71,21 +63,6 @@ def why_no_device(api: str, arch: str) -> str:
     return f"parts for {api} cannot be run"
 
 
-def cuda_arch(number: int = 0) -> str:
-    """The architecture of a CUDA GPU of this machine, as "sm_90"; "" where there is none."""
-    driver = _library("libcuda.so.1")
-    if driver is None or driver.cuInit(0) != 0:
-        return ""
-    count, device, major, minor = c_int(), c_int(), c_int(), c_int()
-    if driver.cuDeviceGetCount(byref(count)) != 0 or number >= count.value:
-        return ""
-    if driver.cuDeviceGet(byref(device), number) != 0:
-        return ""
-    driver.cuDeviceGetAttribute(byref(major), _MAJOR, device)
-    driver.cuDeviceGetAttribute(byref(minor), _MINOR, device)
-    return f"sm_{major.value}{minor.value}"
-
-
 def _runs_on(here: str, arch: str) -> bool:
     """Whether a GPU runs code for an architecture.
 
@@ -98,32 +75,57 @@ def _runs_on(here: str, arch: str) -> bool:
 
 
 def _why_no_cuda(arch: str, number: int) -> str:
-    if _library("libcuda.so.1") is None:
-        return f"it is for a {arch} GPU, and there is no CUDA driver here"
-    here = cuda_arch(number)
-    if not here:
-        return f"it is for a {arch} GPU, and the CUDA driver finds no GPU number {number}"
+    try:
+        here = cuda_gpu(number).arch
+    except DeviceError as error:
+        return f"it is for a {arch} GPU, and {error.what}"
     if not _runs_on(here, arch):
         return f"it is for a {arch} GPU, the one here is {here}"
     return ""
 
 
+def opencl_devices() -> tuple[str, ...]:
+    """Names of the OpenCL devices here that share memory, in the order of their numbers.
+
+    Raises:
+        DeviceError: There is no OpenCL here.
+    """
+    loader = _opencl()
+    if loader is None:
+        raise DeviceError(
+            "there is no OpenCL here", why="libOpenCL.so.1 cannot be opened",
+            hint="on Debian: apt install ocl-icd-libopencl1, and a driver: pocl-opencl-icd",
+        )  # fmt: skip
+    return tuple(_name(loader, device) for device in _shared(loader))
+
+
 @functools.cache
 def _why_no_opencl(number: int) -> str:
-    loader = _library("libOpenCL.so.1")
+    loader = _opencl()
     if loader is None:
         return "it is for OpenCL, and there is no libOpenCL.so.1 here"
+    if number < len(_shared(loader)):
+        return ""
+    return f"it is for OpenCL, and there is no device number {number} with shared virtual memory"
+
+
+def _shared(loader: ctypes.CDLL) -> list[int | None]:
+    """The devices whose memory is shared, of all platforms."""
     platforms, count = (c_void_p * _MOST)(), c_uint32()
-    found = 0
+    found: list[int | None] = []
     if loader.clGetPlatformIDs(_MOST, platforms, byref(count)) == 0:
         for platform in platforms[: count.value]:
             devices, have = (c_void_p * _MOST)(), c_uint32()
             asked = c_void_p(platform), c_uint64(_ALL_DEVICES), _MOST, devices, byref(have)
             if loader.clGetDeviceIDs(*asked) == 0:
-                found += sum(_shares_memory(loader, each) for each in devices[: have.value])
-    if number < found:
-        return ""
-    return f"it is for OpenCL, and there is no device number {number} with shared virtual memory"
+                found += [each for each in devices[: have.value] if _shares_memory(loader, each)]
+    return found
+
+
+def _name(loader: ctypes.CDLL, device: int | None) -> str:
+    name = ctypes.create_string_buffer(256)
+    loader.clGetDeviceInfo(c_void_p(device), _NAME, ctypes.c_size_t(len(name) - 1), name, None)
+    return name.value.decode(errors="replace")
 
 
 def _shares_memory(loader: ctypes.CDLL, device: int | None) -> bool:
@@ -135,8 +137,8 @@ def _shares_memory(loader: ctypes.CDLL, device: int | None) -> bool:
 
 
 @functools.cache
-def _library(name: str) -> ctypes.CDLL | None:
+def _opencl() -> ctypes.CDLL | None:
     try:
-        return ctypes.CDLL(name)
+        return ctypes.CDLL("libOpenCL.so.1")
     except OSError:
         return None

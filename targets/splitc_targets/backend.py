@@ -109,6 +109,17 @@ class TvmBackend:
 
         from splitc_targets import pipeline  # pyright: ignore[reportUnusedImport] # isort: skip # noqa: F401
 
+    def require(self, board: Board) -> None:
+        """NVIDIA's compiler for its GPUs; zig is asked for where it is used.
+
+        Raises:
+            ToolchainError: It is not installed, or makes no code for the GPU.
+        """
+        if isinstance(board.unit, Gpu) and board.unit.api == "cuda":
+            from splitc_targets.gpu import cuda
+
+            cuda.require(board.unit.arch)
+
     def once(self, board: Board) -> str:
         """The runner is built at the first compile for an instruction set."""
         isa, glibc = board.processor.isa, board.processor.glibc

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from splitc.build.doctor import Check, package
 from splitc.cache import cache_dir
-from splitc.cost.board import boards
-from splitc.errors import ToolchainError
+from splitc.cost.board import Gpu, boards
+from splitc.cost.gpu_driver import cuda_gpus, cuda_version
+from splitc.errors import DeviceError, ToolchainError
+from splitc.runtime.devices import opencl_devices
+from splitc_targets.gpu import cuda
 from splitc_targets.link.toolchain import runtime, runtime_is_built, zig, zig_cache
 
 
@@ -23,8 +27,12 @@ def checks() -> list[Check]:
         _zig(),
         _folder("cache", cache_dir(), "SPLITC_CACHE_DIR"),
         _folder("zig's cache", zig_cache(), "ZIG_GLOBAL_CACHE_DIR"),
+        _cuda_compiler(),
+        _driver("CUDA driver", _cuda),
+        _driver("OpenCL driver", lambda: ", ".join(opencl_devices())),
     ]
-    return [*found, *_runners()] if all(check.ok for check in found) else found
+    broken = any(check.needed and not check.ok for check in found)
+    return found if broken else [*found, *_runners()]
 
 
 def _zig() -> Check:
@@ -38,6 +46,32 @@ def _zig() -> Check:
         why = f"{installed.found} does not run here: {error.why}"
         return Check("ziglang", "", needed=True, hint=why)
     return installed
+
+
+def _cuda_compiler() -> Check:
+    """NVIDIA's compiler, and the boards that it makes code for."""
+    name = "CUDA compiler"
+    try:
+        known = cuda.architectures()
+    except ToolchainError as error:
+        why = f"{error.why}: {error.hint}" if error.hint else error.why
+        return Check(name, "", needed=False, hint=f"for targets like cuda-sm90: {why}")
+    gpus = {name: one.unit.arch for name, one in boards().items() if isinstance(one.unit, Gpu)}
+    made = ", ".join(name for name, arch in gpus.items() if arch in known)
+    return Check(name, f"{cuda.PACKAGE} {cuda.compiler_version()}: {made}", needed=False)
+
+
+def _cuda() -> str:
+    gpus = ", ".join(f"{gpu.name} ({gpu.arch})" for gpu in cuda_gpus())
+    return f"CUDA {cuda_version()}: {gpus}"
+
+
+def _driver(name: str, found: Callable[[], str]) -> Check:
+    """A driver and the devices that it has."""
+    try:
+        return Check(name, found(), needed=False, hint="it has no device that parts run on")
+    except DeviceError as error:
+        return Check(name, "", needed=False, hint=f"{error.what}: {error.hint or error.why}")
 
 
 def _folder(name: str, folder: Path, variable: str) -> Check:

@@ -80,6 +80,32 @@ def compiler_version() -> str:
         raise _missing() from error
 
 
+def require(arch: str) -> None:
+    """Raise where there is no compiler for an architecture.
+
+    Raises:
+        ToolchainError: It is not installed, or makes no code for it.
+    """
+    known = architectures()
+    if arch not in known:
+        why = f"{PACKAGE} {compiler_version()} makes it for {', '.join(known)}"
+        hint = "a release of its before 13 makes code for older GPUs"
+        raise ToolchainError(f"the CUDA compiler makes no code for {arch}", why=why, hint=hint)
+
+
+def architectures() -> tuple[str, ...]:
+    """What the compiler makes code for, oldest first.
+
+    Raises:
+        ToolchainError: It is not installed.
+    """
+    compiler, count = _compiler(), c_int()
+    _done(compiler.nvrtcGetNumSupportedArchs(byref(count)), "say what it makes code for")
+    numbers = (c_int * count.value)()
+    _done(compiler.nvrtcGetSupportedArchs(numbers), "say what it makes code for")
+    return tuple(f"sm_{number}" for number in numbers)
+
+
 def compile_source(source: str, arch: str) -> Cubin:
     """Compile kernels.
 

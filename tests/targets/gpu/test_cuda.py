@@ -16,7 +16,7 @@ from tests.targets.nets import Net
 BOARDS = sorted(
     name
     for name, board in boards().items()
-    if isinstance(board.unit, Gpu) and board.unit.api == "cuda"
+    if isinstance(board.unit, Gpu) and board.unit.api == "cuda" and name != "host-gpu"
 )
 SHARED_BYTES, REGISTERS = 48 * 1024, 65536
 """What a block may have of a multiprocessor, of every GPU since Volta (CUDA C++ Programming

@@ -256,3 +256,72 @@ def test_two_loaded_parts_called_at_once_from_threads_keep_their_results_apart(m
     assert loaded.startswith("right, ")
     assert loaded.endswith("2 module, 2 stream, 2 executable, a context 2 times")
     assert closed == "right"
+
+
+_BOARDS = """
+import json, msgspec, os, sys
+from splitc.cost.board import is_detected, load_board
+from splitc.errors import DeviceError
+for setting in sys.argv[1:]:
+    name, _, value = setting.partition("=")
+    os.environ[name] = value
+    try:
+        board = load_board("host-gpu")
+        print(json.dumps(msgspec.to_builtins(board) | {"detected": is_detected(board)}))
+    except DeviceError as error:
+        print(json.dumps({"error": error.what, "why": error.why}))
+"""
+
+
+def test_the_board_of_this_machines_gpu_has_its_drivers_figures(made: Made) -> None:
+    arguments = [
+        "CUDA_NAME=NVIDIA H100", "CUDA_ARCH=86", "CUDA_ARCH=120", "CUDA_MEMORY_KHZ=0",
+        "CUDA_CLOCK_KHZ=0", "SPLITC_DEVICE=cuda:1",
+    ]  # fmt: skip
+    done = made.python(_BOARDS, arguments)
+    assert done.returncode == 0, done.stderr
+    h100, ampere, blackwell, untold, clockless, absent = map(json.loads, done.stdout.splitlines())
+    like = load_board("cuda-sm90")
+    assert h100["title"] == "NVIDIA H100 (sm_90), as its driver describes it"
+    assert h100["detected"]
+    assert h100["unit"]["arch"] == "sm_90"
+    assert h100["unit"]["memory_bytes"] == h100["memory_bytes"] == 1 << 30
+    assert h100["cores"] == 132
+    assert h100["clock_hz"] == 1.98e9
+    # Twice 2,619 MHz on a bus of 5,120 bits: the data sheet's 3.35 TB/s.
+    assert h100["memory_bandwidth"] == pytest.approx(like.memory_bandwidth, rel=1e-3)
+    assert h100["cache_bandwidth"] == pytest.approx(like.cache_bandwidth, rel=1e-3)
+    assert h100["efficiency"] == msgspec.to_builtins(like.efficiency)
+    assert ampere["unit"]["arch"] == "sm_86"
+    assert ampere["compute_power_w"] == load_board("cuda-sm86").compute_power_w
+    assert (blackwell["unit"]["arch"], blackwell["flops_per_cycle"]) == ("sm_120", 256)
+    assert untold["memory_bandwidth"] == like.memory_bandwidth
+    assert clockless["error"] == "the CUDA driver does not describe its GPU"
+    assert (absent["error"], absent["why"]) == ("there is no CUDA GPU number 1", "there are 1")
+
+
+def test_a_bundle_for_this_machines_gpu_is_compiled_and_checked_on_it(
+    made: Made, tmp_path: Path
+) -> None:
+    command = [
+        "compile", str(made.scratch / "net.onnx"), "--cut", "server", "--tail-target", "host-gpu",
+        "-o", str(tmp_path / "net.splitc")
+    ]  # fmt: skip
+    done = _splitc(made, *command)
+    assert done.returncode == 0, done.stderr
+    assert "A stand-in (sm_90), as its driver describes it" in done.stdout
+    done = _splitc(made, "verify", str(tmp_path / "net.splitc"))
+    assert done.returncode == 0, done.stderr
+    assert "host-gpu" in done.stdout
+
+
+def _splitc(made: Made, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return made.python("from splitc.cli import main; main()", arguments)
+
+
+def test_the_doctor_says_what_driver_and_gpus_there_are(made: Made) -> None:
+    done = _splitc(made, "doctor", "--json")
+    checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+    assert checks["CUDA driver"]["found"] == "CUDA 13.0: A stand-in (sm_90)"
+    assert "cuda-sm75" in checks["CUDA compiler"]["found"]
+    assert checks["OpenCL driver"]["found"]

@@ -13,8 +13,9 @@ import pytest
 import splitc
 from splitc.bundle.bundle import Bundle
 from splitc.cost.board import load_board
+from splitc.cost.gpu_driver import DEVICE
 from splitc.errors import DeviceError, UnsupportedOpError
-from splitc.runtime.devices import DEVICE, why_no_device
+from splitc.runtime.devices import why_no_device
 from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.runtime.ort import Session
 from splitc_targets.backend import TvmBackend
