@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,20 @@ import pytest
 
 import splitc
 from splitc.bundle.bundle import Bundle
+from splitc.cli.app import run
 from splitc.cost.board import load_board
 from splitc.cost.gpu_driver import DEVICE
 from splitc.errors import DeviceError, UnsupportedOpError
 from splitc.runtime.devices import why_no_device
 from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.runtime.ort import Session
+from splitc.serve.tails import Served
 from splitc_targets.backend import TvmBackend
 from tests.targets.gpu.device import BOARD, needs_opencl
 from tests.targets.nets import Net
+
+BATCHES = [(0, 4), (4, 2), (6, 1), (7, 4), (8, 2), (10, 2)]
+"""The first frame of each call, and how many it has."""
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +66,39 @@ def test_a_tail_on_opencl_gives_what_onnxruntime_gives(on_opencl: Bundle, model:
 
 
 @needs_opencl
+def test_verify_says_that_the_gpus_part_ran(
+    on_opencl: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", str(on_opencl.path)]) == 0
+    out = capsys.readouterr().out
+    assert f"tail ran as {BOARD}" in out
+    assert "was not run" not in out
+
+
+@needs_opencl
+def test_a_served_tail_takes_several_frames_a_call_from_many_threads(
+    model: Path, tmp_path: Path
+) -> None:
+    cut = splitc.load(model).graph.layers[2].name
+    bundle = splitc.compile(
+        model, cut=cut, head="host", tail=BOARD, batch_sizes=[1, 2, 4], output=tmp_path / "b.splitc"
+    )
+    assert bundle.manifest.parts["tail-x4"].target == BOARD
+    (sent,) = (np.load(bundle.path / "golden/boundary/0.npy")[0],)
+    frames = [[sent * k] for k in range(12)]
+    with Served(bundle.path) as served, ThreadPoolExecutor(3) as pool:
+        (tail,) = served.tails.values()
+        assert tail.batches == (1, 2, 4)
+        alone = [tail.run([frame])[0] for frame in frames]
+        tail.measure(1)
+        together = pool.map(tail.run, (frames[k : k + n] for k, n in BATCHES))
+        for (k, _), results in zip(BATCHES, together, strict=True):
+            for frame, found in enumerate(results, k):
+                np.testing.assert_allclose(found[0], alone[frame][0], atol=1e-6)
+    assert not np.allclose(alone[1][0], alone[11][0], atol=1e-3)
+
+
+@needs_opencl
 def test_the_runner_runs_it_and_says_what_device_it_lacks(on_opencl: Bundle) -> None:
     tail = on_opencl.path / "tail"
     runner, frame = str(tail / "splitc-run"), str(on_opencl.path / "golden/boundary/0.npy")
@@ -85,13 +124,19 @@ def test_a_part_for_a_device_that_is_not_here_is_not_loaded(
 
 
 @pytest.mark.skipif(not why_no_device("cuda", "sm_90"), reason="this machine has such a GPU")
-def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(model: Path, tmp_path: Path) -> None:
+def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle = _compiled(model, tmp_path, "cuda-sm90")
     part = read_manifest(bundle.path / "tail", PartManifest)
     assert part.device is not None
     assert (part.device.api, part.device.arch) == ("cuda", "sm_90")
     assert part.device.memory_bytes > part.weight_bytes > 0
-    assert bundle.verify().ran["tail"].how == "host build of the cuda-sm90 tail"
+    assert run(["verify", str(bundle.path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "tail ran as host build of the cuda-sm90 tail" in out
+    assert "the tail's own code was not run, as it is for a sm_90 GPU, and there is no" in out
+    assert "golden/tail in its place" in out
     frame = str(bundle.path / "golden/boundary/0.npy")
     runner = str(bundle.path / "tail/splitc-run")
     done = subprocess.run([runner, frame], capture_output=True, text=True, check=False)
