@@ -15,7 +15,7 @@ A line is an operator as `name.overload`, who converts it, and the arguments of 
     -> N        of several results the first N are computed; reading others is refused
 
 What torch's own decompositions take apart (`torch.export.default_decompositions`) is not here:
-SELU, LSTM or attention are products, sums and exponentials by the time the table is asked.
+SELU or attention are products, sums and exponentials by the time the table is asked.
 A test holds the table against the schemas of the installed PyTorch and TVM's map.
 """
 
@@ -99,6 +99,8 @@ ge.Scalar tvm self other
 ge.Tensor tvm self other
 gelu.default tvm self approximate
 grid_sampler_2d.default own input grid interpolation_mode padding_mode align_corners
+gru.input own input hx params has_biases num_layers dropout~ train~ bidirectional
+    batch_first
 gt.Scalar tvm self other
 gt.Tensor tvm self other
 hardtanh.default tvm self min_val max_val
@@ -120,6 +122,8 @@ logical_and.default tvm self other
 logical_not.default tvm self
 logical_or.default tvm self other
 logical_xor.default tvm self other
+lstm.input own input hx params has_biases num_layers dropout~ train~ bidirectional
+    batch_first
 lt.Scalar tvm self other
 lt.Tensor tvm self other
 max.default tvm self
@@ -157,6 +161,10 @@ remainder.Scalar tvm self other
 remainder.Scalar_Tensor rewrite self other
 remainder.Tensor tvm self other
 repeat.default tvm self repeats
+rnn_relu.input own input hx params has_biases num_layers dropout~ train~ bidirectional
+    batch_first
+rnn_tanh.input own input hx params has_biases num_layers dropout~ train~ bidirectional
+    batch_first
 round.decimals tvm self decimals
 round.default tvm self
 rrelu_with_noise_functional.default rewrite self noise lower upper training generator~

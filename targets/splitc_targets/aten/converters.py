@@ -10,6 +10,7 @@ from typing import Any
 from tvm import relax
 
 from splitc_targets.aten.constants import VALUE
+from splitc_targets.operators import recurrent
 
 Converter = Callable[[Any, Any], Any]
 """Takes a node and TVM's importer, which knows what the nodes before gave."""
@@ -74,6 +75,19 @@ def _index_put(node: Any, importer: Any) -> Any:
     return importer._index_put(node)
 
 
+def _recurrent(kind: str, *activations: str) -> Converter:
+    """Layers of recurrent cells, in one call."""
+
+    def convert(node: Any, importer: Any) -> Any:
+        x, first, weights, biases, layers, _, _, both, batch_first = node.args
+        states = first if isinstance(first, list | tuple) else [first]
+        of = recurrent.Stack(kind, activations, layers, 1 + both, biases, batch_first)
+        given = ([importer.env[each] for each in some] for some in (states, weights))
+        return tuple(recurrent.from_torch(importer.block_builder, of, importer.env[x], *given))
+
+    return convert
+
+
 def converters() -> dict[str, Converter]:
     """Converters by operator, as `name.overload`."""
     return {
@@ -85,4 +99,8 @@ def converters() -> dict[str, Converter]:
         "div.Tensor_mode": _floor_divided,
         "topk.default": _topk,
         "prod.dim_int": _reduced(relax.op.prod),
+        "lstm.input": _recurrent("lstm"),
+        "gru.input": _recurrent("gru"),
+        "rnn_tanh.input": _recurrent("rnn"),
+        "rnn_relu.input": _recurrent("rnn", "relu"),
     }

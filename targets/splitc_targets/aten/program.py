@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,14 @@ from splitc.frontend.torch.form import NAME
 from splitc.frontend.torch.model import TorchModel
 from splitc.frontend.torch.read import quiet
 from splitc.frontend.torch.trace import FAILURES, as_at_inference
-from splitc_targets.aten import constants, decompositions, promotion, resampling, windows
+from splitc_targets.aten import (
+    constants,
+    decompositions,
+    promotion,
+    recurrent,
+    resampling,
+    windows,
+)
 from splitc_targets.aten.promotion import Rewrite
 
 _LAYER = "splitc_layer"
@@ -38,8 +46,11 @@ def rewrites() -> dict[Any, Rewrite]:
     }
 
 
-def _table() -> dict[Any, Any]:
+def _table(nodes: Iterable[fx.Node]) -> dict[Any, Any]:
+    """How a program of these nodes is taken apart."""
+    whole = recurrent.kept_whole(nodes)
     table = {**default_decompositions(), **rewrites()}
+    table = {operator: how for operator, how in table.items() if operator not in whole}
     del table[torch.ops.aten._unsafe_index_put.default]  # what `index_put` is rewritten to
     return table
 
@@ -66,7 +77,7 @@ def _taken_apart(model: TorchModel) -> ExportedProgram:
     try:
         with quiet(), as_at_inference(model.module), preserve_node_meta():
             program = torch.export.export(_Named(model.module), model.examples(), strict=False)
-            program = program.run_decompositions(_table())
+            program = program.run_decompositions(_table(program.graph.nodes))
     except (*FAILURES, SpecViolationError) as error:
         raise UnsupportedOpError("torch.export refuses the module", why=one_line(error)) from error
     graph = program.graph

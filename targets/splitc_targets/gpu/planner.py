@@ -50,8 +50,8 @@ KERNELS: dict[str, Write] = {
 }
 """By what a step's key begins with: the kernel of the spec that follows."""
 
-WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort"})
-"""Operations whose steps none of these computes: they fall back to TVM's loops."""
+WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort", "recurrent"})
+"""Operations whose steps none of these computes: they fall back to TVM's, where it has loops."""
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX operators that TVM 0.27's front end converts, known without importing it."""
+"""ONNX operators that TVM 0.27's front end converts or ours does, known without importing it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ CONVERTED = frozenset((
     "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace",
     "DequantizeLinear", "Div", "Dropout", "DynamicQuantizeLinear", "Einsum", "Elu",
     "EmbedLayerNormalization", "Equal", "Erf", "Exp", "Expand", "EyeLike", "FastGelu",
-    "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm",
+    "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm",
     "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "Greater", "GreaterOrEqual",
     "GridSample", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax", "Identity",
-    "If", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LayerNormalization",
+    "If", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LayerNormalization",
     "LeakyRelu", "Less", "LessOrEqual", "Log", "LogSoftmax", "LpPool", "MatMul",
     "MatMulInteger", "MatMulInteger16", "Max", "MaxPool", "MaxRoiPool", "MaxUnpool", "Mean",
     "MeanVarianceNormalization", "Min", "Mish", "Mod", "Mul", "Neg", "NonMaxSuppression",
     "NonZero", "Not", "OneHot", "Optional", "OptionalGetElement", "OptionalHasElement",
-    "Or", "PRelu", "Pad", "Pow", "QuantizeLinear", "RMSNormalization", "Range",
+    "Or", "PRelu", "Pad", "Pow", "QuantizeLinear", "RMSNormalization", "RNN", "Range",
     "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax",
     "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu",
     "Reshape", "Resize", "RoiAlign", "Round", "Scatter", "ScatterElements", "ScatterND",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from splitc_targets.source.draft import Node
 from splitc_targets.source.forms_resize import corners_meet
 from splitc_targets.source.forms_windows import dilated_pool
+from splitc_targets.source.recurrent import described
 from splitc_targets.source.rules import (
     FLOATS,
     OURS,
@@ -124,7 +125,24 @@ def _unconverted(_: Node) -> str:
     return "onnx's version converter knows no way to opset 13"
 
 
+def _recurrent(node: Node) -> str:
+    if None in (node.shape(0), node.shape(1), node.shape(2)):
+        return "its operand has no fixed shape"
+    try:
+        described(node.op, node.given)
+    except ValueError as error:
+        return f"{error}: it is none that splitc knows"
+    return ""
+
+
 _window = ("auto_pad", "kernel_shape", "pads", "strides", "dilations")
+_cells = ("activation_alpha", "activation_beta", "activations", "clip", "direction",
+          "hidden_size", "layout")  # fmt: skip
+_states = dict.fromkeys(("B", "sequence_lens", "initial_h"), OURS)
+_cell_states = _states | dict.fromkeys(("initial_c", "P"), OURS)
+_given = dict.fromkeys(("Y", "Y_h"), OURS)
+_SINGLE = ("float16", "float32")
+_CELLS = "activations that onnx does not name"
 
 MAPS: dict[str, Operator] = {
     "AffineGrid": op("TVM", "align_corners", inputs={"size": stored("TVM")}, types=FLOATS),
@@ -169,7 +187,9 @@ MAPS: dict[str, Operator] = {
         check=_transposed, note="a result longer than kernel and strides reach",
     ),
     "DeformConv": missing(),
-    "GRU": missing(),
+    "GRU": op("splitc", *_cells, "linear_before_reset", inputs=_states, outputs=_given,
+              types=_SINGLE,
+              check=_recurrent, note=_CELLS),
     "GlobalAveragePool": op(types=FLOATS),
     "GlobalLpPool": op("TVM", "p", types=FLOATS),
     "GlobalMaxPool": op(types=FLOATS),
@@ -185,7 +205,9 @@ MAPS: dict[str, Operator] = {
     "InstanceNormalization": op("TVM", "epsilon", types=FLOATS),
     "LRN": op("TVM", "alpha", "beta", "bias", attributes={"size": OURS}, types=("float32",),
               check=_response),
-    "LSTM": missing(),
+    "LSTM": op("splitc", *_cells, "input_forget", inputs=_cell_states,
+               outputs=_given | {"Y_c": OURS}, types=_SINGLE,
+               check=_recurrent, note=_CELLS),
     "LayerNormalization": op(
         "TVM", "axis", "epsilon",
         attributes={"stash_type": only(1, why="it is computed in float32")},
@@ -218,7 +240,8 @@ MAPS: dict[str, Operator] = {
         attributes={"axis": OURS, "stash_type": only(1, why="it is computed in float32")},
         types=FLOATS, check=_root,
     ),
-    "RNN": missing(),
+    "RNN": op("splitc", *_cells, inputs=_states, outputs=_given,
+              types=_SINGLE, check=_recurrent, note=_CELLS),
     "Resize": op(
         "TVM", "coordinate_transformation_mode", "cubic_coeff_a", "extrapolation_value", "mode",
         "nearest_mode",

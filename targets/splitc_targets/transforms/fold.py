@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,19 @@ import numpy as np
 from splitc_targets.graph.graph import Graph, Node, Value, constant
 
 Array = np.ndarray[Any, Any]
+
+
+def _sliced(
+    node: Node, x: Array, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int],
+    steps: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """As many elements of each axis as the result has, from where they start."""
+    for axis, start, step in zip(axes, starts, steps or [1] * len(axes), strict=True):
+        size = x.shape[axis]
+        first = start + size if start < 0 else start
+        first = min(max(first, 0), size if step > 0 else size - 1)
+        x = np.take(x, first + step * np.arange(node.output.shape[axis]), axis)
+    return x
 
 
 _FOLD: dict[str, Callable[..., Array]] = {
@@ -37,6 +50,7 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "equal": lambda node, x, y: x == y,
     "where": lambda node, c, x, y: np.where(c, x, y),
     "take": lambda node, x, i: np.take(x, i, axis=node.attrs["axis"], mode="wrap"),
+    "strided_slice": _sliced,
     "stack": lambda node, xs: np.stack(xs, axis=node.attrs["axis"]),
     "concat": lambda node, xs: np.concatenate(xs, axis=node.attrs["axis"]),
 }

@@ -33,7 +33,7 @@ from splitc_targets.source.for_tvm import for_tvm
 from splitc_targets.tvm import runtime_calls
 from splitc_targets.tvm.bounded_places import kept_within
 from splitc_targets.tvm.layer_names import Named, with_bindings
-from splitc_targets.tvm.onnx_importer import from_onnx
+from splitc_targets.tvm.onnx_importer import OWN, from_onnx
 from splitc_targets.tvm.total_integers import made_total
 
 Module = tvm.IRModule
@@ -63,8 +63,8 @@ def target_of(board: Board) -> Any:
 
 
 def converted_ops() -> frozenset[str]:
-    """ONNX operators of the default domain that TVM's front end knows."""
-    return frozenset(onnx_frontend._get_convert_map()) | {"Constant", "If"}
+    """ONNX operators of the default domain that the front end knows."""
+    return frozenset(onnx_frontend._get_convert_map()) | {"Constant", "If"} | OWN
 
 
 FAILURES = (

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+from splitc_targets.operators import recurrent
 from splitc_targets.source.prepare import opset_of
 from splitc_targets.tvm.layer_names import Named
+
+OWN = frozenset(("GRU", "LSTM", "RNN"))
+"""Operators that TVM's importer has no converter for, and this one has."""
 
 
 def from_onnx(
@@ -34,6 +39,21 @@ class _Importer(ONNXGraphImporter):
     ) -> None:
         super().__init__(shapes, "float32")
         self._layers, self._named = layers, named
+
+    def _convert_operator(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> Any:
+        """TVM's converters, and what it has none for."""
+        if op_name in OWN:
+            made = recurrent.from_onnx(self.bb, op_name, list(inputs), attrs)
+            kept = made.fields[: attrs["tvm_custom"]["num_outputs"]]
+            return kept[0] if len(kept) == 1 else relax.Tuple(kept)
+        return super()._convert_operator(op_name, inputs, attrs, opset)
+
+    def _check_for_unsupported_ops(self, graph: Any) -> None:
+        """TVM's, of what it is to convert."""
+        theirs = [node for node in graph.node if node.op_type not in OWN]
+        super()._check_for_unsupported_ops(SimpleNamespace(node=theirs))
 
     def _construct_nodes(self, graph: Any) -> None:
         """Node by node: what is new behind each is its."""

@@ -13,6 +13,7 @@ import tvm
 from tvm import relax
 
 from splitc_targets.graph.graph import Graph, Node, Value, joined
+from splitc_targets.operators.own import own_operation
 from splitc_targets.tvm.layer_names import layers_of, of_bindings
 
 
@@ -127,6 +128,10 @@ def _expression(expr: Any, var: Any, values: dict[Any, Any], graph: Graph, modul
         return Value(numbers.shape, "int64", None, numbers)
     if expr.op.name == "relax.call_tir":
         return _tensor_function(expr, var, values, graph, module)
+    own = own_operation(expr)
+    if own is not None:
+        op, args, attrs = own
+        return _outputs(Node(op, [_argument(arg, values) for arg in args], attrs), var, graph)
     node = Node(
         expr.op.name.removeprefix("relax."),
         [_argument(arg, values) for arg in expr.args],

@@ -155,21 +155,44 @@ def pools() -> Calls:
     }  # fmt: skip
 
 
+class FromStates(nn.Module):
+    """A recurrent layer that is given the states to begin from."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, *states: Tensor) -> Any:
+        return self.layer(x, states if len(states) > 1 else states[0])
+
+
 @group
 def recurrent_layers() -> Calls:
     torch.manual_seed(0)
     x, last = some(5, 2, 4), some(2, 5, 4)
+    h, c = some(2, 2, 3), some(2, 2, 3)
     calls: Calls = {
         "lstm": (nn.LSTM(4, 3), [x]),
         "lstm, two layers both ways": (nn.LSTM(4, 3, 2, bidirectional=True), [x]),
         "lstm, batch first": (nn.LSTM(4, 3, batch_first=True), [last]),
-        "lstm, projected": (nn.LSTM(4, 3, proj_size=2), [x]),
+        "lstm, no bias": (nn.LSTM(4, 3, bias=False), [x]),
+        "lstm, states": (FromStates(nn.LSTM(4, 3, 2)), [x, h, c]),
+        "lstm, no batch": (nn.LSTM(4, 3), [x[:, 0]]),
         "gru, no bias": (nn.GRU(4, 3, bias=False), [x]),
         "gru, both ways": (nn.GRU(4, 3, 2, bidirectional=True, batch_first=True), [last]),
+        "gru, states": (FromStates(nn.GRU(4, 3, bidirectional=True)), [x, h]),
         "rnn": (nn.RNN(4, 3), [x]),
+        "rnn, both ways": (nn.RNN(4, 3, 2, bidirectional=True, batch_first=True), [last]),
         "rnn, relu": (nn.RNN(4, 3, 2, nonlinearity="relu", bidirectional=True), [x]),
+        "rnn, relu, batch first": (nn.RNN(4, 3, nonlinearity="relu", batch_first=True), [last]),
     }
     return calls
+
+
+@group
+def recurrent_layers_that_project() -> Calls:
+    torch.manual_seed(0)
+    return {"lstm": (nn.LSTM(4, 3, proj_size=2), [some(5, 2, 4)])}
 
 
 @group
