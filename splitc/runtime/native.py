@@ -64,6 +64,27 @@ class NativePart(Part):
         finally:
             loaded.free.append(call)
 
+    def kernel_seconds(self, runs: int) -> float:
+        """Seconds of that many runs of a graphics processor's kernels, one behind the other.
+
+        Nothing is copied to it or back: the kernels read what the last call left there.
+
+        Raises:
+            UsageError: The part is closed, or for a processor.
+            ToolchainError: The code has no such function: it is of an older splitc.
+            DeviceError: The graphics processor fails.
+        """
+        loaded = self._loaded
+        if loaded is None or loaded.part.device is None:
+            why = "it is closed" if loaded is None else "it is for a processor"
+            raise UsageError(f"the {self.contract.part} has no kernels to repeat", why=why)
+        times = np.array([runs, 0], np.int64)
+        arguments = Arguments([(times.dtype, times.shape), (_BYTES, loaded.packed.shape)])
+        arguments.put(0, address(times))
+        arguments.put(1, address(loaded.packed))
+        _do(arguments, _function(loaded.library, "repeat"), loaded.host, loaded.part)
+        return int(times[1]) / 1e9
+
     def work_in(self, arenas: Arenas) -> None:
         """Borrow scratch memory from there."""
         if self._loaded is not None:

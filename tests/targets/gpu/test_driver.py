@@ -241,6 +241,8 @@ with load_part(bundle / "tail") as part, load_part(bundle / "tail") as other:
     except DeviceError as error:
         assert error.why == "the GPU fails: unspecified launch failure", error
     np.testing.assert_array_equal(part.run([x])[0], alone[1])
+    assert 0 < part.kernel_seconds(3) < 60
+    np.testing.assert_array_equal(part.run([x])[0], alone[1])
     current = ctypes.c_void_p()
     driver.cuCtxGetCurrent(ctypes.byref(current))
     assert current.value is None

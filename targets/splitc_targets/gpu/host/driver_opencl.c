@@ -220,10 +220,22 @@ static int Run(void* self, const SplitcProgram* program, void* const* held_input
   return result == 0 ? 0 : Failed("the device fails", result);
 }
 
+static int Repeat(void* self, const SplitcProgram* program, uint64_t count) {
+  Device* device = self;
+  Result result = 0;
+  for (; result == 0 && count > 0; --count) {
+    for (uint32_t i = 0; result == 0 && i < program->launch_count; ++i) {
+      result = Start(device, &program->launches[i], device->kernels[i]);
+    }
+  }
+  if (result == 0) result = cl.Finish(device->queue);
+  return result == 0 ? 0 : Failed("the device fails", result);
+}
+
 static void Release(void* self, void* memory) {
   Device* device = self;
   if (memory != NULL) cl.SVMFree(device->context, memory);
 }
 
 const SplitcDriver splitc_driver = {"opencl", Open, Reserve, Upload,
-                                    Prepare, Release, Close, Run};
+                                    Prepare, Release, Close, Run, Repeat};

@@ -64,6 +64,8 @@ typedef struct {
   /* Copies the inputs there, runs the launches, copies the outputs back, and waits. */
   int (*run)(void* device, const SplitcProgram* program, void* const* held_inputs,
              const void* const* inputs, void* const* held_outputs, void* const* outputs);
+  /* Runs the launches so often, one run behind the other with no copies, and waits. */
+  int (*repeat)(void* device, const SplitcProgram* program, uint64_t count);
 } SplitcDriver;
 
 extern const SplitcDriver splitc_driver;
