@@ -31,6 +31,7 @@ from splitc_targets.transforms.element_types import choose_types
 from splitc_targets.transforms.fuse import fuse
 from splitc_targets.transforms.simplify import simplify
 from splitc_targets.transforms.widen import widen
+from splitc_targets.transforms.zero_points import take_out_zero_points
 from splitc_targets.tvm import adapter, writer
 from splitc_targets.tvm.fallback import fall_back
 from splitc_targets.tvm.reader import read
@@ -106,14 +107,15 @@ def prepared(lowered: Any, machine: Machine | None) -> Graph:
     """
     graph = read(lowered)
     origins = Origins.of(graph)
-    rewrites: tuple[tuple[str, Callable[[Graph], None]], ...] = (
+    rewrites: list[tuple[str, Callable[[Graph], None]]] = [
         ("read", lambda _: None),
         ("widen", widen),
         ("simplify", simplify),
         ("fuse", fuse),
-    )
+    ]
     if machine is not None:
-        rewrites = (*rewrites, ("element types", partial(choose_types, machine=machine)))
+        rewrites.insert(3, ("zero points", partial(take_out_zero_points, machine=machine)))
+        rewrites.append(("element types", partial(choose_types, machine=machine)))
     for name, rewrite in rewrites:
         rewrite(graph)
         origins.settle(graph)

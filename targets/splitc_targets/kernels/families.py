@@ -85,7 +85,7 @@ def _multiplies_constants(node: Node) -> bool:
     return w.data.ndim == 2 and 0 not in (x.size, w.size)
 
 
-def _multiplies_bytes(node: Node, machine: Machine) -> bool:
+def multiplies_bytes(node: Node, machine: Machine) -> bool:
     """Whether the constants are whole numbers within a signed byte, in fours."""
     if machine.multiplying("int8") is None or not _multiplies_constants(node):
         return False
@@ -176,7 +176,7 @@ def _winograd_family(m: int) -> Family:
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family("dot", PRODUCTS, _multiplies_bytes, reads=frozenset({"int8", "uint8"}),
+    Family("dot", PRODUCTS, multiplies_bytes, reads=frozenset({"int8", "uint8"}),
            weights=frozenset({"int8"}), sums="int32"),
     Family("half", PRODUCTS, _multiplies_halves, reads=frozenset({"float16"}),
            weights=frozenset({"float16"})),

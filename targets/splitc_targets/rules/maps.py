@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from splitc_targets.graph.expression import operations
+from splitc_targets.graph.expression import Arg, operations
 from splitc_targets.graph.graph import Node, Value
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.planner import Planner
-from splitc_targets.transforms.fuse import per_channel
+from splitc_targets.transforms.fuse import channel_axis, per_channel, spread_over_channels
 
 
 def operands(planner: Planner, node: Node) -> tuple[tuple[Operand, ...], list[View]]:
@@ -18,10 +18,10 @@ def operands(planner: Planner, node: Node) -> tuple[tuple[Operand, ...], list[Vi
     kinds: list[Operand] = []
     views: list[View] = []
     for value in node.args[-1]:
-        channel = per_channel(value, node) if value.shape != node.output.shape else None
+        channel = channel_vector(planner, value, node)
         if channel is not None:
             kinds.append(Operand("channel"))
-            views.append(planner.constant(channel))
+            views.append(channel)
         else:
             view = planner.channels_inner(value)
             if any(n > 1 and s == 0 for n, s in zip(view.shape, view.strides, strict=True)):
@@ -29,6 +29,27 @@ def operands(planner: Planner, node: Node) -> tuple[tuple[Operand, ...], list[Vi
             kinds.append(beside(as_map(view)))
             views.append(view)
     return tuple(kinds), views
+
+
+def channel_vector(planner: Planner, value: Value, node: Node) -> View | None:
+    """What a fused expression reads as a vector over channels; None where it is none.
+
+    One number that is computed is repeated for each.
+    """
+    if value.shape == node.output.shape:
+        return None
+    channel = per_channel(value, node)
+    if channel is not None:
+        return planner.constant(channel)
+    if value.data is not None or not spread_over_channels(value, node):
+        return None
+    flat = planner.dense(value).reshaped((value.size,))
+    channels = node.output.shape[channel_axis(node)]
+    if flat is None or (flat.buffer.dtype == "float32" and value.size == channels):
+        return flat
+    vector = planner.fresh((channels,), "float32", (1,))
+    planner.map([flat], vector, Arg(0), "broadcast")
+    return vector
 
 
 def as_map(view: View) -> View:

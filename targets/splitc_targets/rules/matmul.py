@@ -14,9 +14,8 @@ from splitc_targets.kernels.product import matmul as products
 from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.choices import decided, filled
 from splitc_targets.plan.planner import Planner, Rule
-from splitc_targets.rules.maps import describe, shapes_of
+from splitc_targets.rules.maps import channel_vector, describe, shapes_of
 from splitc_targets.rules.products import plan_product
-from splitc_targets.transforms.fuse import per_channel
 
 
 def _matmul(planner: Planner, node: Node) -> bool:
@@ -41,10 +40,10 @@ def _by_constant(planner: Planner, node: Node) -> bool:
     kinds: list[Operand] = []
     extras: list[View] = []
     for value in node.args[-1]:
-        channel = per_channel(value, node) if value.shape != node.output.shape else None
+        channel = channel_vector(planner, value, node)
         if channel is not None:
             kinds.append(Operand("channel"))
-            extras.append(planner.constant(channel))
+            extras.append(channel)
             continue
         beside = planner.dense(value).reshaped((rows, columns))
         if beside is None:

@@ -171,7 +171,7 @@ def _plan_dot(
     view, *extras, target = args
     start = np.zeros(len(weights))
     expression, number = without_bias(spec.expression, spec.operands)
-    if number is not None:
+    if number is not None and extras[number].buffer.data is not None:
         bias = np.asarray(extras[number].buffer.data)
         if np.array_equal(bias, np.rint(bias)) and np.abs(bias).max() < 2**30:
             start = bias

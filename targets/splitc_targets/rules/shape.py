@@ -159,15 +159,16 @@ def _pad(planner: Planner, node: Node) -> bool:
         return False
     value = node.inputs[0]
     fill = node.args[1] if len(node.args) > 1 else node.attrs["pad_value"]
-    if isinstance(fill, Value):
-        if fill.data is None:
-            return False
+    if isinstance(fill, Value) and fill.data is not None:
         fill = float(fill.data.reshape(()))
     widths = node.attrs["pad_width"]
     here = planner.place(value)
     shape = node.output.shape
     target = planner.result(node.output, ordered_like(shape, here.strides))
-    filler = planner.constant(np.full((1,), fill, dtype=value.dtype))
+    if isinstance(fill, Value):
+        filler = planner.dense(fill)
+    else:
+        filler = planner.constant(np.full((), fill, dtype=value.dtype))
     inside = target
     for axis, size in enumerate(value.shape):
         before, after = widths[2 * axis], widths[2 * axis + 1]

@@ -45,14 +45,18 @@ def _why_not(node: Node, known: Mapping[str, TensorProto]) -> str:
 
 
 _UNWRITTEN = (
-    "scales, zero points and weights have to be stored, those of activations one for all, and "
-    "sums less than 2^24"
+    "scales and weights have to be stored, zero points too where inputs are not quantised as "
+    "they come, those of activations one for all, and sums less than 2^24"
 )
 
 
 def _is_written(node: Node, known: Mapping[str, TensorProto]) -> bool:
     """Whether it becomes arithmetic on floats: in the graph itself, not in one inside a node."""
-    return bool(known) and node.draft.opset >= OLDEST_OPSET and can_write(node.proto, known)
+    return (
+        bool(known)
+        and node.draft.opset >= OLDEST_OPSET
+        and can_write(node.proto, known, node.draft.tensors)
+    )
 
 
 def _op_of(node: Node, model: OnnxModel) -> str:

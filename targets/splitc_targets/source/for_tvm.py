@@ -46,7 +46,7 @@ def for_tvm(proto: ModelProto, tensors: Mapping[str, Tensor] | None = None) -> F
     made = modern(proto)
     draft = draft_of(made, infer(proto) if tensors is None else tensors, opset_of(proto))
     layers = {name: node.doc_string for node in draft.nodes for name in node.output if name}
-    return Form(in_floats(model_of(made, draft)), layers)
+    return Form(in_floats(model_of(made, draft), draft.tensors), layers)
 
 
 def modern(proto: ModelProto) -> ModelProto:

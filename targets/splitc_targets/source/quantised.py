@@ -15,11 +15,13 @@ for results. The schedules hold them as bytes where that serves (transforms/elem
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from splitc.ir.graph import Tensor
 from splitc_targets.source.quantised_nodes import Array, Rehearsal, Writer, f32, has_body
 from splitc_targets.source.small_types import cast, dequantised, stored_small
 
@@ -28,13 +30,19 @@ EXACT = 2**24
 """Up to here floats hold every integer."""
 OLDEST_OPSET = 11
 """The first whose Clip takes its limits as inputs."""
+_UNKNOWN: Mapping[str, Tensor] = MappingProxyType({})
 NARROW = (np.dtype(np.uint8), np.dtype(np.int8))
 
 
-def in_floats(proto: ModelProto) -> ModelProto:
+def in_floats(proto: ModelProto, tensors: Mapping[str, Tensor] = _UNKNOWN) -> ModelProto:
     """The same model with quantised operators as arithmetic; the given one stays as it is.
 
-    An operator stays where its scales, zero points or weights are computed, not stored.
+    An operator stays where its scales or weights are computed, not stored, or a zero point is
+    that an input that is quantised as it comes does not have.
+
+    Args:
+        proto: The model.
+        tensors: Shape and type of its tensors, where they are known.
     """
     versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
     if not versions or versions[0] < OLDEST_OPSET:
@@ -42,7 +50,7 @@ def in_floats(proto: ModelProto) -> ModelProto:
     small = any(map(stored_small, proto.graph.initializer))
     if not small and not any((n.domain, n.op_type) in REWRITTEN for n in proto.graph.node):
         return proto
-    writer = Writer({t.name: t for t in proto.graph.initializer})
+    writer = Writer({t.name: t for t in proto.graph.initializer}, tensors)
     for node in proto.graph.node:
         write = REWRITTEN.get((node.domain, node.op_type)) or _USUAL.get(node.op_type)
         if (write is None or not write(writer, node)) and not _moved(writer, node):
@@ -61,9 +69,11 @@ def in_floats(proto: ModelProto) -> ModelProto:
     return made
 
 
-def can_write(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
+def can_write(
+    node: NodeProto, known: Mapping[str, TensorProto], tensors: Mapping[str, Tensor] = _UNKNOWN
+) -> bool:
     """Whether an operator of `REWRITTEN` becomes arithmetic, given what is stored."""
-    return REWRITTEN[node.domain, node.op_type](Rehearsal(dict(known)), node)
+    return REWRITTEN[node.domain, node.op_type](Rehearsal(dict(known), tensors), node)
 
 
 def _zero(dtype: Any = np.uint8) -> Array:
@@ -138,8 +148,12 @@ def _stored_dequantised(
     return True
 
 
-def _cast_stored(to: Writer, node: NodeProto) -> bool:
-    """A Cast of what is stored in few bits, as a stored tensor."""
+def _cast(to: Writer, node: NodeProto) -> bool:
+    """A Cast of what is stored in few bits, as a stored tensor; to floats, of what is in floats."""
+    kind = next(a.i for a in node.attribute if a.name == "to")
+    if node.input[0] in to.owed and kind == TensorProto.FLOAT:
+        to.add("Identity", to.floats[node.input[0]], output=node.output[0])
+        return True
     tensor = to.known.get(node.input[0])
     value = cast(node, tensor) if tensor is not None and stored_small(tensor) else None
     if value is None:
@@ -155,11 +169,12 @@ def _dynamic(to: Writer, node: NodeProto) -> bool:
     low = to.add("Clip", to.add("ReduceMin", x, keepdims=0), "", none)
     high = to.add("Clip", to.add("ReduceMax", x, keepdims=0), none)
     one = to.constant(np.ones((), np.float32))
-    # Of zeros alone, whose range would be a divisor of 0.
-    flat, step = to.add("Equal", low, high), to.add("Div", to.add("Sub", high, low), top)
-    step = to.add("Where", flat, one, step, output=scale)
-    start = to.add("Sub", none, to.add("Div", low, step))
-    start = to.add("Round", to.add("Clip", start, none, top))
+    # Of zeros alone, whose range would be a divisor of 0, the step is 1.
+    wide = to.add("Sub", high, low)
+    flat = to.add("Sub", one, to.add("Clip", to.add("Ceil", wide), "", one))
+    step = to.add("Add", to.add("Div", wide, top), flat, output=scale)
+    start = to.add("Round", to.add("Sub", none, to.add("Div", low, step)))
+    start = to.add("Clip", start, none, top)
     made = to.add("Add", to.add("Round", to.add("Div", x, step)), start)
     to.floats[y], to.owed[y] = to.add("Clip", made, none, top), TensorProto.UINT8
     if zero:
@@ -220,10 +235,10 @@ def _dequantised_product(to: Writer, node: NodeProto) -> bool:
     return True
 
 
-def _convolution(to: Writer, node: NodeProto, x: str, zero: Array, weights: Array) -> str:
+def _convolution(to: Writer, node: NodeProto, x: str, weights: str) -> str:
     """Integers convolved, as floats."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return to.add("Conv", to.centred(x, zero), to.constant(weights), **attributes)
+    return to.add("Conv", x, weights, **attributes)
 
 
 def _q_linear_conv(to: Writer, node: NodeProto) -> bool:
@@ -237,7 +252,8 @@ def _q_linear_conv(to: Writer, node: NodeProto) -> bool:
     if not _scalar(x_scale, x_zero, y_scale, y_zero) or not _narrow(x_zero, y_zero):
         return False
     whole = f32(w) - f32(_along(w_zero, 0, w.ndim))
-    made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
+    x = to.centred(node.input[0], x_zero.reshape(()))
+    made = _convolution(to, node, x, to.constant(whole))
     if bias.any():
         made = to.add("Add", made, to.constant(f32(_along(bias, 1, w.ndim))))
     scale = f32(x_scale).reshape(()) * f32(w_scale) / f32(y_scale).reshape(())
@@ -247,20 +263,46 @@ def _q_linear_conv(to: Writer, node: NodeProto) -> bool:
 
 
 def _sums_hold(weights: Array, axes: tuple[int, ...]) -> bool:
-    """Whether sums over the axes, times bytes, are exact as floats."""
-    return bool(255 * np.abs(weights.astype(np.float64)).sum(axes).max(initial=0.0) < EXACT)
+    """Whether sums over the axes, times bytes less their zero point, are exact as floats.
+
+    The numbers of bytes lie 255 apart with 0 among them, so a sum is largest where all that go
+    with weights of one sign are farthest from 0, and those with the other are 0.
+    """
+    wide = weights.astype(np.float64)
+    above, below = (np.maximum(sign * wide, 0).sum(axes).max(initial=0.0) for sign in (1, -1))
+    return bool(_BYTE * max(above, below) < EXACT)
+
+
+_BYTE = 255
+"""The farthest that two numbers of a byte lie apart."""
+
+
+def _less_zero(to: Writer, node: NodeProto, place: int, zero: int) -> str | None:
+    """A quantised tensor as floats, less its zero point: one for all, stored or computed."""
+    known = to.value(node, zero, _zero())
+    if known is not None:
+        return to.centred(node.input[place], known.reshape(())) if _scalar(known) else None
+    if to.elements(node.input[zero]) != 1:
+        return None
+    number = to.add("Reshape", to.centred(node.input[zero], _zero()), to.constant(_NO_AXES))
+    return to.add("Sub", to.centred(node.input[place], _zero()), number)
+
+
+_NO_AXES = np.zeros(0, np.int64)
 
 
 def _conv_integer(to: Writer, node: NodeProto) -> bool:
     """y = conv(x - x_zero, w - w_zero), int32."""
-    w, x_zero, w_zero = to.value(node, 1), to.value(node, 2, _zero()), to.value(node, 3, _zero())
-    if w is None or x_zero is None or w_zero is None or not _scalar(x_zero):
+    w, w_zero = to.value(node, 1), to.value(node, 3, _zero())
+    if w is None or w_zero is None:
         return False
     whole = f32(w) - f32(_along(w_zero, 0, w.ndim))
     if not _sums_hold(whole, tuple(range(1, w.ndim))):
         return False
-    made = _convolution(to, node, node.input[0], x_zero.reshape(()), whole)
-    to.add("Cast", made, output=node.output[0], to=TensorProto.INT32)
+    x = _less_zero(to, node, 0, 2)
+    if x is None:
+        return False
+    to.whole(_convolution(to, node, x, to.constant(whole)), node.output[0])
     return True
 
 
@@ -294,14 +336,16 @@ def _q_linear_mat_mul(to: Writer, node: NodeProto) -> bool:
 
 def _mat_mul_integer(to: Writer, node: NodeProto) -> bool:
     """y = (a - a_zero)(b - b_zero), int32."""
-    a_zero, b_zero, b = to.value(node, 2, _zero()), to.value(node, 3, _zero()), to.value(node, 1)
-    if a_zero is None or b_zero is None or b is None or b.ndim < 2 or not _scalar(a_zero):
+    b, b_zero = to.value(node, 1), to.value(node, 3, _zero())
+    if b is None or b_zero is None or b.ndim < 2:
         return False
-    if not _sums_hold(f32(b) - f32(_row(b_zero)), (-2,)):
+    whole = f32(b) - f32(_row(b_zero))
+    if not _sums_hold(whole, (-2,)):
         return False
-    left = _operand(to, node, 0, a_zero.reshape(()))
-    made = to.add("MatMul", left, _operand(to, node, 1, _row(b_zero)))
-    to.add("Cast", made, output=node.output[0], to=TensorProto.INT32)
+    left = _less_zero(to, node, 0, 2)
+    if left is None:
+        return False
+    to.whole(to.add("MatMul", left, to.constant(whole)), node.output[0])
     return True
 
 
@@ -433,7 +477,7 @@ REWRITTEN: dict[tuple[str, str], Callable[[Writer, NodeProto], bool]] = {
 """Operators by domain and name; those of onnxruntime's own domain are what its quantiser writes."""
 
 _USUAL: dict[str, Callable[[Writer, NodeProto], bool]] = {
-    "Cast": _cast_stored,
+    "Cast": _cast,
     "Conv": _dequantised_product,
     "Gemm": _dequantised_product,
     "MatMul": _dequantised_product,

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from splitc.ir.graph import Tensor
 
 Array = np.ndarray[Any, Any]
 
@@ -29,6 +32,7 @@ class Writer:
     """The nodes of a graph, one after another, and the constants that they need."""
 
     known: dict[str, TensorProto]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     nodes: list[NodeProto] = field(default_factory=list[NodeProto])
     stored: list[TensorProto] = field(default_factory=list[TensorProto])
     floats: dict[str, str] = field(default_factory=dict[str, str])
@@ -48,6 +52,11 @@ class Writer:
             return default
         found = self.known.get(node.input[place])
         return None if found is None else numpy_helper.to_array(found)
+
+    def elements(self, name: str) -> int | None:
+        """How many elements a tensor has, where that is known."""
+        tensor = self.tensors.get(name)
+        return None if tensor is None else tensor.elements
 
     def keep(self, node: NodeProto) -> None:
         """Add a node as it is, behind the quantised tensors that it reads."""
@@ -87,6 +96,10 @@ class Writer:
     def scaled(self, name: str, scale: Array) -> str:
         """A float tensor times a constant."""
         return self.add("Mul", name, self.constant(f32(scale)))
+
+    def whole(self, name: str, output: str) -> None:
+        """Floats that hold the int32 of an output."""
+        self.floats[output], self.owed[output] = name, TensorProto.INT32
 
     def rounded(self, name: str, zero: Array, output: str) -> None:
         """Floats as the nearest integers, of a pair the even one, clipped to the zero's type."""

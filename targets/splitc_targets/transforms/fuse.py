@@ -251,8 +251,24 @@ def _readable(value: Value, node: Node, channels: bool) -> bool:
     if not channels:
         return np.broadcast_shapes(value.shape, shape) == shape
     if value.data is None:
-        return False
+        return _multiplies(node) and spread_over_channels(value, node)
     return value.size == 1 or per_channel(value, node) is not None
+
+
+def _multiplies(node: Node) -> bool:
+    """Whether a node is a product by constants, whose kernels read vectors over channels."""
+    return len(node.args) > 1 and isinstance(node.args[1], Value) and node.args[1].data is not None
+
+
+def spread_over_channels(value: Value, node: Node) -> bool:
+    """Whether a value is one number, or one for each channel of an anchor's result."""
+    shape = node.output.shape
+    if len(value.shape) > len(shape):
+        return False
+    padded = (1,) * (len(shape) - len(value.shape)) + value.shape
+    axis = channel_axis(node)
+    alone = all(n == 1 for d, n in enumerate(padded) if d != axis)
+    return alone and padded[axis] in (1, shape[axis])
 
 
 def channel_axis(node: Node) -> int:
@@ -262,11 +278,7 @@ def channel_axis(node: Node) -> int:
 
 def per_channel(value: Value, node: Node) -> Any:
     """A constant's numbers per channel of an anchor's result; None where they vary otherwise."""
-    shape = node.output.shape
-    axis = channel_axis(node)
-    if value.data is None or len(value.shape) > len(shape):
-        return None
-    padded = (1,) * (len(shape) - len(value.shape)) + value.shape
-    if any(n != 1 for d, n in enumerate(padded) if d != axis) or padded[axis] != shape[axis]:
+    channels = node.output.shape[channel_axis(node)]
+    if value.data is None or value.size != channels or not spread_over_channels(value, node):
         return None
     return constant(np.ascontiguousarray(value.data.reshape(-1))).data

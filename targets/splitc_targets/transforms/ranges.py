@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from splitc_targets.graph.expression import Arg, Do, Expression, Num
-from splitc_targets.graph.graph import Value
+from splitc_targets.graph.graph import Node, Value
 from splitc_targets.kernels.families import LARGEST_OF_WINDOWS
 from splitc_targets.transforms.fuse import ANCHORS
 
@@ -24,6 +24,7 @@ Range = tuple[float, float]
 BYTE = 255
 _FARTHEST = 2.0**15
 """Largest distance of a byte's numbers from 0 that is looked at."""
+_ROUNDINGS = ("round", "floor", "ceil")
 _MOVES = (
     "reshape", "flatten", "squeeze", "expand_dims", "permute_dims", "strided_slice", "split",
     "take", "broadcast_to", *LARGEST_OF_WINDOWS,
@@ -52,6 +53,9 @@ class Ranges:
 
     def _found(self, value: Value) -> Range | None:
         node = value.producer
+        if value.data is not None and value.size and value.dtype == "float32":
+            low, high = float(value.data.min()), float(value.data.max())
+            return (low, high) if bool((value.data == np.rint(value.data)).all()) else None
         if node is None or value.dtype != "float32":
             return None
         if node.op == "map":
@@ -68,7 +72,23 @@ class Ranges:
             if len(bounds) < len(parts):
                 return None
             return min(low for low, _ in bounds), max(high for _, high in bounds)
-        return self.of(node.inputs[0]) if node.op in _MOVES else None
+        if node.op in _MOVES:
+            return self.of(node.inputs[0])
+        return self._alone(node)
+
+    def _alone(self, node: Node) -> Range | None:
+        """The range of what an operation gives that is fused with none yet."""
+        if node.op in _ROUNDINGS:
+            return -math.inf, math.inf
+        args = [self.of(value) for value in node.inputs]
+        if node.op not in ("nn.pad", *_INTERVALS) or len(args) != 2:
+            return None
+        left, right = args
+        if left is None or right is None:
+            return None
+        if node.op == "nn.pad":
+            return min(left[0], right[0]), max(left[1], right[1])
+        return _INTERVALS[node.op](left, right)
 
     def whole(
         self, expression: Expression, operands: Sequence[Value | Range | None]
@@ -80,7 +100,7 @@ class Ranges:
         if isinstance(expression, Arg):
             operand = operands[expression.index]
             return self.of(operand) if isinstance(operand, Value) else operand
-        if expression.op in ("round", "floor", "ceil"):
+        if expression.op in _ROUNDINGS:
             return -math.inf, math.inf
         args = [self.whole(arg, operands) for arg in expression.args]
         if expression.op not in _INTERVALS or len(args) != 2:

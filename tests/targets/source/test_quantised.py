@@ -407,7 +407,7 @@ STORED = {"w": W, "zero": np.array(3, np.uint8)}
     [
         (STORED, False),
         ({"zero": STORED["zero"]}, True),
-        ({"w": W}, True),
+        ({"w": W}, False),
         ({**STORED, "w": np.full((1, 6, 30, 30), -128, np.int8)}, True),
     ],
     ids=["stored", "computed weights", "a computed zero point", "sums beyond float32"],
