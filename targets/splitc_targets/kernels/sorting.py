@@ -6,15 +6,18 @@ An element becomes an integer key that compares as the elements do, and one merg
 keys of all types. Of elements that compare equal the one at the lower place is first; -0 equals
 0, and what is not a number is larger than every number, whatever its sign, as in PyTorch.
 
-Where few are kept of many, a row is read once: keys that come before the last one kept are
-gathered until there is no more room, and then sorted, which leaves those kept.
+Where few are kept of many, a row is read once. A few stay in order all the time: a key that
+comes before the last one kept is put in its place, by vectors. Of more, such keys are gathered until there
+is no more room, and then sorted, which leaves those kept. Either way most elements only have to
+be passed over, which vectors do for many at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 from splitc_targets.loops import emit
@@ -33,6 +36,13 @@ _INFINITY = {"int32": 0x7F80_0000, "int64": 0x7FF0 << 48}
 """The bits of infinity in floats of the integers' size."""
 _LEAST_ROOM = 32
 """Keys that are gathered at least before they are sorted."""
+_IN_ORDER = 24
+"""Keys for each lane up to which those kept stay in order all the time."""
+_VECTORS = 8
+"""Vectors of elements that are passed over together at most."""
+_OFTEN = 4
+"""So many times as many vectors a row has at least as it keeps keys, where they are passed over
+together: a block with one key to keep is gone through one by one."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ def kernel(name: str, spec: Sort, machine: Machine) -> Any:
         shared = spec.count > 1 and work > ELEMENTS_WORTH_SHARING and machine.cores > 1
         with code.loop("row", spec.count, parallel=shared) as row:
             places = _places(code, spec, row)
-            _Row(code, spec, x, places[0]).write(results, places[1:])
+            _Row(code, spec, machine.lanes, x, places[0]).write(results, places[1:])
 
     return emit.function(name, arguments, write)
 
@@ -137,8 +147,8 @@ class _Row:
     Both are held twice, as merging goes from one half into the other.
     """
 
-    def __init__(self, code: Code, spec: Sort, x: Array, at: Index) -> None:
-        self.code, self.spec, self.x, self.at = code, spec, x, at
+    def __init__(self, code: Code, spec: Sort, lanes: int, x: Array, at: Index) -> None:
+        self.code, self.spec, self.lanes, self.x, self.at = code, spec, lanes, x, at
         self.keys = code.scratch(2 * spec.room, "int64", "keys")
         self.spots = code.scratch(2 * spec.room, "int32", "spots") if spec.dtype in _WIDE else None
         self.sorted_at = spec.room if spec.rounds % 2 else 0
@@ -146,7 +156,10 @@ class _Row:
     def write(self, results: Sequence[Array], places: Sequence[Index]) -> None:
         """Order the row and write its first elements."""
         spec, code = self.spec, self.code
-        if spec.room == spec.length:
+        if spec.kept <= min(_IN_ORDER * self.lanes, spec.length // 4) and self.spots is None:
+            self.sorted_at = 1
+            self._keep_in_order()
+        elif spec.room == spec.length:
             with code.loop("i", spec.length) as i:
                 self._put(i, self._key(i), i)
             self._sort(spec.length)
@@ -162,39 +175,115 @@ class _Row:
                     value = tirx.Cast(one.dtype, spot)
                 code.store(array, place + k * one.step, value)
 
+    def _keep_in_order(self) -> None:
+        """Put each key that comes before the last one kept in its place; those begin at 1.
+
+        Each of the keys behind that place is the one before it then: in either case the smaller
+        of what it was, and the larger of the new key and the one before. At 0 is the least.
+        """
+        spec, code = self.spec, self.code
+        wide = max(1, self.lanes // 2)
+        vectors = -(-spec.kept // wide)
+        code.store(self.keys, 0, tirx.min_value("int64"))
+        with code.loop("k", vectors * wide, start=1) as k:
+            code.store(self.keys, k, tirx.max_value("int64"))
+        last = code.local(1, "int32", "last")
+
+        def keep(key: Value, i: Index) -> None:
+            placed = emit.splat(code.bind(self._placed(key, i), "placed"), wide)
+            with code.loop("k", vectors) as k:
+                at = code.bind(1 + (vectors - 1 - k) * wide)
+                here, before = self.keys.at(at, wide), self.keys.at(at - 1, wide)
+                code.store(self.keys, at, tirx.min(here, tirx.max(before, placed)), wide)
+
+        def mark() -> None:
+            code.store(last, 0, self._high(spec.kept))
+
+        with code.loop("i", spec.kept) as i:
+            keep(code.bind(self._bare_key(i)), i)
+        mark()
+
+        def meet(i: Index) -> None:
+            key = code.bind(self._bare_key(i), "key")
+            with code.when(tirx.LT(key, last.at(0))):
+                keep(key, i)
+                mark()
+
+        self._pass_over(spec.kept, last, meet)
+
     def _gather(self) -> None:
         """Keep what may be among the first, and sort whenever there is no more room."""
         spec, code = self.spec, self.code
-        held, full, last = (code.local(1, t, n) for t, n in _COUNTERS)
-        for counter in (held, full, last):
-            code.store(counter, 0, tirx.const(0, counter.dtype))
-        with code.loop("i", spec.length) as i:
-            key = code.bind(self._key(i), "key")
-            early = tirx.EQ(full.at(0), emit.const(0))
-            with code.when(tirx.Or(early, tirx.LT(key, last.at(0)))):
-                self._put(held.at(0), key, i)
+        wide = self.spots is not None
+        held = code.local(1, "int32", "held")
+        last = code.local(1, "int64" if wide else "int32", "last")
+
+        def settle() -> None:
+            self._sort(spec.room)
+            if self.sorted_at:
+                with code.loop("k", spec.kept) as k:
+                    self._move(self.sorted_at + k, k)
+            code.store(held, 0, emit.const(spec.kept))
+            code.store(last, 0, self.keys.at(spec.kept - 1) if wide else self._high(spec.kept - 1))
+
+        with code.loop("i", spec.room) as i:
+            self._put(i, self._key(i), i)
+        settle()
+
+        def meet(i: Index) -> None:
+            key = code.bind(self._key(i) if wide else self._bare_key(i), "key")
+            with code.when(tirx.LT(key, last.at(0))):
+                self._put(held.at(0), key if wide else self._placed(key, i), i)
                 code.store(held, 0, held.at(0) + 1)
                 with code.when(tirx.EQ(held.at(0), emit.const(spec.room))):
-                    self._sort(spec.room)
-                    if self.sorted_at:
-                        with code.loop("k", spec.kept) as k:
-                            self._move(self.sorted_at + k, k)
-                    code.store(held, 0, emit.const(spec.kept))
-                    code.store(full, 0, emit.const(1))
-                    code.store(last, 0, self.keys.at(spec.kept - 1))
+                    settle()
+
+        self._pass_over(spec.room, last, meet)
         self._sort(code.bind(held.at(0), "held"))
+
+    def _pass_over(self, start: int, last: Array, meet: Callable[[Index], None]) -> None:
+        """Meet elements from `start` on, where vectors tell that some key is before the last."""
+        spec, code, lanes = self.spec, self.code, self.lanes
+        left = spec.length - start
+        vectors = max(1, min(_VECTORS, left // (_OFTEN * spec.kept * lanes)))
+        block = vectors * lanes
+        blocks = left // block if spec.dtype == "float32" and spec.step == 1 and lanes > 1 else 0
+        if blocks:
+            with code.loop("block", blocks) as number:
+                at = code.bind(start + number * block)
+                keys = [self._vector_key(at + k * lanes) for k in range(vectors)]
+                least = emit.across(code, code.bind(reduce(tirx.min, keys)), lanes, tirx.min)
+                with code.when(tirx.LT(least, last.at(0))), code.loop("i", block) as i:
+                    meet(code.bind(at + i))
+        with code.loop("i", left - blocks * block, start=start + blocks * block) as i:
+            meet(i)
+
+    def _vector_key(self, i: Index) -> Value:
+        """The keys of a vector of elements that lie side by side, their places left out."""
+        values = self.x.at(self.at + i, self.lanes)
+        key = _ordered_float(self.code, values, "int32", self.lanes)
+        return tirx.bitwise_not(key) if self.spec.descending else key
+
+    def _bare_key(self, i: Index) -> Value:
+        """The key of an element, its place left out: of 32 bits but for wide types."""
+        key = _ordered(self.code, self._element(i), self.spec.dtype)
+        return tirx.bitwise_not(key) if self.spec.descending else key
+
+    def _placed(self, key: Value, i: Index) -> Value:
+        """A key of 32 bits with the element's place below it."""
+        high = tirx.shift_left(tirx.Cast("int64", key), tirx.const(32, "int64"))
+        return tirx.bitwise_or(high, tirx.Cast("int64", emit.index(i)))
+
+    def _high(self, at: Index) -> Value:
+        """A held key without its place."""
+        return tirx.Cast("int32", tirx.shift_right(self.keys.at(at), tirx.const(32, "int64")))
 
     def _element(self, i: Index) -> Value:
         return self.x.at(self.at + i * self.spec.step)
 
     def _key(self, i: Index) -> Value:
-        key = _ordered(self.code, self._element(i), self.spec.dtype)
-        if self.spec.descending:
-            key = tirx.bitwise_not(key)
-        if self.spots is not None:
-            return key
-        high = tirx.shift_left(tirx.Cast("int64", key), tirx.const(32, "int64"))
-        return tirx.bitwise_or(high, tirx.Cast("int64", emit.index(i)))
+        key = self._bare_key(i)
+        return key if self.spots is not None else self._placed(key, i)
 
     def _put(self, to: Index, key: Value, place: Index) -> None:
         self.code.store(self.keys, to, key)
@@ -251,9 +340,6 @@ class _Row:
             code.store(right, 0, j + 1 - step)
 
 
-_COUNTERS = (("int32", "held"), ("int32", "full"), ("int64", "last"))
-
-
 def _ordered(code: Code, value: Value, dtype: str) -> Value:
     """An integer that compares as the element does: of 64 bits for wide types, else of 32."""
     if dtype == "float16":
@@ -267,14 +353,14 @@ def _ordered(code: Code, value: Value, dtype: str) -> Value:
     return value if dtype == "int64" else tirx.Cast("int32", value)
 
 
-def _ordered_float(code: Code, value: Value, kind: str) -> Value:
+def _ordered_float(code: Code, value: Value, kind: str, lanes: int = 1) -> Value:
     """A float's size as an integer, with its sign; beyond infinity where it is no number."""
 
-    def number(n: int) -> Any:
-        return tirx.const(n, kind)
+    def number(n: Any) -> Any:
+        return emit.splat(tirx.const(n, kind) if isinstance(n, int) else n, lanes)
 
-    bits = code.bind(tirx.reinterpret(kind, value), "bits")
-    size = code.bind(tirx.bitwise_and(bits, tirx.max_value(kind)), "size")
+    bits = code.bind(tirx.reinterpret(emit.typed(kind, lanes), value), "bits")
+    size = code.bind(tirx.bitwise_and(bits, number(tirx.max_value(kind))), "size")
     infinite = _INFINITY[kind]
     key = tirx.Select(tirx.LT(bits, number(0)), number(0) - size, size)
     return code.bind(tirx.Select(tirx.GT(size, number(infinite)), number(infinite + 1), key))
