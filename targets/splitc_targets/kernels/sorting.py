@@ -7,9 +7,9 @@ keys of all types. Of elements that compare equal the one at the lower place is 
 0, and what is not a number is larger than every number, whatever its sign, as in PyTorch.
 
 Where few are kept of many, a row is read once. A few stay in order all the time: a key that
-comes before the last one kept is put in its place, by vectors. Of more, such keys are gathered until there
-is no more room, and then sorted, which leaves those kept. Either way most elements only have to
-be passed over, which vectors do for many at a time.
+comes before the last one kept is put in its place, by vectors. Of more, such keys are gathered
+until there is no more room, and then sorted, which leaves those kept. Either way most elements
+only have to be passed over, which vectors do for many at a time.
 """
 
 from __future__ import annotations
