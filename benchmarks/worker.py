@@ -226,6 +226,38 @@ class Onnxruntime(Side):
         return [runs[start:end] for start, end in self._rounds]
 
 
+class Openvino(Side):
+    """OpenVINO on the CPU, one request at a time."""
+
+    def load(self, models: list[str], inputs: str, *, precision: str = "f32") -> int:
+        """Load the first of some models; `precision` is what it computes in.
+
+        By itself it takes bfloat16 where the processor multiplies that.
+        """
+        import openvino  # pyright: ignore[reportMissingImports]
+
+        settings = {
+            "INFERENCE_NUM_THREADS": int(os.environ["SPLITC_BENCH_THREADS"]),
+            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision,
+        }  # fmt: skip
+        made = openvino.Core().compile_model(models[0], "CPU", settings)
+        self._request = made.create_infer_request()
+        for place, array in enumerate(_read(inputs)):
+            self._request.set_input_tensor(place, openvino.Tensor(array))
+        self._results = len(made.outputs)
+        return 0
+
+    def once(self) -> None:
+        """Run once."""
+        self._request.infer()
+
+    def outputs(self, target: str) -> None:
+        """Write what a run gives."""
+        self.once()
+        made = range(self._results)
+        np.savez(target, *(self._request.get_output_tensor(k).data for k in made))
+
+
 class Numpy(Side):
     """A square matrix product by numpy's BLAS."""
 
@@ -247,7 +279,8 @@ def _read(path: str) -> list[Any]:
 def main() -> None:
     """`python worker.py SIDE`: answer requests until there are no more."""
     sides: dict[str, type[Any]] = {
-        "splitc": Splitc, "onnxruntime": Onnxruntime, "numpy": Numpy, "parts": Parts
+        "splitc": Splitc, "onnxruntime": Onnxruntime, "openvino": Openvino, "numpy": Numpy,
+        "parts": Parts,
     }  # fmt: skip
     side = sides[sys.argv[1]]()
     # Whatever native code prints goes to stderr: stdout carries answers.

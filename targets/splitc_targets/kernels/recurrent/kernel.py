@@ -9,6 +9,7 @@ with its gates: nothing of a step but its state is written. Blocks are shared am
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ _MATHS = Maths(
     {name: arithmetic.OPS[name] for name in ("exp", "sigmoid", "softplus", "tanh")},
     arithmetic.kept, emit.maximum, emit.minimum,
 )  # fmt: skip
-_UNROLL = 4
+_UNROLL = 8
 """Units of the state before whose products are written out."""
 
 
@@ -122,8 +123,7 @@ class _Layer:
         shared = machine.shares(spec.flops // spec.steps // len(spec.cell.phases))
         for block in blocks(len(gates), spec.hidden, machine):
             for first, rows, count in self._rows(len(gates), block):
-                work = block.count * count
-                with code.loop("b", work, parallel=shared and work > 1) as b:
+                with self._shared(block.count * count, s, shared=shared) as b:
                     at = code.bind(emit.div(b, count), "block")
                     vector = block.first + at * block.vectors
                     weights = begin + vector * (self.lanes * len(gates) * spec.hidden)
@@ -133,6 +133,26 @@ class _Layer:
                         code.bind(weights, "weights"),
                     )  # fmt: skip
                     self._tile(tile, s, old, new)
+
+    @contextlib.contextmanager
+    def _shared(self, work: int, s: Index, *, shared: bool) -> Iterator[Index]:
+        """Pieces of work, each core's its own in every step; every other step goes backwards.
+
+        What was read last is read first then: weights that a cache holds most of, but not all,
+        would else drive out one another before they are read again.
+        """
+        code = self.code
+        cores = min(work, self.machine.cores) if shared else 1
+        each = -(-work // cores)
+        backwards = tirx.EQ(emit.index(emit.mod(s, 2)), emit.const(1))
+        with code.loop("core", cores, parallel=cores > 1) as core, code.loop("i", each) as i:
+            turned = tirx.Select(backwards, emit.index(each - 1 - i), emit.index(i))
+            b = code.bind(core * each + (turned if each > 1 else 0), "piece")
+            if each * cores == work:
+                yield b
+                return
+            with code.when(tirx.LT(emit.index(b), emit.const(work))):
+                yield b
 
     def _rows(self, gates: int, block: Blocks) -> Iterator[tuple[int, int, int]]:
         """Sequences in equal tiles: the first, of how many each is, how many tiles."""
