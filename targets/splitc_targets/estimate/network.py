@@ -22,6 +22,7 @@ from splitc_targets.estimate.groups import Group, elementwise, groups
 from splitc_targets.estimate.loads import Ending, Load
 from splitc_targets.estimate.operations import PASSES, cycles_each, ending
 from splitc_targets.estimate.rates import rates_of
+from splitc_targets.estimate.recurrent import recurrent_layer
 from splitc_targets.kernels import ways
 from splitc_targets.kernels.product.geometry import Conv, Matmul
 from splitc_targets.kernels.ways import DEEP
@@ -74,6 +75,9 @@ def kernel_of(graph: LayerGraph, group: Group, machine: Machine) -> Kernel | Non
     layer = graph.layers[group.first]
     if layer.kind in _OTHERS:
         return None
+    if layer.kind == "recurrent":
+        load = recurrent_layer(graph, layer, machine)
+        return None if load is None else Kernel("", load)
     read = [shapes.shape_of(graph.tensors[name]) for name in dict.fromkeys(layer.inputs)]
     made = shapes.shape_of(layer.outputs[0])
     if made is None or None in read or not read:
@@ -86,7 +90,7 @@ def kernel_of(graph: LayerGraph, group: Group, machine: Machine) -> Kernel | Non
     return found or Kernel("", _over_elements(graph, group, done, machine))
 
 
-_OTHERS = frozenset(("recurrent", "control"))
+_OTHERS = frozenset(("control",))
 """Kinds whose work no shape tells."""
 
 

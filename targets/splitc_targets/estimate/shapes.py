@@ -116,7 +116,7 @@ def product_of(layer: Layer, y: Shape) -> Conv | None:
     *outer, columns = y
     rows = math.prod(outer)
     deep = layer.flops // (2 * rows * columns)
-    return None if deep < 1 else _matrix(1, rows, deep, columns)
+    return None if deep < 1 else matrix(1, rows, deep, columns)
 
 
 def products_of(layer: Layer, y: Shape) -> Conv | None:
@@ -126,10 +126,11 @@ def products_of(layer: Layer, y: Shape) -> Conv | None:
     *outer, rows, columns = y
     pairs = math.prod(outer)
     deep = layer.flops // (2 * pairs * rows * columns)
-    return None if deep < 1 else _matrix(pairs, rows, deep, columns)
+    return None if deep < 1 else matrix(pairs, rows, deep, columns)
 
 
-def _matrix(pairs: int, rows: int, deep: int, columns: int) -> Conv:
+def matrix(pairs: int, rows: int, deep: int, columns: int) -> Conv:
+    """Products of matrices as 1x1 convolutions over one row of pixels."""
     return Conv(
         batch=pairs, height=1, width=rows, channels=deep, groups=1,
         out_height=1, out_width=rows, out_channels=columns,

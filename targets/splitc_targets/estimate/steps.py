@@ -20,6 +20,7 @@ from splitc_targets.estimate.loads import (
 )
 from splitc_targets.estimate.operations import PASSES, cycles_each, of_expression
 from splitc_targets.estimate.rates import Rates, rates_of
+from splitc_targets.estimate.recurrent import recurrent_steps
 from splitc_targets.graph.views import View
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
@@ -109,6 +110,11 @@ def _small(kind: str) -> Callable[[Step, Machine], Load]:
     return load
 
 
+def _recurrent(step: Step, machine: Machine) -> Load:
+    spec = _spec(step)
+    return recurrent_steps(spec.cell.kind, spec.steps, spec.batch, spec.hidden, machine)
+
+
 def _windows(step: Step, machine: Machine) -> Load:
     spec = _spec(step)
     if not hasattr(spec, "kernel"):  # a whole map
@@ -133,5 +139,5 @@ _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
     "winograd2": _winograd, "winograd4": _winograd,
     "dot": _small("int8"), "half": _small("float16"),
-    "depthwise": _windows, "pool": _windows,
+    "depthwise": _windows, "pool": _windows, "recurrent": _recurrent,
 }  # fmt: skip

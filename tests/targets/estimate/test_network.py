@@ -26,6 +26,7 @@ from splitc_targets.machine.machine import machine_of
 from splitc_targets.plan.planner import Step
 from tests.frontend.torch import nets
 from tests.helpers import small_network
+from tests.targets.rules.test_recurrent import layer
 
 OWN_RULES = {"depthwise": "depthwise", "dot": "dot", "half": "half"}
 
@@ -83,6 +84,17 @@ def test_layers_take_together_what_the_planned_calls_take(name: str) -> None:
     model, board = network(name), load_board("x86-64-v4")
     calls_s = sum(all_seconds(planned(model, "x86-64-v4"), board))
     assert sum(BoardCost(board).seconds(model.graph)) == pytest.approx(calls_s, rel=0.2)
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_recurrent_layers_take_what_their_planned_calls_take(cores: int) -> None:
+    proto, _ = layer("LSTM", steps=20, batch=1, width=96, hidden=160, direction="bidirectional")
+    board = msgspec.structs.replace(load_board("x86-64-v4"), cores=cores)
+    model = splitc.load(proto)
+    steps = pipeline.plan_module(TvmBackend().lower(model), board).steps
+    found_s = sum(BoardCost(board).seconds(model.graph))
+    assert found_s == pytest.approx(sum(all_seconds(steps, board)), rel=0.25)
+    assert found_s != pytest.approx(sum(BoardCost(board, by="shares").seconds(model.graph)))
 
 
 LINE = """

@@ -115,6 +115,14 @@ def add_others(to: Cases) -> None:
     to.case("Concat", to.op("Tanh", x), to.op("Exp", x), axis=1)
     to.case("Erf", odd)
     to.case("Max", to.op("Sqrt", to.op("Abs", odd)), to.op("Min", odd, to.scalar(0.5)))
+    steps = to.input(6, 3, 10)
+    for kind, gates, more in (
+        ("LSTM", 4, {}), ("GRU", 3, {}), ("GRU", 3, {"linear_before_reset": 1}), ("RNN", 1, {}),
+    ):  # fmt: skip
+        for hidden in (8, 21):
+            rows = gates * hidden
+            weights = (to.weight(1, rows, 10), to.weight(1, rows, hidden), to.weight(1, 2 * rows))
+            to.case(kind, steps, *weights, hidden_size=hidden, direction="reverse", **more)
 
 
 @pytest.mark.slow
@@ -130,7 +138,7 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     feed = seeded_inputs(model.graph.inputs, 1)
     wanted = model.run(feed)
     found, rules = emulated(proto, name, list(feed.values()), tmp_path)
-    assert rules >= {"conv", "depthwise", "winograd2", "winograd4", "pool", "softmax"}
+    assert rules >= {"conv", "depthwise", "winograd2", "winograd4", "pool", "softmax", "recurrent"}
     kinds = {node.output[0]: node.op_type for node in proto.graph.node}
     for got, (output, want) in zip(found, wanted.items(), strict=True):
         np.testing.assert_allclose(
