@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from splitc_targets.gpu.device import Device
-from splitc_targets.gpu.kernels import maps, products, rows, sampling, windows
+from splitc_targets.gpu.kernels import maps, products, recurrent, rows, sampling, windows
 from splitc_targets.gpu.schedule import Bound, bound
 from splitc_targets.graph.graph import Graph, Node
 from splitc_targets.graph.views import View, packed
@@ -47,11 +47,12 @@ KERNELS: dict[str, Write] = {
         name, products.of_matrices(spec), device
     ),
     "product": products.product_kernel,
+    "recurrent": lambda name, spec, _: recurrent.recurrent_kernel(name, spec, _NEUTRAL),
 }
 """By what a step's key begins with: the kernel of the spec that follows."""
 
-WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort", "recurrent"})
-"""Operations whose steps none of these computes: they fall back to TVM's, where it has loops."""
+WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort"})
+"""Operations whose steps none of these computes: they fall back to TVM's loops."""
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
@@ -65,6 +66,8 @@ def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:
     """Plan a node whose tensors are the network's own, by the first family that reads such."""
     found = (each for each in families.of(node, _NEUTRAL) if "float32" in each.reads)
     node.family = next((each.name for each in found), "")
+    if node.op == "recurrent" and node.outputs[0].shape[2] > recurrent.MOST_HIDDEN:
+        return False
     return rule(planner, node)
 
 

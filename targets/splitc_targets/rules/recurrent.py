@@ -73,12 +73,25 @@ def _weights(planner: Planner, weights: Value, cell: Cell) -> View:
     hidden, here = weights.shape[1], planner.place(weights)
     size = geometry.packed_size(cell, hidden, machine)
     target = planner.fresh((size,), "float32", (1,))
+    if machine.lanes == 1:
+        _transpose(planner, here, target, cell)
+        return target
     spec = packing.Packing(cell, hidden, *here.strides)
     planner.step(
         ("recurrent weights", spec), lambda name: packing.kernel(name, spec, machine),
         [here, target], "recurrent weights", "pack", shapes_of(weights),
     )  # fmt: skip
     return target
+
+
+def _transpose(planner: Planner, weights: View, target: View, cell: Cell) -> None:
+    """Weights for vectors of one number: of each phase the transpose."""
+    hidden, machine = weights.shape[1], planner.machine
+    for number, gates in enumerate(cell.phases):
+        some = weights.sliced(0, gates[0] * hidden, len(gates) * hidden)
+        at = geometry.phase_at(cell, number, hidden, machine)
+        turned = View(target.buffer, at, some.shape, (1, len(gates) * hidden))
+        planner.copy(some, turned, "transpose")
 
 
 RULES: dict[str, Rule] = {"recurrent": _recurrent}

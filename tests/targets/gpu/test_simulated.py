@@ -54,6 +54,12 @@ NETS: dict[str, Callable[[Net], str]] = {
     "a transpose and a sum": lambda n: n.op(
         "Add", n.op("Transpose", n.input(5, 7), perm=[1, 0]), n.input(7, 5)
     ),
+    "a layer with a cell": lambda n: n.op(
+        "LSTM", n.input(3, 2, 5), n.random(1, 148, 5), n.random(1, 148, 37), hidden_size=37
+    ),
+    "a layer that resets its state": lambda n: n.op(
+        "GRU", n.input(3, 2, 5), n.random(1, 21, 5), n.random(1, 21, 7), hidden_size=7
+    ),
     "resizing": lambda n: n.op(
         "Resize", n.input(1, 3, 5, 5), None, np.array([1, 1, 1.6, 1.6], np.float32), mode="linear"
     ),

@@ -22,7 +22,7 @@ class Maths:
     Args:
         functions: By name: exp, sigmoid, softplus, tanh.
         keep: Has a value computed once, however often it is read.
-        larger, smaller: Of two values; not-a-number stays so.
+        larger, smaller: Of a value that is kept and a number; not-a-number stays so.
     """
 
     functions: dict[str, Function]
@@ -59,8 +59,13 @@ class Gates:
         """An activation of a number, clipped before; the cell's own is not."""
         clip = self.cell.clip
         if clip is not None and which < 2:
-            x = self.maths.smaller(self.number(clip), self.maths.larger(self.number(-clip), x))
+            x = self._within(x, -clip, clip)
         return self.keep(self._function(self.cell.activations[which], self.keep(x)))
+
+    def _within(self, x: Value, low: float, high: float) -> Value:
+        """x between bounds; not-a-number stays so."""
+        above = self.keep(self.maths.larger(self.keep(x), self.number(low)))
+        return self.maths.smaller(above, self.number(high))
 
     def _function(self, of: Activation, x: Value) -> Value:
         name, a, b = of.name, self.number(of.alpha), self.number(of.beta)
@@ -75,11 +80,11 @@ class Gates:
             below = self.keep(functions["exp"](self.code, self.lanes, x))
             return select(emit.tirx.LT(x, zero), a * (below - one), x)
         return {
-            "relu": lambda: self.maths.larger(zero, x),
+            "relu": lambda: self.maths.larger(x, zero),
             "affine": lambda: a * x + b,
             "leakyrelu": lambda: select(emit.tirx.LT(x, zero), a * x, x),
             "thresholdedrelu": lambda: select(emit.tirx.LE(x, a), zero, x),
-            "hardsigmoid": lambda: self.maths.smaller(one, self.maths.larger(zero, a * x + b)),
+            "hardsigmoid": lambda: self._within(a * x + b, 0.0, 1.0),
             "softsign": lambda: x / (one + emit.tirx.abs(x)),
         }[name]()
 

@@ -156,8 +156,13 @@ _SUMS = 8
 
 
 def blocks(gates: int, hidden: int, machine: Machine) -> list[Blocks]:
-    """The blocks of hidden units whose sums of so many gates are computed together."""
+    """The blocks of hidden units whose sums of so many gates are computed together.
+
+    For threads, whose vectors are one number, all are one block: neighbours lie side by side.
+    """
     lanes = machine.lanes
+    if lanes == 1:
+        return [Blocks(0, hidden, 1, 1)]
     whole, every = hidden // lanes, -(-hidden // lanes)
     vectors = max(1, min(_SUMS // gates, whole // machine.cores))
     full = whole // vectors

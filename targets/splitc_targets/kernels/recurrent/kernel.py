@@ -28,7 +28,9 @@ from splitc_targets.machine.machine import Machine
 
 _MATHS = Maths(
     {name: arithmetic.OPS[name] for name in ("exp", "sigmoid", "softplus", "tanh")},
-    arithmetic.kept, emit.maximum, emit.minimum,
+    arithmetic.kept,
+    # The second operand is what not-a-number is kept of.
+    lambda x, number: emit.maximum(number, x), lambda x, number: emit.minimum(number, x),
 )  # fmt: skip
 _UNROLL = 8
 """Units of the state before whose products are written out."""
