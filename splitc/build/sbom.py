@@ -29,12 +29,13 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/")
 
 _LICENCES = {
     "apache-tvm": "Apache-2.0", "llvm": "Apache-2.0 WITH LLVM-exception", "numpy": "BSD-3-Clause",
+    "nvrtc": "LicenseRef-NVIDIA-Proprietary",
     "onnx": "Apache-2.0", "onnxruntime": "MIT", "splitc": "Apache-2.0", "torch": "BSD-3-Clause",
     "zig": "MIT",
 }  # fmt: skip
 """Of the tools that splitc itself names; a backend of someone else's may name others."""
 
-_PACKAGES = {"zig": "ziglang", "llvm": ""}
+_PACKAGES = {"zig": "ziglang", "llvm": "", "nvrtc": "nvidia-cuda-nvrtc"}
 """Where a tool's package is called otherwise; "" where it comes inside another."""
 
 

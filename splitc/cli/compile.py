@@ -176,6 +176,8 @@ def _print_parts(
         console.print(show.route_table(bundle.manifest))
     for one in found:
         console.print(show.checked(one), style="green")
+        for line in show.not_run(bundle, one):
+            console.print(line, style="yellow", soft_wrap=True)
 
 
 def _print_table(table: CutTable, row: CutRow, *, quiet: bool) -> None:

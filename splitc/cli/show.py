@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from splitc.build.backend import Built, Kernel
+    from splitc.bundle.bundle import Bundle
     from splitc.bundle.verify import Verification
     from splitc.runtime.codec_entry import CodecEntry
     from splitc.runtime.manifest import Manifest
@@ -136,11 +137,13 @@ def kernel_table(built: Built) -> Table:
             "" if once else f"{kernel.predicted_ms / total:.1%}",
             plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
         )  # fmt: skip
-    planned = short_bytes(built.activation_bytes)
-    weights = f", {short_bytes(built.weight_bytes)} of weights" if built.weight_bytes else ""
-    table.caption = (
-        f"{total:,.{digits}f} ms predicted; {planned} for tensors between kernels{weights}"
-    )
+    weights = f"{short_bytes(built.weight_bytes)} of weights"
+    memory = f"{short_bytes(built.activation_bytes)} for tensors between kernels"
+    if built.device_bytes:
+        memory = f"{short_bytes(built.device_bytes)} of the GPU's memory, {weights} among it"
+    elif built.weight_bytes:
+        memory += f", {weights}"
+    table.caption = f"{total:,.{digits}f} ms predicted; {memory}"
     table.caption_justify = "left"
     return table
 
@@ -259,6 +262,19 @@ def checked(found: Verification) -> str:
         f"checked: worst error {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}, "
         f"{samples(found)}"
     )
+
+
+def not_run(bundle: Bundle, found: Verification) -> Iterator[str]:
+    """Which parts' own code did not run for want of a graphics processor, and what did."""
+    from splitc.runtime.devices import why_not_run
+
+    for name, one in found.ran.items():
+        part = bundle.part(name)
+        if part.device is not None and one.how.startswith("host build"):
+            yield (
+                f"the {name}'s own code was not run: {why_not_run(part)}; the same layers, "
+                "compiled for this machine's processor, were checked in its place"
+            )
 
 
 def ran_lines(ran: Mapping[str, str]) -> list[Text]:

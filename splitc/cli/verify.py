@@ -121,7 +121,7 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
         console.print(line, markup=False)
     for line in show.ran_lines({name: one.how for name, one in found.ran.items()}):
         console.print(line)
-    for line in _not_run(opened, found):
+    for line in show.not_run(opened, found):
         console.print(line, style="yellow", soft_wrap=True)
     worst = f"worst {found.worst.relative:.1e}, tolerance {found.tolerance:.0e}"
     console.print(f"verified: {worst}, {show.samples(found)}", style="bold green")
@@ -139,20 +139,6 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
     if any(parts[name].site == DEVICE for name in twins):
         folders = manifest.route.before[0] if single else "head-*"
         console.print(f"  or: scp -r {bundle}/{folders} pi@raspberrypi:", soft_wrap=True)
-
-
-def _not_run(opened: Bundle, found: Verification) -> Iterator[str]:
-    """Which parts' own code did not run for want of a graphics processor, and what did."""
-    from splitc.runtime.devices import why_not_run
-
-    for name, one in found.ran.items():
-        part = opened.part(name)
-        if part.device is not None and one.how.startswith("host build"):
-            yield (
-                f"the {name}'s own code was not run, as {why_not_run(part)}: its hashes were "
-                f"checked, and golden/{name} in its place, the same layers compiled for this "
-                "machine's processor"
-            )
 
 
 def _files(

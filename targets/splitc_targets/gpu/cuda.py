@@ -20,6 +20,9 @@ from pathlib import Path
 from splitc.errors import ToolchainError
 
 PACKAGE = "nvidia-cuda-nvrtc"
+LICENCE = "LicenseRef-NVIDIA-Proprietary"
+"""As its metadata has it: the CUDA Toolkit's end user licence agreement, whose Attachment A lets
+libdevice be distributed in what it is compiled into."""
 _lock = threading.Lock()
 _Call = Callable[..., int]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splitc.build.backend import Built
+from splitc.build.backend import Built, Shipped
 from splitc.cost.board import Board, Gpu
 from splitc.scratch import require_room
 from splitc_targets.gpu import cuda
@@ -37,9 +37,14 @@ def write(code: GpuCode, board: Board, folder: Path, caveat: str, *, runtime: bo
     require_room(folder, code.weights.bytes)
     tools = {"apache-tvm": adapter.version(), "zig": zig_version()}
     arch, binary = "", code.program.source.encode()
+    beside: tuple[Shipped, ...] = ()
     if unit.api == "cuda":
         arch, binary = unit.arch, cuda.compile_source(code.program.source, unit.arch).code
-        tools["nvrtc"] = cuda.compiler_version()
+        release = tools["nvrtc"] = cuda.compiler_version()
+        # Functions of its libdevice, as expf, are in the code.
+        beside = (
+            Shipped(cuda.PACKAGE, release, cuda.LICENCE, f"pkg:pypi/{cuda.PACKAGE}@{release}"),
+        )
     inputs, outputs = _bytes(code.inputs), _bytes(code.outputs)
     link(board, folder / MODEL, Linked(
         unit.api, arch, binary, code.program.launches, code.weights.bytes,
@@ -51,7 +56,7 @@ def write(code: GpuCode, board: Board, folder: Path, caveat: str, *, runtime: bo
         MODEL, "native", tools=tools, schedule=NAME, caveat=caveat, kernels=code.kernels,
         activation_bytes=0, weight_bytes=code.weights.bytes,
         weights=WEIGHTS if code.weights.bytes else "", file_bytes=code.weights.bytes,
-        packed_bytes=STATE_BYTES, shipped=install_licences(folder, board.processor.isa),
+        packed_bytes=STATE_BYTES, shipped=install_licences(folder, board.processor.isa, beside),
         device_bytes=code.weights.bytes + code.activation_bytes + sum(inputs) + sum(outputs),
     )  # fmt: skip
     if not runtime:

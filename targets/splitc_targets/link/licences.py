@@ -15,7 +15,9 @@ FOLDER = "LICENSES"
 _LLVM = "Apache-2.0 WITH LLVM-exception"
 
 
-def install_licences(folder: Path, isa: str) -> tuple[Shipped, ...]:
+def install_licences(
+    folder: Path, isa: str, beside: tuple[Shipped, ...] = ()
+) -> tuple[Shipped, ...]:
     """Put the licences of what a native part is made of beside it, as `LICENSES/NAME.txt`.
 
     A model has splitc's own functions in it, the runner and its library what their sources
@@ -25,13 +27,14 @@ def install_licences(folder: Path, isa: str) -> tuple[Shipped, ...]:
     Args:
         folder: The part's.
         isa: Of its code.
+        beside: What else is in it, by installed packages' names.
 
     Raises:
         ToolchainError: A package that the code comes from is not installed.
     """
     place = folder / FOLDER
     place.mkdir()
-    pieces = tuple(_pieces())
+    pieces = (*_pieces(), *beside)
     for piece in pieces:
         text = "\n\n".join(_texts(piece.name, isa))
         (place / f"{piece.name}.txt").write_text(f"{text}\n", "utf-8")

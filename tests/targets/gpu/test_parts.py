@@ -135,8 +135,13 @@ def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(
     assert run(["verify", str(bundle.path)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "tail ran as host build of the cuda-sm90 tail" in out
-    assert "the tail's own code was not run, as it is for a sm_90 GPU, and there is no" in out
-    assert "golden/tail in its place" in out
+    assert "the tail's own code was not run: it is for a sm_90 GPU, and there is no" in out
+    assert "this machine's processor, were checked in its place" in out
+    nvidias = bundle.path / "tail/LICENSES/nvidia-cuda-nvrtc.txt"
+    assert "libdevice" in nvidias.read_text("utf-8")
+    bill = json.loads((bundle.path / "sbom.cdx.json").read_text("utf-8"))
+    (tail,) = (one for one in bill["components"] if one["name"] == "tail")
+    assert "nvidia-cuda-nvrtc" in {one["name"] for one in tail["components"]}
     frame = str(bundle.path / "golden/boundary/0.npy")
     runner = str(bundle.path / "tail/splitc-run")
     done = subprocess.run([runner, frame], capture_output=True, text=True, check=False)
