@@ -126,6 +126,10 @@ def serve(
         began = time.monotonic()
         with server:
             _announce(server, key=path, journal=journal)
+            for one in server.bundles.values():
+                for part, why in one.stand_ins.items():
+                    text = f"the {part} of {one.name} runs on this machine's processor: {why}"
+                    journal("stand_in", text, bundle=one.name, part=part, why=why)
             for one in server.bundles.values() if keep is None else ():
                 if one.results_stay:
                     text = f"results of {one.name} stay here, and nobody keeps them: --keep DIR"

@@ -14,6 +14,7 @@ import numpy as np
 from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle
 from splitc.errors import BadBundleError, UsageError
+from splitc.runtime.devices import why_not_run
 from splitc.runtime.manifest import (
     Missing,
     Route,
@@ -136,6 +137,9 @@ class Served:
         BadBundleError: Nothing of it is behind the link, or a file is not the one the manifest
             lists.
         ToolchainError: A part cannot run on this machine.
+
+    `stand_ins` are the parts whose builds for this machine's processor run in their place, by
+    name, with why there is no graphics processor for them.
     """
 
     def __init__(self, path: str | Path, open_runner: OpenRunner = LoadedParts) -> None:
@@ -150,12 +154,17 @@ class Served:
         self._runner = open_runner(bundle)
         with ExitStack() as stack:
             stack.callback(self._runner.close)
-            contracts = {name: Contract.of(bundle.part(name)) for name in names}
+            parts = {name: bundle.part(name) for name in names}
+            contracts = {name: Contract.of(part) for name, part in parts.items()}
             self.tails: Mapping[int, Tail] = {
                 number: _tail(bundle, number, contracts, self._runner)
                 for number, route in enumerate(manifest.routes)
                 if route.behind
             }
+            self.stand_ins: Mapping[str, str] = {
+                name: why for name, part in parts.items()
+                if part.device is not None and (why := why_not_run(part))
+            }  # fmt: skip
             self.routes = tuple(manifest.routes[number].name for number in self.tails)
             stack.pop_all()
 

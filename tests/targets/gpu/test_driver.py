@@ -186,6 +186,7 @@ import ctypes, os, sys
 from pathlib import Path
 from splitc.errors import DeviceError
 from splitc.runtime.part import load_part
+from splitc.serve.tails import Served
 driver = ctypes.CDLL("libcuda.so.1")
 driver.double_state.restype = ctypes.c_char_p
 for plan in sys.argv[1:]:
@@ -222,6 +223,7 @@ from pathlib import Path
 import numpy as np
 from splitc.errors import DeviceError
 from splitc.runtime.part import load_part
+from splitc.serve.tails import Served
 driver = ctypes.CDLL("libcuda.so.1")
 driver.double_state.restype = ctypes.c_char_p
 bundle = Path(os.environ["BUNDLE"])
@@ -247,6 +249,10 @@ with load_part(bundle / "tail") as part, load_part(bundle / "tail") as other:
     driver.cuCtxGetCurrent(ctypes.byref(current))
     assert current.value is None
     print(driver.double_state().decode())
+with Served(bundle) as served:
+    assert not served.stand_ins
+    (tail,) = served.tails.values()
+    np.testing.assert_array_equal(tail.run([[x]])[0][0], alone[1])
 print(driver.double_state().decode())
 """
 

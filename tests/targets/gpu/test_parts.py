@@ -142,6 +142,8 @@ def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(
     bill = json.loads((bundle.path / "sbom.cdx.json").read_text("utf-8"))
     (tail,) = (one for one in bill["components"] if one["name"] == "tail")
     assert "nvidia-cuda-nvrtc" in {one["name"] for one in tail["components"]}
+    with Served(bundle.path) as served:
+        assert "there is no" in served.stand_ins["tail"]
     frame = str(bundle.path / "golden/boundary/0.npy")
     runner = str(bundle.path / "tail/splitc-run")
     done = subprocess.run([runner, frame], capture_output=True, text=True, check=False)
