@@ -15,8 +15,10 @@ from splitc.build.evidence import proof_of
 from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.build.routes import RouteJob
+from splitc.bundle.difference import LOOSEST_TOLERANCE
 from splitc.bundle.golden import Step, Way, tolerance_of
 from splitc.bundle.record import BuildRecord
+from splitc.cost.precision import rounds
 from splitc.cost.topology import DEVICE, SERVER
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
@@ -118,11 +120,18 @@ def manifest_of(
         default=job.default.name,
         config={**_config(job, runtime), **_besides(job)},
         seed=seed,
-        tolerance=max(tolerance_of(route.ready.model.graph) for route in job.routes),
+        tolerance=_tolerance(job),
         tools=tools_of(job, built),
         files=list_files(folder),
         results=job.scenario.results,
     )  # fmt: skip
+
+
+def _tolerance(job: Job) -> float:
+    """The relative error that results may have: of the loosest network, or of what is rounded."""
+    if any(rounds(site.board) for site in job.sites.values()):
+        return LOOSEST_TOLERANCE
+    return max(tolerance_of(route.ready.model.graph) for route in job.routes)
 
 
 def tools_of(job: Job, built: Parts) -> dict[str, str]:

@@ -219,6 +219,7 @@ class CompileOptions(ScenarioText, frozen=True):
     calibrate: str | None = None
     max_drop: str | None = None
     emit: str = "tvm"
+    precision: str = "float32"
     runtime: str = "bundle"
     check: bool = True
     twin: bool = True
@@ -297,8 +298,23 @@ class CompileOptions(ScenarioText, frozen=True):
         return bool(self.codec or self.bits or self.plan)
 
     def scenario(self, boards: Mapping[str, Board] | None = None) -> Scenario:
-        """The scenario that they say; see `ScenarioText.scenario`."""
+        """The scenario that they say; see `ScenarioText.scenario`.
+
+        Raises:
+            UsageError: As there, or a board does not multiply in the precision.
+        """
+        if self.precision != "float32":
+            boards = self._at_precision(boards)
         return allowing(super().scenario(boards), self.max_drop)
+
+    def _at_precision(self, boards: Mapping[str, Board] | None) -> Mapping[str, Board]:
+        from splitc.cost.board import load_board
+        from splitc.cost.precision import at_precision
+        from splitc.cost.topology import DEVICE, SERVER
+
+        named = {DEVICE: self.target, SERVER: self.tail_target}
+        given = boards or {site: load_board(name) for site, name in named.items()}
+        return at_precision(given, self.precision)
 
     def load(self) -> Network:
         """The network, while what compiles it is got ready.

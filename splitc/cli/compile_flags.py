@@ -73,6 +73,16 @@ class CompileFlags(o.ScenarioOptions):
             "backend's; two with a comma between for head and tail.",
         ),
     ] = "tvm"
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="float32|tf32|float16",
+            envvar="SPLITC_PRECISION",
+            help="What graphics processors multiply in: with less than float32 on their tensor "
+            "cores, sums in float32.",
+        ),
+    ] = "float32"
     runtime: Annotated[
         str,
         typer.Option(

@@ -41,6 +41,7 @@ PositiveInt = Annotated[int, msgspec.Meta(gt=0, le=2**50)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0, le=1e18)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=4)]
+Precision = Literal["float32", "tf32", "float16"]
 
 
 class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,13 +81,17 @@ class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="gpu"):
     """A graphics processor that code is made for, and the processor that starts its kernels.
 
-    `arch` is the compiler's name of it, as `sm_90`; `memory_bytes` its own memory.
+    `arch` is the compiler's name of it, as `sm_90`; `memory_bytes` its own memory; `tensor` the
+    multiply-adds that tensor cores of one of its multiprocessors do a cycle, by what they
+    multiply in; `precision` what products are multiplied in.
     """
 
     api: Literal["cuda", "opencl", "vulkan"]
     arch: str
     memory_bytes: PositiveInt
     host: Cpu
+    tensor: dict[Precision, PositiveFloat] = {}
+    precision: Precision = "float32"
 
 
 class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -268,6 +273,7 @@ def _of_gpu(board: Board, unit: Gpu) -> Board:
         unit=msgspec.structs.replace(
             unit, arch=found.arch, memory_bytes=found.memory_bytes,
             host=hosts.get(host_isa(), unit.host),
+            tensor=like.unit.tensor if isinstance(like.unit, Gpu) else {},
         ),
         cores=found.multiprocessors, clock_hz=found.clock_hz,
         flops_per_cycle=found.flops_per_cycle, memory_bytes=found.memory_bytes,

@@ -42,6 +42,9 @@ def test_what_is_written_down_compiles_to_the_same_bytes(small_onnx: Path, tmp_p
         ({"runtime": "some"}, "--runtime some"),
         ({"bits": "x"}, "--bits x"),
         ({"target": "rpi44"}, "no target 'rpi44'"),
+        ({"precision": "tf64"}, "precision"),
+        ({"precision": "tf32"}, "--precision tf32 does nothing"),
+        ({"precision": "tf32", "tail_target": "cuda-sm75"}, "does not multiply in tf32"),
         ({"calibrate": "a.npz", "server_input": "tensor"}, "--calibrate does nothing"),
     ],
 )

@@ -120,7 +120,7 @@ def compile_source(source: str, arch: str) -> Cubin:
         ToolchainError: The compiler is missing or refuses.
     """
     compiler = _compiler()
-    text = _PRELUDE + source[source.index('extern "C"') :]
+    text = _PRELUDE + source[_start(source) :]
     options = (
         f"--gpu-architecture={arch}", "--std=c++17", "--ptxas-options=--verbose",
         "--extra-device-vectorization",
@@ -143,6 +143,12 @@ def compile_source(source: str, arch: str) -> Cubin:
         finally:
             compiler.nvrtcDestroyProgram(byref(program))
     return Cubin(code, usage_of(log))
+
+
+def _start(source: str) -> int:
+    """Where what the kernels call begins, or else the kernels."""
+    found = source.find("__device__ __forceinline__")
+    return found if found >= 0 else source.index('extern "C"')
 
 
 _ENTRY = re.compile(r"Function properties for (\w+)")

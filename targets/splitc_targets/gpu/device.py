@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from splitc.cost.board import Board
+from splitc.cost.board import Board, Gpu
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,24 @@ class Device:
         units: Multiprocessors (compute units in OpenCL's words).
         multiply_adds: fp32 multiply-adds that one of them starts a cycle.
         resident: Threads that one of them holds at a time.
+        precision: What products are multiplied in.
+        tensor: Multiply-adds in it that tensor cores of one of them do a cycle; 0 for none.
+        twin: Whether tensor cores' work is done by ordinary arithmetic, for checks.
     """
 
     units: int
     multiply_adds: float
     resident: int = 1536
+    precision: str = "float32"
+    tensor: float = 0.0
+    twin: bool = False
 
 
 def device_of(board: Board) -> Device:
     """The device of a board whose unit is a graphics processor; its cores are multiprocessors."""
-    return Device(board.cores, board.flops_per_cycle / 2)
+    unit = board.unit
+    assert isinstance(unit, Gpu)
+    return Device(
+        board.cores, board.flops_per_cycle / 2, precision=unit.precision,
+        tensor=unit.tensor.get(unit.precision, 0.0), twin=unit.api != "cuda",
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from tvm import tirx
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
+from splitc_targets.gpu.loops import tensor_cores
 from splitc_targets.tvm.adapter import CannotRun
 
 _COMPILE = "tvm_callback_cuda_compile"
@@ -81,7 +82,19 @@ def write(own: Mapping[str, Any], others: Mapping[str, Any], target: Any) -> Sou
         functions.update(device.functions)
         kernels = {str(each.attrs["global_symbol"]): each for each in device.functions.values()}
         entries |= {name: _entries(each, host[name], kernels) for name, each in given.items()}
-    return Source(_text(finish()(tvm.IRModule(functions)), target), entries)
+    text = _text(finish()(tvm.IRModule(functions)), target)
+    return Source(_with_calls(text, str(target.kind.name)), entries)
+
+
+def _with_calls(text: str, api: str) -> str:
+    """The source, before its kernels what they call."""
+    if "splitc_" not in text:
+        return text
+    called, first = (
+        (tensor_cores.CUDA, 'extern "C"') if api == "cuda" else (tensor_cores.OPENCL, "__kernel")
+    )
+    start = text.index(first)
+    return text[:start] + called + text[start:]
 
 
 def _short() -> Any:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from splitc_targets.gpu.device import Device
-from splitc_targets.gpu.kernels import maps, products, recurrent, rows, sampling, windows
+from splitc_targets.gpu.kernels import maps, product, products, recurrent, rows, sampling, windows
 from splitc_targets.gpu.schedule import Bound, bound
 from splitc_targets.graph.graph import Graph, Node
 from splitc_targets.graph.views import View, packed
@@ -44,7 +44,7 @@ KERNELS: dict[str, Write] = {
     "reduce": lambda name, spec, _: rows.reduction_kernel(name, spec),
     "sample": lambda name, spec, _: sampling.sample_kernel(name, spec),
     "matmul": lambda name, spec, device: products.product_kernel(
-        name, products.of_matrices(spec), device
+        name, product.of_matrices(spec), device
     ),
     "product": products.product_kernel,
     "recurrent": lambda name, spec, _: recurrent.recurrent_kernel(name, spec, _NEUTRAL),
@@ -76,11 +76,13 @@ def _product(
 ) -> bool:
     """Append a product by constant weights."""
     view, *rest = args
-    packed = planner.constant(products.pack(np.asarray(weights), spec.groups))
+    device = cast("GpuPlanner", planner).device
+    described, packed = products.packed(np.asarray(weights), spec, device)
+    right = planner.constant(packed)
     planner.step(
-        ("product", products.dense(spec)), _known_by_its_key, [view, packed, *rest], rule,
+        ("product", described), _known_by_its_key, [view, right, *rest], rule,
         describe(node), shapes_of(node.args[0], node.args[1], node.output), spec.flops,
-        ("float32", "float32", *beside_types(spec)),
+        ("float32", right.buffer.dtype, *beside_types(spec)),
     )  # fmt: skip
     return True
 

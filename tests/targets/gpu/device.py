@@ -13,11 +13,12 @@ from ctypes import c_char_p, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import ModelProto
 
-from splitc.cost.board import Board, load_board
+from splitc.cost.board import Board, Gpu, load_board
 from splitc.runtime.devices import why_no_device
 from splitc.runtime.library import Host
 from splitc.runtime.memory import zeroed
@@ -125,6 +126,15 @@ def _call(host: Host, library: ctypes.CDLL, name: str, arrays: list[Array]) -> N
     for number, each in enumerate(arrays):
         arguments.put(number, address(each))
     assert arguments.call(function(library, name)) == 0, host.error()
+
+
+def simulated(precision: str) -> Board:
+    """The board of OpenCL's device as if it had tensor cores, and next to nothing else: their
+    twin computes whatever they can."""
+    board = load_board(BOARD)
+    assert isinstance(board.unit, Gpu)
+    unit = msgspec.structs.replace(board.unit, tensor={precision: 1024.0}, precision=precision)
+    return msgspec.structs.replace(board, unit=unit, flops_per_cycle=1e-3)
 
 
 def compiled(proto: ModelProto, board: str | Board = BOARD) -> GpuCode:

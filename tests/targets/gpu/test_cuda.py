@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from splitc.cost.board import Gpu, boards
+from splitc.cost.board import Gpu, boards, load_board
+from splitc.cost.precision import at_precision
 from splitc.errors import ToolchainError
 from splitc_targets.gpu import cuda
 from tests.targets.gpu.device import compiled
@@ -23,6 +24,12 @@ SHARED_BYTES, REGISTERS = 48 * 1024, 65536
 Guide, table of technical specifications), without asking for more."""
 
 
+def _precisions(name: str) -> list[str]:
+    unit = boards()[name].unit
+    assert isinstance(unit, Gpu)
+    return ["float32", *sorted(unit.tensor)]
+
+
 def _net() -> Net:
     """Every kind of kernel that rules write, at sizes that take the larger tiles too."""
     net = Net(0)
@@ -35,10 +42,14 @@ def _net() -> Net:
     return net
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_every_kernel_compiles_and_spills_nothing(name: str) -> None:
-    code = compiled(_net().proto(), name)
-    unit = boards()[name].unit
+@pytest.mark.parametrize(
+    ("name", "precision"), [(name, each) for name in BOARDS for each in _precisions(name)]
+)
+def test_every_kernel_compiles_and_spills_nothing(name: str, precision: str) -> None:
+    board = at_precision({"server": load_board(name)}, precision)["server"]
+    code = compiled(_net().proto(), board)
+    assert ("splitc_multiply_" in code.program.source) == (precision != "float32")
+    unit = board.unit
     assert isinstance(unit, Gpu)
     made = cuda.compile_source(code.program.source, unit.arch)
     assert made.code.startswith(b"\x7fELF")

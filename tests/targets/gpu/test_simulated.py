@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from splitc_targets.gpu.pipeline import GpuCode
-from tests.targets.gpu.device import compiled
+from tests.targets.gpu.device import compiled, simulated
 from tests.targets.nets import Net
 
 pytestmark = pytest.mark.skipif(
@@ -75,6 +75,20 @@ def test_no_kernel_races_or_leaves_its_buffers(name: str, tmp_path: Path) -> Non
     for number in range(len(code.program.launches)):
         said = _simulated(code, number, tmp_path)
         assert said == "", f"launch {number}"
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float16"])
+def test_no_product_by_tensor_cores_races_or_leaves_its_buffers(
+    precision: str, tmp_path: Path
+) -> None:
+    # The twin has the kernel's barriers, and reads shared memory where a warp's lanes do.
+    net = Net(0)
+    net.outputs = [_conv(net, net.input(1, 9, 6, 7), 35, pads=[1, 1, 1, 1])]
+    net.outputs.append(net.op("MatMul", net.input(2, 17, 33), net.input(2, 33, 19)))
+    code = compiled(net.proto(), simulated(precision))
+    assert code.program.source.count("__local int left") == 2
+    for number in range(len(code.program.launches)):
+        assert _simulated(code, number, tmp_path) == "", f"launch {number}"
 
 
 def test_the_simulator_sees_what_leaves_a_buffer(tmp_path: Path) -> None:

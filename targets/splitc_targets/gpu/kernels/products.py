@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic
-"""Products, convolutions and matrix products alike, as one: rows of pixels by output channels.
+"""How a product is computed: by tiles, on the usual units or on tensor cores, or by vectors.
 
 A block computes a tile of pixels by channels. Step by step it brings a slice of both operands
-into shared memory, gathering the pixels under the window's places (an implicit matrix), and each
-thread multiplies its rows and columns of the slice, with its sums in registers. Where there are
-a few rows only, their threads share the depth instead.
+into shared memory while it multiplies the one before; each thread multiplies its rows and columns
+of the slice, with its sums in registers. Where there are a few rows only, their threads share the
+depth instead.
 """
 
 from __future__ import annotations
@@ -16,48 +16,12 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.gpu.device import Device
-from splitc_targets.gpu.loops import ends
-from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel
-from splitc_targets.kernels.product import geometry
-from splitc_targets.kernels.product.direct import operand_arguments
-from splitc_targets.kernels.product.geometry import Conv, Matmul
+from splitc_targets.gpu.kernels import tensor_products
+from splitc_targets.gpu.kernels.product import Block, Pixel, Product, arguments, dense, store
+from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel, where
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product and where its right operand lies.
-
-    Args:
-        conv: Sizes, and distances in the input and the result.
-        w_image: Distance between the right operands of images; 0 where they share one.
-        w_group: Between those of groups.
-        w_depth: Between rows of it; a row belongs to a channel under a place of the window.
-        w_column: Between columns of it, each of an output channel.
-    """
-
-    conv: Conv
-    w_image: int
-    w_group: int
-    w_depth: int
-    w_column: int
-
-    @property
-    def depth(self) -> int:
-        """Products that a sum takes."""
-        return self.conv.channels * self.conv.kernel[0] * self.conv.kernel[1]
-
-    @property
-    def columns(self) -> int:
-        """Output channels of a group."""
-        return self.conv.out_channels // self.conv.groups
-
-    @property
-    def rows(self) -> int:
-        """Pixels that share a right operand."""
-        images = 1 if self.w_image else self.conv.batch
-        return images * self.conv.out_height * self.conv.out_width
+from splitc_targets.loops.emit import Array, Index, const, tirx
 
 
 @dataclass(frozen=True)
@@ -87,15 +51,21 @@ TILES = (
 )  # fmt: skip
 
 
-def dense(conv: Conv) -> Product:
-    """A product by constant weights, as `pack` lays them."""
-    product = Product(conv, 0, 0, conv.out_channels // conv.groups, 1)
-    return Product(conv, 0, product.depth * product.columns, product.columns, 1)
+def packed(
+    weights: np.ndarray[Any, Any], conv: Conv, device: Device
+) -> tuple[Product, np.ndarray[Any, Any]]:
+    """A product by constant weights, and these as its kernel reads them.
 
-
-def of_matrices(pairs: Matmul) -> Product:
-    """Products of two tensors."""
-    return Product(pairs.conv, pairs.b_batch, 0, pairs.b_row, pairs.b_column)
+    Args:
+        weights: [out channels][channels][rows][columns], or the same without the last two.
+        conv: The product.
+        device: What computes it.
+    """
+    product = dense(conv)
+    laid = pack(weights, conv.groups)
+    if _by_tensor_cores(product, device):
+        return tensor_products.packed(product, laid, device.precision)
+    return product, laid
 
 
 def pack(weights: np.ndarray[Any, Any], groups: int) -> np.ndarray[Any, Any]:
@@ -112,83 +82,74 @@ def tile_of(product: Product, device: Device) -> Tile:
     loads from shared memory for each product takes its share of the multiplying.
     """
 
-    def cycles(tile: Tile) -> float:
-        groups = product.conv.groups * (product.conv.batch if product.w_image else 1)
-        blocks = groups * -(-product.rows // tile.rows) * -(-product.columns // tile.columns)
-        beside = max(1, min(device.resident // tile.threads, 8))
-        own = tile.own_rows * tile.own_columns
-        useful = own / (own + tile.own_rows + tile.own_columns)
-        # A unit with few threads cannot hide what each waits for.
-        busy = min(1.0, beside * tile.threads / 512, blocks * tile.threads / device.units / 512)
-        waves = -(-blocks // (device.units * beside))
-        work = tile.rows * tile.columns * product.depth
-        return waves * beside * work / (device.multiply_adds * useful * max(busy, 1e-3))
+    return min(TILES, key=lambda tile: _cycles(product, tile, device))
 
-    return min(TILES, key=cycles)
+
+def _cycles(product: Product, tile: Tile, device: Device) -> float:
+    blocks = product.shares * -(-product.rows // tile.rows) * -(-product.columns // tile.columns)
+    beside = max(1, min(device.resident // tile.threads, 8))
+    own = tile.own_rows * tile.own_columns
+    useful = own / (own + tile.own_rows + tile.own_columns)
+    # A unit with few threads cannot hide what each waits for.
+    busy = min(1.0, beside * tile.threads / 512, blocks * tile.threads / device.units / 512)
+    waves = -(-blocks // (device.units * beside))
+    work = tile.rows * tile.columns * product.depth
+    return waves * beside * work / (device.multiply_adds * useful * max(busy, 1e-3))
+
+
+def _by_tensor_cores(product: Product, device: Device) -> bool:
+    """Whether tensor cores are predicted to be quicker; what has few rows waits for memory."""
+    if not device.tensor or _few(product):
+        return False
+    usual = min(_cycles(product, tile, device) for tile in TILES)
+    return tensor_products.cycles(product, device) < usual
 
 
 def product_kernel(name: str, product: Product, device: Device) -> Kernel:
     """The kernel (x, right operand, operands…, y)."""
     if _few(product):
         return _few_rows(name, product)
+    if product.words or (not product.w_group and _by_tensor_cores(product, device)):
+        return tensor_products.product_kernel(name, product, device)
     tile = tile_of(product, device)
     across, down = -(-product.columns // tile.columns), -(-product.rows // tile.rows)
-    blocks = across * down * _shares(product)
 
     def write(code: Threads, *arrays: Array) -> None:
-        _Tiled(code, product, tile, arrays).write(across, down)
+        _Tiled(code, product, tile, arrays).write()
 
-    return kernel(name, _arguments(product), blocks, tile.threads, write)
-
-
-def _shares(product: Product) -> int:
-    """Products that have no operand in common: groups, and images with right operands of theirs."""
-    return product.conv.groups * (product.conv.batch if product.w_image else 1)
+    blocks = across * down * product.shares
+    return kernel(name, arguments(product, product.depth), blocks, tile.threads, write)
 
 
-def _arguments(product: Product) -> list[Argument]:
-    conv = product.conv
-    w = (product.depth - 1) * product.w_depth + (product.columns - 1) * product.w_column
-    w += (conv.groups - 1) * product.w_group + (conv.batch - 1) * product.w_image
-    return [
-        Argument("x", (geometry.input_size(conv),)),
-        Argument("w", (w + 1,)),
-        *operand_arguments(conv),
-        Argument("y", (geometry.result_size(conv),), conv.y_dtype),
-    ]
+_BESIDE = 4
+"""Elements behind each row of the left slice: neighbours along the depth lie in other banks."""
 
 
 class _Tiled:
+    """A block whose threads multiply with the usual units."""
+
     def __init__(
         self, code: Threads, product: Product, tile: Tile, arrays: tuple[Array, ...]
     ) -> None:
-        self.code, self.product, self.conv, self.tile = code, product, product.conv, tile
-        self.x, self.w, *self.extra = arrays[:-1]
-        self.y = arrays[-1]
+        self.code, self.product, self.tile = code, product, tile
+        self.block = Block(code, product, arrays, (tile.rows, tile.columns))
 
-    def write(self, across: int, down: int) -> None:
-        code, tile, product = self.code, self.tile, self.product
-        self.column0 = code.bind(emit.mod(code.block, across) * tile.columns, "column0")
-        rest = code.bind(emit.div(code.block, across))
-        self.row0 = code.bind(emit.mod(rest, down) * tile.rows, "row0")
-        share = code.bind(emit.div(rest, down), "share")
-        self.image: Index = share if product.w_image else 0
-        self.group: Index = 0 if product.w_image else share
-        if product.w_image and self.conv.groups > 1:
-            self.image = code.bind(emit.div(share, self.conv.groups))
-            self.group = code.bind(emit.mod(share, self.conv.groups))
+    def write(self) -> None:
+        code, tile = self.code, self.tile
         wide = tile.columns // tile.own_columns
         self.lane_x = code.bind(emit.mod(code.thread, wide), "tx")
         self.lane_y = code.bind(emit.div(code.thread, wide), "ty")
-        left = code.shared(tile.depth * tile.rows, name="left")
+        left = code.shared(tile.depth * (tile.rows + _BESIDE), name="left")
         right = code.shared(tile.depth * tile.columns, name="right")
         sums = code.local(tile.own_rows * tile.own_columns, name="sum")
         for cell in range(tile.own_rows * tile.own_columns):
             code.store(sums, cell, tirx.const(0.0, "float32"))
-        rows = self._rows()
-        with code.loop("step", -(-product.depth // tile.depth)) as step:
+        down = tile.threads // tile.depth
+        own = code.bind(emit.div(code.thread, tile.depth), "m")
+        pixels = [self.block.pixel(own + i * down) for i in range(-(-tile.rows // down))]
+        with code.loop("step", -(-self.product.depth // tile.depth)) as step:
             start = code.bind(step * tile.depth, "start")
-            self._load_left(left, start, rows)
+            self._load_left(left, start, own, pixels)
             self._load_right(right, start)
             code.meet()
             with code.loop("k", tile.depth) as k:
@@ -196,83 +157,35 @@ class _Tiled:
             code.meet()
         self._store(sums)
 
-    def _rows(self) -> list[tuple[Index, Any, Index, Index]]:
-        """For each pixel that this thread loads: its base, whether it is one, its top and left."""
-        code, conv, tile = self.code, self.conv, self.tile
-        found = []
-        for i in range(-(-tile.rows * tile.depth // tile.threads)):
-            inner = code.bind(emit.div(code.thread + i * tile.threads, tile.depth), "m")
-            row = code.bind(self.row0 + inner, "pixel")
-            image, y, x = self._place(row)
-            top = code.bind(y * conv.stride[0] - conv.pad[0], "top")
-            left = code.bind(x * conv.stride[1] - conv.pad[1], "left")
-            base = image * conv.x_image + self.group * (conv.channels * conv.x_channel)
-            inside = tirx.LT(emit.index(row), const(self.product.rows))
-            found.append((code.bind(base, "base"), inside, top, left))
-        return found
-
-    def _place(self, row: Index) -> tuple[Index, Index, Index]:
-        """A pixel's image, row and column."""
-        code, conv = self.code, self.conv
-        x = code.bind(emit.mod(row, conv.out_width))
-        line = code.bind(emit.div(row, conv.out_width))
-        if self.product.w_image or conv.batch == 1:
-            return self.image, line, x
-        image = code.bind(emit.div(line, conv.out_height))
-        return image, code.bind(emit.mod(line, conv.out_height)), x
-
-    def _load_left(
-        self, left: Array, start: Index, rows: list[tuple[Index, Any, Index, Index]]
-    ) -> None:
-        code, conv, tile = self.code, self.conv, self.tile
-        for i, (base, inside, top, first) in enumerate(rows):
-            number = code.bind(code.thread + i * tile.threads)
-            k = code.bind(emit.mod(number, tile.depth), "k")
-            m = code.bind(emit.div(number, tile.depth), "m")
-            depth = code.bind(start + k, "depth")
-            channel = code.bind(emit.mod(depth, conv.channels), "channel")
-            tap = code.bind(emit.div(depth, conv.channels), "tap")
-            y = code.bind(top + emit.div(tap, conv.kernel[1]) * conv.dilation[0], "y")
-            x = code.bind(first + emit.mod(tap, conv.kernel[1]) * conv.dilation[1], "x")
-            good = tirx.And(inside, tirx.LT(emit.index(depth), const(self.product.depth)))
-            for place, size in ((y, conv.height), (x, conv.width)):
-                good = tirx.And(good, tirx.GE(emit.index(place), const(0)))
-                good = tirx.And(good, tirx.LT(emit.index(place), const(size)))
-            at = base + y * conv.x_row + x * conv.x_pixel + channel * conv.x_channel
-            value = tirx.if_then_else(good, self.x.at(at), tirx.const(0.0, "float32"))
-            spot = k * tile.rows + m
-            if tile.rows * tile.depth % tile.threads:
-                with code.when(tirx.LT(emit.index(number), const(tile.rows * tile.depth))):
-                    code.store(left, spot, value)
-            else:
-                code.store(left, spot, value)
+    def _load_left(self, left: Array, start: Index, own: Index, pixels: list[Pixel]) -> None:
+        code, tile = self.code, self.tile
+        down = tile.threads // tile.depth
+        k = code.bind(emit.mod(code.thread, tile.depth), "k")
+        spot = self.block.spot(code.bind(start + k, "depth"))
+        for i, pixel in enumerate(pixels):
+            code.store(
+                left, k * (tile.rows + _BESIDE) + own + i * down, self.block.left(pixel, spot)
+            )
 
     def _load_right(self, right: Array, start: Index) -> None:
-        code, tile, product = self.code, self.tile, self.product
+        code, tile = self.code, self.tile
         cells = tile.depth * tile.columns
-        base = self.image * product.w_image + self.group * product.w_group
         for i in range(-(-cells // tile.threads)):
             number = code.bind(code.thread + i * tile.threads)
             n = code.bind(emit.mod(number, tile.columns), "n")
             k = code.bind(emit.div(number, tile.columns), "k")
-            depth, column = code.bind(start + k, "depth"), code.bind(self.column0 + n, "column")
-            good = tirx.And(
-                tirx.LT(emit.index(depth), const(product.depth)),
-                tirx.LT(emit.index(column), const(product.columns)),
-            )
-            at = base + depth * product.w_depth + column * product.w_column
-            value = tirx.if_then_else(good, self.w.at(at), tirx.const(0.0, "float32"))
-            if cells % tile.threads:
-                with code.when(tirx.LT(emit.index(number), const(cells))):
-                    code.store(right, number, value)
-            else:
+            depth = code.bind(start + k, "depth")
+            column = code.bind(self.block.column0 + n, "column")
+            value = self.block.right(depth, self.product.depth, column)
+            with where(code, None if cells % tile.threads == 0
+                       else tirx.LT(emit.index(number), const(cells))):  # fmt: skip
                 code.store(right, number, value)
 
     def _multiply(self, left: Array, right: Array, sums: Array, k: Index) -> None:
         code, tile = self.code, self.tile
         wide = tile.columns // tile.own_columns
         rows = [
-            code.bind(left.at(k * tile.rows + self.lane_y * tile.own_rows + i), "a")
+            code.bind(left.at(k * (tile.rows + _BESIDE) + self.lane_y * tile.own_rows + i), "a")
             for i in range(tile.own_rows)
         ]
         columns = [
@@ -288,27 +201,12 @@ class _Tiled:
         code, tile, product = self.code, self.tile, self.product
         wide = tile.columns // tile.own_columns
         for i in range(tile.own_rows):
-            row = code.bind(self.row0 + self.lane_y * tile.own_rows + i, "row")
+            row = code.bind(self.block.row0 + self.lane_y * tile.own_rows + i, "row")
             with code.when(tirx.LT(emit.index(row), const(product.rows))):
-                place = self._place(row)
+                place = self.block.place(row)
                 for j in range(tile.own_columns):
-                    column = code.bind(self.column0 + self.lane_x + j * wide, "column")
-                    with code.when(tirx.LT(emit.index(column), const(product.columns))):
-                        _end(
-                            code, product, self.extra, self.y, place, self.group, column,
-                            sums.at(i * tile.own_columns + j),
-                        )  # fmt: skip
-
-
-def _end(
-    code: Threads, product: Product, extra: list[Array], y: Array,
-    place: tuple[Index, Index, Index], group: Index, column: Index, total: Value,
-) -> None:  # fmt: skip
-    conv = product.conv
-    channel = code.bind(group * product.columns + column, "out")
-    image, row, pixel = place
-    out = image * conv.y_image + row * conv.y_row + pixel * conv.y_pixel + channel
-    ends.store(code, conv, extra, y, out, total, channel, place, (conv.out_height, conv.out_width))
+                    column = code.bind(self.block.column0 + self.lane_x + j * wide, "column")
+                    self.block.end(place, column, sums.at(i * tile.own_columns + j))
 
 
 _FEW = 8
@@ -369,7 +267,7 @@ def _few_rows(name: str, product: Product) -> Kernel:
                     at = (other * _WIDE + column) * product.rows + row
                     code.store(total, 0, total.at(0) + held.at(at))
                 place = (own, emit.index(line), emit.index(pixel))
-                _end(code, product, extra, arrays[-1], place, group, n, total.at(0))
+                store(code, product, extra, arrays[-1], place, group, n, total.at(0))
 
-    blocks = across * _shares(product)
-    return kernel(name, _arguments(product), blocks, _WIDE * _SLICES, write)
+    blocks = across * product.shares
+    return kernel(name, arguments(product, product.depth), blocks, _WIDE * _SLICES, write)

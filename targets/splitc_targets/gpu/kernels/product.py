@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Products, convolutions and matrix products alike, as one: rows of pixels by output channels.
+
+Whatever multiplies them, a block computes a tile of pixels by channels; here is what it reads
+and writes: the pixels under the window's places (an implicit matrix), the right operand, and the
+results behind what is fused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from splitc_targets.gpu.loops import ends
+from splitc_targets.gpu.loops.threads import Threads
+from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels.product.direct import operand_arguments
+from splitc_targets.kernels.product.geometry import Conv, Matmul
+from splitc_targets.loops import emit
+from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product and where its right operand lies.
+
+    Args:
+        conv: Sizes, and distances in the input and the result.
+        w_image: Distance between the right operands of images; 0 where they share one.
+        w_group: Between those of groups.
+        w_depth: Between rows of it; a row belongs to a channel under a place of the window.
+        w_column: Between columns of it, each of an output channel.
+        words: Precision of the words that the right operand is packed in, `depth` of them down
+            (see `splitc_targets.gpu.loops.tensor_cores`); nothing where it is of floats.
+    """
+
+    conv: Conv
+    w_image: int
+    w_group: int
+    w_depth: int
+    w_column: int
+    words: str = ""
+
+    @property
+    def depth(self) -> int:
+        """Products that a sum takes."""
+        return self.conv.channels * self.conv.kernel[0] * self.conv.kernel[1]
+
+    @property
+    def columns(self) -> int:
+        """Output channels of a group."""
+        return self.conv.out_channels // self.conv.groups
+
+    @property
+    def rows(self) -> int:
+        """Pixels that share a right operand."""
+        images = 1 if self.w_image else self.conv.batch
+        return images * self.conv.out_height * self.conv.out_width
+
+    @property
+    def shares(self) -> int:
+        """Products that have no operand in common: groups, and images with right operands."""
+        return self.conv.groups * (self.conv.batch if self.w_image else 1)
+
+
+def dense(conv: Conv) -> Product:
+    """A product by constant weights, as `products.pack` lays them."""
+    product = Product(conv, 0, 0, conv.out_channels // conv.groups, 1)
+    return Product(conv, 0, product.depth * product.columns, product.columns, 1)
+
+
+def of_matrices(pairs: Matmul) -> Product:
+    """Products of two tensors."""
+    return Product(pairs.conv, pairs.b_batch, 0, pairs.b_row, pairs.b_column)
+
+
+def arguments(product: Product, depth: int) -> list[Argument]:
+    """Parameters of a kernel whose right operand has so many rows (x, right, operands…, y)."""
+    conv = product.conv
+    w = (depth - 1) * product.w_depth + (product.columns - 1) * product.w_column
+    w += (conv.groups - 1) * product.w_group + (conv.batch - 1) * product.w_image
+    return [
+        Argument("x", (geometry.input_size(conv),)),
+        Argument("w", (w + 1,), "int32" if product.words else "float32"),
+        *operand_arguments(conv),
+        Argument("y", (geometry.result_size(conv),), conv.y_dtype),
+    ]
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """A pixel that a thread loads: where its window lies.
+
+    Args:
+        base: Its window's first element in the input, where there is one.
+        inside: Whether there is such a pixel.
+        top, left: Its window's first row and column, which may lie outside the map.
+    """
+
+    base: Index
+    inside: Any
+    top: Index
+    left: Index
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place along the depth: a channel under a place of the window.
+
+    Args:
+        at: How far it lies behind the window's first element.
+        row, column: Of the window, in the input's pixels.
+        inside: Whether there is such a place.
+    """
+
+    at: Index
+    row: Index
+    column: Index
+    inside: Any
+
+
+class Block:
+    """A block's tile of a product.
+
+    Args:
+        code: Gets the statements.
+        product: What is computed.
+        arrays: The kernel's parameters.
+        tile: Its rows and columns.
+    """
+
+    def __init__(
+        self, code: Threads, product: Product, arrays: tuple[Array, ...], tile: tuple[int, int]
+    ) -> None:
+        self.code, self.product, self.conv = code, product, product.conv
+        self.x, self.w, *self.extra = arrays[:-1]
+        self.y = arrays[-1]
+        rows, columns = tile
+        across, down = -(-product.columns // columns), -(-product.rows // rows)
+        self.column0 = code.bind(emit.mod(code.block, across) * columns, "column0")
+        rest = code.bind(emit.div(code.block, across))
+        self.row0 = code.bind(emit.mod(rest, down) * rows, "row0")
+        share = code.bind(emit.div(rest, down), "share")
+        self.image: Index = share if product.w_image else 0
+        self.group: Index = 0 if product.w_image else share
+        if product.w_image and self.conv.groups > 1:
+            self.image = code.bind(emit.div(share, self.conv.groups))
+            self.group = code.bind(emit.mod(share, self.conv.groups))
+
+    def place(self, row: Index) -> tuple[Index, Index, Index]:
+        """A pixel's image, row and column."""
+        code, conv = self.code, self.conv
+        x = code.bind(emit.mod(row, conv.out_width))
+        line = code.bind(emit.div(row, conv.out_width))
+        if self.product.w_image or conv.batch == 1:
+            return self.image, line, x
+        image = code.bind(emit.div(line, conv.out_height))
+        return image, code.bind(emit.mod(line, conv.out_height)), x
+
+    def pixel(self, row: Index) -> Pixel:
+        """The pixel of a row of the tile."""
+        code, conv = self.code, self.conv
+        number = code.bind(self.row0 + row, "pixel")
+        image, y, x = self.place(number)
+        top = code.bind(y * conv.stride[0] - conv.pad[0], "top")
+        left = code.bind(x * conv.stride[1] - conv.pad[1], "left")
+        base = image * conv.x_image + self.group * (conv.channels * conv.x_channel)
+        base = code.bind(base + top * conv.x_row + left * conv.x_pixel, "base")
+        inside = code.bind(tirx.LT(emit.index(number), const(self.product.rows)), "inside")
+        return Pixel(base, inside, top, left)
+
+    def spot(self, depth: Index) -> Spot:
+        """The place along the depth."""
+        code, conv = self.code, self.conv
+        channel = code.bind(emit.mod(depth, conv.channels), "channel")
+        tap = code.bind(emit.div(depth, conv.channels), "tap")
+        row = code.bind(emit.div(tap, conv.kernel[1]) * conv.dilation[0], "down")
+        column = code.bind(emit.mod(tap, conv.kernel[1]) * conv.dilation[1], "across")
+        at = row * conv.x_row + column * conv.x_pixel + channel * conv.x_channel
+        inside = tirx.LT(emit.index(depth), const(self.product.depth))
+        return Spot(code.bind(at, "spot"), row, column, code.bind(inside, "deep"))
+
+    def left(self, pixel: Pixel, spot: Spot) -> Value:
+        """The left operand there: 0 outside the map, and where there is no such place."""
+        conv = self.conv
+        good = tirx.And(pixel.inside, spot.inside)
+        for axis, place, size, out in (
+            (0, pixel.top + spot.row, conv.height, conv.out_height),
+            (1, pixel.left + spot.column, conv.width, conv.out_width),
+        ):
+            reach = (conv.kernel[axis] - 1) * conv.dilation[axis]
+            if conv.pad[axis] > 0:
+                good = tirx.And(good, tirx.GE(emit.index(place), const(0)))
+            if (out - 1) * conv.stride[axis] - conv.pad[axis] + reach >= size:
+                good = tirx.And(good, tirx.LT(emit.index(place), const(size)))
+        value = self.x.at(pixel.base + spot.at)
+        return tirx.if_then_else(good, value, tirx.const(0.0, "float32"))
+
+    def right(self, depth: Index, rows: int, column: Index) -> Value:
+        """The right operand, of so many rows, there: 0 beyond its last row or column."""
+        product = self.product
+        good = tirx.And(
+            tirx.LT(emit.index(depth), const(rows)),
+            tirx.LT(emit.index(column), const(product.columns)),
+        )
+        at = self.image * product.w_image + self.group * product.w_group
+        at = at + depth * product.w_depth + column * product.w_column
+        return tirx.if_then_else(good, self.w.at(at), tirx.const(0, self.w.dtype))
+
+    def end(self, place: tuple[Index, Index, Index], column: Index, total: Value) -> None:
+        """Store what becomes of a sum, where there is such a column."""
+        with self.code.when(tirx.LT(emit.index(column), const(self.product.columns))):
+            store(
+                self.code, self.product, self.extra, self.y, place, self.group, column, total
+            )  # fmt: skip
+
+
+def store(
+    code: Threads, product: Product, extra: list[Array], y: Array,
+    place: tuple[Index, Index, Index], group: Index, column: Index, total: Value,
+) -> None:  # fmt: skip
+    """Store what becomes of the sum of a pixel (its image, row and column) and a column."""
+    conv = product.conv
+    channel = code.bind(group * product.columns + column, "out")
+    image, row, pixel = place
+    out = image * conv.y_image + row * conv.y_row + pixel * conv.y_pixel + channel
+    ends.store(code, conv, extra, y, out, total, channel, place, (conv.out_height, conv.out_width))
