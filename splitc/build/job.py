@@ -29,6 +29,7 @@ from splitc.cost.topology import DEVICE, SERVER
 from splitc.epoch import source_date_epoch
 from splitc.errors import NoGainError, UsageError
 from splitc.frontend import load
+from splitc.frontend.onnx.bounded import bounded
 from splitc.ir.model import Network
 from splitc.ir.segment import segments
 from splitc.passes.at_cut import Ready
@@ -257,6 +258,15 @@ def _cut(
     return table, table.row(taken.row.cut) if named and taken else choose(table, cut)
 
 
+def _read(model: Network | str | Path, emit: str, given: Scenario) -> Network:
+    """The network, its results of fixed shapes where code is made for them."""
+    loaded: Network = (
+        load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
+    )
+    compiles = any(site.backend.compiles for site in sites_of(emit, given).values())
+    return bounded(loaded) if compiles else loaded
+
+
 def plan(
     model: Network | str | Path,
     *,
@@ -297,9 +307,7 @@ def plan(
         hint = "give sample inputs: --calibrate FILE.npz"
         raise UsageError("fewer bits have to know which values cross", hint=hint)
     _require_compilers(sites_of(emit, given))
-    loaded: Network = (
-        load(model, meanwhile=partial(warm_up, emit)) if isinstance(model, str | Path) else model
-    )
+    loaded = _read(model, emit, given)
     if name is None:
         name = Path(model).stem if isinstance(model, str | Path) else loaded.name
     name = plain_name(name)

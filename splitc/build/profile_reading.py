@@ -9,6 +9,7 @@ from pathlib import Path
 from splitc.build.backend import EMIT, Backend, warm_up
 from splitc.build.refusals import refuse_unsupported
 from splitc.frontend import load
+from splitc.frontend.onnx.bounded import bounded
 from splitc.ir.model import Network
 
 
@@ -30,5 +31,7 @@ def read_network(
         progress("reading the network")
         name = name or Path(model).stem
         model = load(model, meanwhile=lambda: warm_up(EMIT))
+    if backend.compiles:
+        model = bounded(model)
     refuse_unsupported(backend, model, "network")
     return model, name or model.name

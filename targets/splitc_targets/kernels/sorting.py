@@ -120,7 +120,7 @@ def kernel(name: str, spec: Sort, machine: Machine) -> Any:
         shared = spec.count > 1 and work > ELEMENTS_WORTH_SHARING and machine.cores > 1
         with code.loop("row", spec.count, parallel=shared) as row:
             places = _places(code, spec, row)
-            _Row(code, spec, machine.lanes, x, places[0]).write(results, places[1:])
+            Row(code, spec, machine.lanes, x, places[0]).write(results, places[1:])
 
     return emit.function(name, arguments, write)
 
@@ -141,7 +141,7 @@ def _places(code: Code, spec: Sort, row: Index) -> list[Index]:
     return [code.bind(place) for place in places]
 
 
-class _Row:
+class Row:
     """One row: `keys` hold a key and below it its place, or `spots` the places of wide keys.
 
     Both are held twice, as merging goes from one half into the other.
@@ -161,12 +161,12 @@ class _Row:
             self._keep_in_order()
         elif spec.room == spec.length:
             with code.loop("i", spec.length) as i:
-                self._put(i, self._key(i), i)
-            self._sort(spec.length)
+                self.put(i, self.key(i), i)
+            self.sort(spec.length)
         else:
             self._gather()
         with code.loop("k", spec.kept) as k:
-            spot = code.bind(self._spot(self.sorted_at + k))
+            spot = code.bind(self.spot(self.sorted_at + k))
             for one, array, place in zip(spec.results, results, places, strict=True):
                 value = spot
                 if one.what == "values":
@@ -209,7 +209,7 @@ class _Row:
                 keep(key, i)
                 mark()
 
-        self._pass_over(spec.kept, last, meet)
+        self.pass_over(spec.kept, last, meet)
 
     def _gather(self) -> None:
         """Keep what may be among the first, and sort whenever there is no more room."""
@@ -219,7 +219,7 @@ class _Row:
         last = code.local(1, "int64" if wide else "int32", "last")
 
         def settle() -> None:
-            self._sort(spec.room)
+            self.sort(spec.room)
             if self.sorted_at:
                 with code.loop("k", spec.kept) as k:
                     self._move(self.sorted_at + k, k)
@@ -227,21 +227,21 @@ class _Row:
             code.store(last, 0, self.keys.at(spec.kept - 1) if wide else self._high(spec.kept - 1))
 
         with code.loop("i", spec.room) as i:
-            self._put(i, self._key(i), i)
+            self.put(i, self.key(i), i)
         settle()
 
         def meet(i: Index) -> None:
-            key = code.bind(self._key(i) if wide else self._bare_key(i), "key")
+            key = code.bind(self.key(i) if wide else self._bare_key(i), "key")
             with code.when(tirx.LT(key, last.at(0))):
-                self._put(held.at(0), key if wide else self._placed(key, i), i)
+                self.put(held.at(0), key if wide else self._placed(key, i), i)
                 code.store(held, 0, held.at(0) + 1)
                 with code.when(tirx.EQ(held.at(0), emit.const(spec.room))):
                     settle()
 
-        self._pass_over(spec.room, last, meet)
-        self._sort(code.bind(held.at(0), "held"))
+        self.pass_over(spec.room, last, meet)
+        self.sort(code.bind(held.at(0), "held"))
 
-    def _pass_over(self, start: int, last: Array, meet: Callable[[Index], None]) -> None:
+    def pass_over(self, start: int, last: Array, meet: Callable[[Index], None]) -> None:
         """Meet elements from `start` on, where vectors tell that some key is before the last."""
         spec, code, lanes = self.spec, self.code, self.lanes
         left = spec.length - start
@@ -266,7 +266,11 @@ class _Row:
 
     def _bare_key(self, i: Index) -> Value:
         """The key of an element, its place left out: of 32 bits but for wide types."""
-        key = _ordered(self.code, self._element(i), self.spec.dtype)
+        return self.bare(self._element(i))
+
+    def bare(self, element: Value) -> Value:
+        """The key of an element without a place."""
+        key = _ordered(self.code, element, self.spec.dtype)
         return tirx.bitwise_not(key) if self.spec.descending else key
 
     def _placed(self, key: Value, i: Index) -> Value:
@@ -281,16 +285,18 @@ class _Row:
     def _element(self, i: Index) -> Value:
         return self.x.at(self.at + i * self.spec.step)
 
-    def _key(self, i: Index) -> Value:
+    def key(self, i: Index) -> Value:
+        """The key of an element, its place below it but for wide types."""
         key = self._bare_key(i)
         return key if self.spots is not None else self._placed(key, i)
 
-    def _put(self, to: Index, key: Value, place: Index) -> None:
+    def put(self, to: Index, key: Value, place: Index) -> None:
+        """Hold a key, and beside it the place of wide ones."""
         self.code.store(self.keys, to, key)
         if self.spots is not None:
             self.code.store(self.spots, to, emit.index(place))
 
-    def _spot(self, i: Index) -> Value:
+    def spot(self, i: Index) -> Value:
         """The place of the element whose key is held at `i`."""
         if self.spots is not None:
             return self.spots.at(i)
@@ -302,7 +308,7 @@ class _Row:
         if self.spots is not None:
             self.code.store(self.spots, target, self.spots.at(source))
 
-    def _sort(self, count: Index) -> None:
+    def sort(self, count: Index) -> None:
         """Order the first `count` keys; they are at `sorted_at` then."""
         code, room = self.code, self.spec.room
         with code.loop("round", self.spec.rounds) as number:

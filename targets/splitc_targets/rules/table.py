@@ -14,6 +14,7 @@ from splitc_targets.rules import (
     rows,
     shape,
     sort,
+    suppression,
     transposed,
     window,
 )
@@ -28,6 +29,7 @@ RULES: dict[str, Rule] = {
     **rows.RULES,
     **shape.RULES,
     **sort.RULES,
+    **suppression.RULES,
     **transposed.RULES,
     **window.RULES,
 }

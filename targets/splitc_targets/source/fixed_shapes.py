@@ -6,6 +6,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from splitc.build.backend import Unsupported
+from splitc.frontend.onnx.bounded import rows_of
 from splitc.frontend.onnx.model import OnnxModel
 
 _COUNTED = {
@@ -45,8 +46,10 @@ def shapeless(model: OnnxModel) -> list[Unsupported]:
 
 def _why(model: OnnxModel, node: NodeProto) -> str:
     counted = _COUNTED.get(node.op_type)
-    if counted:
+    if counted and rows_of(model, node) is None:
         return f"{counted} depends on values, and code is made for fixed shapes"
+    if counted:
+        return ""
     if all(_fixed(model, name) for name in node.output):
         return ""
     for place in _DECIDES.get(node.op_type, ()):

@@ -144,6 +144,15 @@ _given = dict.fromkeys(("Y", "Y_h"), OURS)
 _SINGLE = ("float16", "float32")
 _CELLS = "activations that onnx does not name"
 
+
+def _counted(node: Node) -> str:
+    """Only what fills its rows up may read it (frontend/onnx/bounded.py)."""
+    readers = [each for each in node.draft.nodes if node.output(0) in each.input]
+    if all(each.op_type == "Concat" for each in readers):
+        return ""
+    return "how many boxes it keeps depends on values, and code is made for fixed shapes"
+
+
 MAPS: dict[str, Operator] = {
     "AffineGrid": op("TVM", "align_corners", inputs={"size": stored("TVM")}, types=FLOATS),
     "Attention": op(
@@ -269,8 +278,11 @@ MAPS: dict[str, Operator] = {
     "Upsample": op("onnx", "mode", "scales",
                    check=_unconverted),
     "TensorScatter": missing(),
-    "NonMaxSuppression": missing(
-        "how many boxes it keeps depends on values, and code is made for fixed shapes"
+    "NonMaxSuppression": op(
+        "splitc", "center_point_box",
+        inputs=dict.fromkeys(
+            ("max_output_boxes_per_class", "iou_threshold", "score_threshold"), stored()),
+        types=("float32",), check=_counted, note="but as a result of the network",
     ),
     "DepthToSpace": op("TVM", "blocksize", "mode"),
     "SpaceToDepth": op("TVM", "blocksize", attributes={"mode": only("DCR", why="no fixed shape",

@@ -11,12 +11,12 @@ from typing import Any
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-from splitc_targets.operators import recurrent
+from splitc_targets.operators import detection, recurrent
 from splitc_targets.source.prepare import opset_of
 from splitc_targets.tvm.layer_names import Named
 
-OWN = frozenset(("GRU", "LSTM", "RNN"))
-"""Operators that TVM's importer has no converter for, and this one has."""
+OWN = frozenset(("GRU", "LSTM", "NonMaxSuppression", "RNN"))
+"""Operators that TVM's importer has no converter for or another, and this one has."""
 
 
 def from_onnx(
@@ -44,6 +44,8 @@ class _Importer(ONNXGraphImporter):
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
     ) -> Any:
         """TVM's converters, and what it has none for."""
+        if op_name == "NonMaxSuppression":
+            return detection.kept_boxes(self.bb, list(inputs), attrs)
         if op_name in OWN:
             made = recurrent.from_onnx(self.bb, op_name, list(inputs), attrs)
             kept = made.fields[: attrs["tvm_custom"]["num_outputs"]]

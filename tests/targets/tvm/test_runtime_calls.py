@@ -27,9 +27,6 @@ def counting(kind: str) -> Net:
     if kind == "Compress":
         flat = net.op("Reshape", net.op("Cast", x, to=9), np.array([6]))
         net.outputs = [net.op("Compress", x, flat)]
-    elif kind == "NonMaxSuppression":
-        boxes, scores = net.input(1, 5, 4), net.input(1, 2, 5)
-        net.outputs = [net.op("NonMaxSuppression", boxes, scores, np.array([3]))]
     elif kind == "Squeeze":
         axes = net.op("ArgMax", net.input(2, 1), axis=0, keepdims=0)
         net.outputs = [net.op("Squeeze", net.input(1, 3, 1), axes)]
@@ -45,7 +42,6 @@ def counting(kind: str) -> Net:
         ("NonZero", "how many elements are not zero"),
         ("Unique", "how many elements are different"),
         ("Compress", "how many elements it keeps"),
-        ("NonMaxSuppression", "how many boxes it keeps"),
         ("Squeeze", "which is computed while it runs, decides the shape"),
     ],
 )

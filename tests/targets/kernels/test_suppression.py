@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detectors that end in NonMaxSuppression: what is kept, against onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto
+
+import splitc
+from splitc.bundle.bundle import require
+from splitc.errors import UnsupportedOpError
+from splitc.frontend.onnx.bounded import bounded
+from splitc.frontend.onnx.model import OnnxModel
+from tests.targets.emulated import emulated
+from tests.targets.nets import Net, compiled, computed, wanted
+
+Array = np.ndarray[Any, Any]
+
+
+def boxes_of(net: Net, batch: int, count: int, *, centred: bool = False) -> Array:
+    """Boxes of which many overlap: corners in any order, some without an area, some twice."""
+    centre = net.rng.random((batch, count, 2)).astype(np.float32) * 20
+    size = net.rng.random((batch, count, 2)).astype(np.float32) * 8
+    size[:, ::7] = 0
+    boxes = (
+        np.concatenate([centre, size], 2)
+        if centred
+        else np.concatenate([centre - size / 2, centre + size / 2], 2)
+    )
+    if not centred:
+        boxes[:, ::5] = boxes[:, ::5][..., [2, 3, 0, 1]]
+    boxes[:, -1] = boxes[:, 0]
+    return boxes.astype(np.float32)
+
+
+def suppressing(
+    net: Net, boxes: Array, scores: Array, limits: list[Any], **attrs: Any
+) -> ModelProto:
+    """A network whose result is what is kept."""
+    names = [net.input(*a.shape, values=a) for a in (boxes, scores)]
+    net.outputs = [net.op("NonMaxSuppression", *names, *limits, **attrs)]
+    proto = net.proto()
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    return proto
+
+
+def assert_kept(net: Net, proto: ModelProto) -> int:
+    """The rows are onnxruntime's, and -1 beyond; how many those are."""
+    (right,) = wanted(proto, net.inputs)
+    model = bounded(splitc.load(proto))
+    assert isinstance(model, OnnxModel)
+    (kept,) = computed(compiled(model.proto), model.proto, net.inputs)
+    (filled,) = wanted(model.proto, net.inputs)
+    np.testing.assert_array_equal(kept, filled)
+    np.testing.assert_array_equal(kept[: len(right)], right)
+    assert (kept[len(right) :] == -1).all()
+    return len(right)
+
+
+LIMITS: dict[str, list[Any]] = {
+    "few": [np.array([3]), np.array([0.3], np.float32), np.array([0.2], np.float32)],
+    "many": [np.array([100]), np.array([0.6], np.float32), np.array([0.5], np.float32)],
+    "any score": [np.array(9), np.array(0.5, np.float32)],
+    "no overlap": [np.array([20])],
+    "none": [np.array([5]), np.array([0.5], np.float32), np.array([2.0], np.float32)],
+}
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("limits", LIMITS)
+def test_what_is_kept_is_what_onnxruntime_keeps(limits: str, centred: bool) -> None:
+    net = Net(len(limits), opset=13)
+    boxes = boxes_of(net, 2, 71, centred=centred)
+    scores = net.rng.random((2, 3, 71)).astype(np.float32)
+    scores[:, :, ::3] = 0.75  # ties: the first is kept
+    proto = suppressing(net, boxes, scores, LIMITS[limits], center_point_box=int(centred))
+    assert (assert_kept(net, proto) == 0) == (limits == "none")
+
+
+def test_a_row_of_thousands() -> None:
+    net = Net(1, opset=13)
+    boxes, scores = boxes_of(net, 1, 3000), net.rng.random((1, 1, 3000)).astype(np.float32)
+    scores[0, 0, :40] = np.float32("nan")
+    limits = [np.array([400]), np.array([0.45], np.float32), np.array([0.25], np.float32)]
+    assert assert_kept(net, suppressing(net, boxes, scores, limits)) > 50
+
+
+def test_arm_keeps_the_same(tmp_path: Path) -> None:
+    net = Net(2, opset=13)
+    boxes, scores = boxes_of(net, 1, 50), net.rng.random((1, 2, 50)).astype(np.float32)
+    model = bounded(splitc.load(suppressing(net, boxes, scores, LIMITS["few"])))
+    assert isinstance(model, OnnxModel)
+    (kept,), _ = emulated(model.proto, "rpi4", list(net.inputs.values()), tmp_path)
+    np.testing.assert_array_equal(kept, wanted(model.proto, net.inputs)[0])
+
+
+def detector() -> ModelProto:
+    """A head as YOLO's: two maps of 5 numbers a place, decoded, and the best boxes of them."""
+    net = Net(4, opset=13)
+    x = net.input(1, 3, 32, 32)
+    body = net.op("Relu", net.op("Conv", x, net.random(8, 3, 3, 3) / 5, strides=[4, 4]))
+    lower = net.op("Relu", net.op("Conv", body, net.random(8, 8, 3, 3) / 8, strides=[2, 2]))
+    flat: list[str] = []
+    for features in (body, lower):
+        made = net.op("Conv", features, net.random(7, 8, 1, 1))
+        flat.append(net.op("Reshape", made, np.array([1, 7, -1])))
+    rows = net.op("Transpose", net.op("Concat", *flat, axis=2), perm=[0, 2, 1])
+    places, sizes, scores = net.ops("Split", rows, np.array([2, 2, 3]), results=3, axis=2)
+    half = net.op("Exp", sizes)
+    boxes = net.op("Concat", net.op("Sub", places, half), net.op("Add", places, half), axis=2)
+    scores = net.op("Transpose", net.op("Sigmoid", scores), perm=[0, 2, 1])
+    kept = net.op("NonMaxSuppression", boxes, scores, *LIMITS["few"])
+    net.outputs = [boxes, scores, kept]
+    proto = net.proto()
+    proto.graph.output[2].type.tensor_type.elem_type = TensorProto.INT64
+    return proto
+
+
+@pytest.mark.parametrize("cut", ["auto", "first relu"])
+def test_a_detector_is_cut_compiled_and_verified_whole(cut: str, tmp_path: Path) -> None:
+    proto = detector()
+    model = splitc.load(proto)
+    name = next(x.name for x in model.graph.layers if x.op == "relu") if cut != "auto" else cut
+    bundle = splitc.compile(model, cut=name, head="rpi4", output=tmp_path / "d.splitc")
+    require(bundle.verify())
+    (*_, kept) = bundle.manifest.source.outputs
+    assert kept.shape == (9, 3)
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    found = bundle.run({"x1": x})[kept.name]
+    right = wanted(proto, {"x1": x})[2]
+    np.testing.assert_array_equal(found[: len(right)], right)
+    assert len(right) and (found[len(right) :] == -1).all()
+
+
+def test_what_reads_the_boxes_kept_is_refused_by_name() -> None:
+    proto = detector()
+    kept = proto.graph.output[2].name
+    shift = TensorProto(data_type=TensorProto.INT64, int64_data=[1], name="shift")
+    proto.graph.initializer.append(shift)
+    proto.graph.node.add(op_type="Add", input=[kept, "shift"], output=["more"], name="more")
+    proto.graph.output[2].name = "more"
+    model = splitc.load(proto)
+    with pytest.raises(UnsupportedOpError, match="how many boxes it keeps") as caught:
+        splitc.compile(model, cut="auto", head="host")
+    assert "NonMaxSuppression" in caught.value.at
