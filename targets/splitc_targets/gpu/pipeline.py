@@ -11,12 +11,14 @@ from splitc.build.backend import Kernel
 from splitc.cost.board import Board
 from splitc_targets.gpu import lowering, program
 from splitc_targets.gpu.device import device_of
+from splitc_targets.gpu.kernels.attention import LARGEST
 from splitc_targets.gpu.planner import RULES, GpuPlanner
 from splitc_targets.gpu.program import Program
 from splitc_targets.pipeline import described, prepared
 from splitc_targets.plan import arena
 from splitc_targets.plan.concat_homes import find_homes
 from splitc_targets.plan.weights import Weights, lay_out
+from splitc_targets.transforms.attention import join_attention
 from splitc_targets.transforms.widen import HALF
 from splitc_targets.tvm.fallback import fall_back
 from splitc_targets.tvm.reader import NotReadable
@@ -49,6 +51,7 @@ def compile_module(lowered: Any, board: Board) -> GpuCode:
     """
     target = lowering.target_of(board)
     graph = prepared(lowered, None)
+    join_attention(graph, LARGEST)
     planner = GpuPlanner(graph, device_of(board))
     find_homes(planner)
     plan = planner.plan(RULES, fall_back)

@@ -10,7 +10,16 @@ from typing import Any, cast
 import numpy as np
 
 from splitc_targets.gpu.device import Device
-from splitc_targets.gpu.kernels import maps, product, products, recurrent, rows, sampling, windows
+from splitc_targets.gpu.kernels import (
+    attention,
+    maps,
+    product,
+    products,
+    recurrent,
+    rows,
+    sampling,
+    windows,
+)
 from splitc_targets.gpu.schedule import Bound, bound
 from splitc_targets.graph.graph import Graph, Node
 from splitc_targets.graph.views import View, packed
@@ -21,6 +30,7 @@ from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
+from splitc_targets.rules import attention as attention_rules
 from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
 
@@ -34,6 +44,7 @@ _NEUTRAL = Machine(
 Write = Callable[[str, Any, Device], Any]
 
 KERNELS: dict[str, Write] = {
+    "attention": attention.attention_kernel,
     "map": lambda name, spec, _: maps.map_kernel(name, spec),
     "depthwise": lambda name, spec, _: windows.depthwise_kernel(name, spec),
     "pool": lambda name, spec, _: windows.pool_kernel(name, spec),
@@ -56,10 +67,10 @@ WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort"})
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in table.RULES.items()
+    for op, rule in (table.RULES | attention_rules.RULES).items()
     if op not in WITHOUT
 }
-"""The processors' rules."""
+"""The processors' rules, and that of attention as one kernel."""
 
 
 def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:

@@ -76,7 +76,7 @@ def _batched(planner: Planner, node: Node) -> bool:
     pairs = math.prod(batch)
     x = _matrices(planner, a, (rows, depth), batch)
     w = _matrices(planner, b, (depth, columns), batch)
-    target = planner.result(node.output, _result_strides(planner, node))
+    target = planner.result(node.output, result_strides(planner, node))
     y = target.reshaped((pairs, rows, columns))
     if y is None:
         target = planner.fresh(shape, node.output.dtype, packed(shape))
@@ -133,7 +133,7 @@ def _spread(planner: Planner, view: View, wanted: tuple[int, ...]) -> View:
     return View(view.buffer, view.offset, wanted, packed(wanted))
 
 
-def _result_strides(planner: Planner, node: Node) -> tuple[int, ...]:
+def result_strides(planner: Planner, node: Node) -> tuple[int, ...]:
     """Strides in the order that the only reader, a transpose, will give the result."""
     shape = node.output.shape
     readers = planner.readers(node.output)

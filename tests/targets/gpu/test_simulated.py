@@ -39,6 +39,13 @@ NETS: dict[str, Callable[[Net], str]] = {
     ),
     "a vector by a matrix": lambda n: n.op("MatMul", n.input(1, 37), n.random(37, 45)),
     "batched products": lambda n: n.op("MatMul", n.input(3, 17, 9), n.input(3, 9, 19)),
+    "attention with a mask": lambda n: n.op(
+        "MatMul",
+        n.op("Softmax", n.op(
+            "Add", n.op("MatMul", n.input(2, 17, 9), n.input(2, 9, 35)), n.input(17, 35)
+        ), axis=-1),
+        n.input(2, 35, 5),
+    ),
     "softmax of odd rows": lambda n: n.op("Softmax", n.input(3, 37), axis=-1),
     "layer normalisation": lambda n: n.op(
         "LayerNormalization", n.input(3, 45), n.random(45), n.random(45)
