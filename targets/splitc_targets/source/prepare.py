@@ -24,6 +24,7 @@ from splitc_targets.source import forms_numbers as numbers
 from splitc_targets.source import forms_windows as windows
 from splitc_targets.source.draft import Draft, Node
 from splitc_targets.source.forms_resize import resize
+from splitc_targets.source.forms_sequences import reverse_sequence
 from splitc_targets.source.known import (
     body_of,
     branch_of,
@@ -92,6 +93,7 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "Pow": (numbers.power,),
     "RMSNormalization": (numbers.root_mean_square,),
     "Resize": (resize,),
+    "ReverseSequence": (reverse_sequence,),
     "RoiAlign": (windows.regions,),
     "SequenceInsert": (numbers.insert,),
     "SpaceToDepth": (windows.space_to_depth,),

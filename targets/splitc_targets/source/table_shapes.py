@@ -23,6 +23,10 @@ def _unread(_: Node) -> str:
     return "its value is text, sparse or missing"
 
 
+def _unshaped(_: Node) -> str:
+    return "its operand has no fixed shape"
+
+
 def _wrap(node: Node) -> str:
     pads = node.value(1)
     if pads is not None and (pads < 0).any():
@@ -64,7 +68,7 @@ SHAPES: dict[str, Operator] = {
     "Range": op("splitc", attributes={"stash_type": TVM},
                 inputs=dict.fromkeys(("start", "limit", "delta"), stored())),
     "Reshape": op("TVM", "allowzero", inputs={"shape": STORED}),
-    "ReverseSequence": missing(),
+    "ReverseSequence": op("splitc", "batch_axis", "time_axis", check=_unshaped),
     "Scan": missing(),
     "Scatter": op("onnx", attributes={"axis": OLDER}),
     "ScatterElements": op("TVM", "axis", "reduction"),

@@ -210,6 +210,13 @@ def test_one_hot_counts_from_the_end_and_finds_nothing_beyond(kind: str, axis: i
     assert_right("OneHot", [places, depth, np.array([5, 2], F32)], axis=axis)
 
 
+@pytest.mark.parametrize("given", [(0,), (0, 1)])
+@pytest.mark.parametrize("time", [0, 1])
+def test_sequences_of_several_lengths_are_turned(time: int, given: tuple[int, ...]) -> None:
+    x, lengths = draw(5, 3, 2) if time == 0 else draw(3, 5, 2), np.array([2, 5, 1])
+    assert_right("ReverseSequence", [x, lengths], given=given, time_axis=time, batch_axis=1 - time)
+
+
 def test_one_hot_finds_nothing_between_two_places() -> None:
     places = np.array([0, 0.5, 1.75, -0.25, 2], F32)
     assert_right("OneHot", [places, np.array([3], F32), np.array([5, 2], F32)])
