@@ -11,6 +11,7 @@ from splitc.build.backend import Kernel
 from splitc.cost.board import Board
 from splitc_targets.gpu import lowering, program
 from splitc_targets.gpu.device import device_of
+from splitc_targets.gpu.halves import refuse_halves, store_halves
 from splitc_targets.gpu.kernels.attention import LARGEST
 from splitc_targets.gpu.planner import RULES, GpuPlanner
 from splitc_targets.gpu.program import Program
@@ -21,7 +22,6 @@ from splitc_targets.plan.weights import Weights, lay_out
 from splitc_targets.transforms.attention import join_attention
 from splitc_targets.transforms.widen import HALF
 from splitc_targets.tvm.fallback import fall_back
-from splitc_targets.tvm.reader import NotReadable
 
 NAME = "splitc-gpu-1"
 """Recorded in the manifest: the schedule."""
@@ -55,9 +55,9 @@ def compile_module(lowered: Any, board: Board) -> GpuCode:
     planner = GpuPlanner(graph, device_of(board))
     find_homes(planner)
     plan = planner.plan(RULES, fall_back)
-    halves = [step.op for step in plan.steps if any(v.buffer.dtype == HALF for v in step.args)]
-    if halves:
-        raise NotReadable("kernels for graphics processors hold no float16", halves[0])
+    if planner.device.precision == HALF:
+        store_halves(plan)
+    refuse_halves(plan)
     memory = arena.arrange(plan)
     weights = lay_out(plan)
     made = program.write(plan, memory, weights, target)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from splitc_targets.graph.views import Buffer, View
 from splitc_targets.plan.arena import Arena, dtype_bytes
 from splitc_targets.plan.planner import Plan, Step
 from splitc_targets.plan.weights import Weights
+from splitc_targets.transforms.widen import HALF
 
 Memory = Literal["input", "output", "weights", "arena"]
 
@@ -80,24 +81,35 @@ def write(plan: Plan, arena: Arena, weights: Weights, target: Any) -> Program:
     own: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for step in plan.steps:
-        if step.key not in names:
-            name = names[step.key] = f"{step.rule}_{len(names)}"
+        key = _key(step)
+        if key not in names:
+            name = names[key] = f"{step.rule}_{len(names)}"
             functions[name] = []
             built = step.build(name)
             if isinstance(built, Kernel):
-                own[name] = built.function
+                own[name] = built.function(_halves(step))
             else:
                 others[name] = built
-        functions[names[step.key]].append(step)
+        functions[names[key]].append(step)
     source = lowering.write(own, others, target)
     places = _Places(plan, arena, weights)
     launches = [
         Launch(entry.symbol, entry.blocks, entry.threads,
                tuple(places.of(step.args[k]) for k in entry.order))
         for step in plan.steps
-        for entry in source.entries[names[step.key]]
+        for entry in source.entries[names[_key(step)]]
     ]  # fmt: skip
     return Program(source.text, tuple(launches), functions)
+
+
+def _key(step: Step) -> Hashable:
+    """Calls with equal keys share one function: of one kernel, and of the same types stored."""
+    return step.key, _halves(step)
+
+
+def _halves(step: Step) -> tuple[bool, ...]:
+    """For each argument, whether memory has it in float16."""
+    return tuple(view.buffer.dtype == HALF for view in step.args)
 
 
 class _Places:

@@ -16,7 +16,7 @@ from splitc.bundle.bundle import Bundle
 from splitc.cli.app import run
 from splitc.cost.board import load_board
 from splitc.cost.gpu_driver import DEVICE
-from splitc.errors import DeviceError, UnsupportedOpError
+from splitc.errors import DeviceError
 from splitc.runtime.devices import why_no_device
 from splitc.runtime.manifest import PartManifest, read_manifest
 from splitc.runtime.ort import Session
@@ -159,14 +159,3 @@ def test_two_compiles_give_the_same_bytes(model: Path, tmp_path: Path) -> None:
         backend.write(code, board, tmp_path / name, runtime=False)
     for name in ("model.so", "weights.bin"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-
-
-def test_a_network_in_float16_is_refused_by_name(tmp_path: Path) -> None:
-    net = Net(0)
-    x = net.op("Relu", net.input(1, 4, dtype="float16"))
-    net.outputs = [net.op("Sigmoid", x)]
-    path = tmp_path / "half.onnx"
-    path.write_bytes(net.proto().SerializeToString())
-    with pytest.raises(UnsupportedOpError, match="cannot be compiled") as raised:
-        splitc.compile(path, cut="server", head="host", tail="cuda-sm90", output=tmp_path / "out")
-    assert "float16" in raised.value.why

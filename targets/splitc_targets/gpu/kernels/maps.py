@@ -19,6 +19,8 @@ THREADS = 256
 def map_kernel(name: str, nest: Nest) -> Kernel:
     """The kernel (operands…, y)."""
     total = math.prod(nest.sizes)
+    types = [_computed(dtype) for dtype in (nest.dtype, *nest.in_dtypes)]
+    dtype, *given = types
     floats = "float64" if "float64" in nest.in_dtypes else "float32"
 
     def write(code: Threads, *arrays: Array) -> None:
@@ -30,15 +32,20 @@ def map_kernel(name: str, nest: Nest) -> Kernel:
                 return arrays[i].at(places[i])
 
             def converted(i: int) -> Value:
-                return emit.converted(operand(i), nest.in_dtypes[i], floats, 1)
+                return emit.converted(operand(i), given[i], floats, 1)
 
             if nest.expression == Arg(0):
-                value = emit.converted(operand(0), nest.in_dtypes[0], nest.dtype, 1)
+                value = emit.converted(operand(0), given[0], dtype, 1)
             else:
-                value = finished(code, nest.expression, converted, nest.dtype, floats)
+                value = finished(code, nest.expression, converted, dtype, floats)
             code.store(arrays[-1], places[-1], value)
 
     return kernel(name, parameters(nest), -(-total // THREADS), THREADS, write)
+
+
+def _computed(dtype: str) -> str:
+    """What a kernel has of an element type: float16 is in memory only."""
+    return "float32" if dtype == "float16" else dtype
 
 
 def _places(code: Threads, nest: Nest, number: Index) -> list[Index]:

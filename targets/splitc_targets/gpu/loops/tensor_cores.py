@@ -58,11 +58,18 @@ __device__ __forceinline__ void splitc_multiply_float16(
       : "r"(a2), "r"(a3), "r"(b1));
 #endif
 }
+__device__ __forceinline__ uint splitc_half(float x) {
+  ushort half_bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half_bits) : "f"(x));
+  return half_bits;
+}
+__device__ __forceinline__ float splitc_float(uint half_bits) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"((ushort)half_bits));
+  return x;
+}
 __device__ __forceinline__ uint splitc_two_halves(float low, float high) {
-  ushort first, second;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(first) : "f"(low));
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(second) : "f"(high));
-  return (uint)first | ((uint)second << 16);
+  return splitc_half(low) | splitc_half(high) << 16;
 }
 """
 """What kernels call, in CUDA C. Turing's GPUs multiply half the depth at once.

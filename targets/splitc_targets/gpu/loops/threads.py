@@ -15,24 +15,71 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.loops.emit import Argument, Array, Code, Index, const, index, tirx
+from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, const, index, tirx
 
 _THREAD_INDEX = 1
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function of TVM's tensor IR whose threads are bound.
+    """A kernel of threads, whatever types its floats are stored in.
 
     Args:
-        function: Its parameters are flat buffers, in the order of the arguments.
+        name: Its function's.
+        arguments: Its parameters: flat buffers.
         blocks: Blocks that are started.
         threads: Threads of each.
+        write: `write(code, *arrays)` adds the statements of one thread.
     """
 
-    function: Any
+    name: str
+    arguments: tuple[Argument, ...]
     blocks: int
     threads: int
+    write: Callable[..., None]
+
+    def function(self, halves: Sequence[bool]) -> Any:
+        """The kernel as a function of TVM's tensor IR.
+
+        Args:
+            halves: For each parameter, whether memory has it in float16. The kernel's own
+                arithmetic is in float32 all the same: what it loads is widened, what it stores
+                rounded.
+        """
+        arrays = [
+            (Halves if half else Array)(
+                tirx.decl_buffer(
+                    (max(1, math.prod(each.shape)),), "uint16" if half else each.dtype,
+                    name=each.name,
+                )
+            )
+            for each, half in zip(self.arguments, halves, strict=True)
+        ]  # fmt: skip
+        block, thread = tirx.Var("block", "int32"), tirx.Var("thread", "int32")
+        code = Threads(block, thread)
+        self.write(code, *arrays)
+        body = code.body()
+        sizes = ((thread, "threadIdx.x", self.threads), (block, "blockIdx.x", self.blocks))
+        for var, tag, extent in sizes:
+            axis = tirx.IterVar(None, var, _THREAD_INDEX, tag)
+            body = tirx.AttrStmt(axis, "thread_extent", index(extent), body)
+        made = tirx.PrimFunc([array.buffer for array in arrays], body)
+        return made.with_attr({"global_symbol": self.name, "tirx.noalias": True})
+
+
+class Halves(Array):
+    """A tensor that memory has in float16, by its bits: floats to who reads or writes it."""
+
+    def __init__(self, buffer: Any) -> None:
+        super().__init__(buffer)
+        self.dtype = "float32"
+
+    def at(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
+        """An element, widened."""
+        if lanes != 1:
+            raise ValueError("elements in float16 are read one by one")
+        bits = tirx.Cast("int32", tirx.BufferLoad(self.buffer, [index(i)]))
+        return tirx.call_pure_extern("float32", "splitc_float", bits)
 
 
 class Threads(Code):
@@ -61,6 +108,15 @@ class Threads(Code):
         self.add(tirx.AllocBuffer(buffer))
         return Array(buffer)
 
+    def store(
+        self, array: Array, i: Index, value: Value, lanes: int = 1, used: int | None = None
+    ) -> None:
+        """Write a value from element `i` on; rounded where memory has the array in float16."""
+        if isinstance(array, Halves):
+            bits = tirx.call_pure_extern("int32", "splitc_half", value)
+            value = tirx.Cast("uint16", bits)
+        super().store(array, i, value, lanes, used)
+
     def meet(self) -> None:
         """Wait for every thread of the block, and see what each has written."""
         self.add(tirx.Evaluate(tirx.op.tvm_storage_sync("shared")))
@@ -71,20 +127,7 @@ def kernel(
     write: Callable[..., None],
 ) -> Kernel:  # fmt: skip
     """A kernel: `write(code, *arrays)` adds the statements of one thread."""
-    buffers = [
-        tirx.decl_buffer((max(1, math.prod(each.shape)),), each.dtype, name=each.name)
-        for each in arguments
-    ]
-    block, thread = tirx.Var("block", "int32"), tirx.Var("thread", "int32")
-    code = Threads(block, thread)
-    write(code, *map(Array, buffers))
-    body = code.body()
-    for var, tag, extent in ((thread, "threadIdx.x", threads), (block, "blockIdx.x", blocks)):
-        axis = tirx.IterVar(None, var, _THREAD_INDEX, tag)
-        body = tirx.AttrStmt(axis, "thread_extent", index(extent), body)
-    made = tirx.PrimFunc(buffers, body)
-    made = made.with_attr({"global_symbol": name, "tirx.noalias": True})
-    return Kernel(made, blocks, threads)
+    return Kernel(name, tuple(arguments), blocks, threads, write)
 
 
 def in_range(code: Threads, total: int, threads: int) -> tuple[Index, Any]:
