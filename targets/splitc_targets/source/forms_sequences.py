@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from splitc_targets.source.draft import Node
+from splitc_targets.source.draft import Array, Node
 
 
 def reverse_sequence(node: Node) -> bool:
@@ -16,11 +16,11 @@ def reverse_sequence(node: Node) -> bool:
     shape, draft = node.shape(), node.draft
     if shape is None:
         return False
-    time, batch = (node.given.get(f"{name}_axis", k) for k, name in enumerate(("time", "batch")))
-    steps = np.arange(shape[time]).reshape([-1 if k == time else 1 for k in range(len(shape))])
-    along = np.array([-1 if k == batch else 1 for k in range(len(shape))])
-    step = draft.constant(steps)
-    length = draft.add("Reshape", node.input(1), draft.constant(along))
+    time, batch = int(node.given.get("time_axis", 0)), int(node.given.get("batch_axis", 1))
+    along = [-1 if k == batch else 1 for k in range(len(shape))]
+    steps: Array = np.arange(shape[time])
+    step = draft.constant(steps.reshape([-1 if k == time else 1 for k in range(len(shape))]))
+    length = draft.add("Reshape", node.input(1), draft.constant(np.array(along)))
     last = draft.add("Sub", length, draft.constant(np.array(1)))
     turned = draft.add("Where", draft.add("Less", step, length),
                        draft.add("Sub", last, step), step)  # fmt: skip
