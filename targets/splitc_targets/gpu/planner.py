@@ -13,6 +13,7 @@ from splitc_targets.gpu.device import Device
 from splitc_targets.gpu.kernels import (
     attention,
     maps,
+    ordering,
     product,
     products,
     recurrent,
@@ -33,6 +34,7 @@ from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules import attention as attention_rules
 from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
+from splitc_targets.tvm.adapter import CannotRun
 
 _NEUTRAL = Machine(
     lanes=1, registers=16, spare=0, fma=True, fma_latency=1, fma_per_cycle=1.0,
@@ -49,6 +51,8 @@ KERNELS: dict[str, Write] = {
     "depthwise": lambda name, spec, _: windows.depthwise_kernel(name, spec),
     "pool": lambda name, spec, _: windows.pool_kernel(name, spec),
     "whole": lambda name, spec, _: windows.whole_kernel(name, spec),
+    "extremes": lambda name, spec, _: ordering.extremes_kernel(name, spec),
+    "sort": lambda name, spec, _: ordering.sort_kernel(name, spec),
     "softmax": lambda name, spec, _: rows.softmax_kernel(name, spec),
     "norm": lambda name, spec, _: rows.norm_kernel(name, spec),
     "lrn": lambda name, spec, _: rows.lrn_kernel(name, spec),
@@ -62,13 +66,9 @@ KERNELS: dict[str, Write] = {
 }
 """By what a step's key begins with: the kernel of the spec that follows."""
 
-WITHOUT = frozenset({"argmax", "argmin", "topk", "sort", "argsort"})
-"""Operations whose steps none of these computes: they fall back to TVM's loops."""
-
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
     for op, rule in (table.RULES | attention_rules.RULES).items()
-    if op not in WITHOUT
 }
 """The processors' rules, and that of attention as one kernel."""
 
@@ -117,11 +117,17 @@ class GpuPlanner(Planner):
         rule: str, op: str, shapes: str, flops: int = 0, types: Sequence[str] | None = None,
         product: Chosen | None = None, choice: Choice | None = None,
     ) -> None:  # fmt: skip
-        """Append a kernel call; TVM's own loops stay what they are."""
+        """Append a kernel call; TVM's own loops stay what they are.
+
+        Raises:
+            CannotRun: No kernel of threads computes it.
+        """
         kind, *rest = cast("tuple[Any, ...]", key)
         if kind == "tvm":
             self._bound(key, build, args, rule, op, shapes, list(types or ()))
             return
+        if kind not in KERNELS:
+            raise CannotRun([op])
         write, spec = KERNELS[kind], rest[0]
         device = self.device
         super().step(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Code
+from splitc_targets.loops.emit import Argument, Array, Code, Index
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 KEYS = frozenset({
@@ -43,24 +43,33 @@ class Extremes:
         return self.dtype, "int64"
 
 
-def kernel(name: str, spec: Extremes, machine: Machine) -> Any:
-    """The kernel (x, places)."""
+def parameters(spec: Extremes) -> list[Argument]:
+    """A kernel's (x, places)."""
     x_size = 1 + (spec.length - 1) * spec.step + sum((n - 1) * x for n, x, _ in spec.kept)
     y_size = 1 + sum((n - 1) * y for n, _, y in spec.kept)
+    return [Argument("x", (x_size,), spec.dtype), Argument("y", (y_size,), "int64")]
+
+
+def starts(code: Code, spec: Extremes, row: Index) -> tuple[Index, Index]:
+    """Where a row starts in the elements, and where its result is."""
+    left, x_at, y_at = row, 0, 0
+    for size, x_step, y_step in reversed(spec.kept):
+        digit = code.bind(emit.mod(left, size))
+        left = emit.div(left, size)
+        x_at, y_at = x_at + digit * x_step, y_at + digit * y_step
+    return code.bind(x_at), y_at
+
+
+def kernel(name: str, spec: Extremes, machine: Machine) -> Any:
+    """The kernel (x, places)."""
     count = math.prod(n for n, _, _ in spec.kept)
     shared = count > 1 and machine.cores > 1 and count * spec.length > ELEMENTS_WORTH_SHARING
-    arguments = [Argument("x", (x_size,), spec.dtype), Argument("y", (y_size,), "int64")]
 
     def write(code: Code, x: Array, y: Array) -> None:
         with code.loop("row", count, parallel=shared) as row:
-            left, x_at, y_at = row, 0, 0
-            for size, x_step, y_step in reversed(spec.kept):
-                digit = code.bind(emit.mod(left, size))
-                left = emit.div(left, size)
-                x_at, y_at = x_at + digit * x_step, y_at + digit * y_step
-            _row(code, spec, x, y, code.bind(x_at), y_at)
+            _row(code, spec, x, y, *starts(code, spec, row))
 
-    return emit.function(name, arguments, write)
+    return emit.function(name, parameters(spec), write)
 
 
 def _row(code: Code, spec: Extremes, x: Array, y: Array, x_at: Any, y_at: Any) -> None:

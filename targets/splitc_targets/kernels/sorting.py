@@ -90,6 +90,11 @@ class Sort:
         return (self.dtype, *(one.dtype for one in self.results))
 
     @property
+    def wide(self) -> bool:
+        """Whether keys leave no room for a place in 64 bits."""
+        return self.dtype in _WIDE
+
+    @property
     def count(self) -> int:
         """Rows."""
         return math.prod(size for size, _ in self.rows)
@@ -106,30 +111,35 @@ class Sort:
         return max(0, (self.room - 1).bit_length())
 
 
-def kernel(name: str, spec: Sort, machine: Machine) -> Any:
-    """The kernel (x, results…)."""
+def parameters(spec: Sort) -> list[Argument]:
+    """A kernel's (x, results…)."""
     reach = (spec.length - 1) * spec.step
     sizes = [size for size, _ in spec.rows]
     arguments = [Argument("x", (_span(sizes, [d for _, d in spec.rows], reach),), spec.dtype)]
     for number, one in enumerate(spec.results):
         size = _span(sizes, one.rows, (spec.kept - 1) * one.step)
         arguments.append(Argument(f"y{number}", (size,), one.dtype))
+    return arguments
+
+
+def kernel(name: str, spec: Sort, machine: Machine) -> Any:
+    """The kernel (x, results…)."""
 
     def write(code: Code, x: Array, *results: Array) -> None:
         work = spec.count * spec.length * (1 + spec.rounds)
         shared = spec.count > 1 and work > ELEMENTS_WORTH_SHARING and machine.cores > 1
         with code.loop("row", spec.count, parallel=shared) as row:
-            places = _places(code, spec, row)
+            places = starts(code, spec, row)
             Row(code, spec, machine.lanes, x, places[0]).write(results, places[1:])
 
-    return emit.function(name, arguments, write)
+    return emit.function(name, parameters(spec), write)
 
 
 def _span(sizes: Sequence[int], distances: Sequence[int], reach: int) -> int:
     return 1 + reach + sum((n - 1) * d for n, d in zip(sizes, distances, strict=True))
 
 
-def _places(code: Code, spec: Sort, row: Index) -> list[Index]:
+def starts(code: Code, spec: Sort, row: Index) -> list[Index]:
     """Where a row starts in the elements and in each result."""
     places: list[Index] = [0] * (1 + len(spec.results))
     for d in reversed(range(len(spec.rows))):
@@ -150,7 +160,7 @@ class Row:
     def __init__(self, code: Code, spec: Sort, lanes: int, x: Array, at: Index) -> None:
         self.code, self.spec, self.lanes, self.x, self.at = code, spec, lanes, x, at
         self.keys = code.scratch(2 * spec.room, "int64", "keys")
-        self.spots = code.scratch(2 * spec.room, "int32", "spots") if spec.dtype in _WIDE else None
+        self.spots = code.scratch(2 * spec.room, "int32", "spots") if spec.wide else None
         self.sorted_at = spec.room if spec.rounds % 2 else 0
 
     def write(self, results: Sequence[Array], places: Sequence[Index]) -> None:
@@ -190,7 +200,7 @@ class Row:
         last = code.local(1, "int32", "last")
 
         def keep(key: Value, i: Index) -> None:
-            placed = emit.splat(code.bind(self._placed(key, i), "placed"), wide)
+            placed = emit.splat(code.bind(with_place(key, i), "placed"), wide)
             with code.loop("k", vectors) as k:
                 at = code.bind(1 + (vectors - 1 - k) * wide)
                 here, before = self.keys.at(at, wide), self.keys.at(at - 1, wide)
@@ -233,7 +243,7 @@ class Row:
         def meet(i: Index) -> None:
             key = code.bind(self.key(i) if wide else self._bare_key(i), "key")
             with code.when(tirx.LT(key, last.at(0))):
-                self.put(held.at(0), key if wide else self._placed(key, i), i)
+                self.put(held.at(0), key if wide else with_place(key, i), i)
                 code.store(held, 0, held.at(0) + 1)
                 with code.when(tirx.EQ(held.at(0), emit.const(spec.room))):
                     settle()
@@ -270,13 +280,8 @@ class Row:
 
     def bare(self, element: Value) -> Value:
         """The key of an element without a place."""
-        key = _ordered(self.code, element, self.spec.dtype)
+        key = ordered(self.code, element, self.spec.dtype)
         return tirx.bitwise_not(key) if self.spec.descending else key
-
-    def _placed(self, key: Value, i: Index) -> Value:
-        """A key of 32 bits with the element's place below it."""
-        high = tirx.shift_left(tirx.Cast("int64", key), tirx.const(32, "int64"))
-        return tirx.bitwise_or(high, tirx.Cast("int64", emit.index(i)))
 
     def _high(self, at: Index) -> Value:
         """A held key without its place."""
@@ -288,7 +293,7 @@ class Row:
     def key(self, i: Index) -> Value:
         """The key of an element, its place below it but for wide types."""
         key = self._bare_key(i)
-        return key if self.spots is not None else self._placed(key, i)
+        return key if self.spots is not None else with_place(key, i)
 
     def put(self, to: Index, key: Value, place: Index) -> None:
         """Hold a key, and beside it the place of wide ones."""
@@ -346,7 +351,13 @@ class Row:
             code.store(right, 0, j + 1 - step)
 
 
-def _ordered(code: Code, value: Value, dtype: str) -> Value:
+def with_place(key: Value, i: Index) -> Value:
+    """A key of 32 bits with the element's place below it."""
+    high = tirx.shift_left(tirx.Cast("int64", key), tirx.const(32, "int64"))
+    return tirx.bitwise_or(high, tirx.Cast("int64", emit.index(i)))
+
+
+def ordered(code: Code, value: Value, dtype: str) -> Value:
     """An integer that compares as the element does: of 64 bits for wide types, else of 32."""
     if dtype == "float16":
         value, dtype = tirx.Cast("float32", value), "float32"
