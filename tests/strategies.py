@@ -84,7 +84,8 @@ def problems(
 ) -> Problem:
     """Problems with tensors and layers of no, equal and huge cost, layers pinned, and limits.
 
-    Pins never contradict each other: they are layers of the two sides of some cut.
+    Pins never contradict each other, nor where results are wanted: they are layers of the two
+    sides of some cut.
 
     Args:
         draw: Hypothesis's.
@@ -96,9 +97,11 @@ def problems(
     graph = draw(graphs(max_layers=max_layers, sizes=EXTREME, work=EXTREME))
     layers = range(graph.input_count, len(graph))
     asked: dict[str, Side] = {}
+    results: ResultsAt = draw(st.sampled_from(RESULTS_AT))
     if pins and draw(st.booleans()):
         held = Cut.after(graph, [graph.layers[draw(st.sampled_from(layers))].name])
         inner = [i for i in held.head if i >= graph.input_count]
+        results = "device" if held.results else results
         asked[graph.layers[draw(st.sampled_from(inner))].name] = "head"
         if held.tail:
             asked[graph.layers[draw(st.sampled_from(held.tail))].name] = "tail"
@@ -110,7 +113,6 @@ def problems(
             min_depth=draw(st.integers(0, 2)),
         )
     link = Link(draw(st.sampled_from((5470.0, 2e7, 1e15))), rtt=draw(st.sampled_from((0.0, 0.05))))
-    results: ResultsAt = draw(st.sampled_from(RESULTS_AT))
     scenario = Scenario.of(
         head="rpi4", tail="x86-64-v3", link=link, objective=objective, constraints=kept,
         pins=asked, results=results,

@@ -18,7 +18,6 @@ from splitc.build.routes import (
     RouteJob,
     Sites,
     one_route,
-    refuse_results_here,
     refuse_unusable,
     routes_of,
 )
@@ -333,8 +332,6 @@ def plan(
             why = "nothing is left for a server that would run frames together"
             raise UsageError("batch sizes, and all is on the device", why=why)
         routes = (one_route(loaded, row, given.codec, sites, batches),)
-    for route in routes:
-        refuse_results_here(table.problem, route.row)
     return Job(
         loaded, name, table, routes, given, sites, batches, labels, sizes, with_whole,
         epoch=epoch,

@@ -215,21 +215,6 @@ def usable(problem: Problem, cut: Cut) -> CutRow:
     return row
 
 
-def refuse_results_here(problem: Problem, row: CutRow) -> None:
-    """Raise where results are wanted at the server, and the device makes some of them.
-
-    Raises:
-        IllegalCutError: It does: a device sends what its server computes with.
-    """
-    if problem.results == "server" and row.cut.results:
-        what = f"cut after '{row.cut.name}'" if row.kind != "device" else "all on the device"
-        raise IllegalCutError(
-            f"results are wanted at the server, and the device makes '{row.cut.results[0]}'",
-            at=what, why="a bundle's device sends what the tail computes with, and no results",
-            hint="cut before it, or leave --results server out",
-        )  # fmt: skip
-
-
 def refuse_unusable(problem: Problem, row: CutRow) -> None:
     """Raise where a row may not be used.
 
@@ -254,6 +239,8 @@ def refuse_unusable(problem: Problem, row: CutRow) -> None:
             f"cannot cut after '{row.cut.name}'",
             "--cut device compiles all for the device",
         )
+    if row.rejected == problem.why_results_here(row.cut):
+        hint = "cut before it, or leave --results server out"
     raise IllegalCutError(what, why=row.rejected, hint=hint)
 
 

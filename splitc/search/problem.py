@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -74,7 +74,8 @@ class Problem:
         limits: What a placement must keep.
         codec: What stands around the tensor that crosses: encoder on the device, decoder
             on the server.
-        results: Where the network's results are wanted.
+        results: Where the network's results are wanted; of two sites, at the server means that
+            it makes them.
     """
 
     graph: LayerGraph = field(repr=False)
@@ -153,17 +154,52 @@ class Problem:
     def pinned(self) -> Mapping[int, int]:
         """The number of the site that each pinned layer has to run on, by its position.
 
+        What makes a result that is wanted at the server is pinned there: a device sends what its
+        server computes with, and no results.
+
         Raises:
-            UsageError: There is no such layer.
+            UsageError: There is no such layer; or one that is pinned to the device makes such a
+                result, or needs it.
         """
-        return {
+        pins = {
             self.graph.index[self.graph.layer(name).name]: number
             for number, site in enumerate(self.topology.sites)
             for name in sorted(site.pinned)
         }
+        self._refuse_contradiction([i for i, number in pins.items() if number == 0])
+        return pins | dict.fromkeys(self._made_at_server, 1)
+
+    def _refuse_contradiction(self, on_device: Sequence[int]) -> None:
+        """Raise where what is pinned to the device makes, or needs, what the server has to make."""
+        if not (on_device and self._made_at_server):
+            return
+        layers = self.graph.layers
+        needed = Cut.after(self.graph, [layers[i].name for i in on_device])
+        for i in self._made_at_server:
+            if needed.holds(i) and not layers[i].is_input:
+                raise UsageError(
+                    f"what is pinned to the device takes '{layers[i].name}' there",
+                    why="it makes a result, and results are wanted at the server",
+                    hint="leave out the pin, or --results server",
+                )
+
+    @cached_property
+    def _made_at_server(self) -> list[int]:
+        """Positions of the layers whose results only the server of two sites may make."""
+        if self.results == "device" or len(self.topology.sites) != 2:
+            return []
+        return [self.graph.producer[name] for name in self.graph.outputs]
+
+    def why_results_here(self, cut: Cut) -> str | None:
+        """The first result that the device would make, and the server wants, in words."""
+        if self._made_at_server and cut.results:
+            return f"results are wanted at the server, and the device makes '{cut.results[0]}'"
+        return None
 
     def why_elsewhere(self, cut: Cut) -> str | None:
-        """The first layer that is pinned to the other site, in words."""
+        """The first result or pinned layer that belongs to the other site, in words."""
+        if (why := self.why_results_here(cut)) is not None:
+            return why
         for position, number in self.pinned.items():
             if cut.holds(position) != (number == 0):
                 site = self.topology.sites[number].name

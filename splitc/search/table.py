@@ -99,11 +99,15 @@ class CutTable:
         what = "no cut keeps every limit"
         if codec is not None:
             what = "no cut takes the codec and keeps every limit"
-        left_out = "" if self.exhaustive else "; too many cuts to try them all: name one with --cut"
+        left_out = "; too many cuts to try them all: name one with --cut"
+        if self.exhaustive or not (self.problem.why_no_sum or self.problem.limited):
+            left_out = ""  # a sum without limits has a minimum cut, or no cut at all
         near = self.nearest
         if near is None:
             first = self.rows[0]
             other = "other pins" if self.problem.pinned else "another cut"
+            if self.problem.why_results_here(first.cut) == first.rejected:
+                other = "leave --results server out"
             return NoLegalCutError(
                 what, at=f"after {first.cut.name}", why=first.rejected or "",
                 hint=f"{other if codec is None else 'another codec'}{left_out}",

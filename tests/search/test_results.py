@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from splitc.cost.board import load_board
 from splitc.cost.prices import BoardCost, Costs, Objective, ResultsAt, price
-from splitc.errors import UsageError
+from splitc.errors import NoLegalCutError, UsageError
 from splitc.ir.cut import Cut
 from splitc.ir.graph import LayerGraph
 from splitc.ir.text import parse_graph
@@ -82,13 +82,16 @@ def test_every_downset_is_priced_as_by_hand_and_the_best_one_found(
             total = price(costs.prices(energy=objective == "energy"), cut)
             assert total is not None
             assert total / 1e12 == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    proper = [by_hand(costs, cut, objective) for cut in cuts if cut.is_proper]
+    cuts_here = [cut for cut in cuts if results == "device" or not cut.results]
+    proper = [by_hand(costs, cut, objective) for cut in cuts_here if cut.is_proper]
     table = find_cuts(
         graph, head="rpi4", tail="x86-64-v3", link=LINK, objective=objective, results=results
     )
     for whole, cut in ((table.device, cuts[-1]), (table.server, cuts[0])):
         assert table.value(whole) == pytest.approx(by_hand(costs, cut, objective))
-    if proper:
+    if not proper:
+        assert not table.usable
+    else:
         assert table.value(table.best) == pytest.approx(min(proper), rel=1e-9)
 
 
@@ -137,6 +140,56 @@ def test_a_result_that_the_tail_reads_too_crosses_once() -> None:
     cost = costs.of(Cut.named(graph, "a"))
     assert cost.link_s == pytest.approx(LINK.transfer_s(16_000) + LINK.rtt_s / 2)
     assert cost.result_bytes == 0
+
+
+EARLY = """
+%x = input() : 1x3x320x320
+%a = conv(%x) {params=900, flops=60000000} : 1x16x80x80
+%early = conv(%a) {params=20000, flops=120000000} : 1x8
+%b = conv(%a) {params=90000, flops=120000000} : 1x12x20x20
+%y = conv(%b) {params=900000, flops=90000000000} : 1x8
+return %early, %y
+"""
+"""Without a say in it, the cheapest head makes `early`."""
+
+
+@pytest.mark.parametrize("cutter", [None, "min-cut", "enumerate", "qdmp", "neurosurgeon"])
+def test_a_head_that_makes_a_result_is_rejected_by_name_where_the_server_wants_it(
+    cutter: str | None,
+) -> None:
+    graph = parse_graph(EARLY)
+    back, there = (
+        find_cuts(graph, head="rpi4", tail="x86-64-v3", link=LINK, results=side, cutter=cutter)
+        for side in SIDES
+    )
+    assert cutter in ("qdmp", "neurosurgeon") or back.auto.cut.results == ("early",)
+    assert there.auto.cut.results == ()
+    whole = there.problem.all_on_device()
+    for row in (
+        there.row(Cut.named(graph, "early")),
+        there.row(Cut.named(graph, "early,b")),
+        whole,
+    ):
+        assert row.rejected == "results are wanted at the server, and the device makes 'early'"
+    assert there.best_of_all.kind != "device"
+
+
+def test_what_no_head_may_make_and_is_asked_of_it_is_refused() -> None:
+    graph = parse_graph(EARLY)
+    with pytest.raises(UsageError, match="what is pinned to the device takes 'early'") as caught:
+        find_cuts(graph, link=LINK, results="server", pins={"early": "head"})
+    assert "it makes a result" in caught.value.why
+    kept = parse_graph("""
+        %x = input() : 1x8
+        %a = op(%x) : 1x8
+        %b = op(%a) : 1x8
+        return %x, %b
+    """)
+    table = find_cuts(kept, link=LINK, results="server")
+    with pytest.raises(NoLegalCutError, match="no cut keeps every limit") as none:
+        _ = table.auto
+    assert none.value.why.endswith("the device makes 'x'")
+    assert none.value.hint == "leave --results server out"
 
 
 def test_a_misspelt_place_is_refused() -> None:
