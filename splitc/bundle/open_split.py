@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError, nearest
-from splitc.runtime.manifest import Manifest, Route, TensorSpec
+from splitc.runtime.manifest import Manifest, Route, Source, TensorSpec
 from splitc.runtime.part import Part, run_by_name, stack_samples
 
 
@@ -64,6 +65,23 @@ class OpenSplit:
         frames = ({n: array[k] for n, array in feed.items()} for k in range(samples))
         return stack_samples([self._run(self._routes[name], frame) for frame in frames])
 
+    def stream(self, states: Mapping[str, str], *, route: str | None = None) -> Stream:
+        """The split as a function that remembers: what a call gives, the next one begins from.
+
+            with bundle.open_parts() as split:
+                hear = split.stream({"h": "next_h", "c": "next_c"})
+                for sound in sounds:
+                    print(hear(sound))
+
+        Args:
+            states: For each input that is a state, the result that is the state afterwards.
+            route: Which way; by default the one that it was opened for, or the bundle's own.
+
+        Raises:
+            UsageError: There is no such input or result, or they are of other shapes or types.
+        """
+        return Stream(self, self._source, states, route)
+
     def _run(self, route: Route, feed: Arrays) -> dict[str, Array]:
         made = dict(feed)
         for name in route.before:
@@ -87,6 +105,99 @@ class OpenSplit:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+
+class Stream:
+    """A split network that is given its own states: calls are one sequence, in their order.
+
+    Calls from several threads come one after the other.
+
+    Args:
+        split: The loaded network.
+        source: What it takes and gives.
+        states: For each input that is a state, the result that is the state afterwards.
+        route: Which way through the split; None for its own.
+
+    Raises:
+        UsageError: There is no such input or result, or they do not fit each other.
+    """
+
+    def __init__(
+        self, split: OpenSplit, source: Source, states: Mapping[str, str], route: str | None
+    ) -> None:  # fmt: skip
+        self._split, self._route, self._states = split, route, dict(states)
+        self._takes = {spec.name: spec for spec in source.inputs}
+        self._lock = threading.Lock()
+        check_states(source, self._states)
+        self.inputs = tuple(spec for spec in source.inputs if spec.name not in self._states)
+        self._now: dict[str, Array] = {}
+        self.reset()
+
+    def reset(self, first: Arrays | None = None) -> None:
+        """Begin a new sequence.
+
+        Args:
+            first: States to begin from, by the inputs' names; zeros for those left out.
+
+        Raises:
+            UsageError: One is no state, or of another shape or type.
+        """
+        given = dict(first or {})
+        strange = next((name for name in given if name not in self._states), None)
+        if strange is not None:
+            raise UsageError(f"'{strange}' is no state", hint=nearest(strange, self._states))
+        specs = tuple(self._takes[name] for name in given)
+        read_feed(specs, given)
+        with self._lock:
+            self._now = {name: _zeros(self._takes[name]) for name in self._states}
+            self._now |= {name: np.array(array) for name, array in given.items()}
+
+    def __call__(self, inputs: Arrays | Array) -> dict[str, Array]:
+        """Run the next frame, or frames stacked along one more leading axis one by one.
+
+        Args:
+            inputs: Arrays by name, without the states; or the one array.
+
+        Returns:
+            Arrays by result name, states too.
+
+        Raises:
+            UsageError: As of the split; the states are those before then.
+        """
+        feed, samples = read_feed(self.inputs, inputs)
+        with self._lock:
+            if samples is None:
+                return self._next(feed)
+            frames = [{n: array[k] for n, array in feed.items()} for k in range(samples)]
+            return stack_samples([self._next(frame) for frame in frames])
+
+    def _next(self, feed: Arrays) -> dict[str, Array]:
+        made = self._split({**feed, **self._now}, route=self._route)
+        self._now = {name: made[after] for name, after in self._states.items()}
+        return made
+
+
+def check_states(source: Source, states: Mapping[str, str]) -> None:
+    """Hold inputs against the results that they are to be given.
+
+    Raises:
+        UsageError: There is no such input or result, or they are of other shapes or types.
+    """
+    takes = {spec.name: spec for spec in source.inputs}
+    gives = {spec.name: spec for spec in source.outputs}
+    for name, after in states.items():
+        if name not in takes:
+            raise UsageError(f"there is no input '{name}'", hint=nearest(name, takes))
+        if after not in gives:
+            raise UsageError(f"there is no result '{after}'", hint=nearest(after, gives))
+        one, other = takes[name], gives[after]
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            why = f"one is {one.dtype} {one.shape}, the other {other.dtype} {other.shape}"
+            raise UsageError(f"result '{after}' is no state for input '{name}'", why=why)
+
+
+def _zeros(spec: TensorSpec) -> Array:
+    return np.zeros([extent or 0 for extent in spec.shape], spec.dtype)
 
 
 def read_feed(specs: tuple[TensorSpec, ...], inputs: Any) -> tuple[Mapping[str, Array], int | None]:

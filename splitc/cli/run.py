@@ -34,6 +34,12 @@ def run_(
     repeat: Annotated[
         int, typer.Option("--repeat", metavar="N", min=1, help="Run every frame so many times.")
     ] = 1,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="IN=OUT,…",
+                     help="Frames are a sequence: this input is the frame before's result, "
+                          "zeros first."),
+    ] = None,
     route: o.Route = None,
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run the real parts of another ISA under qemu.")
@@ -44,13 +50,17 @@ def run_(
 ) -> None:  # fmt: skip
     """Run head and tail of BUNDLE one after the other, here, without a link."""
     from splitc.bundle.bundle import Bundle
+    from splitc.bundle.open_split import check_states
     from splitc.cli import show
     from splitc.cli.results import Results, made_folder, read_labels
     from splitc.runtime.inputs import read_inputs
 
     o.use_device(device)
     opened = Bundle.open(bundle)
-    given = read_inputs(frames, opened.manifest.source.inputs)
+    states = read_states(state)
+    check_states(opened.manifest.source, states)
+    takes = tuple(s for s in opened.manifest.source.inputs if s.name not in states)
+    given = read_inputs(frames, takes)
     classes = given.labels if labels is None else read_labels(Path(labels), len(given))
     folder = None if out is None else made_folder(Path(out))
     results = Results(len(given), classes)
@@ -59,9 +69,10 @@ def run_(
         step("checking files, loading parts")
         with opened.open_parts(route or opened.manifest.default, emulate=emulate) as split:
             step(f"running {len(given)} frame{'s' if len(given) > 1 else ''}")
+            frame = split.stream(states) if states else split
             for number in range(repeat * len(given)):
                 start = time.perf_counter()
-                made = split(given[number % len(given)])
+                made = frame(given[number % len(given)])
                 seconds.append(time.perf_counter() - start)
                 results.add(number, made)
             ran = split.ran
@@ -72,6 +83,23 @@ def run_(
         show.print_json(found)
     else:
         _print(found, folder)
+
+
+def read_states(text: str | None) -> dict[str, str]:
+    """Pairs of input and result out of `IN=OUT,…`.
+
+    Raises:
+        UsageError: It is not of that form, or names an input twice.
+    """
+    from splitc.errors import UsageError
+
+    found: dict[str, str] = {}
+    for pair in text.split(",") if text is not None else ():
+        name, equals, after = pair.partition("=")
+        if not (name and equals and after) or name in found:
+            raise UsageError(f"--state {text}", why=f"'{pair}' is no new pair of input=result")
+        found[name] = after
+    return found
 
 
 def _print(found: RunObject, folder: Path | None) -> None:
