@@ -207,7 +207,7 @@ class Row:
                 code.store(self.keys, at, tirx.min(here, tirx.max(before, placed)), wide)
 
         def mark() -> None:
-            code.store(last, 0, self._high(spec.kept))
+            code.store(last, 0, self.high(spec.kept))
 
         with code.loop("i", spec.kept) as i:
             keep(code.bind(self._bare_key(i)), i)
@@ -234,7 +234,7 @@ class Row:
                 with code.loop("k", spec.kept) as k:
                     self._move(self.sorted_at + k, k)
             code.store(held, 0, emit.const(spec.kept))
-            code.store(last, 0, self.keys.at(spec.kept - 1) if wide else self._high(spec.kept - 1))
+            code.store(last, 0, self.keys.at(spec.kept - 1) if wide else self.high(spec.kept - 1))
 
         with code.loop("i", spec.room) as i:
             self.put(i, self.key(i), i)
@@ -283,7 +283,7 @@ class Row:
         key = ordered(self.code, element, self.spec.dtype)
         return tirx.bitwise_not(key) if self.spec.descending else key
 
-    def _high(self, at: Index) -> Value:
+    def high(self, at: Index) -> Value:
         """A held key without its place."""
         return tirx.Cast("int32", tirx.shift_right(self.keys.at(at), tirx.const(32, "int64")))
 
@@ -313,10 +313,13 @@ class Row:
         if self.spots is not None:
             self.code.store(self.spots, target, self.spots.at(source))
 
-    def sort(self, count: Index) -> None:
-        """Order the first `count` keys; they are at `sorted_at` then."""
+    def sort(self, count: Index, rounds: Index | None = None) -> None:
+        """Order the first `count` keys, in so many rounds; they are at `sorted_at` then.
+
+        After another number of rounds than the row's they are at 0 where it is even, else `room`.
+        """
         code, room = self.code, self.spec.room
-        with code.loop("round", self.spec.rounds) as number:
+        with code.loop("round", self.spec.rounds if rounds is None else rounds) as number:
             turn = emit.index(number)
             run = code.bind(tirx.shift_left(emit.const(1), turn), "run")
             source = code.bind(emit.mod(turn, 2) * room, "source")

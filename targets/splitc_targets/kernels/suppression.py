@@ -2,8 +2,10 @@
 # pyright: basic, reportAttributeAccessIssue=false
 """Boxes of which none overlaps a better one of its class: non-maximum suppression.
 
-Candidates are ordered by score, of equal ones the first (sorting.py). One after another is held
-against the boxes that are kept already, a vector of them at a time, until enough are kept. Two
+Candidates come in the order of their scores, of equal ones the first: they are spread over buckets
+by parts of the scores' range, and a bucket is ordered (sorting.py) when it is its turn. One after
+another is held against the boxes that are kept already, a vector of them at a time, until enough
+are kept. Two
 overlap by what they share, as a part of what either covers; boxes without an area overlap none.
 """
 
@@ -16,6 +18,9 @@ from splitc_targets.kernels.sorting import Row, Sort
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, tirx
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
+
+_BUCKETS = 1024
+"""Parts of the scores' range."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ class _Class:
         self.at = code.bind(row * spec.boxes)
         order = Sort("float32", spec.boxes, 1, ((spec.rows, spec.boxes),), spec.boxes, True, ())
         self.order = Row(code, order, lanes, scores, self.at)
+        self.spread = code.scratch(spec.boxes, "int64", "spread")
         room = -(-spec.most // lanes) * lanes
         names = ("low_y", "low_x", "high_y", "high_x", "area")
         self.held = [code.scratch(room, "float32", name) for name in names]
@@ -110,47 +116,111 @@ class _Class:
 
     def write(self, kept: Array, counts: Array) -> None:
         """Keep what overlaps nothing better."""
-        code, spec = self.code, self.spec
+        code = self.code
         candidates = self._candidates()
-        count = code.local(1, "int32", "count")
-        code.store(count, 0, emit.const(0))
-        room = tirx.LT(count.at(0), emit.const(spec.most))
-        with code.loop("k", candidates) as k, code.when(room):
-            spot = code.bind(self.order.spot(self.order.sorted_at + k))
-            box = self._box(spot)
-            hit = self._overlaps(box, code.bind(count.at(0)))
-            with code.when(tirx.EQ(hit.at(0), emit.const(0))):
-                for array, value in zip(self.held, box, strict=True):
-                    code.store(array, count.at(0), value)
-                code.store(kept, self.row * spec.most + count.at(0), spot)
-                code.store(count, 0, count.at(0) + 1)
+        ends = self._spread(candidates)
+        count, start = (code.local(1, "int32", name) for name in ("count", "start"))
+        for counter in (count, start):
+            code.store(counter, 0, emit.const(0))
+        with code.loop("bucket", _BUCKETS) as bucket:
+            first, size = code.bind(start.at(0)), code.bind(ends.at(bucket) - start.at(0))
+            some = tirx.And(tirx.GT(size, emit.const(0)), self._room(count))
+            with code.when(some):
+                at = self._ordered(first, size)
+                with code.loop("k", size) as k, code.when(self._room(count)):
+                    self._hold(code.bind(self.order.spot(at + k)), count, kept)
+            code.store(start, 0, ends.at(bucket))
         code.store(counts, self.row, count.at(0))
 
+    def _room(self, count: Array) -> Value:
+        return tirx.LT(count.at(0), emit.const(self.spec.most))
+
+    def _hold(self, spot: Index, count: Array, kept: Array) -> None:
+        """Keep a box unless it overlaps one that is kept."""
+        code = self.code
+        box = self._box(spot)
+        hit = self._overlaps(box, code.bind(count.at(0)))
+        with code.when(tirx.EQ(hit.at(0), emit.const(0))):
+            for array, value in zip(self.held, box, strict=True):
+                code.store(array, count.at(0), value)
+            code.store(kept, self.row * self.spec.most + count.at(0), spot)
+            code.store(count, 0, count.at(0) + 1)
+
     def _candidates(self) -> Index:
-        """Order what scores enough; how many those are."""
+        """Gather the keys of what scores enough; how many those are."""
         code, spec = self.code, self.spec
         held = code.local(1, "int32", "held")
         code.store(held, 0, emit.const(0))
-
-        def take(i: Index) -> None:
-            self.order.put(held.at(0), self.order.key(i), i)
-            code.store(held, 0, held.at(0) + 1)
+        enough = emit.number(spec.least or 0.0, 1)
 
         def meet(i: Index) -> None:
-            enough = emit.number(spec.least or 0.0, 1)
-            with code.when(tirx.GT(self.scores.at(self.at + i), enough)):
-                take(i)
+            """Without a branch: what does not score enough is written over by the next."""
+            self.order.put(held.at(0), self.order.key(i), i)
+            taken = tirx.Cast("int32", tirx.GT(self.scores.at(self.at + i), enough))
+            code.store(held, 0, held.at(0) + (1 if spec.least is None else taken))
 
         if spec.least is None:
             with code.loop("i", spec.boxes) as i:
-                take(i)
+                meet(i)
         else:
             last = code.local(1, "int32", "last")
-            code.store(last, 0, self.order.bare(emit.number(spec.least, 1)))
+            code.store(last, 0, self.order.bare(enough))
             self.order.pass_over(0, last, meet)
-        count = code.bind(held.at(0), "candidates")
-        self.order.sort(count)
-        return count
+        return code.bind(held.at(0), "candidates")
+
+    def _spread(self, count: Index) -> Array:
+        """Put keys into buckets that follow one another, each with the next part of their range;
+        gives where each ends. Only those buckets are ordered later that come to be looked at."""
+        code, keys, high = self.code, self.order.keys, self.order.high
+        low, top, shift = (code.local(1, "int32", name) for name in ("low", "top", "shift"))
+        code.store(low, 0, tirx.max_value("int32"))
+        code.store(top, 0, tirx.min_value("int32"))
+        with code.loop("i", count) as i:
+            key = code.bind(high(i))
+            code.store(low, 0, tirx.min(low.at(0), key))
+            code.store(top, 0, tirx.max(top.at(0), key))
+        lowest = code.bind(tirx.Cast("int64", low.at(0)), "lowest")
+        span = code.bind(tirx.Cast("int64", top.at(0)) - lowest, "span")
+        code.store(shift, 0, emit.const(0))
+        with code.loop("bit", 32):
+            wide = tirx.shift_right(span, tirx.Cast("int64", shift.at(0)))
+            with code.when(tirx.GE(wide, tirx.const(_BUCKETS, "int64"))):
+                code.store(shift, 0, shift.at(0) + 1)
+        by = code.bind(tirx.Cast("int64", shift.at(0)), "by")
+
+        def bucket(i: Index) -> Index:
+            away = tirx.Cast("int64", high(i)) - lowest
+            return code.bind(tirx.Cast("int32", tirx.shift_right(away, by)))
+
+        ends = code.scratch(_BUCKETS + 1, "int32", "ends")
+        with code.loop("i", _BUCKETS + 1) as i:
+            code.store(ends, i, emit.const(0))
+        with code.loop("i", count) as i:
+            one = bucket(i)
+            code.store(ends, one + 1, ends.at(one + 1) + 1)
+        with code.loop("i", _BUCKETS) as i:
+            code.store(ends, i + 1, ends.at(i + 1) + ends.at(i))
+        with code.loop("i", count) as i:
+            one = bucket(i)
+            to = code.bind(ends.at(one))
+            code.store(self.spread, to, keys.at(i))
+            code.store(ends, one, to + 1)
+        return ends
+
+    def _ordered(self, first: Index, size: Index) -> Index:
+        """Order a bucket; where its keys are held then."""
+        code = self.code
+        rounds = code.local(1, "int32", "rounds")
+        code.store(rounds, 0, emit.const(0))
+        with code.loop("bit", max(1, self.order.spec.rounds)) as bit:
+            more = tirx.LT(tirx.shift_left(emit.const(1), emit.index(bit)), size)
+            with code.when(more):
+                code.store(rounds, 0, bit + 1)
+        with code.loop("i", size) as i:
+            code.store(self.order.keys, i, self.spread.at(first + i))
+        count = code.bind(rounds.at(0), "rounds")
+        self.order.sort(size, count)
+        return code.bind(emit.mod(count, 2) * self.order.spec.room, "at")
 
     def _box(self, spot: Index) -> list[Value]:
         """Its lower and upper corner, y first, and its area."""
