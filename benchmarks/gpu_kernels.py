@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What do kernels for NVIDIA's GPUs take of a multiprocessor, and what bounds their time?
 
-    python benchmarks/gpu_kernels.py [--board cuda-sm90] [--networks NAME,NAME] [--limit N]
+    python benchmarks/gpu_kernels.py [--board cuda-sm90] [--precision tf32,float16]
+        [--networks NAME,NAME] [--limit N]
 
 Networks are compiled whole for a board, and NVIDIA's assembler says what each kernel takes:
 registers, shared memory, what it spills. From that follows how many threads a multiprocessor
@@ -13,7 +14,7 @@ nothing here is a measured time. Bar: nothing spills, nothing falls back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ import splitc
 from common import finish, parser, some_of
 from splitc.build.backend import Kernel
 from splitc.cost.board import Board, Gpu, load_board
+from splitc.cost.precision import PRECISIONS, at_precision
+from splitc.cost.topology import SERVER
 from splitc_targets.backend import TvmBackend
 from splitc_targets.gpu import cuda
 from splitc_targets.gpu.pipeline import GpuCode, compile_module
@@ -44,9 +47,11 @@ class Row:
         floor_us: The least time that a call can take by the board's roofline.
         filled: Share of the multiprocessors that its blocks keep busy, at most 1.
         occupancy: Threads that a multiprocessor holds over those that it could.
+        tensor: Whether tensor cores multiply.
     """
 
     network: str
+    precision: str
     name: str
     op: str
     shapes: str
@@ -60,6 +65,7 @@ class Row:
     spill_bytes: int
     occupancy: float
     filled: float
+    tensor: bool
 
 
 def occupancy(usage: cuda.Usage, threads: int, arch: str) -> float:
@@ -70,6 +76,27 @@ def occupancy(usage: cuda.Usage, threads: int, arch: str) -> float:
     return min(by_registers, by_shared, most // threads, 32) * threads / most
 
 
+def peak(board: Board, source: str) -> float:
+    """FLOP/s that a kernel can reach: on tensor cores, where its source calls them."""
+    unit = board.unit
+    assert isinstance(unit, Gpu)
+    if not _multiplies(source):
+        return board.peak_flops
+    return 2 * unit.tensor[unit.precision] * board.cores * board.clock_hz
+
+
+def _multiplies(source: str) -> bool:
+    """Whether a kernel calls tensor cores."""
+    return "splitc_multiply_" in source
+
+
+def bodies(source: str, symbols: Iterable[str]) -> dict[str, str]:
+    """The text of each kernel."""
+    starts = sorted((source.rindex(f" {symbol}("), symbol) for symbol in symbols)
+    ends = [start for start, _ in starts[1:]] + [len(source)]
+    return {symbol: source[start:end] for (start, symbol), end in zip(starts, ends, strict=True)}
+
+
 def rows_of(network: str, code: GpuCode, board: Board) -> Iterator[Row]:
     """The kernels of a network compiled for a board."""
     unit = board.unit
@@ -77,16 +104,18 @@ def rows_of(network: str, code: GpuCode, board: Board) -> Iterator[Row]:
     usage = cuda.compile_source(code.program.source, unit.arch).usage
     kernels = {kernel.name: kernel for kernel in code.kernels}
     launches = {launch.symbol: launch for launch in code.program.launches}
+    written = bodies(code.program.source, usage)
     for symbol, used in usage.items():
         kernel = kernels[_stem(symbol, kernels)]
         launch = launches[symbol]
         blocks, threads = (_product(each) for each in (launch.blocks, launch.threads))
         moved = kernel.weight_bytes + kernel.tensor_bytes
-        floor = max(kernel.flops / board.peak_flops, moved / board.memory_bandwidth)
+        floor = max(kernel.flops / peak(board, written[symbol]), moved / board.memory_bandwidth)
         yield Row(
-            network, symbol, kernel.op, kernel.shapes, kernel.calls, kernel.flops, floor * 1e6,
-            blocks, threads, used.registers, used.shared_bytes, used.spill_bytes,
+            network, unit.precision, symbol, kernel.op, kernel.shapes, kernel.calls, kernel.flops,
+            floor * 1e6, blocks, threads, used.registers, used.shared_bytes, used.spill_bytes,
             occupancy(used, threads, unit.arch), min(1.0, blocks / board.cores),
+            _multiplies(written[symbol]),
         )  # fmt: skip
 
 
@@ -106,6 +135,7 @@ def main() -> None:
     """Compile networks and list their kernels, those first that fill the least."""
     made = parser(__doc__ or "")
     made.add_argument("--board", default="cuda-sm90")
+    made.add_argument("--precision", type=some_of(PRECISIONS), default=["float32"])
     made.add_argument("--networks", type=some_of(networks.NAMES), metavar="NAME,NAME")
     made.add_argument("--limit", type=int, default=30, metavar="N")
     options = made.parse_args()
@@ -114,27 +144,37 @@ def main() -> None:
     fallbacks: dict[str, int] = {}
     for name in options.networks or (QUICK if options.quick else networks.NAMES):
         model = splitc.load(networks.build(name))
-        code = compile_module(TvmBackend().lower(model), board)
-        fallbacks[name] = len(code.fallbacks)
-        rows = list(rows_of(name, code, board))
-        found += rows
-        floor = sum(row.floor_us * row.calls for row in rows)
-        spilled = sum(row.spill_bytes > 0 for row in rows)
-        print(f"{name:16} {len(rows):4} kernels, {len(code.program.launches):4} launches, "
-              f"least {floor / 1e3:7.3f} ms by the roofline; {spilled} spill, "
-              f"{fallbacks[name]} fell back")  # fmt: skip
+        for precision in options.precision:
+            there = at_precision({SERVER: board}, precision)[SERVER]
+            code = compile_module(TvmBackend().lower(model), there)
+            fallbacks[name] = len(code.fallbacks)
+            rows = list(rows_of(name, code, there))
+            found += rows
+            _tell(name, rows, fallbacks[name])
     _print(found, options.limit, board)
     shown: dict[str, Any] = {"board": board.name, "kernels": [asdict(row) for row in found]}
     finish({**shown, "fallbacks": fallbacks}, options.json)
 
 
+def _tell(name: str, rows: list[Row], fallbacks: int) -> None:
+    """One line on a network: its least time, and what of its arithmetic tensor cores do."""
+    floor = sum(row.floor_us * row.calls for row in rows)
+    spilled = sum(row.spill_bytes > 0 for row in rows)
+    flops = sum(row.flops * row.calls for row in rows)
+    tensor = sum(row.flops * row.calls for row in rows if row.tensor)
+    print(f"{name:16} {rows[0].precision:8} {len(rows):4} kernels, "
+          f"{sum(row.calls for row in rows):4} calls, least {floor / 1e3:7.3f} ms by the roofline, "
+          f"{100 * tensor / max(1, flops):3.0f} % on tensor cores; {spilled} spill, "
+          f"{fallbacks} fell back")  # fmt: skip
+
+
 def _print(found: list[Row], limit: int, board: Board) -> None:
     heavy = sorted(found, key=lambda row: (row.filled * row.occupancy, -row.floor_us))[:limit]
     print(f"\nOn {board.title}, those that fill it least first:")
-    print(f"{'network':14} {'computes':26} {'blocks':>6} {'thr':>4} {'regs':>4} {'shared':>6} "
+    print(f"{'network':14} {'in':8} {'computes':26} {'blocks':>6} {'thr':>4} {'regs':>4} {'shared':>6} "
           f"{'spill':>5} {'occ':>4} {'fill':>4} {'least us':>8}")  # fmt: skip
     for row in heavy:
-        print(f"{row.network:14} {row.op[:26]:26} {row.blocks:6} {row.threads:4} "
+        print(f"{row.network:14} {row.precision:8} {row.op[:26]:26} {row.blocks:6} {row.threads:4} "
               f"{row.registers:4} {row.shared_bytes:6} {row.spill_bytes:5} "
               f"{row.occupancy:4.2f} {row.filled:4.2f} {row.floor_us:8.2f}")  # fmt: skip
 
