@@ -171,8 +171,8 @@ def _tell(name: str, rows: list[Row], fallbacks: int) -> None:
 def _print(found: list[Row], limit: int, board: Board) -> None:
     heavy = sorted(found, key=lambda row: (row.filled * row.occupancy, -row.floor_us))[:limit]
     print(f"\nOn {board.title}, those that fill it least first:")
-    print(f"{'network':14} {'in':8} {'computes':26} {'blocks':>6} {'thr':>4} {'regs':>4} {'shared':>6} "
-          f"{'spill':>5} {'occ':>4} {'fill':>4} {'least us':>8}")  # fmt: skip
+    print(f"{'network':14} {'in':8} {'computes':26} {'blocks':>6} {'thr':>4} {'regs':>4} "
+          f"{'shared':>6} {'spill':>5} {'occ':>4} {'fill':>4} {'least us':>8}")  # fmt: skip
     for row in heavy:
         print(f"{row.network:14} {row.precision:8} {row.op[:26]:26} {row.blocks:6} {row.threads:4} "
               f"{row.registers:4} {row.shared_bytes:6} {row.spill_bytes:5} "

@@ -18,6 +18,7 @@ class Device:
         resident: Threads that one of them holds at a time.
         precision: What products are multiplied in.
         tensor: Multiply-adds in it that tensor cores of one of them do a cycle; 0 for none.
+        slices: Of each operand that a block holds: as many as hide the copying of the next.
         twin: Whether tensor cores' work is done by ordinary arithmetic, for checks.
     """
 
@@ -26,6 +27,7 @@ class Device:
     resident: int = 1536
     precision: str = "float32"
     tensor: float = 0.0
+    slices: int = 3
     twin: bool = False
 
 
@@ -33,7 +35,10 @@ def device_of(board: Board) -> Device:
     """The device of a board whose unit is a graphics processor; its cores are multiprocessors."""
     unit = board.unit
     assert isinstance(unit, Gpu)
+    # Turing's GPUs have no copies to wait for later.
+    at_once = unit.api == "cuda" and int(unit.arch[3:]) < 80
     return Device(
         board.cores, board.flops_per_cycle / 2, precision=unit.precision,
-        tensor=unit.tensor.get(unit.precision, 0.0), twin=unit.api != "cuda",
+        tensor=unit.tensor.get(unit.precision, 0.0), slices=2 if at_once else 3,
+        twin=unit.api != "cuda",
     )  # fmt: skip

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tvm import tirx
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
-from splitc_targets.gpu.loops import tensor_cores
+from splitc_targets.gpu.loops import copies, tensor_cores
 from splitc_targets.tvm.adapter import CannotRun
 
 _COMPILE = "tvm_callback_cuda_compile"
@@ -86,15 +87,18 @@ def write(own: Mapping[str, Any], others: Mapping[str, Any], target: Any) -> Sou
     return Source(_with_calls(text, str(target.kind.name)), entries)
 
 
+_CALLED = re.compile(r"\bsplitc_\w+(?=\()")
+
+
 def _with_calls(text: str, api: str) -> str:
     """The source, before its kernels what they call."""
-    if "splitc_" not in text:
+    wanted = set(_CALLED.findall(text))
+    if not wanted:
         return text
-    called, first = (
-        (tensor_cores.CUDA, 'extern "C"') if api == "cuda" else (tensor_cores.OPENCL, "__kernel")
-    )
-    start = text.index(first)
-    return text[:start] + called + text[start:]
+    start = text.index('extern "C"' if api == "cuda" else "__kernel")
+    both = [each.CUDA if api == "cuda" else each.OPENCL for each in (tensor_cores, copies)]
+    called = [each for each in both if wanted & set(_CALLED.findall(each))]
+    return "".join((text[:start], *called, text[start:]))
 
 
 def _short() -> Any:

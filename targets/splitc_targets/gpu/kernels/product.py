@@ -183,6 +183,11 @@ class Block:
 
     def left(self, pixel: Pixel, spot: Spot) -> Value:
         """The left operand there: 0 outside the map, and where there is no such place."""
+        there, place = self.left_at(pixel, spot)
+        return tirx.if_then_else(there, self.x.at(place), tirx.const(0.0, "float32"))
+
+    def left_at(self, pixel: Pixel, spot: Spot) -> tuple[Any, Index]:
+        """Whether there is a left operand, and where it lies."""
         conv = self.conv
         good = tirx.And(pixel.inside, spot.inside)
         for axis, place, size, out in (
@@ -194,19 +199,22 @@ class Block:
                 good = tirx.And(good, tirx.GE(emit.index(place), const(0)))
             if (out - 1) * conv.stride[axis] - conv.pad[axis] + reach >= size:
                 good = tirx.And(good, tirx.LT(emit.index(place), const(size)))
-        value = self.x.at(pixel.base + spot.at)
-        return tirx.if_then_else(good, value, tirx.const(0.0, "float32"))
+        return good, pixel.base + spot.at
 
     def right(self, depth: Index, rows: int, column: Index) -> Value:
         """The right operand, of so many rows, there: 0 beyond its last row or column."""
+        there, place = self.right_at(depth, rows, column)
+        return tirx.if_then_else(there, self.w.at(place), tirx.const(0, self.w.dtype))
+
+    def right_at(self, depth: Index, rows: int, column: Index) -> tuple[Any, Index]:
+        """Whether there is a right operand, and where it lies."""
         product = self.product
         good = tirx.And(
             tirx.LT(emit.index(depth), const(rows)),
             tirx.LT(emit.index(column), const(product.columns)),
         )
         at = self.image * product.w_image + self.group * product.w_group
-        at = at + depth * product.w_depth + column * product.w_column
-        return tirx.if_then_else(good, self.w.at(at), tirx.const(0, self.w.dtype))
+        return good, at + depth * product.w_depth + column * product.w_column
 
     def end(self, place: tuple[Index, Index, Index], column: Index, total: Value) -> None:
         """Store what becomes of a sum, where there is such a column."""

@@ -18,7 +18,8 @@ import numpy as np
 from splitc_targets.gpu.device import Device
 from splitc_targets.gpu.kernels import tensor_products
 from splitc_targets.gpu.kernels.product import Block, Pixel, Product, arguments, dense, store
-from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel, where
+from splitc_targets.gpu.loops import copies
+from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Array, Index, const, tirx
@@ -115,7 +116,7 @@ def product_kernel(name: str, product: Product, device: Device) -> Kernel:
     across, down = -(-product.columns // tile.columns), -(-product.rows // tile.rows)
 
     def write(code: Threads, *arrays: Array) -> None:
-        _Tiled(code, product, tile, arrays).write()
+        _Tiled(code, product, tile, device.slices, arrays).write()
 
     blocks = across * down * product.shares
     return kernel(name, arguments(product, product.depth), blocks, tile.threads, write)
@@ -126,12 +127,16 @@ _BESIDE = 4
 
 
 class _Tiled:
-    """A block whose threads multiply with the usual units."""
+    """A block whose threads multiply with the usual units.
+
+    Shared memory has several slices of each operand: while one is multiplied, the next are on
+    their way. One barrier a slice is enough: what is copied into was read before the barrier.
+    """
 
     def __init__(
-        self, code: Threads, product: Product, tile: Tile, arrays: tuple[Array, ...]
+        self, code: Threads, product: Product, tile: Tile, slices: int, arrays: tuple[Array, ...]
     ) -> None:
-        self.code, self.product, self.tile = code, product, tile
+        self.code, self.product, self.tile, self.slices = code, product, tile, slices
         self.block = Block(code, product, arrays, (tile.rows, tile.columns))
 
     def write(self) -> None:
@@ -139,53 +144,54 @@ class _Tiled:
         wide = tile.columns // tile.own_columns
         self.lane_x = code.bind(emit.mod(code.thread, wide), "tx")
         self.lane_y = code.bind(emit.div(code.thread, wide), "ty")
-        left = code.shared(tile.depth * (tile.rows + _BESIDE), name="left")
-        right = code.shared(tile.depth * tile.columns, name="right")
+        self.pitch = tile.rows + _BESIDE
+        self.left = code.shared(self.slices * tile.depth * self.pitch, name="left")
+        self.right = code.shared(self.slices * tile.depth * tile.columns, name="right")
         sums = code.local(tile.own_rows * tile.own_columns, name="sum")
         for cell in range(tile.own_rows * tile.own_columns):
             code.store(sums, cell, tirx.const(0.0, "float32"))
-        down = tile.threads // tile.depth
-        own = code.bind(emit.div(code.thread, tile.depth), "m")
-        pixels = [self.block.pixel(own + i * down) for i in range(-(-tile.rows // down))]
+        self.own = code.bind(emit.div(code.thread, tile.depth), "m")
+        self.down = tile.threads // tile.depth
+        pixels = [self.block.pixel(self.own + i * self.down) for i in range(tile.rows // self.down)]
+        ahead = self.slices - 1
+        for step in range(ahead):
+            self._bring(step, step, pixels)
         with code.loop("step", -(-self.product.depth // tile.depth)) as step:
-            start = code.bind(step * tile.depth, "start")
-            self._load_left(left, start, own, pixels)
-            self._load_right(right, start)
+            copies.wait(code, ahead - 1)
             code.meet()
+            later = code.bind(step + ahead, "later")
+            self._bring(later, code.bind(emit.mod(later, self.slices), "slice"), pixels)
+            here = code.bind(emit.mod(step, self.slices) * tile.depth, "here")
             with code.loop("k", tile.depth) as k:
-                self._multiply(left, right, sums, k)
-            code.meet()
+                self._multiply(sums, here + k)
         self._store(sums)
 
-    def _load_left(self, left: Array, start: Index, own: Index, pixels: list[Pixel]) -> None:
-        code, tile = self.code, self.tile
-        down = tile.threads // tile.depth
+    def _bring(self, step: Index, number: Index, pixels: list[Pixel]) -> None:
+        """Start copying a step's slices of both operands; zeros beyond the last."""
+        code, tile, block = self.code, self.tile, self.block
+        start = code.bind(step * tile.depth, "start")
         k = code.bind(emit.mod(code.thread, tile.depth), "k")
-        spot = self.block.spot(code.bind(start + k, "depth"))
+        spot = block.spot(code.bind(start + k, "depth"))
+        first = code.bind((number * tile.depth + k) * self.pitch + self.own, "first")
         for i, pixel in enumerate(pixels):
-            code.store(
-                left, k * (tile.rows + _BESIDE) + own + i * down, self.block.left(pixel, spot)
-            )
+            there, place = block.left_at(pixel, spot)
+            copies.copy(code, self.left, first + i * self.down, block.x, place, there)
+        n = code.bind(emit.mod(code.thread, tile.columns), "n")
+        k = code.bind(emit.div(code.thread, tile.columns), "k")
+        column = code.bind(block.column0 + n, "column")
+        apart = tile.threads // tile.columns
+        first = code.bind(number * (tile.depth * tile.columns) + code.thread, "first")
+        for i in range(tile.depth // apart):
+            depth = code.bind(start + k + i * apart, "depth")
+            there, place = block.right_at(depth, self.product.depth, column)
+            copies.copy(code, self.right, first + i * tile.threads, block.w, place, there)
+        copies.commit(code)
 
-    def _load_right(self, right: Array, start: Index) -> None:
-        code, tile = self.code, self.tile
-        cells = tile.depth * tile.columns
-        for i in range(-(-cells // tile.threads)):
-            number = code.bind(code.thread + i * tile.threads)
-            n = code.bind(emit.mod(number, tile.columns), "n")
-            k = code.bind(emit.div(number, tile.columns), "k")
-            depth = code.bind(start + k, "depth")
-            column = code.bind(self.block.column0 + n, "column")
-            value = self.block.right(depth, self.product.depth, column)
-            with where(code, None if cells % tile.threads == 0
-                       else tirx.LT(emit.index(number), const(cells))):  # fmt: skip
-                code.store(right, number, value)
-
-    def _multiply(self, left: Array, right: Array, sums: Array, k: Index) -> None:
-        code, tile = self.code, self.tile
+    def _multiply(self, sums: Array, k: Index) -> None:
+        code, tile, left, right = self.code, self.tile, self.left, self.right
         wide = tile.columns // tile.own_columns
         rows = [
-            code.bind(left.at(k * (tile.rows + _BESIDE) + self.lane_y * tile.own_rows + i), "a")
+            code.bind(left.at(k * self.pitch + self.lane_y * tile.own_rows + i), "a")
             for i in range(tile.own_rows)
         ]
         columns = [
