@@ -75,10 +75,10 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
-def said(what: str, value: float, most: float, unit: str = "") -> None:
-    """Print a figure beside its bar, which it is not to exceed."""
-    met = "met" if value <= most else "missed"
-    print(f"  {what:46} {value:8.2f} {unit} (bar {most:g}: {met})")
+def said(what: str, value: float, bar: float, unit: str = "", *, least: bool = False) -> None:
+    """Print a figure beside its bar, the most that it may be, or the least."""
+    met = "met" if (value >= bar if least else value <= bar) else "missed"
+    print(f"  {what:46} {value:8.2f} {unit} (bar {bar:g}: {met})")
 
 
 def children_peak_mb() -> float:

@@ -121,9 +121,7 @@ def print_bars(scores: Sequence[Score], errors: Sequence[PartError]) -> dict[str
     }
     said("regret, median", found["regret_median_percent"], REGRET_MEDIAN, "%")
     said("regret, worst", found["regret_worst_percent"], REGRET_WORST, "%")
-    tau = found["tau_mean"]
-    met = "met" if tau >= TAU_MEAN else "missed"
-    print(f"  {'Kendall tau, mean':46} {tau:8.2f}  (bar {TAU_MEAN:g}: {met})")
+    said("Kendall tau, mean", found["tau_mean"], TAU_MEAN, least=True)
     print(f"  {'the same of two halves of the measurements':46} {found['tau_again_mean']:8.2f}")
     said(f"error of the times of {parts} parts, mean", found["error_mean_percent"], ERROR_MEAN, "%")
     return found

@@ -20,6 +20,7 @@ import onnx.inliner
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from splitc.errors import BadModelError, UsageError, nearest
+from splitc.frontend.onnx.older import of_today, opset_of
 from splitc.frontend.onnx.read import subgraphs_of
 
 OLDEST_OPSET = 7
@@ -42,6 +43,8 @@ def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelPr
         UsageError: `inputs` names what is no input.
     """
     check_opset(proto)
+    if 0 < opset_of(proto) < OLDEST_OPSET:
+        proto = of_today(proto, OLDEST_OPSET)
     if proto.functions:
         proto = _inline(proto)
     graph = proto.graph
@@ -93,11 +96,9 @@ def check_opset(proto: ModelProto) -> None:
     if not versions and any(node.domain in ("", "ai.onnx") for node in proto.graph.node):
         raise BadModelError("the model names no opset")
     for version in versions:
-        if not OLDEST_OPSET <= version <= newest:
+        if not 1 <= version <= newest:
             raise BadModelError(
-                f"opset {version} is not supported",
-                why=f"splitc reads opset {OLDEST_OPSET} to {newest}",
-                hint="onnx.version_converter.convert_version converts many models",
+                f"opset {version} is not supported", why=f"splitc reads opset 1 to {newest}"
             )
 
 

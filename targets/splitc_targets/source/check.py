@@ -9,11 +9,12 @@ from onnx import TensorProto
 
 from splitc.build.backend import Unsupported
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.frontend.onnx.older import opset_of
 from splitc.frontend.onnx.shapes import skeleton
 from splitc_targets.source.converted import CONVERTED
 from splitc_targets.source.draft import Draft, Node
 from splitc_targets.source.for_tvm import modern
-from splitc_targets.source.prepare import draft_of, opset_of
+from splitc_targets.source.prepare import draft_of
 from splitc_targets.source.quantised import OLDEST_OPSET, REWRITTEN, can_write
 from splitc_targets.source.table import why_not
 

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.inliner
-from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 from onnx.reference import ReferenceEvaluator
 
 from splitc.frontend.onnx.form import constant_value
@@ -106,9 +116,7 @@ def body_of(node: Node) -> list[NodeProto] | None:
     )  # fmt: skip
     single = helper.make_model(graph, opset_imports=[helper.make_opsetid("", draft.opset)])
     try:
-        made = onnx.inliner.inline_selected_functions(
-            single, [("", proto.op_type)], inline_schema_functions=True
-        )
+        made = _inlined(single, draft)
     except _FAILURES:
         return None
     nodes = list(made.graph.node)
@@ -117,6 +125,33 @@ def body_of(node: Node) -> list[NodeProto] | None:
         return None
     _rename(nodes, {"", *proto.input, *proto.output}, draft.fresh(""))
     return nodes
+
+
+def _inlined(single: ModelProto, draft: Draft) -> ModelProto:
+    """A model of one node with the function that defines it put in."""
+    (node,) = single.graph.node
+    if "" not in node.input:
+        return onnx.inliner.inline_selected_functions(
+            single, [("", node.op_type)], inline_schema_functions=True
+        )
+    # onnx's inliner asks for the type of an input that is left out before others. A function that
+    # the model brings is put in without.
+    schema: Any = onnx.defs.get_schema(node.op_type, draft.opset)
+    types = [(_type_of(n, draft) if n else TypeProto()).SerializeToString() for n in node.input]
+    given = node.SerializeToString()
+    body = FunctionProto.FromString(
+        schema.get_context_dependent_function(given, types)
+        if schema.has_context_dependent_function
+        else schema.function_body.SerializeToString()
+    )
+    body.domain = node.domain = _BODIES
+    single.functions.append(body)
+    single.opset_import.append(helper.make_opsetid(_BODIES, 1))
+    return onnx.inliner.inline_local_functions(single)
+
+
+_BODIES = "splitc.function"
+"""The domain of functions that stand for ONNX's own."""
 
 
 def _rename(nodes: Iterable[NodeProto], kept: set[str], prefix: str) -> None:

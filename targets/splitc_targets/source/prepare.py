@@ -17,10 +17,14 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from splitc.frontend.onnx.form import reads
+from splitc.frontend.onnx.older import opset_of
 from splitc.frontend.onnx.read import dtype_name, subgraphs_of
 from splitc.frontend.onnx.shapes import tensor_of
 from splitc.ir.graph import Tensor
+from splitc_targets.source import forms_arrays as arrays
+from splitc_targets.source import forms_counts as counts
 from splitc_targets.source import forms_numbers as numbers
+from splitc_targets.source import forms_signal as signal
 from splitc_targets.source import forms_windows as windows
 from splitc_targets.source.draft import Draft, Node
 from splitc_targets.source.forms_resize import resize
@@ -33,6 +37,7 @@ from splitc_targets.source.known import (
     stored_by,
     values_of,
 )
+from splitc_targets.source.unrolled import turns_of
 
 
 def _layer_norm(node: Node) -> bool:
@@ -77,14 +82,19 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "Celu": (numbers.celu,),
     "Clip": (numbers.clip,),
     "Conv": (windows.explicit_pads,),
+    "Col2Im": (arrays.from_patches,),
     "ConvTranspose": (windows.transposed_conv,),
+    "CumProd": (arrays.products_so_far,),
+    "DFT": (signal.fourier,),
+    "Det": (arrays.determinant,),
     "Dropout": (numbers.dropout,),
     "EyeLike": (numbers.eye_like,),
     "Hardmax": (numbers.flat_hardmax,),
     "IsInf": (numbers.is_inf,),
     "LRN": (windows.response_normalization,),
+    "LpNormalization": (arrays.unit_norm,),
     "LpPool": (windows.norm_pool,),
-    "MaxPool": (windows.max_pool,),
+    "MaxPool": (counts.pooled_places, windows.max_pool),
     "MaxUnpool": (windows.unpool,),
     "MeanVarianceNormalization": (numbers.mean_and_variance,),
     "OneHot": (numbers.one_hot,),
@@ -95,9 +105,12 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "Resize": (resize,),
     "ReverseSequence": (reverse_sequence,),
     "RoiAlign": (windows.regions,),
+    "STFT": (signal.short_time_fourier,),
     "SequenceInsert": (numbers.insert,),
     "SpaceToDepth": (windows.space_to_depth,),
     "SplitToSequence": (numbers.to_sequence,),
+    "TensorScatter": (arrays.written_at,),
+    "TfIdfVectorizer": (counts.ngrams,),
     "ThresholdedRelu": (numbers.thresholded,),
     **dict.fromkeys(
         (
@@ -108,11 +121,6 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     ),
 }  # fmt: skip
 """Operators and what may write them otherwise, tried in turn."""
-
-
-def opset_of(proto: ModelProto) -> int:
-    """The opset of the default domain; 0 where the model names none."""
-    return next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 def draft_of(proto: ModelProto, tensors: Mapping[str, Tensor], was: int) -> Draft:
@@ -180,8 +188,11 @@ def _copy(node: NodeProto) -> NodeProto:
 def _step(draft: Draft, node: NodeProto, layer: str, results: set[str]) -> list[NodeProto]:
     """Write one node; gives the nodes that stand for it where those are still to be written."""
     infer(node, draft)
-    _bodies(draft, node, layer)
     seen = Node(node, draft, layer)
+    turns = turns_of(seen)
+    if turns is not None:
+        return turns
+    _bodies(draft, node, layer)
     if node.op_type == "Constant":
         value = stored_by(node)
         values = None if value is None else [value]

@@ -16,6 +16,7 @@ from splitc_targets.source.rules import (
     STORED,
     TVM,
     UNSIGNED,
+    Check,
     Operator,
     missing,
     only,
@@ -59,6 +60,22 @@ def _hardmax(node: Node) -> str:
     return _FLAT if old else ""
 
 
+def _bits(node: Node) -> str:
+    made = node.draft.dtype(node.output(0))
+    return "" if node.dtype() in NUMBERS and made in NUMBERS else "it has other types than numbers"
+
+
+def _left(why: str) -> Check:
+    """Why an operator that is rewritten is refused, where it was not."""
+    return lambda _: why
+
+
+_FOURIER = (
+    "transforms of float16, half of a complex signal's, a signal that is shorter than a frame, "
+    "or a matrix of more than 2^22 elements"
+)
+_DETERMINANT = "matrices of more than three rows"
+
 _FLOATING = (
     "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp",
     "Floor", "HardSwish", "IsNaN", "Log", "Mish", "Reciprocal", "Round", "Sigmoid", "Sin",
@@ -94,7 +111,7 @@ ARITHMETIC: dict[str, Operator] = {
         types=UNSIGNED,
     ),
     "Bernoulli": missing(_RANDOM),
-    "BitCast": missing(),
+    "BitCast": op("splitc", "to", check=_bits, note="types that are no numbers of 8 to 64 bits"),
     "Cast": op(
         "TVM",
         "to",
@@ -112,9 +129,17 @@ ARITHMETIC: dict[str, Operator] = {
     ),
     "Celu": op("splitc", "alpha"),
     "Clip": op("TVM", attributes={"min": OLDER, "max": OLDER}, inputs={"min": TVM, "max": TVM}),
-    "CumProd": missing(),
+    "CumProd": op("splitc", "exclusive", "reverse", inputs={"axis": stored()}, types=NUMBERS),
     "CumSum": op("TVM", "exclusive", "reverse", inputs={"axis": STORED}),
-    "DFT": missing(),
+    "DFT": op(
+        "splitc",
+        "axis",
+        "inverse",
+        "onesided",
+        inputs={"dft_length": stored(), "axis": stored()},
+        check=_left(_FOURIER),
+        note=_FOURIER,
+    ),
     "DequantizeLinear": op(
         "splitc",
         "axis",
@@ -122,7 +147,7 @@ ARITHMETIC: dict[str, Operator] = {
         attributes={"block_size": only(0, why="blocks of a scale each")},
         inputs={"x_zero_point": OURS},
     ),
-    "Det": missing(),
+    "Det": op("splitc", check=_left(_DETERMINANT), note=_DETERMINANT),
     "DynamicQuantizeLinear": op("splitc"),
     "Einsum": op("TVM", "equation", types=FLOATS),
     "Elu": op("TVM", "alpha", types=("float32",)),
@@ -172,7 +197,13 @@ ARITHMETIC: dict[str, Operator] = {
     **dict.fromkeys(
         ("ReduceMean", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"), _float_reduction
     ),
-    "STFT": missing(),
+    "STFT": op(
+        "splitc",
+        "onesided",
+        inputs={"frame_step": stored(), "window": OURS, "frame_length": stored()},
+        check=_left(_FOURIER),
+        note=_FOURIER,
+    ),
     "Selu": op("TVM", "alpha", "gamma", types=("float32",)),
     "Sign": op(types=(*FLOATS, *SIGNED)),
     "Shrink": op("TVM", "bias", "lambd", types=FLOATS),
@@ -181,8 +212,21 @@ ARITHMETIC: dict[str, Operator] = {
     "Swish": op("splitc", "alpha"),
     "ThresholdedRelu": op("splitc", "alpha", types=FLOATS),
     **dict.fromkeys(
-        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"),
+        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"),
         missing(_TEXT),
+    ),
+    "TfIdfVectorizer": op(
+        "splitc",
+        "max_gram_length",
+        "max_skip_count",
+        "min_gram_length",
+        "mode",
+        "ngram_counts",
+        "ngram_indexes",
+        "pool_int64s",
+        "weights",
+        types=("int32", "int64"),
+        attributes={"pool_strings": refused(_TEXT)},
     ),
     "ImageDecoder": missing("it reads the bytes of a file"),
     "MelWeightMatrix": missing(),

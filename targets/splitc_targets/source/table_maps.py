@@ -20,7 +20,6 @@ from splitc_targets.source.rules import (
     stored,
 )
 
-_MEANS = "TVM gives none"
 _DILATED = "onnx counts dilations where a pool pads by itself, others do not"
 _OLD_TRAINING = "before opset 14 more results mean training, with other statistics"
 
@@ -181,7 +180,8 @@ MAPS: dict[str, Operator] = {
         "splitc", "activation", inputs={"bias": OURS, "past_state": OURS},
         outputs={"present_state": OURS},
     ),
-    "Col2Im": missing(),
+    "Col2Im": op("splitc", "dilations", "pads", "strides",
+                 inputs={"image_shape": stored(), "block_shape": stored()}, types=("float32",)),
     "Conv": op(
         "TVM", "kernel_shape", "pads", "strides", "dilations", "group",
         attributes={"auto_pad": OURS}, inputs={"B": TVM}, types=FLOATS, check=_conv,
@@ -228,12 +228,12 @@ MAPS: dict[str, Operator] = {
         outputs={"present_state": OURS},
         check=_bodiless,
     ),
-    "LpNormalization": missing(),
+    "LpNormalization": op("splitc", "axis", "p", types=("float32", "float64")),
     "LpPool": op("splitc", *_window, "p", "ceil_mode", types=FLOATS, check=_pooled),
     "MaxPool": op(
         "TVM", "kernel_shape", "pads", "strides", "dilations", "ceil_mode",
         attributes={"auto_pad": OURS, "storage_order": TVM},
-        outputs={"Indices": refused(_MEANS)}, check=_conv,
+        outputs={"Indices": refused("only of floats, with pads that are named")}, check=_conv,
     ),
     "MaxRoiPool": op("TVM", "pooled_shape", "spatial_scale", types=FLOATS),
     "MaxUnpool": op(
@@ -277,7 +277,7 @@ MAPS: dict[str, Operator] = {
                           inputs={"position_ids": OURS}),
     "Upsample": op("onnx", "mode", "scales",
                    check=_unconverted),
-    "TensorScatter": missing(),
+    "TensorScatter": op("splitc", "axis", "mode", inputs={"write_indices": OURS}),
     "NonMaxSuppression": op(
         "splitc", "center_point_box",
         inputs=dict.fromkeys(

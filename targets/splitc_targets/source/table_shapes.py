@@ -6,6 +6,7 @@ from __future__ import annotations
 from splitc_targets.source.draft import Node
 from splitc_targets.source.rules import (
     OLDER,
+    OURS,
     STORED,
     TVM,
     Operator,
@@ -34,6 +35,13 @@ def _wrap(node: Node) -> str:
     return ""
 
 
+_TURNS = "turns whose number hangs on values, or that are more than 4,096 nodes together"
+
+
+def _turning(_: Node) -> str:
+    return _TURNS
+
+
 SHAPES: dict[str, Operator] = {
     "CenterCropPad": op("splitc", "axes"),
     "Compress": missing(_COUNTED),
@@ -54,7 +62,9 @@ SHAPES: dict[str, Operator] = {
     "GatherElements": op("TVM", "axis"),
     "GatherND": op("TVM", "batch_dims"),
     "If": op("TVM", "else_branch", "then_branch"),
-    "Loop": missing(),
+    "Loop": op(
+        "splitc", "body", inputs={"M": OURS, "cond": OURS}, check=_turning, note=_TURNS
+    ),
     "NonZero": missing(_COUNTED),
     "OneHot": op("splitc", "axis", inputs={"depth": stored()}),
     "Optional": op("TVM", "type", inputs={"input": TVM}),
@@ -69,7 +79,11 @@ SHAPES: dict[str, Operator] = {
                 inputs=dict.fromkeys(("start", "limit", "delta"), stored())),
     "Reshape": op("TVM", "allowzero", inputs={"shape": STORED}),
     "ReverseSequence": op("splitc", "batch_axis", "time_axis", check=_unshaped),
-    "Scan": missing(),
+    "Scan": op(
+        "splitc", "body", "num_scan_inputs", "scan_input_axes", "scan_input_directions",
+        "scan_output_axes", "scan_output_directions", check=_turning, note=_TURNS,
+        attributes={"directions": OLDER}, inputs={"sequence_lens": OLDER},
+    ),
     "Scatter": op("onnx", attributes={"axis": OLDER}),
     "ScatterElements": op("TVM", "axis", "reduction"),
     "ScatterND": op("TVM", "reduction"),

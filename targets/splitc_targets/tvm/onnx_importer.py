@@ -11,11 +11,17 @@ from typing import Any
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-from splitc_targets.operators import detection, recurrent
-from splitc_targets.source.prepare import opset_of
+from splitc.frontend.onnx.older import opset_of
+from splitc_targets.operators import detection, recurrent, scans
 from splitc_targets.tvm.layer_names import Named
 
-OWN = frozenset(("GRU", "LSTM", "NonMaxSuppression", "RNN"))
+_RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
+_SINGLE = {
+    "BitCast": scans.bit_cast, "CumProd": scans.cum_prod,
+    "NonMaxSuppression": detection.kept_boxes,
+}  # fmt: skip
+
+OWN = _RECURRENT | _SINGLE.keys()
 """Operators that TVM's importer has no converter for or another, and this one has."""
 
 
@@ -44,9 +50,9 @@ class _Importer(ONNXGraphImporter):
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
     ) -> Any:
         """TVM's converters, and what it has none for."""
-        if op_name == "NonMaxSuppression":
-            return detection.kept_boxes(self.bb, list(inputs), attrs)
-        if op_name in OWN:
+        if op_name in _SINGLE:
+            return _SINGLE[op_name](self.bb, list(inputs), attrs)
+        if op_name in _RECURRENT:
             made = recurrent.from_onnx(self.bb, op_name, list(inputs), attrs)
             kept = made.fields[: attrs["tvm_custom"]["num_outputs"]]
             return kept[0] if len(kept) == 1 else relax.Tuple(kept)

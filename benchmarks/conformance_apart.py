@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
+"""Which of onnx's cases count for the bar, and why others stand apart.
+
+Those count that hold only tensors of fixed shape and of numeric types that a processor computes
+with, and that onnxruntime runs. Text, sequences and images stand apart, so do float8 and elements
+of four bits or fewer, and results whose shape hangs on values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import onnxruntime
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto
+
+from splitc.frontend.onnx.read import subgraphs_of
+
+if __package__:
+    from benchmarks.conformance_cases import Case, Form, forms
+else:
+    from conformance_cases import Case, Form, forms
+
+TEXT, SEQUENCES, IMAGES = "text", "sequences, optional tensors or maps", "images"
+SMALL = "float8, or four bits and fewer"
+OPEN = "a shape that hangs on values, or is left open"
+NOT_RUN = "onnxruntime does not run it"
+APART = (TEXT, SEQUENCES, IMAGES, SMALL, OPEN, NOT_RUN)
+
+_SMALL = frozenset(
+    number
+    for name, number in TensorProto.DataType.items()
+    if name.startswith(("FLOAT8", "FLOAT4", "INT4", "UINT4", "INT2", "UINT2"))
+)
+
+
+def why_apart(case: Case) -> str:
+    """Why a case does not count; empty where it does."""
+    declared = [value.type for value in (*case.proto.graph.input, *case.proto.graph.output)]
+    inside = [each.type for graph in _graphs(case.proto.graph) for each in graph.value_info]
+    if any(not one.HasField("tensor_type") for one in (*declared, *inside)):
+        return SEQUENCES
+    kinds = {one.tensor_type.elem_type for one in (*declared, *inside)} | _made(case.proto)
+    if TensorProto.STRING in kinds:
+        return TEXT
+    words = {node.op_type for graph in _graphs(case.proto.graph) for node in graph.node}
+    if "ImageDecoder" in words:
+        return IMAGES
+    if any("Sequence" in word or "Optional" in word for word in words):
+        return SEQUENCES
+    if kinds & _SMALL:
+        return SMALL
+    if not all(map(_fixed, declared)):
+        return OPEN
+    return "" if _runs(next(iter(forms(case)))) else NOT_RUN
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in subgraphs_of(attribute):
+                yield from _graphs(inner)
+
+
+def _made(proto: ModelProto) -> set[int]:
+    """Element types of stored tensors, and those that nodes are told to make."""
+    found: set[int] = set()
+    for graph in _graphs(proto.graph):
+        found |= {tensor.data_type for tensor in graph.initializer}
+        for node in graph.node:
+            found |= {a.t.data_type for a in node.attribute if a.HasField("t")}
+            found |= {a.i for a in node.attribute if a.name in ("to", "dtype", "output_dtype")}
+            found |= {TensorProto.STRING for a in node.attribute if a.name.startswith("value_str")}
+    return found
+
+
+def _fixed(declared: TypeProto) -> bool:
+    tensor = declared.tensor_type
+    return tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
+
+
+@cache
+def _silent() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return options
+
+
+def _runs(form: Form) -> bool:
+    """Whether onnxruntime reads a model and runs it."""
+    try:
+        session = onnxruntime.InferenceSession(
+            form.proto.SerializeToString(), _silent(), providers=["CPUExecutionProvider"]
+        )
+        found: Sequence[object] = session.run(None, dict(form.feed))
+    except (RuntimeError, ValueError, TypeError, *_OF_ORT):
+        return False
+    return bool(found)
+
+
+_OF_ORT = (
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
+"""Models of older opsets, brought to later ones by onnx's own version converter."""
+
+from __future__ import annotations
+
+import math
+
+import onnx
+import onnx.checker
+import onnx.version_converter
+from onnx import GraphProto, ModelProto, helper
+
+from splitc.errors import BadModelError, one_line
+
+_READ_ELEMENTS = 1024
+"""More than any stored tensor has whose values decide how an operator is converted."""
+
+_SAYS_PLACES_OPSET = 11
+"""The first at which Resize says how places of result and operand correspond."""
+
+
+def opset_of(proto: ModelProto) -> int:
+    """The version of ONNX's own operators that a model names; 0 where it names none."""
+    return next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def converted(proto: ModelProto, opset: int) -> ModelProto:
+    """The model at a later opset; the given one stays as it is.
+
+    Its weights wait outside, as inputs: the converter copies what it is given several times over.
+
+    Raises:
+        RuntimeError: The converter knows no way for an operator.
+        ValueError: Likewise.
+    """
+    bare = ModelProto(ir_version=proto.ir_version)
+    bare.opset_import.extend(proto.opset_import)
+    graph = proto.graph
+    bare.graph.CopyFrom(GraphProto(name=graph.name, node=graph.node, input=graph.input,
+                                   output=graph.output, value_info=graph.value_info))  # fmt: skip
+    weights = [t for t in graph.initializer if math.prod(t.dims) > _READ_ELEMENTS]
+    waiting = {tensor.name for tensor in weights}
+    bare.graph.initializer.extend(t for t in graph.initializer if t.name not in waiting)
+    declared = {value.name for value in graph.input}
+    bare.graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+        for t in weights
+        if t.name not in declared
+    )
+    made = onnx.version_converter.convert_version(bare, opset)
+    kept = [value for value in made.graph.input if value.name not in waiting]
+    del made.graph.input[:]
+    made.graph.input.extend(kept)
+    made.graph.initializer.extend(weights)
+    if opset_of(proto) < _SAYS_PLACES_OPSET <= opset:
+        for node in made.graph.node:
+            if node.op_type == "Resize":
+                _as_it_was(node)
+    return made
+
+
+def of_today(proto: ModelProto, oldest: int) -> ModelProto:
+    """A model of an opset before the oldest that is read, at that.
+
+    Raises:
+        BadModelError: It does not, or the model is none.
+    """
+    version = opset_of(proto)
+    try:
+        # The converter takes its word for what the checker asks.
+        onnx.checker.check_model(proto)
+        return converted(proto, oldest)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        raise BadModelError(
+            f"opset {version} is not supported here",
+            why=f"onnx's converter to opset {oldest} refuses the model: {one_line(error)}",
+            hint="export it again with a newer opset",
+        ) from error
+
+
+def _as_it_was(node: onnx.NodeProto) -> None:
+    """Resize with the correspondence of older opsets, which the converter leaves out."""
+    kept = [a for a in node.attribute if a.name == "mode"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    older = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in older.items())

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Models of opsets before 7, whose operators broadcast and normalise otherwise, are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+import splitc
+from splitc.arrays import Array
+
+
+def model(node: NodeProto, stored: dict[str, Array], made: list[int]) -> ModelProto:
+    graph = helper.make_graph(
+        [node, helper.make_node("Relu", ["y"], ["z"])], "old",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 4, 4])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, made)],
+        [numpy_helper.from_array(value, name) for name, value in stored.items()],
+    )  # fmt: skip
+    graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
+        for name, value in stored.items()
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+
+
+ROW = np.array([0.5, -1, 2], np.float32)
+CHANNEL = ROW[:, None, None]
+LARGE = np.resize(np.linspace(-1, 1, 997, dtype=np.float32), (40, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("node", "stored", "made", "right"),
+    [
+        (
+            helper.make_node("Add", ["x", "b"], ["y"], axis=1, broadcast=1), {"b": ROW},
+            [2, 3, 4, 4], lambda x: x + CHANNEL,
+        ),
+        (
+            helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], is_test=1),
+            {"s": ROW, "b": ROW, "m": ROW, "v": np.abs(ROW)}, [2, 3, 4, 4],
+            lambda x: (x - CHANNEL) / np.sqrt(np.abs(CHANNEL) + 1e-5) * CHANNEL + CHANNEL,
+        ),
+        (
+            helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[4, 4]), {"w": LARGE},
+            [2, 40, 1, 1], lambda x: np.einsum("nchw,ochw->no", x, LARGE)[:, :, None, None],
+        ),
+    ],
+    ids=["add", "batch_normalization", "conv"],
+)  # fmt: skip
+def test_it_computes_what_the_old_operators_say(
+    node: NodeProto, stored: dict[str, Array], made: list[int], right: Callable[[Array], Array]
+) -> None:
+    """onnxruntime has no Add or BatchNormalization of before opset 7."""
+    proto = model(node, stored, made)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4), np.float32)
+    (got,) = splitc.load(proto).run({"x": x}).values()
+    np.testing.assert_allclose(got, np.maximum(right(x), 0), rtol=1e-4, atol=1e-5)
+    assert proto.opset_import[0].version == 6

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Operators that are written as others give what onnxruntime gives, in the forms no case of onnx's
+has: other axes, lengths, directions and steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from tests.targets.nets import Net, assert_right
+
+
+def whole(*values: int) -> Any:
+    return np.array(values if len(values) != 1 else values[0], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "length", "axis", "inverse", "onesided"),
+    [
+        ((2, 9, 1), 9, 1, 0, 0), ((2, 9, 1), 9, 1, 0, 1), ((2, 9, 1), 12, 1, 0, 1),
+        ((2, 9, 1), 5, -2, 0, 0), ((3, 8, 4, 2), 8, 1, 1, 0), ((3, 8, 4, 2), 3, 2, 0, 0),
+        ((1, 1, 1), 1, 1, 0, 0),
+    ],
+)  # fmt: skip
+def test_fourier_transforms(
+    shape: tuple[int, ...], length: int, axis: int, inverse: int, onesided: int
+) -> None:
+    net = Net(0, opset=20)
+    net.outputs = [
+        net.op("DFT", net.input(*shape), whole(length), whole(axis), inverse=inverse,
+               onesided=onesided)
+    ]  # fmt: skip
+    assert_right(net, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_a_real_signal_is_what_half_of_its_transform_says(count: int) -> None:
+    """onnxruntime has no such form: numpy's."""
+    from tests.targets.nets import compiled, computed
+
+    net = Net(0, opset=20)
+    half = count // 2 + 1
+    net.outputs = [
+        net.op("DFT", net.input(2, half, 2), whole(count), whole(1), inverse=1, onesided=1)
+    ]
+    proto = net.proto()
+    x = np.random.default_rng(0).standard_normal((2, half, 2), np.float32)
+    (got,) = computed(compiled(proto), proto, {proto.graph.input[0].name: x})
+    wanted = np.fft.irfft(x[..., 0] + 1j * x[..., 1], count, axis=1)
+    np.testing.assert_allclose(got[..., 0], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("onesided", [0, 1])
+def test_frames_are_transformed_under_their_window(onesided: int) -> None:
+    net = Net(0, opset=17)
+    window = np.hanning(6).astype(np.float32)
+    net.outputs = [net.op("STFT", net.input(2, 21, 1), whole(4), window, onesided=onesided)]
+    assert_right(net, rtol=1e-4)
+
+
+def body(kind: str) -> Any:
+    """A running sum, times what the turn reads; for a loop with its count and condition."""
+    tensor = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Add", ["state", "row"], ["sum"]),
+        helper.make_node("Mul", ["sum", "row"], ["made"]),
+    ]
+    if kind == "scan":
+        return helper.make_graph(
+            nodes, "body",
+            [tensor("state", TensorProto.FLOAT, [2]), tensor("row", TensorProto.FLOAT, [2])],
+            [tensor("sum", TensorProto.FLOAT, [2]), tensor("made", TensorProto.FLOAT, [2])],
+        )  # fmt: skip
+    nodes.insert(0, helper.make_node("Gather", ["outside", "turn"], ["row"], axis=0))
+    nodes.append(helper.make_node("Identity", ["goes"], ["still"]))
+    return helper.make_graph(
+        nodes, "body",
+        [tensor("turn", TensorProto.INT64, []), tensor("goes", TensorProto.BOOL, []),
+         tensor("state", TensorProto.FLOAT, [2])],
+        [tensor("still", TensorProto.BOOL, []), tensor("sum", TensorProto.FLOAT, [2]),
+         tensor("made", TensorProto.FLOAT, [2])],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("axis", "back", "out_axis", "out_back"), [(0, 0, 0, 0), (1, 1, 1, 1)])
+def test_a_scan_is_written_out(axis: int, back: int, out_axis: int, out_back: int) -> None:
+    net = Net(0, opset=17)
+    rows = net.input(*((5, 2) if axis == 0 else (2, 5)))
+    net.outputs = net.ops(
+        "Scan", net.input(2), rows, results=2, body=body("scan"), num_scan_inputs=1,
+        scan_input_axes=[axis], scan_input_directions=[back], scan_output_axes=[out_axis],
+        scan_output_directions=[out_back],
+    )  # fmt: skip
+    assert_right(net)
+
+
+def test_patches_are_added_up_where_they_lie() -> None:
+    net = Net(0, opset=18)
+    net.outputs = [
+        net.op("Col2Im", net.input(2, 3 * 6, 12), whole(7, 9), whole(2, 3), dilations=[2, 1],
+               pads=[1, 0, 0, 1], strides=[2, 2])
+    ]  # fmt: skip
+    assert_right(net)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_pool_tells_the_places_of_what_it_found(order: int) -> None:
+    net = Net(0, opset=17)
+    net.outputs = net.ops(
+        "MaxPool", net.input(2, 3, 7, 8), results=2, kernel_shape=[3, 2], strides=[2, 1],
+        pads=[1, 0, 1, 1], storage_order=order,
+    )  # fmt: skip
+    assert_right(net)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_norms_of_one(power: int) -> None:
+    net = Net(0, opset=17)
+    x = net.input(3, 4, values=np.array([[1, -2, 3, 0], [0, 0, 0, 0], [5, 5, -5, 5]], np.float32))
+    net.outputs = [net.op("LpNormalization", x, axis=1, p=power)]
+    assert_right(net)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_determinants(rows: int) -> None:
+    net = Net(0, opset=17)
+    net.outputs = [net.op("Det", net.input(4, rows, rows))]
+    assert_right(net, rtol=1e-4)
