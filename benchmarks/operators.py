@@ -48,7 +48,8 @@ def page(counts: Mapping[str, Any]) -> str:
         "# ONNX operators",
         "",
         "Written by `benchmarks/operators.py` from the table that `compile` consults before it "
-        "lowers anything. Older opsets than 7 are converted first. What is not listed of an operator is taken.",
+        "lowers anything. Older opsets than 7 are converted first. What is not listed of an "
+        "operator is taken.",
         "*splitc* writes an operator as others, or computes it beforehand; *function* puts in the "
         "operators that onnx defines it by; *TVM* has a converter that was read against the "
         "schema.",
