@@ -25,7 +25,7 @@ def _recurrent(planner: Planner, node: Node) -> bool:
     """(inputs' products [steps, batch, gates * hidden], weights, states, …, lengths?)."""
     x, y = node.args[0], node.outputs[0]
     cell, hidden = cell_of(node.attrs), y.shape[2]
-    if x.size == 0 or any(v.dtype not in ("float32", "int32") for v in node.inputs):
+    if x.size == 0 or not _fits(node, cell):
         return False
     source = planner.place(x)
     if source.strides[2] != 1 and x.shape[2] > 1:
@@ -54,6 +54,21 @@ def _recurrent(planner: Planner, node: Node) -> bool:
         spec.flops, spec.types,
     )  # fmt: skip
     return True
+
+
+def _fits(node: Node, cell: Cell) -> bool:
+    """Whether all that the kernel reads is of the sizes and types that it trusts."""
+    x, hidden = node.args[0], node.outputs[0].shape[2]
+    batch, rows = x.shape[1], cell.gates * hidden
+    state = ((batch, hidden), "float32")
+    wanted = {
+        "r": ((rows, hidden), "float32"), "h": state, "c": state,
+        "p": ((3 * hidden,), "float32"), "b": ((hidden,), "float32"),
+    }  # fmt: skip
+    kinds = [wanted[name] for name in cell.arguments]
+    found = [(value.shape, value.dtype) for value in node.args[1:]]
+    whole = x.shape[2] == rows and x.dtype == "float32"
+    return whole and found in (kinds, [*kinds, ((batch,), "int32")])
 
 
 def _dense(planner: Planner, value: Value, view: View) -> View:

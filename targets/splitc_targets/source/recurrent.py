@@ -98,6 +98,32 @@ def described(op: str, attrs: Mapping[str, Any]) -> list[Direction]:
     ]  # fmt: skip
 
 
+_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def fits(
+    op: str, ways: int, shapes: Sequence[tuple[int, ...] | None], *, batch_first: bool = False
+) -> bool:
+    """Whether the tensors of a node belong together: kernels trust their sizes.
+
+    Args:
+        op: LSTM, GRU or RNN.
+        ways: Directions.
+        shapes: Of its inputs in their order; None for one that is left out.
+        batch_first: Whether sequences are the first dimension.
+    """
+    x, w, r, *rest = shapes
+    if x is None or r is None or len(x) != 3 or len(r) != 3 or 0 in (*x, *r):
+        return False
+    hidden, batch = r[2], x[0] if batch_first else x[1]
+    rows = _GATES[op.lower()] * hidden
+    state = (batch, ways, hidden) if batch_first else (ways, batch, hidden)
+    wanted = ((ways, 2 * rows), (batch,), state, state, (ways, 3 * hidden))
+    beside = zip(rest, wanted, strict=False)
+    whole = w == (ways, rows, x[2]) and r == (ways, rows, hidden)
+    return whole and all(given in (None, fit) for given, fit in beside)
+
+
 def _next(given: Iterator[float], default: float | None) -> float:
     """The next number, for a function that has one."""
     return 0.0 if default is None else float(next(given, default))

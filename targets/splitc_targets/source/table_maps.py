@@ -6,7 +6,7 @@ from __future__ import annotations
 from splitc_targets.source.draft import Node
 from splitc_targets.source.forms_resize import corners_meet
 from splitc_targets.source.forms_windows import dilated_pool
-from splitc_targets.source.recurrent import described
+from splitc_targets.source.recurrent import described, fits
 from splitc_targets.source.rules import (
     FLOATS,
     OURS,
@@ -125,13 +125,17 @@ def _unconverted(_: Node) -> str:
 
 
 def _recurrent(node: Node) -> str:
-    if None in (node.shape(0), node.shape(1), node.shape(2)):
-        return "its operand has no fixed shape"
+    given = range(len(node.proto.input))
+    if any(node.input(k) and node.shape(k) is None for k in given):
+        return "its operands have no fixed shape"
     try:
-        described(node.op, node.given)
+        ways = len(described(node.op, node.given))
     except ValueError as error:
         return f"{error}: it is none that splitc knows"
-    return ""
+    shapes = [node.shape(k) for k in given]
+    first = bool(node.given.get("layout", 0))
+    together = len(shapes) > 2 and fits(node.op, ways, shapes, batch_first=first)
+    return "" if together else "its weights and states are not of the sizes of its gates"
 
 
 _window = ("auto_pad", "kernel_shape", "pads", "strides", "dilations")

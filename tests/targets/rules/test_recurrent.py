@@ -15,6 +15,8 @@ from onnx.reference import ReferenceEvaluator
 import splitc
 from splitc.arrays import Array
 from splitc.errors import UnsupportedOpError
+from splitc.frontend.onnx.model import OnnxModel
+from splitc_targets.source.check import unsupported
 from tests.targets.kernels.alone import BOARDS
 from tests.targets.nets import assert_same, compiled, computed, wanted
 
@@ -161,6 +163,20 @@ def test_lengths_beyond_the_sequence_read_nothing_beyond() -> None:
     proto, feed = layer("GRU", lengths=(5, 0, 5))
     want = by_kernels(proto, feed)
     assert_same(by_kernels(proto, feed | {"lengths": np.array([2**30, -7, 6], np.int32)}), want)
+
+
+@pytest.mark.parametrize(("place", "shape"), [(1, (1, 40, 5)), (0, (1, 16, 4)), (2, (1, 30))])
+def test_weights_that_do_not_belong_together_are_refused_by_name(
+    place: int, shape: tuple[int, ...]
+) -> None:
+    proto, _ = layer("LSTM")
+    strange = numpy_helper.from_array(np.zeros(shape, np.float32), "wrb"[place])
+    proto.graph.initializer[place].CopyFrom(strange)
+    model = splitc.load(proto)
+    assert isinstance(model, OnnxModel)
+    (found,) = unsupported(model)
+    assert found.layer == "layer"
+    assert "sizes of its gates" in found.why
 
 
 def test_an_activation_that_onnx_does_not_name_is_refused_with_its_layer() -> None:
