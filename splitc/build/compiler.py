@@ -139,6 +139,7 @@ def compile(
             "plan": str(plan) if isinstance(plan, Path) else plan, "tune": tuning is not None,
         }  # fmt: skip
         named = {"plan": plan, "calibrate": conditions.get("calibrate")}
+        named |= {} if job.scenario.cutter is None else job.scenario.cutter.reads
         files = {name: Path(one) for name, one in named.items() if isinstance(one, str | Path)}
         data = tuple(DataFile.of(option, path) for option, path in files.items())
         job = replace(job, asked=recorded_call(model, given, conditions), data=data)

@@ -66,7 +66,7 @@ def _config(job: Job, runtime: str) -> dict[str, str]:
     more = {
         "codec": "" if several else job.ready.text,
         "routes": json.dumps(several) if several else "",
-        "cutter": "" if cutter is None else str(cutter),
+        "cutter": "" if cutter is None else cutter.plain,
         "results": "server" if job.scenario.results == "server" else "",
     }
     return {**config, **{key: text for key, text in more.items() if text}}

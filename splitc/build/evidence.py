@@ -26,12 +26,17 @@ def write_evidence(folder: Path, job: Job) -> None:
     """Write what the proof of the cut that was found rests on, where a route has that cut."""
     for route in job.routes:
         if _is_found(job, route):
-            write_proof(folder, route.name, evidence_of(job.table))
+            write_proof(folder, route.name, evidence_of(job.table, job.scenario.cutter))
             return
 
 
-def evidence_of(table: CutTable) -> Evidence:
-    """What the proof of a table's solution rests on."""
+def evidence_of(table: CutTable, asked: Cutter | None) -> Evidence:
+    """What the proof of a table's solution rests on.
+
+    Args:
+        table: The table.
+        asked: The cutter that was named; None where none was.
+    """
     problem, found = table.problem, table.solution
     assert found is not None
     assert not isinstance(found.proof, Given)
@@ -39,7 +44,8 @@ def evidence_of(table: CutTable) -> Evidence:
         return Evidence.of(problem, tried=[Tried.of(row, table.value(row)) for row in table.rows])
     if not found.proof.cutter:
         return Evidence.of(problem)
-    return Cutter.parse(found.proof.cutter).evidence(problem, found)
+    cutter = asked or Cutter.parse(found.proof.cutter)
+    return cutter.evidence(problem, found)
 
 
 def _is_found(job: Job, route: RouteJob) -> bool:

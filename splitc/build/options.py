@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from splitc.cost.prices import CostModel
     from splitc.ir.graph import LayerGraph
     from splitc.ir.model import Network
+    from splitc.search.cutter import Cutter
     from splitc.search.scenario import Scenario
 
 _HERE = Path()
@@ -265,7 +266,22 @@ class CompileOptions(ScenarioText, frozen=True):
         for name in _FILES & found.keys():
             if name == "model" or (folder / found[name]).is_file():
                 found[name] = Path(found[name]).name
+        if (cutter := self._cutter) is not None:
+            found["cutter"] = cutter.named
         return found
+
+    @property
+    def _cutter(self) -> Cutter | None:
+        from splitc.search.cutter import Cutter
+
+        return Cutter.parse(self.cutter) if self.cutter else None
+
+    @property
+    def data(self) -> dict[str, Path]:
+        """The files of data which the bundle hangs on, by their options; the cutter's too."""
+        named = {option: getattr(self, option) for option in DATA}
+        named |= {} if self._cutter is None else self._cutter.reads
+        return {option: Path(path) for option, path in named.items() if path}
 
     def refuse(self) -> None:
         """Raise where one of them is malformed, or does nothing beside the others.
@@ -363,8 +379,7 @@ class CompileOptions(ScenarioText, frozen=True):
             batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),
             with_whole=self.with_whole,
         )  # fmt: skip
-        named = [(option, getattr(self, option)) for option in DATA]
-        data = tuple(DataFile.of(option, Path(file)) for option, file in named if file)
+        data = tuple(DataFile.of(option, file) for option, file in self.data.items())
         return replace(decided, asked=self.recorded(), data=data)
 
     def build(self, job: Job, output: str | Path | None, **hooks: Any) -> Bundle:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from splitc.errors import BadBundleError, BadModelError, UsageError, Verificatio
 from splitc.runtime.files import file_entry
 from splitc.runtime.manifest import Manifest
 from splitc.scratch import scratch
+from splitc.search.cutter import Cutter
 
 _SHOWN = 8
 
@@ -84,7 +86,8 @@ def rebuild(
     Args:
         bundle: The bundle.
         model: Its model: a file, a fine-tuned folder, or FILE.py:FUNCTION.
-        files: What was read beside it, by option: `calibrate`, `plan`, profiles.
+        files: What was read beside it, by option: `calibrate`, `plan`, profiles, and what a
+            cutter reads, like `importance`.
         progress: Called with each step's name.
 
     Raises:
@@ -132,10 +135,20 @@ def _options(
     if unknown := files.keys() - named.keys():
         option = min(unknown).replace("_", "-")
         raise UsageError(f"the bundle was made without --{option}", hint="leave it out")
-    for option in named.keys() | {*DATA} & asked.keys():
+    told = _converted(bundle, asked).cutter
+    cutter = Cutter.parse(told) if told else None
+    inside = cutter.reads if cutter else {}
+    for option in (named.keys() | {*DATA} & asked.keys()) - inside.keys():
         asked[option] = _given(option, named.get(option), files)
+    if cutter:
+        again = {option: _given(option, named.get(option), files) for option in inside}
+        asked["cutter"] = str(cutter.reading(again))
     if not {DEVICE, SERVER} <= record.boards.keys():
         raise BadBundleError("the bundle does not say what it was compiled for")
+    return _converted(bundle, asked)
+
+
+def _converted(bundle: Bundle, asked: Mapping[str, Any]) -> CompileOptions:
     try:
         return msgspec.convert(asked, CompileOptions)
     except msgspec.ValidationError as error:

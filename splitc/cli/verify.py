@@ -62,6 +62,10 @@ def verify(
         str | None,
         typer.Option("--measured", metavar="FILE", help="For --rebuild: the measured times."),
     ] = None,
+    importance: Annotated[
+        str | None,
+        typer.Option("--importance", metavar="FILE", help="For --rebuild: what i-split read."),
+    ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -72,7 +76,7 @@ def verify(
 
     files = {
         "calibrate": calibrate, "plan": by_plan, "profile": profile, "tail_profile": tail_profile,
-        "measured": measured,
+        "measured": measured, "importance": importance,
     }  # fmt: skip
     given = {option: path for option, path in files.items() if path is not None}
     if given and again is None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 from splitc.cost.prices import CutCost
 from splitc.errors import SplitcError, UsageError
@@ -39,6 +41,8 @@ class Cutter:
     """
 
     name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]] = ()
+    """Those of its options that name a file to read."""
 
     def refuses(self, problem: Problem) -> str | None:
         """Why it does not solve such problems, in a clause; None where it does."""
@@ -59,6 +63,25 @@ class Cutter:
 
     def __str__(self) -> str:
         return item_text(self.name, self)
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """The files that it reads, by the options that name them."""
+        return {option: path for option in self.files if (path := getattr(self, option))}
+
+    @property
+    def named(self) -> str:
+        """Its text, files by their names alone: for people."""
+        return str(self.reading({option: Path(path).name for option, path in self.reads.items()}))
+
+    @property
+    def plain(self) -> str:
+        """Its text without files: where one lies, and what it is called, makes no difference."""
+        return str(self.reading(dict.fromkeys(self.reads, "")))
+
+    def reading(self, files: Mapping[str, str]) -> Cutter:
+        """The same, other files in place of its own."""
+        return replace(self, **dict[str, Any](files))
 
     @staticmethod
     def parse(text: str) -> Cutter:

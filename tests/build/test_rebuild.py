@@ -21,6 +21,7 @@ from splitc.cost.profile import SCHEMA, Profile, write_profile
 from splitc.errors import BadBundleError, BadModelError, UsageError, VerificationError
 from splitc.runtime.files import file_entry, list_files
 from splitc.runtime.manifest import MANIFEST
+from splitc.search.importance import Importance, write_importance
 
 
 def compiled_with(folder: Path, options: CompileOptions) -> Bundle:
@@ -101,6 +102,33 @@ def test_profiles_are_given_again_too(
     assert "made without --profile" in capsys.readouterr().err
     assert run([*asked[:2], "--profile", str(path)]) == 2
     assert "--profile is for --rebuild" in capsys.readouterr().err
+
+
+def test_the_file_that_a_cutter_reads_is_given_again_and_lies_where_it_likes(
+    small_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = {"stem_relu": 1.0, "block_add": 3.0, "down": 2.0}
+    (tmp_path / "here").mkdir()
+    for path, values in (("here/known.json", layers), ("other.json", {"block_add": 1.0})):
+        write_importance(tmp_path / path, Importance(
+            schema=1, kind="splitc-importance", network="small", samples=1, layers=values,
+        ))  # fmt: skip
+    known, moved = tmp_path / "here" / "known.json", tmp_path / "moved.json"
+    options = CompileOptions(
+        model=str(small_onnx), emit="onnx", cutter=f'i-split(importance="{known}")'
+    )
+    made = compiled_with(tmp_path / "b", options)
+    record = read_record(made.path)
+    assert record.options["cutter"] == 'i-split(importance="known.json")'
+    assert [(one.option, one.name) for one in record.data] == [("importance", "known.json")]
+    assert str(tmp_path) not in (made.path / "manifest.json").read_text("utf-8")
+    known.rename(moved)
+    asked = ["verify", str(made.path), "--rebuild", str(small_onnx)]
+    assert run(asked) == 2
+    assert "needs --importance too" in capsys.readouterr().err
+    assert run([*asked, "--importance", str(tmp_path / "other.json")]) == 2
+    assert "is not what the bundle was made with" in capsys.readouterr().err
+    assert run([*asked, "--importance", str(moved)]) == 0
 
 
 def test_what_was_packed_without_its_twin_is_compiled_without(

@@ -248,7 +248,7 @@ def test_a_codecs_cuts_are_held_against_the_prices_that_were_recorded() -> None:
     table = find_cuts(parse_graph(CHAIN), scenario=replace(SCENARIO, codec=codec))
     assert table.solution is not None
     proof, layers = table.solution.proof, table.solution.where.cut.layers
-    evidence = carried(evidence_of(table))
+    evidence = carried(evidence_of(table, None))
     assert "at recorded prices" in check_proof(proof, evidence, layers).words
     tried = evidence.tried
     cheaper = tuple(msgspec.structs.replace(one, value=one.value / 9) for one in tried[1:])

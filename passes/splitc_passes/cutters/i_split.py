@@ -41,6 +41,7 @@ class ISplit(Cutter):
     """
 
     name: ClassVar[str] = "i-split"
+    files: ClassVar[tuple[str, ...]] = ("importance",)
 
     importance: str = ""
     weight: float = 0.0
@@ -64,7 +65,7 @@ class ISplit(Cutter):
         if not usable:
             raise NoLegalCutError(f"{self.name}: none of {len(rows)} {kind} can be used")
         least = min(usable)
-        proof = Enumerated(cutter=str(self), value=least, count=len(rows), kind=kind)
+        proof = Enumerated(cutter=self.plain, value=least, count=len(rows), kind=kind)
         return Solution(Placement.of_cuts([usable[least].cut]), usable[least].cost, proof)
 
     def evidence(self, problem: Problem, solution: Solution) -> Evidence:
