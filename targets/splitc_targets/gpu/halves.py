@@ -12,7 +12,7 @@ from splitc_targets.transforms.widen import HALF, SINGLE
 from splitc_targets.tvm.reader import NotReadable
 
 KINDS = frozenset({
-    "attention", "depthwise", "lrn", "map", "matmul", "norm", "pool", "product", "reduce", "sample",
+    "attention", "depthwise", "lrn", "map", "norm", "parts", "pool", "product", "reduce", "sample",
     "softmax", "whole",
 })  # fmt: skip
 """Kernels, by what their keys begin with, that read what they have written nowhere: each number
@@ -25,15 +25,16 @@ _BYTES = ("int8", "uint8")
 def store_halves(plan: Plan) -> None:
     """Keep floats between kernels in float16, where only kernels of `KINDS` touch them.
 
-    Inputs, results and constants stay as they are. So does all of a network of whole numbers:
-    float16 has those up to 2048 only, and sums of bytes are larger.
+    Inputs, results, constants and parts of sums stay as they are. So does all of a network of
+    whole numbers: float16 has those up to 2048 only, and sums of bytes are larger.
     """
     if any(map(_counts, plan.steps)):
         return
     touched: dict[Buffer, bool] = {}
     for step in plan.steps:
-        for view in step.args:
-            touched[view.buffer] = touched.get(view.buffer, True) and _kind(step) in KINDS
+        for number, view in enumerate(step.args):
+            good = _kind(step) in KINDS and not (_kind(step) == "parts" and number == 0)
+            touched[view.buffer] = touched.get(view.buffer, True) and good
     for buffer, good in touched.items():
         if good and buffer.kind == "arena" and buffer.dtype == SINGLE:
             buffer.dtype = HALF

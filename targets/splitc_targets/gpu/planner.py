@@ -14,13 +14,14 @@ from splitc_targets.gpu.kernels import (
     attention,
     maps,
     ordering,
-    product,
     products,
     recurrent,
     rows,
     sampling,
+    split,
     windows,
 )
+from splitc_targets.gpu.kernels.product import Product, dense, of_matrices
 from splitc_targets.gpu.schedule import Bound, bound
 from splitc_targets.graph.graph import Graph, Node
 from splitc_targets.graph.views import View, packed
@@ -58,9 +59,7 @@ KERNELS: dict[str, Write] = {
     "lrn": lambda name, spec, _: rows.lrn_kernel(name, spec),
     "reduce": lambda name, spec, _: rows.reduction_kernel(name, spec),
     "sample": lambda name, spec, _: sampling.sample_kernel(name, spec),
-    "matmul": lambda name, spec, device: products.product_kernel(
-        name, product.of_matrices(spec), device
-    ),
+    "parts": lambda name, spec, _: split.sum_kernel(name, spec),
     "product": products.product_kernel,
     "recurrent": lambda name, spec, _: recurrent.recurrent_kernel(name, spec, _NEUTRAL),
 }
@@ -87,13 +86,15 @@ def _product(
 ) -> bool:
     """Append a product by constant weights."""
     view, *rest = args
-    device = cast("GpuPlanner", planner).device
-    described, packed = products.packed(np.asarray(weights), spec, device)
-    right = planner.constant(packed)
-    planner.step(
-        ("product", described), _known_by_its_key, [view, right, *rest], rule,
-        describe(node), shapes_of(node.args[0], node.args[1], node.output), spec.flops,
-        ("float32", right.buffer.dtype, *beside_types(spec)),
+    gpu = cast("GpuPlanner", planner)
+    weights = np.asarray(weights)
+    parts = split.Parts(spec, split.parts_of(dense(spec), gpu.device))
+    if parts.count > 1:
+        weights, spec = split.regrouped(weights, parts.count), split.split(spec, parts.count)
+    described, packed = products.packed(weights, spec, gpu.device)
+    gpu.product(
+        described, parts, [view, planner.constant(packed), *rest], rule, describe(node),
+        shapes_of(node.args[0], node.args[1], node.output),
     )  # fmt: skip
     return True
 
@@ -126,6 +127,12 @@ class GpuPlanner(Planner):
         if kind == "tvm":
             self._bound(key, build, args, rule, op, shapes, list(types or ()))
             return
+        if kind == "matmul":
+            whole = of_matrices(rest[0])
+            parts = split.Parts(whole.conv, split.parts_of(whole, self.device))
+            made = split.of_parts(whole, parts.count) if parts.count > 1 else whole
+            self.product(made, parts, args, rule, op, shapes)
+            return
         if kind not in KERNELS:
             raise CannotRun([op])
         write, spec = KERNELS[kind], rest[0]
@@ -133,6 +140,37 @@ class GpuPlanner(Planner):
         super().step(
             key, lambda name: write(name, spec, device), args, rule, op, shapes, flops, types
         )
+
+    def product(
+        self, made: Product, parts: split.Parts, args: Sequence[View], rule: str, op: str,
+        shapes: str,
+    ) -> None:  # fmt: skip
+        """Append a product, or its parts and what adds them.
+
+        Args:
+            made: What the product's kernel computes: the whole, or its parts as groups.
+            parts: The whole, and in how many parts it is.
+            args: Views of both sides, the operands and the result.
+            rule, op, shapes: Of the step.
+        """
+        x, right, *rest = args
+        sides = ("float32", right.buffer.dtype)
+        whole, ends = parts.conv, beside_types(parts.conv)
+        if parts.count > 1:
+            sums = self.fresh((parts.size,), "float32", (1,))
+            self.step(
+                ("product", made), _known_by_its_key, [x, right, sums], rule, op, shapes,
+                whole.flops, (*sides, "float32"),
+            )  # fmt: skip
+            self.step(
+                ("parts", parts), _known_by_its_key, [sums, *rest], "parts",
+                f"sum of {parts.count} parts", shapes, types=("float32", *ends),
+            )  # fmt: skip
+            return
+        self.step(
+            ("product", made), _known_by_its_key, args, rule, op, shapes, whole.flops,
+            (*sides, *ends),
+        )  # fmt: skip
 
     def _bound(
         self, key: Hashable, build: Callable[[str], Any], args: Sequence[View],

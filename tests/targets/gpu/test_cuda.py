@@ -39,6 +39,8 @@ def _net() -> Net:
     net.outputs.append(net.op("Conv", wide, net.random(256, 64, 1, 1)))
     net.outputs.append(net.op("Conv", wide, net.random(64, 64, 3, 3), pads=[1, 1, 1, 1]))
     net.outputs.append(net.op("MatMul", net.input(512, 512), net.random(512, 512)))
+    deep = net.op("MatMul", net.input(49, 2048), net.random(2048, 256))  # Its depth is shared.
+    net.outputs.append(net.op("Relu", deep))
     for size in (64, 128, 240):
         q, k, v = net.input(12, 197, size), net.input(12, size, 197), net.input(12, 197, size)
         scores = net.op("Softmax", net.op("MatMul", q, k), axis=-1)

@@ -100,7 +100,7 @@ def _cycles(product: Product, tile: Tile, device: Device) -> float:
 
 def _by_tensor_cores(product: Product, device: Device) -> bool:
     """Whether tensor cores are predicted to be quicker; what has few rows waits for memory."""
-    if not device.tensor or _few(product):
+    if not device.tensor or few(product):
         return False
     usual = min(_cycles(product, tile, device) for tile in TILES)
     return tensor_products.cycles(product, device) < usual
@@ -108,7 +108,7 @@ def _by_tensor_cores(product: Product, device: Device) -> bool:
 
 def product_kernel(name: str, product: Product, device: Device) -> Kernel:
     """The kernel (x, right operand, operands…, y)."""
-    if _few(product):
+    if few(product):
         return _few_rows(name, product)
     if product.words or (not product.w_group and _by_tensor_cores(product, device)):
         return tensor_products.product_kernel(name, product, device)
@@ -217,10 +217,10 @@ class _Tiled:
 
 _FEW = 8
 _SLICES = 8
-_WIDE = 32
+WIDE = 32
 
 
-def _few(product: Product) -> bool:
+def few(product: Product) -> bool:
     """Whether there are a few rows only, each dense: a product by a vector or nearly."""
     conv = product.conv
     simple = conv.kernel == (1, 1) and conv.stride == (1, 1) and conv.pad == (0, 0)
@@ -230,13 +230,13 @@ def _few(product: Product) -> bool:
 def _few_rows(name: str, product: Product) -> Kernel:
     """A block a few columns: threads side by side read neighbours, others share the depth."""
     conv = product.conv
-    across = -(-product.columns // _WIDE)
+    across = -(-product.columns // WIDE)
 
     def write(code: Threads, *arrays: Array) -> None:
         x, w, *extra = arrays[:-1]
-        column = code.bind(emit.mod(code.thread, _WIDE), "lane")
-        part = code.bind(emit.div(code.thread, _WIDE), "slice")
-        n = code.bind(emit.mod(code.block, across) * _WIDE + column, "column")
+        column = code.bind(emit.mod(code.thread, WIDE), "lane")
+        part = code.bind(emit.div(code.thread, WIDE), "slice")
+        n = code.bind(emit.mod(code.block, across) * WIDE + column, "column")
         share = code.bind(emit.div(code.block, across), "share")
         image: Index = emit.div(share, conv.groups) if product.w_image else 0
         group: Index = emit.mod(share, conv.groups)
@@ -260,7 +260,7 @@ def _few_rows(name: str, product: Product) -> Kernel:
                     at = own * conv.x_image + line * conv.x_row + pixel * conv.x_pixel
                     at = at + (group * conv.channels + k) * conv.x_channel
                     code.store(sums, row, sums.at(row) + x.at(at) * b)
-        held = code.shared(_SLICES * _WIDE * product.rows, name="held")
+        held = code.shared(_SLICES * WIDE * product.rows, name="held")
         for row in range(product.rows):
             code.store(held, code.thread * product.rows + row, sums.at(row))
         code.meet()
@@ -270,10 +270,10 @@ def _few_rows(name: str, product: Product) -> Kernel:
                 total = code.local(1)
                 code.store(total, 0, tirx.const(0.0, "float32"))
                 for other in range(_SLICES):
-                    at = (other * _WIDE + column) * product.rows + row
+                    at = (other * WIDE + column) * product.rows + row
                     code.store(total, 0, total.at(0) + held.at(at))
                 place = (own, emit.index(line), emit.index(pixel))
                 store(code, product, extra, arrays[-1], place, group, n, total.at(0))
 
     blocks = across * product.shares
-    return kernel(name, arguments(product, product.depth), blocks, _WIDE * _SLICES, write)
+    return kernel(name, arguments(product, product.depth), blocks, WIDE * _SLICES, write)
