@@ -439,12 +439,13 @@ def base(chosen: Namespace, dataset: str, update: Batches, validation: Batches) 
 
 
 def accuracy(module: nn.Module, batches: Batches, device: str = "cpu") -> float:
-    """Share of the images whose class is found, in percent."""
-    module.eval()
+    """Share of the images whose class is found, in percent; computed on the device."""
+    module.eval().to(device)
     right = count = 0
     with torch.no_grad():
         for x, target in batches:
             found = module(x.to(device)).argmax(1).cpu()
             right += int((found == target).sum())
             count += len(target)
+    module.cpu()
     return 100 * right / count

@@ -3,7 +3,7 @@
 # pyright: reportUnknownVariableType=false
 """What accuracy is left when packets are lost, with and without dropout in training?
 
-SI-NR (Itahara et al., GLOBECOM 2021, figs. 5 to 7) on CIFAR-10: for each cut point and
+SI-NR (Itahara et al., GLOBECOM 2021, figs. 5 to 7) on CIFAR-10 or CIFAR-100: for each cut point and
 dropout rate r ("mixed", not the paper's: drawn from 0 to 0.8 for each batch) the network
 is fine-tuned with dropout at the cut, then tested with packets of 500 bytes lost at rates
 0 to 0.9, nothing sent again. `--soft`, not the paper's either: that share of the loss
@@ -65,18 +65,21 @@ class Result:
         return f"{self.point:8}{self.boundary_kb:6.1f}  {self.dropout_rate:>5}{cells}{soft}"
 
 
-def under_loss(model: TorchModel, batches: Batches, seed: int) -> dict[str, float]:
+def under_loss(
+    model: TorchModel, batches: Batches, seed: int, device: str = "cpu"
+) -> dict[str, float]:
     """Accuracy in percent by loss rate: the head once, then channel and tail for each rate.
 
     Args:
         model: Cut where the packets are lost, without channel layers.
         batches: Images to test on.
         seed: Of the losses.
+        device: To compute on.
     """
     assert model.cut is not None
-    head, tail = (part.module.eval() for part in model.split(model.cut))
+    head, tail = (part.module.eval().to(device) for part in model.split(model.cut))
     with torch.no_grad():
-        crossing = [(head(x), y) for x, y in batches]
+        crossing = [(head(x.to(device)), y.to(device)) for x, y in batches]
     found: dict[str, float] = {}
     for rate in LOSS_RATES:
         channel = PacketLoss(rate, payload_bytes=500)
@@ -125,7 +128,7 @@ def run(options: Namespace, net: nn.Module, point: str, rate: str,
     start = time.monotonic()
     model = tuned(options, copy.deepcopy(net), point, rate, update, validation)
     assert model.cut is not None
-    found = under_loss(model, test, options.seed)
+    found = under_loss(model, test, options.seed, options.device)
     return Result(
         options.network, point, rate, (model.cut.boundary_bytes or 0) / 1000, found,
         (time.monotonic() - start) / 60, len(update.labels), options.epochs if rate != "0" else 0,
@@ -188,6 +191,7 @@ def main() -> None:
     """Fine-tune and test every combination that has no result yet."""
     made = parser(__doc__ or "")
     cifar.options(made, "build/si_nr", base_epochs=150)
+    made.add_argument("--dataset", choices=["cifar10", "cifar100"], default="cifar10")
     made.add_argument("--rates", metavar="R,…", default="0,0.1,0.2,0.4,mixed", help="dropout")
     made.add_argument("--epochs", type=int, default=3)
     made.add_argument("--learning-rate", type=float, default=1e-3)
@@ -197,19 +201,20 @@ def main() -> None:
     if options.quick:
         options.epochs, options.images = 1, options.images or 2560
     options.out.mkdir(parents=True, exist_ok=True)
-    update, validation, test = loaders("cifar10", options.data)
+    update, validation, test = loaders(options.dataset, options.data)
     if options.images:
         update = update.first(options.images)
     if options.test_images:
         test = test.first(options.test_images)
     validation = validation.first(1000)
-    net = cifar.base(options, "cifar10", update, validation)
+    net = cifar.base(options, options.dataset, update, validation)
     results: list[Result] = []
     print("cut       kB     r    " + "".join(f"{rate:6g}" for rate in LOSS_RATES), flush=True)
     points = options.points.split(",") if options.points else [*NETWORKS[options.network].points]
     for point in points:
         for rate in options.rates.split(","):
             name = f"{options.network}-{point}-{rate}-{options.epochs}-{len(update.labels)}"
+            name = name if options.dataset == "cifar10" else f"{options.dataset}-{name}"
             name += f"-soft{options.soft:g}" if options.soft and rate != "0" else ""
             kept = options.out / f"{name}-{options.seed}.json"
             if not kept.is_file():

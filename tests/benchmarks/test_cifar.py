@@ -122,6 +122,33 @@ def test_a_network_without_weights_is_trained_first(tmp_path: Path) -> None:
     assert (tmp_path / "cifar100-vgg16-1.safetensors").is_file()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_papers_networks_are_not_trained_without_a_gpu(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/papers_on_gpu.py", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 8
+    assert done.stderr.startswith("papers_on_gpu: nothing is trained: no device 'cuda': ")
+    assert "--device cpu --quick rehearses it" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_papers_networks_are_rehearsed_on_a_processor(tmp_path: Path) -> None:
+    data = cifar_like.write(tmp_path / "data", classes=100, strips=1, weights=False)
+    command = [
+        sys.executable, "benchmarks/papers_on_gpu.py", "--data", str(data), "--out", str(tmp_path),
+        "--networks", "vgg16", "--papers", "bottlenetpp", "--quick", "--device", "cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "== bottlenetpp-vgg16" in done.stdout
+    figures = json.loads((tmp_path / "bottlenetpp-vgg16.json").read_text("utf-8"))
+    (wire,) = (row for row in figures["results"] if row["case"]["tested"] == "wire")
+    # Of 128 bytes 96 are headers; a channel of the code is one byte, as it is of one place.
+    assert wire["case"]["channels"] == 32
+    assert wire["accuracy"].keys() == {"0", "0.2"}
+    assert "one packet a frame" in done.stdout
+
+
 def test_accuracy_over_a_link_that_loses_packets_is_what_the_channel_says(
     data: Path, tmp_path: Path
 ) -> None:
