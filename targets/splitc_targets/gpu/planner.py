@@ -18,6 +18,7 @@ from splitc_targets.gpu.kernels import (
     recurrent,
     rows,
     sampling,
+    scan,
     split,
     windows,
 )
@@ -33,6 +34,7 @@ from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules import attention as attention_rules
+from splitc_targets.rules import scan as scan_rules
 from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
 from splitc_targets.tvm.adapter import CannotRun
@@ -53,6 +55,7 @@ KERNELS: dict[str, Write] = {
     "pool": lambda name, spec, _: windows.pool_kernel(name, spec),
     "whole": lambda name, spec, _: windows.whole_kernel(name, spec),
     "extremes": lambda name, spec, _: ordering.extremes_kernel(name, spec),
+    "scan": lambda name, spec, _: scan.scan_kernel(name, spec),
     "sort": lambda name, spec, _: ordering.sort_kernel(name, spec),
     "softmax": lambda name, spec, _: rows.softmax_kernel(name, spec),
     "norm": lambda name, spec, _: rows.norm_kernel(name, spec),
@@ -67,9 +70,9 @@ KERNELS: dict[str, Write] = {
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in (table.RULES | attention_rules.RULES).items()
+    for op, rule in (table.RULES | attention_rules.RULES | scan_rules.RULES).items()
 }
-"""The processors' rules, and that of attention as one kernel."""
+"""The processors' rules, and those of attention as one kernel and of scans."""
 
 
 def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:

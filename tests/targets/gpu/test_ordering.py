@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic
-"""Extremes' places and rows in order by kernels of threads, held against onnxruntime."""
+"""Extremes, rows in order and cumulative sums by kernels of threads, as onnxruntime has them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ def orders(draw: Draw) -> Net:
     count = np.array([kept], np.int64)
     net.outputs = net.ops("TopK", x, count, results=2, axis=axis, largest=one_of(draw, 1, 0))
     return net
+
+
+@st.composite
+def scans(draw: Draw) -> Net:
+    """Cumulative sums, either way."""
+    net = Net(draw(SEEDS))
+    shape = one_of(draw, (3, 70), (5,), (2, 300, 3), (513,), (1, 1))
+    x = net.input(*shape, dtype=one_of(draw, "float32", "int64"))
+    if net.inputs[x].dtype.kind == "f" and draw(st.booleans()):
+        net.inputs[x].flat[shape[-1] // 2] = one_of(draw, np.inf, np.nan)
+    axis = np.array(draw(st.integers(-len(shape), len(shape) - 1)), np.int64)
+    ways = {"exclusive": one_of(draw, 0, 1), "reverse": one_of(draw, 0, 1)}
+    net.outputs = [net.op("CumSum", x, axis, **ways)]
+    return net
+
+
+@sweep(12)
+@given(scans())
+def test_cumulative_sums(net: Net) -> None:
+    assert "scan" in [kernel.rule for kernel in assert_right(net).kernels]
 
 
 @sweep(15)

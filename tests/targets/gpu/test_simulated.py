@@ -48,6 +48,7 @@ NETS: dict[str, Callable[[Net], str]] = {
     ),
     "the place of the largest": lambda n: n.op("ArgMax", n.input(3, 70), axis=1),
     "the first of rows": lambda n: n.ops("TopK", n.input(2, 300), np.array([7]), results=2)[1],
+    "a cumulative sum": lambda n: n.op("CumSum", n.input(2, 300), np.array(1), exclusive=1),
     "softmax of odd rows": lambda n: n.op("Softmax", n.input(3, 37), axis=-1),
     "layer normalisation": lambda n: n.op(
         "LayerNormalization", n.input(3, 45), n.random(45), n.random(45)
