@@ -84,9 +84,12 @@ def tried(case: Case, *, fast: bool) -> Outcome:
     ops = tuple(sorted({node.op_type for node in case.proto.graph.node}))
     found: Outcome | None = None
     apart = why_apart(case)
-    # What no form of can be cut is compiled whole.
-    given = [(form, True) for form in forms(case)]
-    for form, split in (*given, *((form, False) for form, _ in given if not form.layered)):
+    # What no form of can be cut is compiled whole, where the case has values for all it reads.
+    given = list(forms(case))
+    whole = [
+        form for form in given if not form.layered and form.feed.keys() >= {*_inputs(form.proto)}
+    ]
+    for form, split in (*((form, True) for form in given), *((form, False) for form in whole)):
         made = replace(_in_form(case, form, fast=fast, split=split), ops=ops, apart=apart)
         if made.outcome != REFUSED:
             return made
