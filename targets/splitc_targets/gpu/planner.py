@@ -95,8 +95,9 @@ def _product(
     if parts.count > 1:
         weights, spec = split.regrouped(weights, parts.count), split.split(spec, parts.count)
     described, packed = products.packed(weights, spec, gpu.device)
+    op = f"{describe(node)} in {described.words}" if described.words else describe(node)
     gpu.product(
-        described, parts, [view, planner.constant(packed), *rest], rule, describe(node),
+        described, parts, [view, planner.constant(packed), *rest], rule, op,
         shapes_of(node.args[0], node.args[1], node.output),
     )  # fmt: skip
     return True

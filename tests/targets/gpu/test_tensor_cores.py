@@ -20,7 +20,7 @@ from splitc_targets.gpu.kernels import tensor_products
 from splitc_targets.gpu.loops import tensor_cores
 from tests.targets import nets
 from tests.targets.gpu.device import compiled, needs_opencl, run, simulated
-from tests.targets.nets import Array, Net, assert_same, wanted
+from tests.targets.nets import Array, Net, wanted
 from tests.targets.rules.test_networks import sweep
 
 LANES, WORDS = range(32), range(8)
@@ -128,18 +128,22 @@ EXACT: dict[str, Callable[[Net, str], str]] = {
 @needs_opencl
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_operands_that_the_precision_has_are_multiplied_exactly(precision: str) -> None:
-    # Such products are exact in float32: what is left is the order of sums, as in float32.
+    # Such products are exact in float32: what is left is the order of sums, as in float32, and
+    # with float16 that a result is in memory once before it is laid as the network has it.
     net = Net(0)
     net.outputs = [build(net, precision) for build in EXACT.values()]
     for got, want in zip(*_run(net, precision), strict=True):
-        assert_same([got], [want], 2e-5)
-    source = compiled(net.proto(), simulated(precision)).program.source
-    assert source.count("__local int left") == len(EXACT)
+        kept = HALF_STEP * np.abs(want) if precision == "float16" else 0
+        assert np.all(np.abs(got - want) <= kept + 4e-5 * np.abs(want).max())
+    code = compiled(net.proto(), simulated(precision))
+    assert code.program.source.count("__local int left") == len(EXACT)
+    told = [kernel.op for kernel in code.kernels if kernel.op.endswith(f" in {precision}")]
+    assert len(told) == sum("product" not in name for name in EXACT)
 
 
 @needs_opencl
 @pytest.mark.parametrize("precision", PRECISIONS)
-@sweep(5)
+@sweep(4)
 @given(st.one_of(nets.convolutions(), nets.products(), nets.transposed_convolutions()))
 def test_results_are_off_by_what_rounding_of_operands_makes(precision: str, net: Net) -> None:
     # A product is off by two half steps of itself. Sums of random signs are smaller than those
