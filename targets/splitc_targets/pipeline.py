@@ -27,6 +27,7 @@ from splitc_targets.plan.memory_limit import constant_bytes, smaller
 from splitc_targets.plan.planner import Plan, Planner, Step
 from splitc_targets.plan.weights import Weights, lay_out
 from splitc_targets.rules.table import RULES
+from splitc_targets.transforms.attention import join_attention
 from splitc_targets.transforms.element_types import choose_types
 from splitc_targets.transforms.fuse import fuse
 from splitc_targets.transforms.simplify import simplify
@@ -39,6 +40,10 @@ from splitc_targets.tvm.reader import read
 NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
 
+
+SCORES_BEYOND = 4
+"""How many times the second-level caches attention's scores are where one kernel is quicker than
+three: it stores none of them. Below that three are as quick, and read keys and values once."""
 
 Signature = tuple[tuple[int, ...], str]
 
@@ -132,6 +137,7 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
     """
     machine = machine_of(board)
     graph = prepared(lowered, machine)
+    join_attention(graph, from_bytes=SCORES_BEYOND * machine.l2_bytes * machine.cores)
     planner = Planner(graph, machine, choices)
     find_homes(planner)
     return planner.plan(RULES, fall_back)

@@ -22,6 +22,7 @@ from splitc_targets.estimate.operations import PASSES, cycles_each, of_expressio
 from splitc_targets.estimate.rates import Rates, rates_of
 from splitc_targets.estimate.recurrent import recurrent_steps
 from splitc_targets.graph.views import View
+from splitc_targets.kernels.attention import products
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
 from splitc_targets.plan.planner import Step
@@ -93,6 +94,19 @@ def _matmul(step: Step, machine: Machine) -> Load:
     return _sized(batched(product.conv, machine, of_expression(product.conv.expression)), step)
 
 
+def _attention(step: Step, machine: Machine) -> Load:
+    """Two products by one cut of the rows, and the softmax of what lies in the caches between."""
+    spec = _spec(step)
+    first, second = (
+        batched(replace(conv, batch=spec.pairs), machine, of_expression(conv.expression))
+        for conv in products(spec, machine)
+    )
+    scores = spec.pairs * spec.rows * spec.keys
+    cycles = PASSES["softmax"] * scores / machine.lanes / first.cores
+    both = replace(first, cycles=first.cycles + second.cycles + cycles, loops=1)
+    return _sized(both, step)
+
+
 def _winograd(step: Step, machine: Machine) -> Load:
     spec = _spec(step)
     load = by_winograd(spec, machine, int(step.rule[-1]), of_expression(spec.expression))
@@ -140,4 +154,5 @@ _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "winograd2": _winograd, "winograd4": _winograd,
     "dot": _small("int8"), "half": _small("float16"),
     "depthwise": _windows, "pool": _windows, "recurrent": _recurrent,
+    "attention": _attention,
 }  # fmt: skip

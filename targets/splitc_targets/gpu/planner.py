@@ -33,7 +33,6 @@ from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
-from splitc_targets.rules import attention as attention_rules
 from splitc_targets.rules import scan as scan_rules
 from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
@@ -70,9 +69,9 @@ KERNELS: dict[str, Write] = {
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in (table.RULES | attention_rules.RULES | scan_rules.RULES).items()
+    for op, rule in (table.RULES | scan_rules.RULES).items()
 }
-"""The processors' rules, and those of attention as one kernel and of scans."""
+"""The processors' rules, and those of scans."""
 
 
 def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:

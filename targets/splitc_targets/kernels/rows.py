@@ -98,34 +98,39 @@ def vectors(spec: Norm) -> list[Argument]:
 def softmax(name: str, spec: Softmax, machine: Machine) -> Any:
     """The kernel (x, y) as a function of TVM's tensor IR."""
 
-    def row(at: _Row, x: Array, y: Array) -> None:
-        code, lanes = at.code, at.lanes
-        largest = at.total(emit.maximum, _LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
-        top = code.bind(emit.splat(largest, lanes))
-
-        def power(i: Index, used: int) -> Value:
-            below = code.bind(x.at(at.x + i, lanes, used) - top)
-            value = code.bind(exp_of_negative(code, lanes, below))
-            if not spec.log:
-                code.store(y, at.y + i, value, lanes, used)
-            return value
-
-        total = at.total(lambda a, b: a + b, 0.0, power)
-        if spec.log:
-            shift = code.bind(emit.splat(code.bind(emit.tirx.log(total)), lanes))
-            at.each(lambda i, used: x.at(at.x + i, lanes, used) - top - shift, y)
-        else:
-            share = code.bind(emit.splat(code.bind(emit.number(1.0, 1) / total), lanes))
-            at.each(lambda i, used: y.at(at.y + i, lanes, used) * share, y)
+    def row(at: Row, x: Array, y: Array) -> None:
+        soften(at, x, y, log=spec.log)
 
     return _rows(name, spec, machine, [], row, 20)
+
+
+def soften(at: Row, x: Array, y: Array, *, log: bool = False) -> None:
+    """One row of a softmax, or its logarithm; x may be y."""
+    code, lanes = at.code, at.lanes
+    largest = at.total(emit.maximum, _LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
+    top = code.bind(emit.splat(largest, lanes))
+
+    def power(i: Index, used: int) -> Value:
+        below = code.bind(x.at(at.x + i, lanes, used) - top)
+        value = code.bind(exp_of_negative(code, lanes, below))
+        if not log:
+            code.store(y, at.y + i, value, lanes, used)
+        return value
+
+    total = at.total(lambda a, b: a + b, 0.0, power)
+    if log:
+        shift = code.bind(emit.splat(code.bind(emit.tirx.log(total)), lanes))
+        at.each(lambda i, used: x.at(at.x + i, lanes, used) - top - shift, y)
+    else:
+        share = code.bind(emit.splat(code.bind(emit.number(1.0, 1) / total), lanes))
+        at.each(lambda i, used: y.at(at.y + i, lanes, used) * share, y)
 
 
 def norm(name: str, spec: Norm, machine: Machine) -> Any:
     """The kernel (x, scale where there is one, shift where there is one, y)."""
     chosen = [which for which in ("scale", "shift") if getattr(spec, which)]
 
-    def row(at: _Row, x: Array, *arrays: Array) -> None:
+    def row(at: Row, x: Array, *arrays: Array) -> None:
         code, lanes = at.code, at.lanes
         given, y = dict(zip(chosen, arrays, strict=False)), arrays[-1]
         mean: Value = emit.number(0.0, lanes)
@@ -160,7 +165,7 @@ def norm(name: str, spec: Norm, machine: Machine) -> Any:
     return _rows(name, spec, machine, vectors(spec), row, 8)
 
 
-class _Row:
+class Row:
     """One row: where it lies, and passes over it."""
 
     def __init__(self, code: Code, lanes: int, columns: int, x: Index, y: Index) -> None:
@@ -220,7 +225,7 @@ def _rows(
     def write(code: Code, *arrays: Array) -> None:
         with code.loop("row", spec.rows, parallel=parallel) as r:
             x, y = code.bind(r * spec.x_row), code.bind(r * spec.y_row)
-            row(_Row(code, machine.lanes, spec.columns, x, y), *arrays)
+            row(Row(code, machine.lanes, spec.columns, x, y), *arrays)
 
     sizes = (spec.rows, spec.columns, spec.x_row, spec.y_row)
     return emit.function(name, parameters(*sizes, given), write)

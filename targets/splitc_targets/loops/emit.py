@@ -235,6 +235,18 @@ class Array:
         return tirx.BufferLoad(self.buffer, [tirx.Ramp(index(i), index(step), const(lanes))])
 
 
+class From(Array):
+    """What of an array follows an element, numbered from there on."""
+
+    def __init__(self, whole: Array, first: Index) -> None:
+        super().__init__(whole.buffer)
+        self.whole, self.first = whole, first
+
+    def piece(self, i: Index) -> tuple[Any, Index]:
+        """The buffer that holds an element, and where in it."""
+        return self.whole.piece(self.first + i)
+
+
 class Fours(Array):
     """An array of bytes in elements of four, each an int32."""
 

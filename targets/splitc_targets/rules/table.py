@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from splitc_targets.plan.planner import Rule
 from splitc_targets.rules import (
+    attention,
     cast,
     conv,
     extremes,
@@ -20,6 +21,7 @@ from splitc_targets.rules import (
 )
 
 RULES: dict[str, Rule] = {
+    **attention.RULES,
     **cast.RULES,
     **conv.RULES,
     **extremes.RULES,

@@ -14,7 +14,7 @@ from tests.targets.nets import SEEDS, Draw, Net, one_of
 from tests.targets.rules.test_networks import sweep
 
 
-def _attention(
+def attention(
     net: Net, heads: int, rows: int, keys: int, sizes: tuple[int, int], mask: str, *, turned: bool
 ) -> tuple[str, str]:
     """Softmax of the scores, and the result: heads apart going in, side by side coming out."""
@@ -44,7 +44,7 @@ def attentions(draw: Draw) -> Net:
     """Scores of all forms that networks have, some numbers infinite or none at all."""
     net = Net(draw(SEEDS))
     sizes = one_of(draw, (4, 4), (1, 9), (33, 16), (64, 64), (9, 1))
-    _, y = _attention(
+    _, y = attention(
         net, one_of(draw, 1, 3), one_of(draw, 8, 17, 66), one_of(draw, 1, 17, 32, 70), sizes,
         one_of(draw, "", "keys", "causal", "all"), turned=draw(st.booleans()),
     )  # fmt: skip
@@ -67,7 +67,7 @@ def test_it_gives_what_its_operations_give(net: Net) -> None:
 
 def test_no_scores_are_kept_in_memory() -> None:
     net = Net(0)
-    net.outputs = [_attention(net, 3, 64, 512, (16, 16), "keys", turned=True)[1]]
+    net.outputs = [attention(net, 3, 64, 512, (16, 16), "keys", turned=True)[1]]
     assert compiled(net.proto()).activation_bytes < 2 * 3 * 64 * 512 * 4 // 2
 
 
@@ -76,7 +76,7 @@ def test_it_stays_apart_where_one_kernel_does_not_do(why: str) -> None:
     net = Net(0)
     rows, size = (1, 8) if why == "one row" else (9, 8)
     size = 250 if why == "columns beyond shared memory" else size
-    shares, y = _attention(net, 1, rows, 9, (size, 8), "", turned=False)
+    shares, y = attention(net, 1, rows, 9, (size, 8), "", turned=False)
     net.outputs = [y, shares] if why == "shares are a result" else [y]
     rules = {kernel.rule for kernel in compiled(net.proto()).kernels}
     assert "softmax" in rules

@@ -31,13 +31,14 @@ def kernel(name: str, product: Matmul, machine: Machine) -> Any:
 
     def write(code: Code, a: Array, right: Array, *rest: Array) -> None:
         packed = code.scratch(conv.batch * conv.w_image, name="packed")
-        _pack(code, product, machine, right, packed)
+        pack(code, product, machine, right, packed)
         direct.write(code, conv, machine, (a, packed, *rest))
 
     return emit.function(name, arguments, write)
 
 
-def _pack(code: Code, product: Matmul, machine: Machine, source: Array, packed: Array) -> None:
+def pack(code: Code, product: Matmul, machine: Machine, source: Array, packed: Array) -> None:
+    """Lay the right matrices as the product's kernel reads them."""
     conv = product.conv
     tile = geometry.tile_of(conv, machine)
     blocks = geometry.blocks(conv, tile, machine.lanes)
