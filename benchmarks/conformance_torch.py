@@ -8,8 +8,8 @@ compared with PyTorch at inference. What has no one right value is left out: ope
 random numbers, memory that nobody wrote, and dropout that a call forces on.
 
 Needs `pip install expecttest`, which torch.testing imports. `--only abs,add` takes some of the
-operators, `--limit N` so many samples of each; a process does ten operators, so that one that
-dies is counted and the rest go on.
+operators, `--core` those of ATen's core set, `--limit N` so many samples of each; a process does
+ten operators, so that one that dies is counted and the rest go on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,12 @@ OUTCOMES = (PASSED, REFUSED, WRONG, CRASHED, LATE)
 UNSET = ("empty", "new_empty", "dropout", "random", "rand", "normal", "uniform", "bernoulli",
          "exponential", "cauchy", "geometric", "multinomial")  # fmt: skip
 BATCH = 10
+CALLED = ("softmax", "log_softmax", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+          "conv_transpose2d", "conv_transpose3d", "max_pool1d", "max_pool2d", "max_pool3d",
+          "adaptive_avg_pool2d", "adaptive_avg_pool3d", "batch_norm", "layer_norm", "group_norm",
+          "pad", "interpolate", "unfold", "fold", "bitwise_and", "bitwise_not", "linear",
+          "scaled_dot_product_attention", "glu", "embedding_bag", "pdist", "cdist")  # fmt: skip
+"""Functions whose operator in the core set goes by another name."""
 
 
 class Call(nn.Module):
@@ -66,6 +73,25 @@ def operators() -> dict[str, Any]:
         if torch.float32 in op.dtypes and not any(word in name for word in UNSET):
             found.setdefault(name, op)
     return found
+
+
+@cache
+def core() -> frozenset[str]:
+    """Names of ATen's core set, which every other operator is taken apart to."""
+    found = (getattr(torch.ops.aten, name) for name in dir(torch.ops.aten))
+    packets = [each for each in found if isinstance(each, torch._ops.OpOverloadPacket)]
+    return frozenset(
+        packet._qualified_op_name.partition("::")[2]
+        for packet in packets
+        if any(torch.Tag.core in getattr(packet, form).tags for form in packet.overloads())
+    )
+
+
+def in_core(op: Any) -> bool:
+    """Whether an OpInfo entry is of an operator of the core set, by its name in ATen."""
+    short = op.name.rpartition(".")[2]
+    apart = op.name.startswith(("sparse.", "masked.")) or "backward" in op.name
+    return not apart and bool({op.name, short, op.aten_name} & {*core(), *CALLED})
 
 
 def samples(op: Any, limit: int) -> Iterator[tuple[list[Any], Any]]:
@@ -161,19 +187,24 @@ def main() -> None:
     """Try them all, and print what became of them."""
     made = parser(__doc__ or "")
     made.add_argument("--only", type=lambda text: text.split(","), metavar="A,B")
+    made.add_argument("--core", action="store_true", help="operators of ATen's core set alone")
     made.add_argument("--limit", type=int, default=8, help="samples of each operator")
     options = made.parse_args()
-    names = [name for name in operators() if not options.only or name in options.only]
+    names = [
+        name
+        for name, op in operators().items()
+        if (not options.only or name in options.only) and (not options.core or in_core(op))
+    ]
     names = names[::25] if options.quick else names
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for name, what, why in tried(names, options.limit):
         counts[what] += 1
         if what == REFUSED:
-            reasons[why[:70]] += 1
+            reasons[f"{name}: {why[:70]}"] += 1
         elif what != PASSED:
             print(f"{what}: {name}: {why[:200]}", flush=True)
-    for why, count in reasons.most_common(12):
+    for why, count in reasons.most_common(40):
         print(f"{count:5} refused: {why}")
     print(", ".join(f"{counts[what]} {what}" for what in OUTCOMES), f"of {len(names)} operators")
     figures = {**{what: counts[what] for what in OUTCOMES}, "operators": len(names)}
