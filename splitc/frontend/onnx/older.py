@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import onnx
 import onnx.checker
+import onnx.shape_inference
 import onnx.version_converter
-from onnx import GraphProto, ModelProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from splitc.errors import BadModelError, one_line
 
 _READ_ELEMENTS = 1024
 """More than any stored tensor has whose values decide how an operator is converted."""
+
+_SPREAD_OPSET = 7
+"""The first at which operands are spread over the last axes of others, and nothing else."""
 
 _SAYS_PLACES_OPSET = 11
 """The first at which Resize says how places of result and operand correspond."""
@@ -48,6 +53,8 @@ def converted(proto: ModelProto, opset: int) -> ModelProto:
         for t in weights
         if t.name not in declared
     )
+    if opset_of(proto) < _SPREAD_OPSET:
+        weights = _spread(bare, weights)
     made = onnx.version_converter.convert_version(bare, opset)
     kept = [value for value in made.graph.input if value.name not in waiting]
     del made.graph.input[:]
@@ -79,7 +86,65 @@ def of_today(proto: ModelProto, oldest: int) -> ModelProto:
         ) from error
 
 
-def _as_it_was(node: onnx.NodeProto) -> None:
+def _spread(bare: ModelProto, weights: Sequence[TensorProto]) -> list[TensorProto]:
+    """Operands that lie along an axis of others, with the axes behind it that later opsets ask for.
+
+    Before opset 7 PRelu has a slope a channel, and arithmetic an attribute `axis`: where the second
+    operand's first axis lies. onnx's converter leaves slopes as they are, and refuses such axes.
+
+    Args:
+        bare: The model without large weights; small ones are changed in it.
+        weights: The large ones.
+
+    Returns:
+        The large ones, changed.
+
+    Raises:
+        ValueError: They are computed, or nobody knows how many axes the other operand has.
+    """
+    users = [(node, axis) for node in bare.graph.node if (axis := _axis_of(node)) is not None]
+    if not users:
+        return list(weights)
+    known = onnx.shape_inference.infer_shapes(bare).graph
+    ranks = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*known.input, *known.value_info, *known.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+    large = [TensorProto.FromString(each.SerializeToString()) for each in weights]
+    stored = {tensor.name: tensor for tensor in (*bare.graph.initializer, *large)}
+    declared = {value.name: value for value in bare.graph.input}
+    spread: dict[str, int] = {}
+    for node, axis in users:
+        x, name = node.input[:2]
+        if name not in stored or x not in ranks:
+            raise ValueError(f"the second operand of {node.op_type} is computed")
+        tensor = stored[name]
+        behind = ranks[x] - axis % ranks[x] - len(tensor.dims)
+        if spread.setdefault(name, behind) != behind:
+            raise ValueError(f"the second operand of {node.op_type} lies along several axes")
+        kept = [a for a in node.attribute if a.name != "axis"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        if math.prod(tensor.dims) == 1 or behind <= 0:
+            continue
+        spread[name] = 0
+        tensor.dims.extend([1] * behind)
+        if name in declared:
+            shape = list(tensor.dims)
+            declared[name].CopyFrom(helper.make_tensor_value_info(name, tensor.data_type, shape))
+    return large
+
+
+def _axis_of(node: NodeProto) -> int | None:
+    """Where the second operand's first axis lies in the first; None where nothing says so."""
+    if node.op_type == "PRelu":
+        return 1
+    given = {a.name: a.i for a in node.attribute}
+    return given.get("axis") if given.get("broadcast") else None
+
+
+def _as_it_was(node: NodeProto) -> None:
     """Resize with the correspondence of older opsets, which the converter leaves out."""
     kept = [a for a in node.attribute if a.name == "mode"]
     del node.attribute[:]

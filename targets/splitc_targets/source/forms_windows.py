@@ -238,3 +238,59 @@ def unpool(node: Node) -> bool:
     )
     draft.add("Reshape", made, draft.constant(np.array(result, np.int64)), output=node.output(0))
     return True
+
+
+def deformed_conv(node: Node) -> bool:
+    """DeformConv: the map sampled where each element of each window lies, then a product.
+
+    Places are whole ones and their offsets; between them values are bilinear, beyond the map zero.
+    """
+    shape, weights, result, given = node.shape(), node.shape(1), node.result_shape(), node.given
+    draft = node.draft
+    if shape is None or weights is None or result is None or len(shape) != 4:
+        return False
+    if node.dtype() != "float32" or draft.opset < 16:
+        return False
+    (n, c, h, w), (rows, columns), taps = shape, result[2:], math.prod(weights[2:])
+    groups: int = given.get("offset_group", 1)
+
+    def shaped(x: str, *extents: int) -> str:
+        return draft.add("Reshape", x, draft.constant(np.array(extents, np.int64)))
+
+    offsets = shaped(node.input(2), n * groups, taps, 2, rows, columns)
+    axes: list[str] = []
+    for k, (extent, at) in reversed(list(enumerate(zip((h, w), _tap_places(node, result),
+                                                       strict=True)))):  # fmt: skip
+        away = draft.add("Gather", offsets, draft.constant(np.array(k, np.int64)), axis=2)
+        place = draft.add("Add", away, draft.constant(at.astype(np.float32)))
+        # The middle of the first element is at -1 + 1 / extent, that of the last at 1 - 1 / extent.
+        place = draft.add("Mul", place, draft.constant(np.array(2 / extent, np.float32)))
+        place = draft.add("Add", place, draft.constant(np.array(1 / extent - 1, np.float32)))
+        axes.append(draft.add("Unsqueeze", place, draft.constant(np.array([-1], np.int64))))
+    grid = shaped(draft.add("Concat", *axes, axis=-1), n * groups, taps * rows, columns, 2)
+    seen = draft.add(
+        "GridSample", shaped(node.input(0), n * groups, c // groups, h, w), grid,
+        mode="linear" if draft.opset >= 20 else "bilinear",
+    )  # fmt: skip
+    if node.input(4):
+        seen = shaped(seen, n, groups, c // groups, taps, rows, columns)
+        mask = shaped(node.input(4), n, groups, 1, taps, rows, columns)
+        seen = draft.add("Mul", seen, mask)
+    seen = shaped(seen, n, c * taps, rows, columns)
+    flat = shaped(node.input(1), weights[0], weights[1] * taps, 1, 1)
+    bias = [node.input(3)] if node.input(3) else []
+    draft.add("Conv", seen, flat, *bias, output=node.output(0), group=given.get("group", 1))
+    return True
+
+
+def _tap_places(node: Node, result: tuple[int, ...]) -> tuple[Array, Array]:
+    """Row and column of each element of each window: [taps, rows, columns]."""
+    given, weights = node.given, node.shape(1) or ()
+    kernel: list[int] = given.get("kernel_shape") or list(weights[2:])
+    steps: list[int] = given.get("strides") or [1, 1]
+    apart: list[int] = given.get("dilations") or [1, 1]
+    pads: list[int] = given.get("pads") or [0, 0, 0, 0]
+    taps = np.indices(kernel).reshape(2, -1, 1, 1)
+    cells = np.indices(result[2:])[:, None]
+    found = [cells[k] * steps[k] + taps[k] * apart[k] - pads[k] for k in (0, 1)]
+    return found[0], found[1]

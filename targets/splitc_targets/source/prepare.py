@@ -86,6 +86,7 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "ConvTranspose": (windows.transposed_conv,),
     "CumProd": (arrays.products_so_far,),
     "DFT": (signal.fourier,),
+    "DeformConv": (windows.deformed_conv,),
     "Det": (arrays.determinant,),
     "Dropout": (numbers.dropout,),
     "EyeLike": (numbers.eye_like,),

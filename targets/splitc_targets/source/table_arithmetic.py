@@ -76,6 +76,18 @@ _FOURIER = (
 )
 _DETERMINANT = "matrices of more than three rows"
 
+_UNLIKE = "slopes whose shape is not broadcast to the operand's"
+
+
+def _slopes(node: Node) -> str:
+    shape, slopes = node.shape(), node.shape(1)
+    if shape is None or slopes is None:
+        return ""
+    last = shape[len(shape) - len(slopes) :]
+    like = len(slopes) <= len(shape) and all(a in (1, b) for a, b in zip(slopes, last, strict=True))
+    return "" if like else _UNLIKE
+
+
 _FLOATING = (
     "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp",
     "Floor", "HardSwish", "IsNaN", "Log", "Mish", "Reciprocal", "Round", "Sigmoid", "Sin",
@@ -172,7 +184,7 @@ ARITHMETIC: dict[str, Operator] = {
     "MatMulInteger": op("splitc", inputs={"a_zero_point": TVM, "b_zero_point": TVM}),
     "Mod": op("TVM", "fmod", types=NUMBERS, check=_mod, note="fmod=0 of floats"),
     "Multinomial": missing(_RANDOM),
-    "PRelu": op(types=FLOATS),
+    "PRelu": op(types=FLOATS, check=_slopes, note=_UNLIKE),
     "Pow": op("splitc", types=FLOATS, check=_pow),
     "QLinearMatMul": op("splitc"),
     "QuantizeLinear": op(

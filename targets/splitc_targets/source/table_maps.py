@@ -13,7 +13,6 @@ from splitc_targets.source.rules import (
     TVM,
     WIDE,
     Operator,
-    missing,
     only,
     op,
     refused,
@@ -22,6 +21,13 @@ from splitc_targets.source.rules import (
 
 _DILATED = "onnx counts dilations where a pool pads by itself, others do not"
 _OLD_TRAINING = "before opset 14 more results mean training, with other statistics"
+
+
+_DEFORMED = "maps of other than two axes"
+
+
+def _deformed(_: Node) -> str:
+    return _DEFORMED
 
 
 def _conv(node: Node) -> str:
@@ -199,7 +205,10 @@ MAPS: dict[str, Operator] = {
         attributes={"auto_pad": OURS, "output_shape": OURS}, inputs={"B": TVM}, types=FLOATS,
         check=_transposed, note="a result longer than kernel and strides reach",
     ),
-    "DeformConv": missing(),
+    "DeformConv": op(
+        "splitc", "dilations", "group", "kernel_shape", "offset_group", "pads", "strides",
+        inputs={"B": OURS, "mask": OURS}, types=("float32",), check=_deformed, note=_DEFORMED,
+    ),
     "GRU": op("splitc", *_cells, "linear_before_reset", inputs=_states, outputs=_given,
               types=_SINGLE,
               check=_recurrent, note=_CELLS),

@@ -46,11 +46,15 @@ LARGE = np.resize(np.linspace(-1, 1, 997, dtype=np.float32), (40, 3, 4, 4))
             lambda x: (x - CHANNEL) / np.sqrt(np.abs(CHANNEL) + 1e-5) * CHANNEL + CHANNEL,
         ),
         (
+            helper.make_node("PRelu", ["x", "b"], ["y"]), {"b": -ROW}, [2, 3, 4, 4],
+            lambda x: np.where(x < 0, -CHANNEL * x, x),
+        ),
+        (
             helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[4, 4]), {"w": LARGE},
             [2, 40, 1, 1], lambda x: np.einsum("nchw,ochw->no", x, LARGE)[:, :, None, None],
         ),
     ],
-    ids=["add", "batch_normalization", "conv"],
+    ids=["add", "batch_normalization", "prelu", "conv"],
 )  # fmt: skip
 def test_it_computes_what_the_old_operators_say(
     node: NodeProto, stored: dict[str, Array], made: list[int], right: Callable[[Array], Array]

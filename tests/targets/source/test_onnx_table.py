@@ -67,8 +67,7 @@ def test_the_converters_are_those_of_tvms_front_end() -> None:
 REFUSED: list[tuple[str, list[Any], dict[str, Any], int, str]] = [
     ("RoiAlign", [np.zeros((1, 4), np.float32), np.zeros(1, np.int64)], {"mode": "max"}, 16, "max"),
     ("Mod", [np.full((1, 2, 4, 4), 3, np.float32)], {}, 13, "fmod=0"),
-    ("DeformConv", [np.ones((2, 2, 1, 1), np.float32), np.zeros((1, 2, 4, 4), np.float32)], {}, 19,
-     "no converter"),
+    ("PRelu", [np.ones(2, np.float32)], {}, 16, "slopes whose shape"),
     ("BatchNormalization", [np.ones(2, np.float32)] * 4, {"spatial": 0}, 8, "spatial=0"),
     ("Bernoulli", [], {}, 15, "random"),
 ]  # fmt: skip

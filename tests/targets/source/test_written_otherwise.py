@@ -130,3 +130,16 @@ def test_determinants(rows: int) -> None:
     net = Net(0, opset=17)
     net.outputs = [net.op("Det", net.input(4, rows, rows))]
     assert_right(net, rtol=1e-4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_windows_out_of_shape(masked: bool) -> None:
+    net = Net(0, opset=19)
+    given = [net.input(2, 4, 6, 7), net.random(6, 2, 3, 2), net.input(2, 2 * 6 * 2, 3, 6)]
+    if masked:
+        given += [net.random(6), net.input(2, 2 * 6, 3, 6)]
+    net.outputs = [
+        net.op("DeformConv", *given, group=2, offset_group=2, kernel_shape=[3, 2],
+               strides=[2, 1], pads=[1, 0, 0, 0])
+    ]  # fmt: skip
+    assert_right(net)
