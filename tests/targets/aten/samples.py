@@ -162,8 +162,8 @@ class FromStates(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x: Tensor, *states: Tensor) -> Any:
-        return self.layer(x, states if len(states) > 1 else states[0])
+    def forward(self, x: Tensor, state: Tensor, *others: Tensor) -> Any:
+        return self.layer(x, (state, *others) if others else state)
 
 
 @group
