@@ -92,6 +92,7 @@ class Draft:
         made: New constants.
         bodies: The graphs inside nodes that were written.
         names: How many names were made up.
+        turned: Nodes that turns of loops were written out to.
     """
 
     tensors: dict[str, Tensor]
@@ -104,6 +105,7 @@ class Draft:
     made: list[TensorProto] = field(default_factory=list[TensorProto])
     bodies: list[Draft] = field(default_factory=list["Draft"])
     names: int = 0
+    turned: int = 0
     _values: dict[str, Array] = field(default_factory=dict[str, Array])
     _layer: str = ""
 

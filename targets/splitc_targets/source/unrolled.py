@@ -12,9 +12,10 @@ from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from splitc.frontend.onnx.read import subgraphs_of
 from splitc_targets.source.draft import Node
+from splitc_targets.source.known import stored_by
 
 MOST_NODES = 4096
-"""Nodes that a loop is written out to."""
+"""Nodes that the loops of a graph are written out to."""
 
 AXES_AS_INPUT = 13
 """The opset from which Unsqueeze reads its axes."""
@@ -32,15 +33,28 @@ def turns_of(node: Node) -> list[NodeProto] | None:
     return _scan(node) if node.draft.was >= NO_BATCH else None
 
 
+def _few(node: Node, count: int, body: GraphProto) -> bool:
+    """Whether so many turns may be written out, those of loops inside turns counted too."""
+    return count > 0 and node.draft.turned + count * max(1, len(body.node)) <= MOST_NODES
+
+
 class _Turns:
     """What turns write: their nodes, with tensors of their own, and the rows that they give."""
 
-    def __init__(self, node: Node, body: GraphProto) -> None:
+    def __init__(self, node: Node, body: GraphProto, count: int) -> None:
         self.node, self.body = node, body
         self.nodes: list[NodeProto] = []
-        self._own = {value.name for value in body.input} | {
-            name for each in body.node for name in each.output
-        } | {tensor.name for tensor in body.initializer}  # fmt: skip
+        node.draft.turned += count * max(1, len(body.node))
+        # What is stored is the same in all turns.
+        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in body.initializer}
+        for each in body.node:
+            value = stored_by(each) if each.op_type == "Constant" else None
+            if value is not None:
+                stored[each.output[0]] = value
+        self._stored = {name: node.draft.constant(value) for name, value in stored.items()}
+        self._changing = [each for each in body.node if {*each.output}.isdisjoint(stored)]
+        self._own = {value.name for value in body.input}
+        self._own |= {name for each in self._changing for name in each.output}
 
     def add(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
         """One node more; the name of its result."""
@@ -55,11 +69,9 @@ class _Turns:
     def turn(self, given: Sequence[str]) -> list[str]:
         """The body once, with these tensors for its inputs; the names of its results."""
         prefix = self.node.draft.fresh("")
-        names = {own: prefix + own for own in self._own}
+        names = self._stored | {own: prefix + own for own in self._own}
         names.update(zip((value.name for value in self.body.input), given, strict=True))
-        for tensor in self.body.initializer:
-            self.node.draft.constant(numpy_helper.to_array(tensor), names[tensor.name])
-        for each in self.body.node:
+        for each in self._changing:
             copy = NodeProto()
             copy.CopyFrom(each)
             _rename(copy, names)
@@ -98,9 +110,9 @@ def _scan(node: Node) -> list[NodeProto] | None:
         return None
     lengths = {shape[axis] for shape, axis in zip(shapes, axes, strict=True) if shape is not None}
     count = lengths.pop() if len(lengths) == 1 else 0
-    if not 0 < count * max(1, len(body.node)) <= MOST_NODES:
+    if not _few(node, count, body):
         return None
-    turns = _Turns(node, body)
+    turns = _Turns(node, body, count)
     state = list(node.proto.input[:states])
     rows: list[list[str]] = [[] for _ in body.output[states:]]
     for k in range(count):
@@ -130,9 +142,9 @@ def _loop(node: Node) -> list[NodeProto] | None:
     if count is None or condition is None or not _goes_on(body):
         return None
     most = int(count.ravel()[0]) if bool(condition.ravel()[0]) else 0
-    if not 0 < most * max(1, len(body.node)) <= MOST_NODES:
+    if not _few(node, most, body):
         return None
-    turns = _Turns(node, body)
+    turns = _Turns(node, body, most)
     states = len(node.proto.input) - 2
     state, still = list(node.proto.input[2:]), node.draft.constant(np.array(True))
     rows: list[list[str]] = [[] for _ in body.output[1 + states :]]

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+import splitc
+from splitc.frontend.onnx.model import OnnxModel
+from splitc_targets.source.check import unsupported
 from tests.targets.nets import Net, assert_right
 
 
@@ -62,27 +65,17 @@ def test_frames_are_transformed_under_their_window(onesided: int) -> None:
     assert_right(net, rtol=1e-4)
 
 
-def body(kind: str) -> Any:
-    """A running sum, times what the turn reads; for a loop with its count and condition."""
+def body() -> Any:
+    """A running sum, times what the turn reads."""
     tensor = helper.make_tensor_value_info
     nodes = [
         helper.make_node("Add", ["state", "row"], ["sum"]),
         helper.make_node("Mul", ["sum", "row"], ["made"]),
     ]
-    if kind == "scan":
-        return helper.make_graph(
-            nodes, "body",
-            [tensor("state", TensorProto.FLOAT, [2]), tensor("row", TensorProto.FLOAT, [2])],
-            [tensor("sum", TensorProto.FLOAT, [2]), tensor("made", TensorProto.FLOAT, [2])],
-        )  # fmt: skip
-    nodes.insert(0, helper.make_node("Gather", ["outside", "turn"], ["row"], axis=0))
-    nodes.append(helper.make_node("Identity", ["goes"], ["still"]))
     return helper.make_graph(
         nodes, "body",
-        [tensor("turn", TensorProto.INT64, []), tensor("goes", TensorProto.BOOL, []),
-         tensor("state", TensorProto.FLOAT, [2])],
-        [tensor("still", TensorProto.BOOL, []), tensor("sum", TensorProto.FLOAT, [2]),
-         tensor("made", TensorProto.FLOAT, [2])],
+        [tensor("state", TensorProto.FLOAT, [2]), tensor("row", TensorProto.FLOAT, [2])],
+        [tensor("sum", TensorProto.FLOAT, [2]), tensor("made", TensorProto.FLOAT, [2])],
     )  # fmt: skip
 
 
@@ -91,7 +84,7 @@ def test_a_scan_is_written_out(axis: int, back: int, out_axis: int, out_back: in
     net = Net(0, opset=17)
     rows = net.input(*((5, 2) if axis == 0 else (2, 5)))
     net.outputs = net.ops(
-        "Scan", net.input(2), rows, results=2, body=body("scan"), num_scan_inputs=1,
+        "Scan", net.input(2), rows, results=2, body=body(), num_scan_inputs=1,
         scan_input_axes=[axis], scan_input_directions=[back], scan_output_axes=[out_axis],
         scan_output_directions=[out_back],
     )  # fmt: skip
@@ -143,3 +136,41 @@ def test_windows_out_of_shape(masked: bool) -> None:
                strides=[2, 1], pads=[1, 0, 0, 0])
     ]  # fmt: skip
     assert_right(net)
+
+
+def looped(net: Net, turns: int, inside: Any) -> Any:
+    """A loop of so many turns that sums what is inside."""
+    tensor = helper.make_tensor_value_info
+    scalars = [tensor("turn", TensorProto.INT64, []), tensor("goes", TensorProto.BOOL, [])]
+    return net.ops(
+        "Loop", whole(turns), np.array(True), net.input(2), results=2,
+        body=helper.make_graph(
+            [*inside, helper.make_node("Identity", ["goes"], ["still"])], "body",
+            [*scalars, tensor("state", TensorProto.FLOAT, [2])],
+            [tensor("still", TensorProto.BOOL, []), tensor("sum", TensorProto.FLOAT, [2]),
+             tensor("made", TensorProto.FLOAT, [2])],
+            [numpy_helper.from_array(np.array([0.5, 2], np.float32), "weights")],
+        ),
+    )  # fmt: skip
+
+
+SUMS = [
+    helper.make_node("Constant", [], ["one"], value_floats=[1.0, -1.0]),
+    helper.make_node("Mul", ["state", "weights"], ["made"]),
+    helper.make_node("Add", ["made", "one"], ["sum"]),
+]
+
+
+def test_a_loop_is_written_out() -> None:
+    net = Net(0, opset=17)
+    net.outputs = looped(net, 5, SUMS)
+    assert_right(net)
+
+
+def test_loops_of_too_many_turns_are_refused() -> None:
+    net = Net(0, opset=17)
+    net.outputs = looped(net, 2000, SUMS)
+    network = splitc.load(net.proto(), simplify=False)
+    assert isinstance(network, OnnxModel)
+    (found,) = unsupported(network)
+    assert (found.op, "4,096 nodes" in found.why) == ("Loop", True)
