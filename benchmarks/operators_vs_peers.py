@@ -9,7 +9,6 @@ splitc's have more rows, of -1, where the network's are as many as boxes are kep
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from sides import PAUSE_S, Worker, read_arrays, write_arrays
+from sides import Worker, medians, outputs, write_arrays
 
 import splitc
-from common import Others, finish, median, numbers, parser, said
+from common import Others, finish, numbers, parser, said
 from splitc.frontend.onnx.bounded import bounded
 from splitc.frontend.onnx.model import OnnxModel
 
@@ -96,24 +95,10 @@ def measured(case: str, threads: int, rounds: int, folder: Path) -> dict[str, fl
         sides["splitc"].ask("compile", model=models["splitc"], board="host", part=str(part))
         sides["splitc"].ask("load", part=str(part), inputs=str(inputs))
         sides["onnxruntime"].ask("load", models=[models["onnxruntime"]], inputs=str(inputs))
-        _compare(sides, folder)
-        took: dict[str, list[float]] = {name: [] for name in sides}
-        counts = {name: max(1, int(BATCH_S / min(side.run(5)))) for name, side in sides.items()}
-        for number in range(rounds):
-            for name in list(sides) if number % 2 else list(sides)[::-1]:
-                took[name].append(1e3 * median(sides[name].run(counts[name])))
-                time.sleep(PAUSE_S)
-    return {name: median(times) for name, times in took.items()}
-
-
-def _compare(sides: dict[str, Worker], folder: Path) -> None:
-    """Hold splitc's results against onnxruntime's."""
-    found: dict[str, list[Array]] = {}
-    for name, side in sides.items():
-        side.ask("outputs", target=str(folder / f"{name}.npz"))
-        found[name] = read_arrays(folder / f"{name}.npz")
-    for own, right in zip(found["splitc"], found["onnxruntime"], strict=True):
-        np.testing.assert_array_equal(own[: len(right)], right)
+        found = outputs(sides, folder)
+        for own, right in zip(found["splitc"], found["onnxruntime"], strict=True):
+            np.testing.assert_array_equal(own[: len(right)], right)
+        return medians(sides, rounds, BATCH_S)
 
 
 def main() -> None:

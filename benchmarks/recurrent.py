@@ -10,7 +10,6 @@ LSTM: at most 0.9 of the better of the others.
 from __future__ import annotations
 
 import tempfile
-import time
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
-from sides import PAUSE_S, Worker, read_arrays, write_arrays
+from sides import Worker, medians, outputs, write_arrays
 
-from common import Others, finish, median, numbers, parser, said
+from common import Others, finish, numbers, parser, said
 
 STEPS, WIDTH = 50, 256
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -60,25 +59,11 @@ def measured(op: str, threads: int, rounds: int, folder: Path) -> dict[str, floa
         sides["splitc"].ask("load", part=str(part), inputs=str(inputs))
         for name in others:
             sides[name].ask("load", models=[str(model)], inputs=str(inputs))
-        _compare(sides, folder)
-        took: dict[str, list[float]] = {name: [] for name in sides}
-        counts = {name: max(1, int(BATCH_S / min(side.run(5)))) for name, side in sides.items()}
-        for number in range(rounds):
-            names = list(sides) if number % 2 else list(sides)[::-1]
-            for name in names:
-                took[name].append(1e3 * median(sides[name].run(counts[name])))
-                time.sleep(PAUSE_S)
-    return {name: median(times) for name, times in took.items()}
-
-
-def _compare(sides: dict[str, Worker], folder: Path) -> None:
-    """Hold every side's results against onnxruntime's."""
-    found: dict[str, Any] = {}
-    for name, side in sides.items():
-        side.ask("outputs", target=str(folder / f"{name}.npz"))
-        found[name] = read_arrays(folder / f"{name}.npz")[0]
-    for name, result in found.items():
-        np.testing.assert_allclose(result, found["onnxruntime"], atol=1e-4, err_msg=name)
+        found = outputs(sides, folder)
+        for name, results in found.items():
+            right = found["onnxruntime"][0]
+            np.testing.assert_allclose(results[0], right, atol=1e-4, err_msg=name)
+        return medians(sides, rounds, BATCH_S)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from networks import build
 from onnx import helper, numpy_helper
 
 import splitc
-from common import ROOT, checkout_env
+from common import ROOT, checkout_env, median
 from nets import macs
 from splitc.arrays import Array
 from splitc.bundle.golden import seeded_inputs
@@ -161,6 +161,26 @@ def in_turn(
             time.sleep(PAUSE_S)
             found[turn] = sides[turn].run(counts[turn])
         yield found[0], found[1]
+
+
+def medians(sides: Mapping[str, Worker], rounds: int, batch_s: float) -> dict[str, float]:
+    """Median milliseconds of each side's calls: batches of so many seconds, in turn."""
+    took: dict[str, list[float]] = {name: [] for name in sides}
+    counts = {name: max(1, int(batch_s / min(side.run(5)))) for name, side in sides.items()}
+    for number in range(rounds):
+        for name in list(sides) if number % 2 else list(sides)[::-1]:
+            took[name].append(1e3 * median(sides[name].run(counts[name])))
+            time.sleep(PAUSE_S)
+    return {name: median(times) for name, times in took.items()}
+
+
+def outputs(sides: Mapping[str, Worker], folder: Path) -> dict[str, list[Array]]:
+    """What each side computes."""
+    found: dict[str, list[Array]] = {}
+    for name, side in sides.items():
+        side.ask("outputs", target=str(folder / f"{name}.npz"))
+        found[name] = read_arrays(folder / f"{name}.npz")
+    return found
 
 
 def difference(first: Worker, second: Worker, folder: Path) -> float:
