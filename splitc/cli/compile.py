@@ -130,7 +130,7 @@ def _of_this_machine(job: Job) -> list[str]:
 
     return [
         f"the {part.name} is compiled for this machine, {_named(part.board)}: another makes other "
-        f"bytes; name a target"
+        f"bytes; name a target, like {_alike(part.board)}"
         for part in (*job.parts, *job.others)
         if part.backend.compiles and is_detected(part.board)
     ]
@@ -143,6 +143,15 @@ def _named(board: Board) -> str:
     if isinstance(board.unit, Gpu):
         return f"whose GPU is {board.unit.arch}"
     return f"a {' +'.join((board.processor.cpu, *board.processor.features))}"
+
+
+def _alike(board: Board) -> str:
+    """A target by name that is compiled as this machine is."""
+    from splitc.cost.board import Gpu
+
+    if isinstance(board.unit, Gpu):
+        return f"cuda-{board.unit.arch.replace('_', '')}"
+    return board.processor.cpu
 
 
 def _print_parts(

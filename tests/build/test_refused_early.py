@@ -22,14 +22,13 @@ from tests.helpers import model_of, save
 
 def bending() -> ModelProto:
     """A network with an operator that no backend knows."""
-    node = helper.make_node("DeformConv", ["r", "w", "o"], ["b"], "bend", kernel_shape=[1, 1])
-    weights = {"w": np.ones((1, 1, 1, 1), np.float32), "o": np.zeros((1, 2, 4, 4), np.float32)}
+    node = helper.make_node("Bernoulli", ["r"], ["b"], "bend")
     nodes = [
         helper.make_node("Relu", ["x"], ["r"], "relu"),
         node,
         helper.make_node("Tanh", ["b"], ["y"], "tanh"),
     ]
-    return model_of(nodes, {"x": [1, 1, 4, 4]}, ["y"], weights, opset=19)
+    return model_of(nodes, {"x": [1, 1, 4, 4]}, ["y"], opset=19)
 
 
 def detecting() -> ModelProto:
@@ -71,9 +70,9 @@ def test_a_layer_that_cannot_be_compiled_is_refused_before_any_cut_is_priced(
 ) -> None:
     model = splitc.load(bending())
     monkeypatch.setattr("splitc.build.job.find_cuts", no_prices)
-    with pytest.raises(UnsupportedOpError, match=r"network has operators.*DeformConv") as caught:
+    with pytest.raises(UnsupportedOpError, match=r"network has operators.*Bernoulli") as caught:
         plan(model, head="host")
-    assert caught.value.at == "layer 'bend' (DeformConv)"
+    assert caught.value.at == "layer 'bend' (Bernoulli)"
     assert "--emit onnx" in caught.value.hint
 
 
@@ -104,11 +103,11 @@ def test_cuts_ops_and_compile_name_the_same_layer(
         assert run([verb, path, "--json"]) == code
         told.append(json.loads(capsys.readouterr().out)["unsupported"])
     assert told[0] == told[1]
-    assert [(one["layer"], one["op"]) for one in told[0]] == [("bend", "DeformConv")]
+    assert [(one["layer"], one["op"]) for one in told[0]] == [("bend", "Bernoulli")]
     assert run(["compile", path, "-o", str(tmp_path / "b")]) == 4
-    assert "layer 'bend' (DeformConv)" in capsys.readouterr().err
+    assert "layer 'bend' (Bernoulli)" in capsys.readouterr().err
     assert run(["cuts", path]) == 0
-    assert "layer 'bend' (DeformConv)" in capsys.readouterr().out
+    assert "layer 'bend' (Bernoulli)" in capsys.readouterr().out
 
 
 def test_a_detector_that_ends_in_nms_is_split_into_onnx_parts(tmp_path: Path) -> None:

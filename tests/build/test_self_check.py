@@ -271,5 +271,5 @@ def test_ci_is_warned_of_bytes_that_depend_on_the_machine(
     assert run([*line, "--json"]) == 0
     notes = json.loads(capsys.readouterr().out)["notes"]
     cpu = Bundle.open("small.splitc").part("tail").cpu
-    found = [note for note in notes if "processor of this machine" in note]
+    found = [note for note in notes if "compiled for this machine, a " in note]
     assert [f"name a target, like {cpu}" in note for note in found] == [True] * warned

@@ -598,16 +598,15 @@ def test_unsupported_operators_are_named_before_anything_is_compiled(
         raise AssertionError("compilation started")
 
     monkeypatch.setattr("splitc_targets.backend.TvmBackend.compile", compiles)
-    node = helper.make_node("DeformConv", ["r", "w", "o"], ["y"], "bend", kernel_shape=[1, 1])
+    node = helper.make_node("Bernoulli", ["r"], ["y"], "bend")
     proto = model_of(
         [helper.make_node("Relu", ["x"], ["r"], "relu"), node],
         {"x": [1, 1, 4, 4]},
         ["y"],
-        {"w": np.ones((1, 1, 1, 1), np.float32), "o": np.zeros((1, 2, 4, 4), np.float32)},
         opset=19,
     )
     path = save(proto, tmp_path / "bend.onnx")
-    with pytest.raises(UnsupportedOpError, match="DeformConv") as caught:
+    with pytest.raises(UnsupportedOpError, match="Bernoulli") as caught:
         splitc.compile(path, cut="relu", head="host", output=tmp_path / "out.splitc")
     assert "'bend'" in caught.value.at
     assert caught.value.exit_code == 4

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 from onnx import helper
 
@@ -225,13 +224,11 @@ def test_listing_verbs_print_one_object(verb: str, capsys: Capture) -> None:
 
 
 def test_ops_names_the_layers_that_cannot_be_compiled(tmp_path: Path, capsys: Capture) -> None:
-    w = np.ones((1, 1, 2, 2), np.float32)
-    offsets = np.zeros((1, 8, 3, 3), np.float32)
-    nodes = [helper.make_node("DeformConv", ["x", "w", "o"], ["y"], "bend")]
-    proto = model_of(nodes, {"x": [1, 1, 4, 4]}, ["y"], {"w": w, "o": offsets}, opset=19)
+    nodes = [helper.make_node("Bernoulli", ["x"], ["y"], "bend")]
+    proto = model_of(nodes, {"x": [1, 1, 4, 4]}, ["y"], opset=19)
     path = save(proto, tmp_path / "bend.onnx")
     got = as_json(capsys, ["ops", str(path)], code=4)
-    assert got["ops"] == {"DeformConv": 1}
+    assert got["ops"] == {"Bernoulli": 1}
     assert got["unsupported"][0]["layer"] == "bend"
     assert run(["ops", str(path)]) == 4
     assert "not supported" in capsys.readouterr().out
