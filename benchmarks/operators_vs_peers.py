@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from sides import Worker, medians, outputs, write_arrays
+from sides import medians, opened, outputs, write_arrays
 
 import splitc
 from common import Others, finish, numbers, parser, said
@@ -85,16 +85,13 @@ def measured(case: str, threads: int, rounds: int, folder: Path) -> dict[str, fl
     proto, arrays = CASES[case]
     fixed = bounded(splitc.load(proto))
     assert isinstance(fixed, OnnxModel)
-    for side, each in {"onnxruntime": proto, "splitc": fixed.proto}.items():
-        (folder / f"{side}.onnx").write_bytes(each.SerializeToString())
+    models = {name: folder / f"{name}.onnx" for name in ("splitc", "onnxruntime")}
+    for path, each in zip(models.values(), (fixed.proto, proto), strict=True):
+        path.write_bytes(each.SerializeToString())
     inputs, part = folder / "inputs.npz", folder / f"{case.replace(' ', '-')}-{threads}"
     write_arrays(inputs, *arrays)
     with ExitStack() as stack:
-        sides = {n: stack.enter_context(Worker(n, threads)) for n in ("splitc", "onnxruntime")}
-        models = {name: str(folder / f"{name}.onnx") for name in sides}
-        sides["splitc"].ask("compile", model=models["splitc"], board="host", part=str(part))
-        sides["splitc"].ask("load", part=str(part), inputs=str(inputs))
-        sides["onnxruntime"].ask("load", models=[models["onnxruntime"]], inputs=str(inputs))
+        sides = opened(stack, threads, models, inputs, part)
         found = outputs(sides, folder)
         for own, right in zip(found["splitc"], found["onnxruntime"], strict=True):
             np.testing.assert_array_equal(own[: len(right)], right)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
-from sides import Worker, medians, outputs, write_arrays
+from sides import medians, opened, outputs, write_arrays
 
 from common import Others, finish, numbers, parser, said
 
@@ -54,11 +54,8 @@ def measured(op: str, threads: int, rounds: int, folder: Path) -> dict[str, floa
     write_arrays(inputs, x)
     others = ["onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
     with ExitStack() as stack:
-        sides = {name: stack.enter_context(Worker(name, threads)) for name in ("splitc", *others)}
-        sides["splitc"].ask("compile", model=str(model), board="host", part=str(part))
-        sides["splitc"].ask("load", part=str(part), inputs=str(inputs))
-        for name in others:
-            sides[name].ask("load", models=[str(model)], inputs=str(inputs))
+        models = dict.fromkeys(("splitc", *others), model)
+        sides = opened(stack, threads, models, inputs, part)
         found = outputs(sides, folder)
         for name, results in found.items():
             right = found["onnxruntime"][0]

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,6 +162,28 @@ def in_turn(
             time.sleep(PAUSE_S)
             found[turn] = sides[turn].run(counts[turn])
         yield found[0], found[1]
+
+
+def opened(
+    stack: ExitStack, threads: int, models: Mapping[str, Path], inputs: Path, part: Path
+) -> dict[str, Worker]:
+    """Sides with a network loaded: splitc's compiled for this machine, others' as it is.
+
+    Args:
+        stack: Closes them.
+        threads: Of each.
+        models: The network of each, splitc among them.
+        inputs: What `write_arrays` wrote.
+        part: Where splitc's is compiled to.
+    """
+    sides = {name: stack.enter_context(Worker(name, threads)) for name in models}
+    for name, side in sides.items():
+        if name == "splitc":
+            side.ask("compile", model=str(models[name]), board="host", part=str(part))
+            side.ask("load", part=str(part), inputs=str(inputs))
+        else:
+            side.ask("load", models=[str(models[name])], inputs=str(inputs))
+    return sides
 
 
 def medians(sides: Mapping[str, Worker], rounds: int, batch_s: float) -> dict[str, float]:
