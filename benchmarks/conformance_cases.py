@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
+from splitc.frontend.onnx.older import opset_of
+
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 FRONT = "conformance.front"
 """The harmless layer in front of what would leave no cut."""
@@ -147,7 +149,7 @@ def _form(name: str, given: ModelProto, feed: Values, stored: Values, layered: b
 def _label_older(proto: ModelProto) -> None:
     """Name an opset that onnxruntime knows, where all operators are the same in it."""
     proto.ir_version = min(proto.ir_version, ORACLE_IR)
-    known = next((s.version for s in proto.opset_import if s.domain in ("", "ai.onnx")), 0)
+    known = opset_of(proto)
     since = [
         onnx.defs.get_schema(node.op_type, known).since_version
         for node in proto.graph.node

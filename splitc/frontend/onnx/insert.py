@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.form import reads
+from splitc.frontend.onnx.older import opset_of
 from splitc.frontend.onnx.read import subgraphs_of
 from splitc.ir.chain import Insertion
 from splitc.ir.graph import Tensor
@@ -35,7 +36,7 @@ def insert_nodes(
     made = ModelProto()
     made.CopyFrom(proto)
     known = dict(tensors)
-    opset = next((o.version for o in made.opset_import if o.domain in ("", "ai.onnx")), 1)
+    opset = opset_of(made) or 1
     new = list(made.graph.node)[:0]
     read = tensor
     for each in chain:

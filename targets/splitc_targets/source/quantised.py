@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from splitc.frontend.onnx.older import opset_of
 from splitc.ir.graph import Tensor
 from splitc_targets.source.quantised_nodes import Array, Rehearsal, Writer, f32, has_body
 from splitc_targets.source.small_types import cast, dequantised, stored_small
@@ -44,8 +45,7 @@ def in_floats(proto: ModelProto, tensors: Mapping[str, Tensor] = _UNKNOWN) -> Mo
         proto: The model.
         tensors: Shape and type of its tensors, where they are known.
     """
-    versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
-    if not versions or versions[0] < OLDEST_OPSET:
+    if opset_of(proto) < OLDEST_OPSET:
         return proto
     small = any(map(stored_small, proto.graph.initializer))
     if not small and not any((n.domain, n.op_type) in REWRITTEN for n in proto.graph.node):
