@@ -24,7 +24,7 @@ import splitc
 from common import finish, parser, some_of
 from splitc.build.backend import Kernel
 from splitc.cost.board import Board, Gpu, load_board
-from splitc.cost.precision import PRECISIONS, at_precision
+from splitc.cost.precision import PRECISIONS, at_precision, product_flops
 from splitc.cost.topology import SERVER
 from splitc_targets.backend import TvmBackend
 from splitc_targets.gpu import cuda
@@ -78,11 +78,7 @@ def occupancy(usage: cuda.Usage, threads: int, arch: str) -> float:
 
 def peak(board: Board, source: str) -> float:
     """FLOP/s that a kernel can reach: on tensor cores, where its source calls them."""
-    unit = board.unit
-    assert isinstance(unit, Gpu)
-    if not _multiplies(source):
-        return board.peak_flops
-    return 2 * unit.tensor[unit.precision] * board.cores * board.clock_hz
+    return product_flops(board) if _multiplies(source) else board.peak_flops
 
 
 def _multiplies(source: str) -> bool:

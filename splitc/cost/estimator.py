@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from splitc.cost.board import Board
+from splitc.cost.board import Board, Gpu
+from splitc.cost.precision import product_flops
 from splitc.cost.stress import LayerTerms
-from splitc.ir.graph import Layer, LayerGraph
+from splitc.ir.graph import Layer, LayerGraph, Tensor
 from splitc.plugins import find, plugins
 
 
@@ -41,18 +42,36 @@ def roofline(board: Board, graph: LayerGraph, layer: Layer) -> LayerTerms:
     bandwidth, and its activations over the cache's or memory's, plus a fixed overhead. Views,
     inputs and channels are free.
 
+    A graphics processor's precision counts: products by weights are at its tensor cores' rate, and
+    in float16 they have half the bytes, as floats between layers have. Products of two tensors,
+    which are attention's as a rule, are in float32 whatever the precision.
+
     References:
         Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
     """
     if layer.kind in ("view", "channel"):
         return LayerTerms()
-    read = sum(graph.tensors[name].nbytes or 0 for name in dict.fromkeys(layer.inputs))
-    moved = read + sum(t.nbytes or 0 for t in layer.outputs)
-    fits = moved + layer.param_bytes <= board.cache_bytes
+    halves = isinstance(board.unit, Gpu) and board.unit.precision == "float16"
+    read = [graph.tensors[name] for name in dict.fromkeys(layer.inputs)]
+    moved = sum(_kept_bytes(tensor, halves=halves) for tensor in (*read, *layer.outputs))
+    rounded = layer.kind in _PRODUCTS and layer.param_bytes > 0
+    weights = layer.param_bytes / 2 if halves and rounded else layer.param_bytes
+    fits = moved + weights <= board.cache_bytes
     bandwidth = board.cache_bandwidth if fits else board.memory_bandwidth
     share = getattr(board.efficiency, layer.kind, board.efficiency.elementwise)
+    peak = product_flops(board) if rounded else board.peak_flops
     return LayerTerms(
         board.layer_overhead_s,
-        layer.flops / (board.peak_flops * share),
-        max(moved / bandwidth, layer.param_bytes / board.memory_bandwidth),
+        layer.flops / (peak * share),
+        max(moved / bandwidth, weights / board.memory_bandwidth),
     )
+
+
+_PRODUCTS = ("conv", "conv1x1", "conv3x3", "gemm")
+"""Kinds of layers that tensor cores compute."""
+
+
+def _kept_bytes(tensor: Tensor, *, halves: bool) -> float:
+    """Bytes of a tensor between layers; 0 where they depend on data."""
+    size = tensor.nbytes or 0
+    return size / 2 if halves and tensor.dtype == "float32" else size

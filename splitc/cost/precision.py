@@ -56,3 +56,11 @@ def _at(board: Board, precision: Precision) -> Board:
 def rounds(board: Board) -> bool:
     """Whether a board's products are of numbers less exact than float32."""
     return isinstance(board.unit, Gpu) and board.unit.precision != "float32"
+
+
+def product_flops(board: Board) -> float:
+    """FLOP/s of a board's products at its peak: on tensor cores where its precision has them."""
+    unit = board.unit
+    if not isinstance(unit, Gpu) or unit.precision == "float32":
+        return board.peak_flops
+    return 2.0 * unit.tensor[unit.precision] * board.cores * board.clock_hz
