@@ -74,7 +74,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/board_models.py
 	$(BIN)/python benchmarks/compile_time.py
-	$(BIN)/python benchmarks/cpu_vs_onnxruntime.py
+	$(BIN)/python benchmarks/cpu_vs_peers.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/kernels.py --limit 40
 	$(BIN)/python benchmarks/arm_inner_loops.py
 	$(BIN)/python benchmarks/si_nr_theory.py

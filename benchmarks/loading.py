@@ -21,16 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from loading_side import RUNS, Figures
 from onnx import TensorProto, helper
 
 from common import ROOT, Others, checkout_env, finish, median, parser, said
 from splitc import zoo
 
 MAIN = "from splitc.cli import main; main()"
-RUNS = 5
-CALLS = 3000
-
-Figures = dict[str, float]
+SIDE = Path(__file__).with_name("loading_side.py")
 
 
 def compiled(model: Path, checkout: Path, bundle: Path, cut: str = "auto") -> Path:
@@ -84,99 +82,8 @@ def by_runner(part: Path, x: Path) -> Figures:
 
 
 def in_python(side: str, what: Path, x: Path, checkout: Path = ROOT) -> Figures:
-    """One start of Python with one side in it: see `SIDES`."""
-    return measured([sys.executable, __file__, "--side", side, str(what), str(x)], checkout)
-
-
-def timed(call: Callable[[], Any], count: int) -> float:
-    """Median milliseconds of some calls, the first left out."""
-    call()
-    times: list[float] = []
-    for _ in range(count):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3)
-    return median(times)
-
-
-def part_side(folder: Path, x: Path) -> Figures:
-    """Load a part into this process."""
-    from splitc.runtime.part import load_part
-
-    array = np.load(x)
-    start = time.perf_counter()
-    with load_part(folder) as part:
-        load_ms = (time.perf_counter() - start) * 1e3
-        return {"load_ms": load_ms, "median_ms": timed(lambda: part.run([array]), RUNS)}
-
-
-def onnxruntime_side(model: Path, x: Path) -> Figures:
-    """Create onnxruntime's session in this process."""
-    import onnxruntime
-
-    ort: Any = onnxruntime
-    array = np.load(x)
-    start = time.perf_counter()
-    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    load_ms = (time.perf_counter() - start) * 1e3
-    feed = {session.get_inputs()[0].name: array}
-    return {"load_ms": load_ms, "median_ms": timed(lambda: session.run(None, feed), RUNS)}
-
-
-def openvino_side(model: Path, x: Path) -> Figures:
-    """Compile the model by OpenVINO in this process."""
-    import openvino  # pyright: ignore[reportMissingImports]
-
-    vino: Any = openvino
-    array = np.load(x)
-    start = time.perf_counter()
-    made = vino.Core().compile_model(str(model), "CPU")
-    load_ms = (time.perf_counter() - start) * 1e3
-    return {"load_ms": load_ms, "median_ms": timed(lambda: made([array]), RUNS)}
-
-
-def bundle_side(folder: Path, x: Path) -> Figures:
-    """Run a bundle whole: opened for each call, and kept open."""
-    from splitc.bundle.bundle import Bundle
-
-    array = np.load(x)
-    bundle = Bundle.open(folder)
-    once_ms = timed(lambda: bundle.run(array), RUNS)
-    with bundle.open_parts() as split:
-        return {"once_ms": once_ms, "open_ms": timed(lambda: split(array), 4 * RUNS)}
-
-
-def old_bundle_side(folder: Path, x: Path) -> Figures:
-    """`Bundle.run` alone, for versions that have no other way."""
-    import splitc
-
-    array = np.load(x)
-    bundle = splitc.Bundle.open(folder)
-    return {"once_ms": timed(lambda: bundle.run(array), RUNS)}
-
-
-def call_side(folder: Path, x: Path) -> Figures:
-    """A call of a part beside one of its compiled function with the arguments at hand."""
-    from splitc.runtime.part import load_part
-
-    inputs = [np.load(x)]
-    with load_part(folder) as part:
-        part.run(inputs)
-        ready: Any = vars(part)["_loaded"].free[0]
-        arguments, function = ready._arguments, ready._main
-        pairs = [
-            (timed(lambda: part.run(inputs), CALLS // 10),
-             timed(lambda: arguments.call(function), CALLS // 10))
-            for _ in range(10)
-        ]  # fmt: skip
-    return {"call_us": median([p[0] for p in pairs]) * 1e3,
-            "bare_us": median([p[1] for p in pairs]) * 1e3}  # fmt: skip
-
-
-SIDES: dict[str, Callable[[Path, Path], Figures]] = {
-    "part": part_side, "onnxruntime": onnxruntime_side, "openvino": openvino_side,
-    "bundle": bundle_side, "old bundle": old_bundle_side, "call": call_side,
-}  # fmt: skip
+    """One start of Python with one side in it: see loading_side.py."""
+    return measured([sys.executable, str(SIDE), side, str(what), str(x)], checkout)
 
 
 def small_model(path: Path) -> Path:
@@ -263,12 +170,7 @@ def main() -> None:
     """Load and run, in turn."""
     made = parser(__doc__ or "")
     made.add_argument("--against", type=Path, metavar="CHECKOUT", help="another version's folder")
-    made.add_argument("--side", nargs=3, metavar=("NAME", "WHAT", "INPUT"), help="for itself")
     options = made.parse_args()
-    if options.side:
-        name, what, x = options.side
-        print(json.dumps(SIDES[name](Path(what), Path(x))))
-        return
     others = Others()
     rounds = 2 if options.quick else 7
     networks = ("squeezenet",) if options.quick else ("resnet50", "squeezenet")

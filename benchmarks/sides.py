@@ -27,7 +27,8 @@ from splitc.arrays import Array
 from splitc.bundle.golden import seeded_inputs
 from splitc.ir.graph import LayerGraph
 
-_PAIRS_S = 20.0
+_SIDE_S = 10.0
+"""Seconds that the rounds of a side may take together."""
 PAUSE_S = 0.05
 """Threads that wait for work go to sleep in less."""
 
@@ -45,7 +46,7 @@ class Runs(Protocol):
 
 
 class Worker:
-    """A side in a process of its own: `splitc`, `onnxruntime` or `numpy`; see worker.py.
+    """A side in a process of its own, such as `splitc` or `onnxruntime`; see worker.py.
 
     Args:
         side: Which.
@@ -138,30 +139,27 @@ def read_arrays(path: Path) -> list[Array]:
         return [stored[f"arr_{k}"] for k in range(len(stored.files))]
 
 
-def in_turn(
-    first: Runs, second: Runs, *, rounds: int, batch_s: float
-) -> Iterator[tuple[list[float], list[float]]]:
+def in_turn(*sides: Runs, rounds: int, batch_s: float) -> Iterator[tuple[list[float], ...]]:
     """Rounds of seconds a run of each side, one batch after the other, a pause between.
 
-    The sides take turns at going first.
+    Every second round goes the other way round.
 
     Args:
-        first: One side.
-        second: The other.
+        sides: What is timed.
         rounds: How many, unless that takes too long.
         batch_s: Seconds of runs of a side in a round.
     """
-    sides = (first, second)
     singles = [side.run(1)[0] for side in sides]
     counts = [max(1, min(200, int(batch_s / single))) for single in singles]
     each_s = sum(single * count for single, count in zip(singles, counts, strict=True))
-    rounds = min(rounds, max(3, int(_PAIRS_S / each_s)))
+    rounds = min(rounds, max(3, int(len(sides) * _SIDE_S / each_s)))
     for k in range(rounds):
-        found: list[list[float]] = [[], []]
-        for turn in (k % 2, 1 - k % 2):
+        found: list[list[float]] = [[] for _ in sides]
+        order = range(len(sides))
+        for turn in order if k % 2 == 0 else reversed(order):
             time.sleep(PAUSE_S)
             found[turn] = sides[turn].run(counts[turn])
-        yield found[0], found[1]
+        yield tuple(found)
 
 
 def opened(

@@ -229,23 +229,29 @@ class Onnxruntime(Side):
 class Openvino(Side):
     """OpenVINO on the CPU, one request at a time."""
 
-    def load(self, models: list[str], inputs: str, *, precision: str = "f32") -> int:
-        """Load the first of some models; `precision` is what it computes in.
+    def load(self, models: list[str], inputs: str, *, precision: str = "f32") -> str:
+        """Load the first of some models; says what it computes in.
 
-        By itself it takes bfloat16 where the processor multiplies that.
+        Args:
+            models: Files.
+            inputs: What `write_arrays` wrote.
+            precision: What it shall compute in; with "" what it takes by itself, which is
+                bfloat16 where the processor multiplies that.
         """
         import openvino  # pyright: ignore[reportMissingImports]
 
-        settings = {
+        settings: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": int(os.environ["SPLITC_BENCH_THREADS"]),
-            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision,
-        }  # fmt: skip
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if precision:
+            settings["INFERENCE_PRECISION_HINT"] = precision
         made = openvino.Core().compile_model(models[0], "CPU", settings)
         self._request = made.create_infer_request()
         for place, array in enumerate(_read(inputs)):
             self._request.set_input_tensor(place, openvino.Tensor(array))
         self._results = len(made.outputs)
-        return 0
+        return made.get_property("INFERENCE_PRECISION_HINT").to_string()
 
     def once(self) -> None:
         """Run once."""
