@@ -16,7 +16,7 @@ from tvm import tirx
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
-from splitc_targets.gpu.loops import copies, tensor_cores
+from splitc_targets.gpu.loops import copies, exact, tensor_cores
 from splitc_targets.tvm.adapter import CannotRun
 
 _COMPILE = "tvm_callback_cuda_compile"
@@ -84,8 +84,14 @@ def write(own: Mapping[str, Any], others: Mapping[str, Any], target: Any) -> Sou
         kernels = {str(each.attrs["global_symbol"]): each for each in device.functions.values()}
         entries |= {name: _entries(each, host[name], kernels) for name, each in given.items()}
     text = _text(finish()(tvm.IRModule(functions)), target)
-    return Source(_with_calls(text, str(target.kind.name)), entries)
+    api = str(target.kind.name)
+    if api == "opencl":
+        text = _OF_C.sub(r"\1", text)
+    return Source(_with_calls(text, api), entries)
 
+
+_OF_C = re.compile(r"\b(a?(?:sin|cos|tan)h?|atan2|hypot|log1p|expm1)f(?=\()")
+"""Functions whose names OpenCL has for all floats, as C has them for float32."""
 
 _CALLED = re.compile(r"\bsplitc_\w+(?=\()")
 
@@ -96,7 +102,7 @@ def _with_calls(text: str, api: str) -> str:
     if not wanted:
         return text
     start = text.index('extern "C"' if api == "cuda" else "__kernel")
-    both = [each.CUDA if api == "cuda" else each.OPENCL for each in (tensor_cores, copies)]
+    both = [each.CUDA if api == "cuda" else each.OPENCL for each in (tensor_cores, copies, exact)]
     called = [each for each in both if wanted & set(_CALLED.findall(each))]
     return "".join((text[:start], *called, text[start:]))
 
@@ -118,6 +124,8 @@ def _entries(function: Any, host: Any, kernels: Mapping[str, Any]) -> tuple[Entr
         CannotRun: The host would have to compute what one of them is given.
     """
     names = [f"{param.name}_ptr" for param in function.params]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{function.attrs['global_symbol']}: parameters of one name: {names}")
     symbols: list[str] = []
 
     def called(call: Any) -> None:

@@ -20,6 +20,7 @@ from splitc_targets.gpu.kernels import (
     sampling,
     scan,
     split,
+    suppression,
     windows,
 )
 from splitc_targets.gpu.kernels.product import Product, dense, of_matrices
@@ -30,11 +31,12 @@ from splitc_targets.kernels import families
 from splitc_targets.kernels.choice import Choice
 from splitc_targets.kernels.choice import Product as Chosen
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.suppression import Suppression
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
+from splitc_targets.rules import reduce, table
 from splitc_targets.rules import scan as scan_rules
-from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
 from splitc_targets.tvm.adapter import CannotRun
 
@@ -64,14 +66,16 @@ KERNELS: dict[str, Write] = {
     "parts": lambda name, spec, _: split.sum_kernel(name, spec),
     "product": products.product_kernel,
     "recurrent": lambda name, spec, _: recurrent.recurrent_kernel(name, spec, _NEUTRAL),
+    "kept boxes": lambda name, spec, _: suppression.suppression_kernel(name, spec),
+    "kept boxes listed": lambda name, spec, _: suppression.listing_kernel(name, spec),
 }
 """By what a step's key begins with: the kernel of the spec that follows."""
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in (table.RULES | scan_rules.RULES).items()
+    for op, rule in (table.RULES | scan_rules.RULES | reduce.BY_THREADS).items()
 }
-"""The processors' rules, and those of scans."""
+"""The processors' rules, those of scans, and those of reductions of other types."""
 
 
 def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:
@@ -139,6 +143,9 @@ class GpuPlanner(Planner):
         if kind not in KERNELS:
             raise CannotRun([op])
         write, spec = KERNELS[kind], rest[0]
+        if kind == "kept boxes":
+            args = self._in_order(spec, args, shapes)
+            types = ("float32", "float32", "int32", "int32", "int32")
         device = self.device
         super().step(
             key, lambda name: write(name, spec, device), args, rule, op, shapes, flops, types
@@ -174,6 +181,17 @@ class GpuPlanner(Planner):
             ("product", made), _known_by_its_key, args, rule, op, shapes, whole.flops,
             (*sides, *ends),
         )  # fmt: skip
+
+    def _in_order(self, spec: Suppression, args: Sequence[View], shapes: str) -> list[View]:
+        """Append what puts boxes in order; a suppression's arguments with their places."""
+        boxes, scores, *rest = args
+        how = suppression.in_order(spec)
+        order = self.fresh((spec.rows * spec.boxes,), "int32", (1,))
+        self.step(
+            ("sort", how), _known_by_its_key, [scores, order], "sort", "order of scores", shapes,
+            types=how.types,
+        )  # fmt: skip
+        return [boxes, scores, order, *rest]
 
     def _bound(
         self, key: Hashable, build: Callable[[str], Any], args: Sequence[View],

@@ -102,11 +102,22 @@ def _alone(function: Any) -> Any:
 def _given_memory(function: Any) -> Bound:
     held = list(function.body.block.alloc_buffers)
     outer = [each for each in held if each.scope() == "global"]
-    if not outer:
-        return Bound(function, ())
     inner = [each for each in held if each.scope() != "global"]
-    made = _with_body(function, function.body.block.body, inner, outer)
-    return Bound(made, tuple((tuple(int(n) for n in b.shape), str(b.dtype)) for b in outer))
+    made = _with_body(function, function.body.block.body, inner, outer) if outer else function
+    between = tuple((tuple(int(n) for n in b.shape), str(b.dtype)) for b in outer)
+    return Bound(_numbered(made), between)
+
+
+def _numbered(function: Any) -> Any:
+    """The function with a name for each parameter: buffers of several nests may share one."""
+    named = {
+        param: tirx.decl_buffer(param.shape, param.dtype, name=f"x{k}")
+        for k, param in enumerate(function.params)
+    }
+    body = tvm_ffi.structural_map(
+        function.body, (tirx.Var, lambda var: named.get(var, var)), order="post"
+    )
+    return tirx.PrimFunc(list(named.values()), body, attrs=function.attrs)
 
 
 def _with_body(function: Any, body: Any, held: Any, params: Any = ()) -> Any:

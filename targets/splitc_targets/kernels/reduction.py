@@ -34,11 +34,13 @@ class Reduction:
         kept: (size, distance in the input, distance in the result) of each kept dimension.
         reduced: (size, distance in the input) of each other dimension.
         kind: A key of `KINDS`.
+        dtype: The elements' type; processors' kernels have float32 only.
     """
 
     kept: tuple[tuple[int, int, int], ...]
     reduced: tuple[tuple[int, int], ...]
     kind: str
+    dtype: str = "float32"
 
     @property
     def count(self) -> int:
@@ -55,7 +57,7 @@ def parameters(spec: Reduction) -> list[Argument]:
     steps = [(size, x) for size, x, _ in spec.kept] + [*spec.reduced]
     x_size = 1 + sum((size - 1) * x for size, x in steps)
     y_size = 1 + sum((size - 1) * y for size, _, y in spec.kept)
-    return [Argument("x", (x_size,)), Argument("y", (y_size,))]
+    return [Argument("x", (x_size,), spec.dtype), Argument("y", (y_size,), spec.dtype)]
 
 
 def kernel(name: str, spec: Reduction, machine: Machine) -> Any:

@@ -69,15 +69,19 @@ def kernel(name: str, spec: Suppression, machine: Machine) -> Any:
     return emit.function(name, arguments, write)
 
 
-def listing(name: str, spec: Suppression) -> Any:
-    """The kernel (kept, counts, places [rows * most][3], total): (image, class, box) of each, in
-    this order; places beyond them are -1."""
-    arguments = [
+def listing_parameters(spec: Suppression) -> list[Argument]:
+    """A listing's: what is kept of each row, how many, places [rows * most][3], their number."""
+    return [
         Argument("kept", (spec.rows * spec.most,), "int32"),
         Argument("counts", (spec.rows,), "int32"),
         Argument("places", (spec.rows * spec.most * 3,), "int64"),
         Argument("total", (1,), "int64"),
     ]
+
+
+def listing(name: str, spec: Suppression) -> Any:
+    """The kernel (kept, counts, places, total): (image, class, box) of each, in this order; places
+    beyond them are -1."""
 
     def write(code: Code, kept: Array, counts: Array, places: Array, total: Array) -> None:
         with code.loop("i", spec.rows * spec.most * 3) as i:
@@ -92,7 +96,7 @@ def listing(name: str, spec: Suppression) -> Any:
             code.store(held, 0, held.at(0) + 1)
         code.store(total, 0, tirx.Cast("int64", held.at(0)))
 
-    return emit.function(name, arguments, write)
+    return emit.function(name, listing_parameters(spec), write)
 
 
 class _Class:
@@ -251,8 +255,8 @@ class _Class:
                 code.bind(array.at(v * lanes, lanes)) for array in self.held
             )
             own = [emit.splat(value, lanes) for value in box]
-            right, left = _ends(high_x, own[3], low_x, own[1])
-            lower, upper = _ends(high_y, own[2], low_y, own[0])
+            right, left = ends(high_x, own[3], low_x, own[1])
+            lower, upper = ends(high_y, own[2], low_y, own[0])
             wide, tall = (code.bind(high - low) for high, low in ((right, left), (lower, upper)))
             both = code.bind(wide * tall)
             whole = code.bind(own[4] + area - both)
@@ -263,7 +267,7 @@ class _Class:
         return hit
 
 
-def _ends(high: Value, other_high: Value, low: Value, other_low: Value) -> tuple[Value, Value]:
+def ends(high: Value, other_high: Value, low: Value, other_low: Value) -> tuple[Value, Value]:
     """The end and the start of what two stretches share."""
     end: Value = tirx.min(high, other_high)
     start: Value = tirx.max(low, other_low)

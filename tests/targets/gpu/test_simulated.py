@@ -7,6 +7,7 @@ Buffers there are exactly as long as a kernel says that it reads and writes.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -49,6 +50,13 @@ NETS: dict[str, Callable[[Net], str]] = {
     "the place of the largest": lambda n: n.op("ArgMax", n.input(3, 70), axis=1),
     "the first of rows": lambda n: n.ops("TopK", n.input(2, 300), np.array([7]), results=2)[1],
     "a cumulative sum": lambda n: n.op("CumSum", n.input(2, 300), np.array(1), exclusive=1),
+    "the best boxes": lambda n: n.op(
+        "NonMaxSuppression", n.input(2, 5, 4), n.input(2, 3, 5), np.array([4]),
+        np.array([0.5], np.float32), np.array([0.1], np.float32),
+    ),
+    "whole numbers' sum": lambda n: n.op(
+        "ReduceSum", n.input(3, 70, dtype="int64"), np.array([1]), keepdims=0
+    ),
     "softmax of odd rows": lambda n: n.op("Softmax", n.input(3, 37), axis=-1),
     "layer normalisation": lambda n: n.op(
         "LayerNormalization", n.input(3, 45), n.random(45), n.random(45)
@@ -107,6 +115,13 @@ def test_the_simulator_sees_what_leaves_a_buffer(tmp_path: Path) -> None:
     assert "Invalid" in _simulated(compiled(net.proto()), 0, tmp_path, short=4)
 
 
+def _types(code: GpuCode, symbol: str) -> list[str]:
+    """The element types of a kernel's parameters, in OpenCL's words."""
+    source = code.program.source
+    start = source.rindex(f" {symbol}(")
+    return re.findall(r"__global (\w+)\*", source[start : source.index(")", start)])
+
+
 def _simulated(code: GpuCode, number: int, folder: Path, short: int = 0) -> str:
     """What the simulator finds wrong with a launch, its buffers `short` bytes short."""
     launch = code.program.launches[number]
@@ -116,13 +131,13 @@ def _simulated(code: GpuCode, number: int, folder: Path, short: int = 0) -> str:
     lines.append(" ".join(str(blocks * threads) for blocks, threads in sizes))
     lines.append(" ".join(map(str, launch.threads)))
     weights = code.weights.array()
-    for place in launch.places:
+    for place, kind in zip(launch.places, _types(code, launch.symbol), strict=True):
         size = max(4, place.bytes - short)
         if place.memory == "weights":
             words = weights[place.offset : place.offset + size].view(np.uint32)
             lines += [f"<size={size} uint>", " ".join(map(str, words))]
         else:
-            lines.append(f"<size={size} float fill=1>")
+            lines.append(f"<size={size} {kind} fill=1>")
     (folder / "launch.sim").write_text("\n".join(lines) + "\n", "utf-8")
     done = subprocess.run(
         ["oclgrind-kernel", "--data-races", "--build-options", "-cl-std=CL2.0", "launch.sim"],

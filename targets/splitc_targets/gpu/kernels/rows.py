@@ -26,14 +26,21 @@ def _add(a: Value, b: Value) -> Value:
     return a + b
 
 
-KINDS: dict[str, tuple[float, Combine]] = {
-    "sum": (0.0, _add),
-    "mean": (0.0, _add),
-    "prod": (1.0, lambda a, b: a * b),
-    "max": (-math.inf, larger),
-    "min": (math.inf, smaller),
-}
-"""What a reduction starts from, and how it combines two."""
+def combining(kind: str, dtype: str) -> tuple[Value, Combine]:
+    """What a reduction of elements of a type starts from, and how it combines two."""
+    if kind in ("sum", "mean"):
+        return tirx.const(0, dtype), _add
+    if kind == "prod":
+        return tirx.const(1, dtype), lambda a, b: a * b
+    if dtype.startswith("float"):
+        return (_infinite(-1, dtype), larger) if kind == "max" else (_infinite(1, dtype), smaller)
+    if kind == "max":
+        return tirx.min_value(dtype), tirx.max
+    return tirx.max_value(dtype), tirx.min
+
+
+def _infinite(sign: int, dtype: str = "float32") -> Value:
+    return tirx.const(sign * math.inf, dtype)
 
 
 def _threads(columns: int) -> int:
@@ -41,17 +48,17 @@ def _threads(columns: int) -> int:
     return min(THREADS, max(32, 1 << (columns - 1).bit_length()))
 
 
-class _Rows:
+class Rows:
     """A block's row: totals over it that every thread then knows."""
 
-    def __init__(self, code: Threads, columns: int, threads: int) -> None:
-        self.code, self.columns, self.threads = code, columns, threads
-        self.held = code.shared(threads, name="held")
+    def __init__(self, code: Threads, columns: int, threads: int, dtype: str = "float32") -> None:
+        self.code, self.columns, self.threads, self.dtype = code, columns, threads, dtype
+        self.held = code.shared(threads, dtype, "held")
 
-    def total(self, start: float, combine: Combine, value: Callable[[Index], Value]) -> Value:
+    def total(self, start: Value, combine: Combine, value: Callable[[Index], Value]) -> Value:
         """What the row's elements combine to."""
-        code, own = self.code, self.code.local(1)
-        code.store(own, 0, tirx.const(start, "float32"))
+        code, own = self.code, self.code.local(1, self.dtype)
+        code.store(own, 0, start)
         with self.each() as i:
             code.store(own, 0, combine(own.at(0), value(i)))
         code.meet()
@@ -64,7 +71,7 @@ class _Rows:
                 code.store(self.held, code.thread, met)
             step //= 2
         code.meet()
-        result = code.local(1)
+        result = code.local(1, self.dtype)
         code.store(result, 0, self.held.at(0))
         return result.at(0)
 
@@ -74,7 +81,7 @@ class _Rows:
 
 
 class _Each:
-    def __init__(self, rows: _Rows) -> None:
+    def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     def __enter__(self) -> Index:
@@ -93,14 +100,14 @@ class _Each:
 
 def softmax_kernel(name: str, spec: Softmax) -> Kernel:
     """The kernel (x, y)."""
-    threads = _threads(spec.columns)
+    threads, zero = _threads(spec.columns), tirx.const(0.0, "float32")
 
     def write(code: Threads, x: Array, y: Array) -> None:
-        rows = _Rows(code, spec.columns, threads)
+        rows = Rows(code, spec.columns, threads)
         here = code.bind(code.block * spec.x_row, "row")
         out = code.bind(code.block * spec.y_row, "out")
-        top = rows.total(-math.inf, larger, lambda i: x.at(here + i))
-        total = rows.total(0.0, _add, lambda i: tirx.exp(x.at(here + i) - top))
+        top = rows.total(_infinite(-1), larger, lambda i: x.at(here + i))
+        total = rows.total(zero, _add, lambda i: tirx.exp(x.at(here + i) - top))
         shift = code.local(1)
         code.store(shift, 0, tirx.log(total) if spec.log else tirx.const(1.0, "float32") / total)
         with rows.each() as i:
@@ -114,24 +121,24 @@ def softmax_kernel(name: str, spec: Softmax) -> Kernel:
 
 def norm_kernel(name: str, spec: Norm) -> Kernel:
     """The kernel (x, scale?, shift?, y)."""
-    threads = _threads(spec.columns)
+    threads, zero = _threads(spec.columns), tirx.const(0.0, "float32")
     share = 1.0 / spec.columns
 
     def write(code: Threads, x: Array, *rest: Array) -> None:
-        rows = _Rows(code, spec.columns, threads)
+        rows = Rows(code, spec.columns, threads)
         here = code.bind(code.block * spec.x_row, "row")
         out = code.bind(code.block * spec.y_row, "out")
         mean = code.local(1)
-        code.store(mean, 0, tirx.const(0.0, "float32"))
+        code.store(mean, 0, zero)
         if spec.centred:
-            total = rows.total(0.0, _add, lambda i: x.at(here + i))
+            total = rows.total(zero, _add, lambda i: x.at(here + i))
             code.store(mean, 0, total * tirx.const(share, "float32"))
 
         def square(i: Index) -> Value:
             apart = code.bind(x.at(here + i) - mean.at(0))
             return apart * apart
 
-        squares = rows.total(0.0, _add, square) * tirx.const(share, "float32")
+        squares = rows.total(zero, _add, square) * tirx.const(share, "float32")
         scale = code.local(1)
         root = tirx.sqrt(squares + tirx.const(spec.epsilon, "float32"))
         code.store(scale, 0, tirx.const(1.0, "float32") / root)
@@ -184,14 +191,15 @@ def reduction_kernel(name: str, spec: Reduction) -> Kernel:
     """The kernel (x, y)."""
     results = math.prod(size for size, *_ in spec.kept)
     arguments = reduction_parameters(spec)
-    start, combine = KINDS[spec.kind]
+    start, combine = combining(spec.kind, spec.dtype)
 
     def end(value: Value) -> Value:
-        share = tirx.const(1.0 / spec.count, "float32")
-        return value * share if spec.kind == "mean" else value
+        if spec.kind != "mean":
+            return value
+        return value * tirx.const(1.0 / spec.count, spec.dtype)
 
     def by_block(code: Threads, x: Array, y: Array) -> None:
-        rows = _Rows(code, spec.count, threads)
+        rows = Rows(code, spec.count, threads, spec.dtype)
         here, out = _kept(code, spec, code.block)
         total = rows.total(start, combine, lambda i: x.at(here + _reduced(code, spec, i)))
         with code.when(tirx.EQ(code.thread, const(0))):
@@ -201,8 +209,8 @@ def reduction_kernel(name: str, spec: Reduction) -> Kernel:
         number, inside = in_range(code, results, THREADS)
         with where(code, inside):
             here, out = _kept(code, spec, number)
-            sums = code.local(1)
-            code.store(sums, 0, tirx.const(start, "float32"))
+            sums = code.local(1, spec.dtype)
+            code.store(sums, 0, start)
             with code.loop("i", spec.count) as i:
                 value = x.at(here + _reduced(code, spec, i))
                 code.store(sums, 0, combine(sums.at(0), value))
