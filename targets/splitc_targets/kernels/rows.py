@@ -29,6 +29,8 @@ class Softmax:
         rows, columns: The matrix.
         x_row, y_row: Distances between rows of the input and of the result, in elements.
         log: Whether the logarithm is stored.
+        guarded: Whether rows without a result have zeros: those of minus infinities, as a mask
+            leaves them, and those with a number that is none.
     """
 
     rows: int
@@ -36,6 +38,7 @@ class Softmax:
     x_row: int
     y_row: int
     log: bool = False
+    guarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,12 @@ def softmax(name: str, spec: Softmax, machine: Machine) -> Any:
     """The kernel (x, y) as a function of TVM's tensor IR."""
 
     def row(at: Row, x: Array, y: Array) -> None:
-        soften(at, x, y, log=spec.log)
+        soften(at, x, y, log=spec.log, guarded=spec.guarded)
 
     return _rows(name, spec, machine, [], row, 20)
 
 
-def soften(at: Row, x: Array, y: Array, *, log: bool = False) -> None:
+def soften(at: Row, x: Array, y: Array, *, log: bool = False, guarded: bool = False) -> None:
     """One row of a softmax, or its logarithm; x may be y."""
     code, lanes = at.code, at.lanes
     largest = at.total(emit.maximum, _LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
@@ -123,7 +126,12 @@ def soften(at: Row, x: Array, y: Array, *, log: bool = False) -> None:
         at.each(lambda i, used: x.at(at.x + i, lanes, used) - top - shift, y)
     else:
         share = code.bind(emit.splat(code.bind(emit.number(1.0, 1) / total), lanes))
-        at.each(lambda i, used: y.at(at.y + i, lanes, used) * share, y)
+
+        def result(i: Index, used: int) -> Value:
+            value = code.bind(y.at(at.y + i, lanes, used) * share)
+            return emit.largest(emit.number(0.0, lanes), value) if guarded else value
+
+        at.each(result, y)
 
 
 def norm(name: str, spec: Norm, machine: Machine) -> Any:

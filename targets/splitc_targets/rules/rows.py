@@ -47,7 +47,8 @@ def _softmax(log: bool) -> Rule:
         if source is None or result is None:
             return False
         count, columns = source.shape
-        spec = rows.Softmax(count, columns, _line(source), _line(result), log)
+        guarded = bool(node.attrs.get("guarded"))
+        spec = rows.Softmax(count, columns, _line(source), _line(result), log, guarded)
         machine = planner.machine
         planner.step(
             ("softmax", spec), lambda name: rows.softmax(name, spec, machine), [source, result],

@@ -53,8 +53,10 @@ def _joined(graph: Graph, readers: dict[Value, list[Node]], node: Node) -> Node 
     if not _is_product(node):
         return None
     softmax = only(node.args[0], "nn.softmax", node)
-    if softmax is None or softmax.attrs["axis"] % len(softmax.output.shape) != (
-        len(softmax.output.shape) - 1
+    if (
+        softmax is None
+        or softmax.attrs.get("guarded")
+        or softmax.attrs["axis"] % len(softmax.output.shape) != (len(softmax.output.shape) - 1)
     ):
         return None
     masked = only(softmax.args[0], "map", softmax)

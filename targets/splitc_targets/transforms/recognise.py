@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from splitc_targets.graph.graph import Graph, Node, Value, made
+from splitc_targets.graph.graph import Graph, Node, Value, joined, made
 
 
 def drop_nan_guards(graph: Graph) -> None:
@@ -27,6 +27,32 @@ def drop_nan_guards(graph: Graph) -> None:
         if kept and same and bound.op in ("maximum", "minimum") and source in bound.args:
             replaced[node.output] = no
     graph.replace(replaced)
+    graph.prune()
+
+
+def guard_softmax(graph: Graph) -> None:
+    """where(isnan(softmax(x)), 0, softmax(x)) as one node, a softmax that is `guarded`.
+
+    That is how PyTorch's exporter to ONNX writes attention, some of whose rows may be masked
+    altogether: their shares are 0.
+    """
+    readers = graph.consumers()
+    for position, node in enumerate(graph.nodes):
+        if node.op != "where":
+            continue
+        condition, yes, no = node.args
+        guard, softmax = condition.producer, no.producer
+        if guard is None or guard.op != "isnan" or softmax is None or softmax.op != "nn.softmax":
+            continue
+        alone = no not in graph.outputs and set(readers[no]) == {guard, node}
+        zero = yes.data is not None and not yes.data.any()
+        same = no.shape == node.output.shape and no.dtype == "float32" and no.size > 0
+        if guard.args[0] is no and alone and zero and same:
+            graph.nodes[position] = found = made(
+                "nn.softmax", softmax.args, no.shape, no.dtype, **softmax.attrs, guarded=True
+            )
+            found.layers = joined(softmax.layers, guard.layers, node.layers)
+            graph.replace({node.output: found.output})
     graph.prune()
 
 

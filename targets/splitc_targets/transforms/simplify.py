@@ -9,7 +9,11 @@ from splitc_targets.transforms.affine import merge_affine
 from splitc_targets.transforms.casts import spell_cast
 from splitc_targets.transforms.fold import drop_identities, fold
 from splitc_targets.transforms.moves import name_moves
-from splitc_targets.transforms.recognise import drop_nan_guards, name_local_normalisation
+from splitc_targets.transforms.recognise import (
+    drop_nan_guards,
+    guard_softmax,
+    name_local_normalisation,
+)
 from splitc_targets.transforms.spelling import (
     pad_apart,
     spell,
@@ -26,6 +30,7 @@ def simplify(graph: Graph) -> None:
     drop_identities(graph)
     name_local_normalisation(graph)
     drop_nan_guards(graph)
+    guard_softmax(graph)
     spell_cast(graph)
     unstack(graph)
     spell(graph)

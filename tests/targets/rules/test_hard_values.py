@@ -68,6 +68,19 @@ def test_the_sigmoid_of_minus_infinity_is_zero() -> None:
     np.testing.assert_array_equal(got, f32(0, 0, 0, 1, NAN))
 
 
+def test_a_softmax_whose_rows_without_a_result_are_zeros_is_one_kernel() -> None:
+    """As PyTorch's exporter writes attention: a row may be masked altogether."""
+    values = np.tile(f32(1, -2, 3, 0.5, -INF), (5, 1))
+    values[1], values[2, 1], values[3, 2] = -INF, NAN, INF
+    net = of_one(values, lambda n, x: n.op("Softmax", x, axis=-1))
+    shares = net.outputs[0]
+    net.outputs = [net.op("Where", net.op("IsNaN", shares), f32(0), shares)]
+    got, want = results(net)
+    assert_same(got, want)
+    assert not got[0][1:4].any()
+    assert [kernel.rule for kernel in compiled(net.proto()).kernels] == ["softmax"]
+
+
 def test_a_maximum_over_a_window_passes_not_a_number_over() -> None:
     """Wherever in the window it stands; what comes after it does not lose what came before."""
     values = np.tile(f32(1, 7, NAN, 2, NAN, NAN, 3, 5), (8, 1)).reshape(1, 1, 8, 8)

@@ -113,6 +113,10 @@ def softmax_kernel(name: str, spec: Softmax) -> Kernel:
         with rows.each() as i:
             below = x.at(here + i) - top
             value = below - shift.at(0) if spec.log else tirx.exp(below) * shift.at(0)
+            if spec.guarded:
+                value = code.bind(value)
+                positive = tirx.LT(emit.number(0.0, 1), value)
+                value = tirx.Select(positive, value, emit.number(0.0, 1))
             code.store(y, out + i, value)
 
     arguments = parameters(spec.rows, spec.columns, spec.x_row, spec.y_row)
