@@ -3,8 +3,9 @@
 """Attention as one operation: softmax of scores between rows and keys, times values.
 
 On processors a task is a member of the batch: its keys and values are packed as the products'
-kernels read their right side, then a few rows at a time have their scores computed, made shares
-and multiplied by the values, all of it in a workspace that stays in the core's own cache.
+kernels read their right side, then a few rows at a time have their scores computed, raised and
+multiplied by the values, all of it in a workspace that stays in the core's own cache. A row's
+results are divided by the sum of its powers last: there are fewer of them than of scores.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from splitc_targets.graph.expression import Expression
+from splitc_targets.graph.expression import Arg, Do, Expression, substitute
 from splitc_targets.kernels.product import direct, geometry, matmul
 from splitc_targets.kernels.product.geometry import Conv, Matmul
-from splitc_targets.kernels.rows import Row, soften
+from splitc_targets.kernels.rows import LOWEST, Row
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Code, From, Index
-from splitc_targets.loops.fused import Operand
+from splitc_targets.loops.arithmetic import power_of_two_below
+from splitc_targets.loops.emit import Argument, Array, Code, From, Index, Value
+from splitc_targets.loops.fused import SUM, Operand
 from splitc_targets.machine.machine import Machine
 
 
@@ -92,18 +94,19 @@ def products(spec: Attention, machine: Machine) -> tuple[Conv, Conv]:
     return _scores(spec, spec.rows, machine), _result(spec, spec.rows, machine)
 
 
-_TILES = 2
+_TILES = 4
 """Tiles of rows whose scores are held at a time."""
 
 
 def kernel(name: str, spec: Attention, machine: Machine) -> Any:
-    """The kernel of a processor's; distances between columns are 1 but in q, k and v."""
+    """The kernel of a processor's; distances between columns are 1, or 0 beside products, but in q, k and v."""
     most = _TILES * geometry.tile_of(_scores(spec, spec.rows, machine), machine).rows
-    block = -(-spec.rows // -(-spec.rows // most))
-    count = -(-spec.rows // block)
     shares = machine.shares(spec.flops)
-    chunks = math.gcd(machine.cores, count) if spec.pairs % machine.cores else 1
-    chunks = chunks if shares else 1
+    chunks = _chunks(spec, machine) if shares else 1
+    count = -(-spec.rows // most)
+    block = -(-spec.rows // (count + -count % chunks))
+    count = -(-spec.rows // block)
+    chunks = math.gcd(chunks, count)
 
     def write(code: Code, *arrays: Array) -> None:
         tasks = spec.pairs * chunks
@@ -117,6 +120,17 @@ def kernel(name: str, spec: Attention, machine: Machine) -> Any:
                 of.block(row, block)
 
     return emit.function(name, parameters(spec), write)
+
+
+def _chunks(spec: Attention, machine: Machine) -> int:
+    """In how many chunks rows are cut, so that cores share few members of the batch evenly."""
+    if spec.pairs >= _MANY * machine.cores:
+        return 1
+    return machine.cores // math.gcd(machine.cores, spec.pairs)
+
+
+_MANY = 4
+"""Members of the batch for each core from which it does not matter that some have one more."""
 
 
 def _parts(code: Code, spec: Attention, pair: Index, arrays: Sequence[Array]) -> list[Array]:
@@ -168,18 +182,60 @@ class _Pair:
         code, spec, machine = self.code, self.spec, self.machine
         with code.scope():
             wide = _wide(spec, machine)
-            shares = code.scratch(count * wide, name="shares")
+            powers = code.scratch(count * wide, name="powers")
+            tops, shares = (code.scratch(count, name=name) for name in ("tops", "shares"))
             q = From(self.q, row * spec.q[-2])
             masks = _below(self.beside, spec.beside, row)
             scores = _scores(spec, count, machine)
-            direct.write(code, scores, machine, (q, self.keys, *masks, shares))
-            with code.loop("row", count) as r:
-                at = code.bind(r * wide)
-                soften(Row(code, machine.lanes, spec.keys, at, at), shares, shares)
+            direct.write(code, scores, machine, (q, self.keys, *masks, powers))
+            _raise(code, spec, machine, count, (powers, tops, shares))
             ends = _below(self.ends, spec.operands, row)
             y = From(self.y, row * spec.y[-2])
-            direct.write(code, _result(spec, count, machine), machine,
-                         (shares, self.values, *ends, y))  # fmt: skip
+            result = _result(spec, count, machine)
+            direct.write(code, result, machine, (powers, self.values, *ends, shares, y))
+
+
+def _raise(
+    code: Code, spec: Attention, machine: Machine, count: int, arrays: tuple[Array, Array, Array]
+) -> None:
+    """Scores of some rows as powers of e below the largest of a row, in place.
+
+    Rows are gone over twice, so that what is done to one need not wait for another's last lanes.
+
+    Args:
+        code: Gets the statements.
+        spec: The attention.
+        machine: Its lanes are the rows' vectors.
+        count: Rows.
+        arrays: Scores; each row's largest, which is written; 1 over its powers' sum, likewise.
+    """
+    powers, tops, shares = arrays
+    lanes, wide = machine.lanes, _wide(spec, machine)
+    log2_e = emit.number(math.log2(math.e), lanes)
+
+    def row(r: Index) -> Row:
+        at = code.bind(r * wide)
+        return Row(code, lanes, spec.keys, at, at)
+
+    with code.loop("row", count) as r:
+        at = row(r)
+
+        def score(i: Index, used: int, at: Row = at) -> Value:
+            return powers.at(at.x + i, lanes, used)
+
+        code.store(tops, r, at.total(emit.maximum, LOWEST, score))
+    with code.loop("row", count) as r:
+        at, top = row(r), code.bind(tops.everywhere(r, lanes), "top")
+
+        def power(i: Index, used: int, at: Row = at, top: Value = top) -> Value:
+            # Taken off before it is scaled: the least finite number, as masks have it, stays so.
+            below = code.bind(powers.at(at.x + i, lanes, used) - top)
+            value = code.bind(power_of_two_below(code, lanes, code.bind(below * log2_e)))
+            code.store(powers, at.y + i, value, lanes, used)
+            return value
+
+        total = at.total(lambda a, b: a + b, 0.0, power)
+        code.store(shares, r, emit.number(1.0, 1) / total)
 
 
 def _below(arrays: Sequence[Array], steps: Sequence[tuple[int, ...]], row: Index) -> list[Array]:
@@ -193,18 +249,32 @@ def _wide(spec: Attention, machine: Machine) -> int:
 
 def _scores(spec: Attention, rows: int, machine: Machine) -> Conv:
     q, wide = (spec.q[-2], spec.q[-1]), _wide(spec, machine)
-    return _product(rows, spec.depth, spec.keys, q, wide, spec.scores, spec.beside, machine)
+    beside = tuple(map(_operand, spec.beside))
+    return _product(rows, spec.depth, spec.keys, q, wide, spec.scores, beside, machine)
 
 
 def _result(spec: Attention, rows: int, machine: Machine) -> Conv:
+    """The product of powers and values, whose rows are multiplied by their shares."""
     x, y = (_wide(spec, machine), 1), spec.y[-2]
-    ends = spec.expression, spec.operands
-    return _product(rows, spec.keys, spec.width, x, y, *ends, machine)
+    share = Arg(1 + len(spec.operands))
+    expression = substitute(
+        spec.expression, lambda i: Arg(i) if i else Do("multiply", (SUM, share))
+    )
+    operands = (*map(_operand, spec.operands), Operand("pixel", 1))
+    return _product(rows, spec.keys, spec.width, x, y, expression, operands, machine)
+
+
+def _operand(steps: tuple[int, ...]) -> Operand:
+    """What stands beside a product's columns, by its distances."""
+    *_, down, along = steps
+    if along:
+        return Operand("tensor", down)
+    return Operand("pixel", down) if down else Operand("scalar")
 
 
 def _product(
     rows: int, depth: int, columns: int, x: tuple[int, int], y: int,
-    expression: Expression, operands: Sequence[tuple[int, ...]], machine: Machine,
+    expression: Expression, operands: tuple[Operand, ...], machine: Machine,
 ) -> Conv:  # fmt: skip
     """A product of matrices as a 1x1 convolution; its tile is that of many rows, for all alike."""
     made = Conv(
@@ -212,8 +282,8 @@ def _product(
         out_height=1, out_width=rows, out_channels=columns,
         kernel=(1, 1), stride=(1, 1), dilation=(1, 1), pad=(0, 0),
         x_pixel=x[0], x_row=0, x_image=0, x_channel=x[1], y_pixel=y, y_row=0, y_image=0,
-        expression=expression,
-        operands=tuple(Operand("tensor", steps[-2]) for steps in operands),
+        expression=expression, operands=operands,
     )  # fmt: skip
     many = replace(made, out_width=256)
-    return replace(made, tile=geometry.tile_of(many, machine))
+    # The same row element meets every vector: it is read once, not by each multiply-add.
+    return replace(made, tile=geometry.tile_of(many, replace(machine, memory_fma=False)))

@@ -18,7 +18,8 @@ from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.machine.machine import Machine
 
 _CHAINS = 4
-_LOWEST = -3.4028234663852886e38
+LOWEST = -3.4028234663852886e38
+"""The least finite number."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def softmax(name: str, spec: Softmax, machine: Machine) -> Any:
 def soften(at: Row, x: Array, y: Array, *, log: bool = False, guarded: bool = False) -> None:
     """One row of a softmax, or its logarithm; x may be y."""
     code, lanes = at.code, at.lanes
-    largest = at.total(emit.maximum, _LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
+    largest = at.total(emit.maximum, LOWEST, lambda i, used: x.at(at.x + i, lanes, used))
     top = code.bind(emit.splat(largest, lanes))
 
     def power(i: Index, used: int) -> Value:

@@ -143,6 +143,25 @@ def exp_of_negative(code: Code, lanes: int, x: Value) -> Value:
     return emit.tirx.Select(emit.tirx.LT(x, _num(-87.0, lanes)), _num(0.0, lanes), scaled)
 
 
+_POWER = (1.5353150470e-4, 1.3399133829e-3, 9.6184398717e-3, 5.5503318500e-2,
+          2.4022647880e-1, 6.9314720312e-1, 1.0)  # fmt: skip
+"""2^r within 2e-9 of it, r from -0.5 to 0.5: least squares with the weights of a minimax fit."""
+
+_WHOLE = 1.5 * 2**23 + 127
+"""Added to a small number leaves its nearest whole number and the exponent's bias, as bits."""
+
+
+def power_of_two_below(code: Code, lanes: int, x: Value) -> Value:
+    """2 to the x where x is at most 0, about 1 ulp; 0 where x is below -126."""
+    moved = code.bind(emit.fence(x + _num(_WHOLE, lanes)), "moved")
+    r = code.bind(x - (moved - _num(_WHOLE, lanes)), "r")
+    bits = emit.tirx.reinterpret(emit.typed("int32", lanes), moved)
+    bits = emit.tirx.shift_left(bits, emit.number(23, lanes, "int32"))
+    scale = emit.tirx.reinterpret(emit.typed("float32", lanes), bits)
+    scaled = _poly(r, _POWER, lanes) * scale
+    return emit.tirx.Select(emit.tirx.LT(x, _num(-126.0, lanes)), _num(0.0, lanes), scaled)
+
+
 _LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
         -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
 

@@ -104,6 +104,23 @@ def shuffle(values: Sequence[Value], positions: Sequence[int]) -> Value:
     return tirx.Shuffle(list(values), [const(p) for p in positions])
 
 
+def transposed(code: Code, rows: Sequence[Value]) -> list[Value]:
+    """The columns of a square of vectors, as many as each has lanes: a power of two."""
+    lanes = len(rows)
+    found, half = list(rows), 1
+    while half < lanes:
+        # Blocks of that side change places across the diagonal, in all blocks twice as large.
+        low = [j if not j & half else lanes + j - half for j in range(lanes)]
+        high = [j + half if not j & half else lanes + j for j in range(lanes)]
+        for i in range(lanes):
+            if not i & half:
+                pair = found[i], found[i + half]
+                found[i] = code.bind(shuffle(pair, low), "low")
+                found[i + half] = code.bind(shuffle(pair, high), "high")
+        half *= 2
+    return found
+
+
 def first(value: Value, used: int, rest: float, lanes: int) -> Value:
     """The first lanes of a vector; the others are `rest`."""
     if used >= lanes:

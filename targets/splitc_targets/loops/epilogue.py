@@ -58,13 +58,13 @@ class Epilogue:
         return {
             number: self.code.bind(self.constant(number, channel, used))
             for number, operand in enumerate(self.spec.operands)
-            if operand.kind != "tensor"
+            if not operand.by_pixel
         }
 
     def places(
         self, where: Callable[[tuple[int, int, int]], Index], height: int, width: int
     ) -> dict[int, Index]:
-        """Where in each tensor among the operands something lies, by the operand's number.
+        """Where in each operand that pixels differ in something lies, by the operand's number.
 
         Args:
             where: The place, given the distances between images, rows and pixels.
@@ -73,7 +73,7 @@ class Epilogue:
         return {
             number: self.code.bind(where(operand.steps(height, width)))
             for number, operand in enumerate(self.spec.operands)
-            if operand.kind == "tensor"
+            if operand.by_pixel
         }
 
     def store(
@@ -86,7 +86,8 @@ class Epilogue:
             out: Its first element in the result.
             total: The sums, as floats.
             constants: As `constants` gives them.
-            place: The first element to read of the tensor with that number.
+            place: The first element to read of the operand with that number, which pixels
+                differ in.
             used: Channels of the vector.
         """
 
@@ -95,7 +96,10 @@ class Epilogue:
                 return total
             if number - 1 in constants:
                 return constants[number - 1]
-            return self.extra[number - 1].number(place(number - 1), self.lanes, used)
+            beside, at = self.extra[number - 1], place(number - 1)
+            if self.spec.operands[number - 1].kind == "pixel":
+                return emit.splat(beside.number(at), self.lanes)
+            return beside.number(at, self.lanes, used)
 
         value = finished(self.code, self.spec.expression, read, self.lanes, self.spec.y_dtype)
         self.code.store(self.y, out, value, self.lanes, used)

@@ -23,9 +23,9 @@ class Operand:
 
     Args:
         kind: "channel": a vector over output channels; "tensor": the result's own shape;
-            "scalar": one number.
-        pixel, row, image: Distances between a tensor's neighbours, in elements; a row or
-            image of 0 means that nothing lies between.
+            "pixel": a number for each pixel, all channels alike; "scalar": one number.
+        pixel, row, image: Distances between a tensor's neighbours, or those numbers, in
+            elements; a row or image of 0 means that nothing lies between.
         dtype: A tensor's element type: floats or bytes.
     """
 
@@ -42,10 +42,16 @@ class Operand:
 
     def size(self, batch: int, height: int, width: int, channels: int) -> int:
         """Elements from its first to its last, beside a result of that size."""
-        if self.kind != "tensor":
-            return {"channel": channels, "scalar": 1}[self.kind]
+        along = {"channel": channels, "scalar": 1, "pixel": 1, "tensor": channels}[self.kind]
+        if not self.by_pixel:
+            return along
         image, row, pixel = self.steps(height, width)
-        return (batch - 1) * image + (height - 1) * row + (width - 1) * pixel + channels
+        return (batch - 1) * image + (height - 1) * row + (width - 1) * pixel + along
+
+    @property
+    def by_pixel(self) -> bool:
+        """Whether pixels read elements of their own."""
+        return self.kind in ("tensor", "pixel")
 
 
 class Fused(Protocol):

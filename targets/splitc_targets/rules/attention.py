@@ -50,8 +50,8 @@ def _attention(planner: Planner, node: Node) -> bool:
 
 
 def _by_columns(planner: Planner, view: View) -> View:
-    """A view whose last dimension is dense, as kernels read vectors beside their sums."""
-    if view.shape[-1] == 1 or view.strides[-1] == 1:
+    """A view whose last dimension is dense, as kernels read vectors, or one element repeated."""
+    if view.shape[-1] == 1 or view.strides[-1] in (0, 1):
         return view
     target = planner.fresh(view.shape, view.buffer.dtype, packed(view.shape))
     planner.copy(view, target, "broadcast")

@@ -87,6 +87,10 @@ def _batched(planner: Planner, node: Node) -> bool:
     kinds: list[Operand] = []
     extras: list[View] = []
     for value in node.args[-1]:
+        if value.size == 1:
+            kinds.append(Operand("scalar"))
+            extras.append(planner.dense(value))
+            continue
         whole = _spread(planner, planner.dense(value).broadcast(shape), (pairs, rows, columns))
         kinds.append(Operand("tensor", columns, rows * columns, rows * columns))
         extras.append(whole)

@@ -27,6 +27,9 @@ def attention(
         "keys": (batch, 1, 1, keys),
         "causal": (rows, keys),
         "all": (batch, heads, rows, keys),
+        "rows": (batch, 1, rows, 1),
+        "heads": (1, heads, 1, 1),
+        "one": (1,),
     }
     if mask:
         name = net.input(*shapes[mask])
@@ -46,13 +49,15 @@ def attentions(draw: Draw) -> Net:
     sizes = one_of(draw, (4, 4), (1, 9), (33, 16), (64, 64), (9, 1))
     _, y = attention(
         net, one_of(draw, 1, 3), one_of(draw, 8, 17, 66), one_of(draw, 1, 17, 32, 70), sizes,
-        one_of(draw, "", "keys", "causal", "all"), turned=draw(st.booleans()),
+        one_of(draw, "", "keys", "causal", "all", "rows", "heads", "one"),
+        turned=draw(st.booleans()),
     )  # fmt: skip
     extreme = one_of(draw, 0.0, np.inf, -np.inf, np.nan)
     if extreme:
         name = draw(st.sampled_from(sorted(net.inputs)))
         net.inputs[name].flat[0] = extreme
-    net.outputs = [net.op("Add", y, net.input(*net.shape(y))) if draw(st.booleans()) else y]
+    beside = one_of(draw, None, net.shape(y), (1,), (2, 1, 1))
+    net.outputs = [y if beside is None else net.op("Add", y, net.input(*beside))]
     return net
 
 

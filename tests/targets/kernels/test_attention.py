@@ -31,6 +31,16 @@ def test_scores_that_outgrow_the_caches_are_not_stored() -> None:
     assert "softmax" not in {kernel.rule for kernel in code.kernels}
 
 
+@pytest.mark.parametrize("beside", ["rows", "heads", "one"])
+def test_what_many_scores_share_is_not_repeated_in_memory(
+    beside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "SCORES_BEYOND", 0)
+    net = Net(0)
+    net.outputs = [attention(net, 2, 64, 512, (4, 4), beside, turned=True)[1]]
+    assert compiled(net.proto()).activation_bytes < 4 * 2 * 2 * 64 * 512
+
+
 def test_scores_that_the_caches_hold_stay_apart() -> None:
     net = Net(0)
     net.outputs = [attention(net, 1, 9, 9, (8, 8), "", turned=False)[1]]

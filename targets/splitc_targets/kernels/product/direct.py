@@ -325,9 +325,14 @@ class Writer:
 
         def where(steps: tuple[int, int, int]) -> Index:
             image, row, pixel = steps
-            return spot.image * image + spot.row * row + column * pixel + spot.channel
+            return spot.image * image + spot.row * row + column * pixel
 
-        y = code.bind(where((conv.y_image, conv.y_row, conv.y_pixel)))
+        def place(number: int, i: Index, channel: Index) -> Index:
+            operand = conv.operands[number]
+            along = channel if operand.kind == "tensor" else 0
+            return places[number] + i * operand.pixel + along
+
+        y = code.bind(where((conv.y_image, conv.y_row, conv.y_pixel)) + spot.channel)
         places = self.epilogue.places(where, conv.out_height, conv.out_width)
         for j in range(spot.vectors):
             used = min(lanes, spot.used - j * lanes)
@@ -337,7 +342,7 @@ class Writer:
                     lambda i, j=j: y + i * conv.y_pixel + j * lanes,
                     lambda i, j=j: sums.number((i * spot.vectors + j) * lanes, lanes),
                     self.epilogue.constants(spot.channel + j * lanes, used),
-                    lambda n, i, j=j: places[n] + i * conv.operands[n].pixel + j * lanes,
+                    lambda n, i, j=j: place(n, i, spot.channel + j * lanes),
                     used,
                 )  # fmt: skip
 

@@ -8,6 +8,7 @@ right side lies, so a transposed operand costs no copy of its own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.kernels.product import direct, geometry
@@ -39,28 +40,63 @@ def kernel(name: str, product: Matmul, machine: Machine) -> Any:
 
 def pack(code: Code, product: Matmul, machine: Machine, source: Array, packed: Array) -> None:
     """Lay the right matrices as the product's kernel reads them."""
-    conv = product.conv
-    tile = geometry.tile_of(conv, machine)
-    blocks = geometry.blocks(conv, tile, machine.lanes)
-    lanes = machine.lanes
+    conv, lanes = product.conv, machine.lanes
+    wide = geometry.tile_of(conv, machine).vectors
+    whole, used = divmod(conv.out_channels, lanes)
+    blocks, rest = divmod(whole, wide)
     shared = conv.batch > 1 and machine.shares(conv.flops)
     with code.loop("pair", conv.batch, parallel=shared) as pair:
-        column = 0
-        for vectors in blocks:
-            for j in range(vectors):
-                used = min(lanes, conv.out_channels - column - j * lanes)
-                with code.loop("k", conv.channels) as k:
-                    at = pair * product.b_batch + k * product.b_row
-                    at = at + (column + j * lanes) * product.b_column
-                    where = pair * conv.w_image + column * conv.channels
-                    where = where + (k * vectors + j) * lanes
-                    code.store(packed, where, _read(source, product, at, lanes, used), lanes)
-            column += vectors * lanes
+
+        def columns(block: Index, vectors: int, j: Index, used: int) -> None:
+            """A vector of columns, the one with that number of a block of so many."""
+            at = pair * product.b_batch + (block * wide + j) * (lanes * product.b_column)
+            where = pair * conv.w_image + block * (wide * lanes * conv.channels) + j * lanes
+            place = _Place(code.bind(at), code.bind(where), vectors * lanes, used)
+            _columns(code, product, lanes, (source, packed), place)
+
+        with code.loop("block", blocks) as block, code.loop("j", wide) as j:
+            columns(block, wide, j, lanes)
+        vectors = rest + bool(used)
+        with code.loop("j", rest) as j:
+            columns(blocks, vectors, j, lanes)
+        if used:
+            columns(blocks, vectors, rest, used)
 
 
-def _read(source: Array, product: Matmul, at: Index, lanes: int, used: int) -> Any:
-    """`used` columns of a row, the rest anything: what they give is never stored."""
-    if product.b_column == 1:
-        return source.at(at, lanes, used)
-    cells = [source.at(at + min(c, used - 1) * product.b_column) for c in range(lanes)]
-    return emit.shuffle(cells, range(lanes))
+@dataclass(frozen=True)
+class _Place:
+    """A vector of columns of a right matrix.
+
+    Args:
+        source: Its first element there.
+        packed: Its first element where it is packed.
+        step: Distance between its rows there.
+        used: Columns; the vector's others are anything, what they give is never stored.
+    """
+
+    source: Index
+    packed: Index
+    step: int
+    used: int
+
+
+def _columns(
+    code: Code, product: Matmul, lanes: int, arrays: tuple[Array, Array], place: _Place
+) -> None:
+    """Pack a vector of columns: squares are turned in registers where rows lie side by side."""
+    source, packed = arrays
+    depth, step = product.conv.channels, product.b_column
+    turned = depth // lanes if product.b_row == 1 and step != 1 else 0
+    reach = [min(c, place.used - 1) * step for c in range(lanes)]
+    with code.loop("k", turned) as k:
+        at = code.bind(place.source + k * lanes)
+        square = [code.bind(source.at(at + each, lanes), "column") for each in reach]
+        for u, row in enumerate(emit.transposed(code, square)):
+            code.store(packed, place.packed + (k * lanes + u) * place.step, row, lanes)
+    with code.loop("k", depth - turned * lanes, start=turned * lanes) as k:
+        at = place.source + k * product.b_row
+        if step == 1:
+            row = source.at(at, lanes, place.used)
+        else:
+            row = emit.shuffle([source.at(at + each) for each in reach], range(lanes))
+        code.store(packed, place.packed + k * place.step, row, lanes)
