@@ -40,11 +40,6 @@ from splitc_targets.tvm.reader import read
 NAME = "splitc-analytic-1"
 """Recorded in the manifest: two parts are comparable when built by the same schedule."""
 
-
-SCORES_BEYOND = 4
-"""How many times the second-level caches attention's scores are where one kernel is quicker than
-three: it stores none of them. Below that three are as quick, and read keys and values once."""
-
 Signature = tuple[tuple[int, ...], str]
 
 
@@ -137,7 +132,7 @@ def plan_module(lowered: Any, board: Board, choices: Choices = ANALYTIC) -> Plan
     """
     machine = machine_of(board)
     graph = prepared(lowered, machine)
-    join_attention(graph, from_bytes=SCORES_BEYOND * machine.l2_bytes * machine.cores)
+    join_attention(graph)
     planner = Planner(graph, machine, choices)
     find_homes(planner)
     return planner.plan(RULES, fall_back)

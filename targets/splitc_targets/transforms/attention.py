@@ -12,7 +12,7 @@ LEAST_ROWS = 8
 """Rows from which one kernel is worth it: it shares keys and values among rows."""
 
 
-def join_attention(graph: Graph, *, largest: int | None = None, from_bytes: int = 0) -> None:
+def join_attention(graph: Graph, *, largest: int | None = None) -> None:
     """matmul(softmax(matmul(q, k)), v) as attention(q, k, v), where nothing else reads between.
 
     Comes behind fusion: a scale is in the expression of the first product, what follows in that
@@ -23,24 +23,18 @@ def join_attention(graph: Graph, *, largest: int | None = None, from_bytes: int 
     Args:
         graph: Is rewritten in place.
         largest: Columns of q, and of v, up to which a kernel takes them; None for any.
-        from_bytes: Of all scores together, below which products and softmax stay apart.
     """
     readers = graph.consumers()
     replaced: dict[Value, Value] = {}
     for position, node in enumerate(graph.nodes):
         found = _joined(graph, readers, node)
-        if found is None or _scores_bytes(found) < from_bytes:
+        if found is None:
             continue
         if largest is None or max(found.args[0].shape[-1], node.output.shape[-1]) <= largest:
             graph.nodes[position] = found
             replaced[node.output] = found.output
     graph.replace(replaced)
     graph.prune()
-
-
-def _scores_bytes(node: Node) -> int:
-    keys = node.args[1].shape[-1]
-    return 4 * node.output.size // node.output.shape[-1] * keys
 
 
 def _joined(graph: Graph, readers: dict[Value, list[Node]], node: Node) -> Node | None:

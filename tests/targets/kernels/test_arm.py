@@ -125,6 +125,17 @@ def add_others(to: Cases) -> None:
             to.case(kind, steps, *weights, hidden_size=hidden, direction="reverse", **more)
 
 
+def add_attention(to: Cases) -> None:
+    """One kernel of products and a softmax, for rows and keys that no tile divides."""
+    for rows, keys, depth, width in ((33, 21, 16, 24), (9, 40, 7, 5)):
+        q, k, v = to.input(3, rows, depth), to.input(3, keys, depth), to.input(3, keys, width)
+        scores = to.op("MatMul", q, to.op("Transpose", k, perm=[0, 2, 1]))
+        scores = to.op("Mul", scores, to.scalar(depth**-0.5))
+        to.case("MatMul", to.op("Softmax", scores, axis=-1), v)
+        scores = to.op("Add", to.op("MatMul", q, to.input(3, depth, keys)), to.input(rows, keys))
+        to.case("MatMul", to.op("Softmax", scores, axis=-1), v)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rpi4", "rpi3"])
 def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
@@ -133,12 +144,15 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     cases = Cases()
     add_convolutions(cases)
     add_others(cases)
+    add_attention(cases)
     proto = cases.model()
     model = splitc.load(proto)
     feed = seeded_inputs(model.graph.inputs, 1)
     wanted = model.run(feed)
     found, rules = emulated(proto, name, list(feed.values()), tmp_path)
-    assert rules >= {"conv", "depthwise", "winograd2", "winograd4", "pool", "softmax", "recurrent"}
+    assert rules >= {
+        "attention", "conv", "depthwise", "winograd2", "winograd4", "pool", "softmax", "recurrent",
+    }  # fmt: skip
     kinds = {node.output[0]: node.op_type for node in proto.graph.node}
     for got, (output, want) in zip(found, wanted.items(), strict=True):
         np.testing.assert_allclose(

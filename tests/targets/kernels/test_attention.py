@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from splitc_targets import pipeline
 from tests.targets.gpu.test_attention import attention, attentions
 from tests.targets.nets import Net, assert_right, compiled
 from tests.targets.rules.test_networks import sweep
@@ -16,13 +15,11 @@ from tests.targets.rules.test_networks import sweep
 @sweep(20)
 @given(attentions())
 def test_it_gives_what_its_operations_give(net: Net) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "SCORES_BEYOND", 0)
-        code = assert_right(net)
+    code = assert_right(net)
     assert [kernel.rule for kernel in code.kernels].count("attention") == 1
 
 
-def test_scores_that_outgrow_the_caches_are_not_stored() -> None:
+def test_scores_are_not_stored() -> None:
     net = Net(0)
     _, y = attention(net, 2, 2100, 2100, (4, 4), "keys", turned=True)
     net.outputs = [y]
@@ -32,16 +29,7 @@ def test_scores_that_outgrow_the_caches_are_not_stored() -> None:
 
 
 @pytest.mark.parametrize("beside", ["rows", "heads", "one"])
-def test_what_many_scores_share_is_not_repeated_in_memory(
-    beside: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline, "SCORES_BEYOND", 0)
+def test_what_many_scores_share_is_not_repeated_in_memory(beside: str) -> None:
     net = Net(0)
     net.outputs = [attention(net, 2, 64, 512, (4, 4), beside, turned=True)[1]]
     assert compiled(net.proto()).activation_bytes < 4 * 2 * 2 * 64 * 512
-
-
-def test_scores_that_the_caches_hold_stay_apart() -> None:
-    net = Net(0)
-    net.outputs = [attention(net, 1, 9, 9, (8, 8), "", turned=False)[1]]
-    assert "softmax" in {kernel.rule for kernel in compiled(net.proto()).kernels}
