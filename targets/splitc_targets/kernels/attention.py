@@ -99,7 +99,10 @@ _TILES = 4
 
 
 def kernel(name: str, spec: Attention, machine: Machine) -> Any:
-    """The kernel of a processor's; distances between columns are 1, or 0 beside products, but in q, k and v."""
+    """The kernel of a processor's.
+
+    Distances between columns are 1, or 0 beside products; in q, k and v any.
+    """
     most = _TILES * geometry.tile_of(_scores(spec, spec.rows, machine), machine).rows
     shares = machine.shares(spec.flops)
     chunks = _chunks(spec, machine) if shares else 1
