@@ -20,6 +20,7 @@ RIGHT = (
     "the model does not choose Winograd",
     "less than 8 GiB of memory free",
     "this kernel has no netem",
+    "this processor has no products of bfloat16",
 )
 """How reasons begin that are no fault of the machine: the case has nothing to test."""
 OPTIONAL = (

@@ -18,6 +18,7 @@ from splitc.build.part_job import PartJob
 from splitc.build.reuse import Key, Reuse, part_key
 from splitc.bundle.runnable import twin_folder
 from splitc.cost.board import Board, Gpu, load_board
+from splitc.cost.precision import in_float32
 from splitc.cost.topology import DEVICE
 from splitc.errors import UsageError
 from splitc.ir.graph import LayerGraph, Tensor
@@ -130,7 +131,7 @@ def _twin_board(part: PartJob, parts: Sequence[PartJob]) -> Board | None:
     for other in reversed(parts):
         quick = not isinstance(other.board.unit, Gpu)
         if quick and part.backend.refuses(other.board) is None and _runs_here(other.board):
-            return other.board
+            return in_float32(other.board)
     try:
         host = load_board("host")
     except UsageError:

@@ -77,10 +77,10 @@ class CompileFlags(o.ScenarioOptions):
         str,
         typer.Option(
             "--precision",
-            metavar="float32|tf32|float16",
+            metavar="float32|tf32|float16|bf16",
             envvar="SPLITC_PRECISION",
-            help="What graphics processors multiply in: with less than float32 on their tensor "
-            "cores, sums in float32.",
+            help="What is multiplied in, sums in float32: [b]tf32[/] and [b]float16[/] are for "
+            "graphics processors' tensor cores, [b]bf16[/] for processors with AVX-512 BF16.",
         ),
     ] = "float32"
     runtime: Annotated[

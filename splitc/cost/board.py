@@ -7,7 +7,7 @@ import functools
 import os
 import platform
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -29,10 +29,14 @@ _FEATURES = {
     "x86-64-v3": {"avx_vnni": "+avxvnni"},
     "x86-64-v4": {"avx512_vnni": "+avx512vnni"},
 }  # fmt: skip
+_ON_REQUEST = {
+    # Products of less exact numbers, by level: nothing uses them that does not ask for it.
+    "x86-64-v4": {"avx512_bf16": "+avx512bf16"},
+}
 _ORDER = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 _FLAG_OF = {
     # What the runner asks the processor for: the compiler's name, and the kernel's flag.
-    "+avxvnni": "avx_vnni", "+avx512vnni": "avx512_vnni",
+    "+avxvnni": "avx_vnni", "+avx512vnni": "avx512_vnni", "+avx512bf16": "avx512_bf16",
     "+dotprod": "asimddp", "+fullfp16": "asimdhp",
 }  # fmt: skip
 
@@ -41,7 +45,7 @@ PositiveInt = Annotated[int, msgspec.Meta(gt=0, le=2**50)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0, le=1e18)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=4)]
-Precision = Literal["float32", "tf32", "float16"]
+Precision = Literal["float32", "tf32", "float16", "bf16"]
 
 
 class Efficiency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,16 +70,20 @@ class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
     """A processor that code is made for.
 
     `cpu` and `features` are the compiler's names of the core and of what it has beside;
-    `glibc` is the oldest C library that code runs with. `core` is where the core differs from
-    what its `cpu` is known to be, in the words of the pack that makes code for it.
+    `on_request` what it has too and code uses only at a `precision` that needs it. `glibc` is the
+    oldest C library that code runs with. `core` is where the core differs from what its `cpu` is
+    known to be, in the words of the pack that makes code for it. `precision` is what products
+    are multiplied in.
     """
 
     isa: str
     triple: str
     cpu: str
     features: tuple[str, ...] = ()
+    on_request: tuple[str, ...] = ()
     core: dict[str, Any] = {}
     glibc: str
+    precision: Precision = "float32"
 
 
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="gpu"):
@@ -249,7 +257,10 @@ def resolve(board: Board) -> Board:
     if level is None:
         hint = "name a board: `splitc targets` lists them"
         raise UsageError(f"the target '{board.name}' is for x86-64 machines", hint=hint)
-    found = msgspec.structs.replace(processor, cpu=level, features=x86_features(level))
+    found = msgspec.structs.replace(
+        processor, cpu=level, features=x86_features(level),
+        on_request=_named_of(_ON_REQUEST, level),
+    )  # fmt: skip
     return msgspec.structs.replace(
         board, unit=found, cores=os.cpu_count() or 1,
         flops_per_cycle=boards()[level].flops_per_cycle,
@@ -301,8 +312,13 @@ def x86_level() -> str | None:
 
 def x86_features(level: str) -> tuple[str, ...]:
     """What this machine has beyond its level and code can use, as the compiler names it."""
+    return _named_of(_FEATURES, level)
+
+
+def _named_of(table: Mapping[str, Mapping[str, str]], level: str) -> tuple[str, ...]:
+    """The compiler's names of what a table has for a level and this machine has."""
     flags = _flags()
-    return tuple(name for flag, name in _FEATURES.get(level, {}).items() if flag in flags)
+    return tuple(name for flag, name in table.get(level, {}).items() if flag in flags)
 
 
 def host_isa() -> str:

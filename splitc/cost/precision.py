@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What graphics processors multiply in: float32, or less exact numbers on their tensor cores."""
+"""What a board multiplies in: float32, or less exact numbers where it has instructions for them.
+
+Graphics processors do so on their tensor cores, processors by instructions of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,43 @@ from typing import cast, get_args
 
 import msgspec
 
-from splitc.cost.board import Board, Gpu, Precision
+from splitc.cost.board import Board, Cpu, Gpu, Precision
 from splitc.errors import UsageError, one_of
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 """As `--precision` has them, the most exact first."""
 
+_INSTRUCTIONS: dict[Precision, tuple[str, ...]] = {"bf16": ("+avx512bf16",)}
+"""What a processor multiplies in a precision with, as a board's `features` say it: one of these."""
+
+_OF_PROCESSORS: dict[Precision, str] = {
+    "bf16": "AVX-512 BF16: AMD since Zen 4, Intel's Cooper Lake and since Sapphire Rapids",
+}
+
 
 def at_precision(boards: Mapping[str, Board], precision: str) -> dict[str, Board]:
-    """Boards whose graphics processors multiply in a precision; processors do in float32.
+    """Boards whose units multiply in a precision where they can.
+
+    A processor that cannot goes on in float32, as a Raspberry Pi does before a server.
 
     Args:
         boards: By the sites' names.
         precision: One of `PRECISIONS`.
 
     Raises:
-        UsageError: A graphics processor among them does not multiply in it, or there is none and
-            it is another than float32.
+        UsageError: A graphics processor among them does not multiply in it, or none of them does.
     """
     asked = cast("Precision", one_of(PRECISIONS, precision, "precision"))
     made = {site: _at(board, asked) for site, board in boards.items()}
-    if asked != "float32" and not any(isinstance(board.unit, Gpu) for board in made.values()):
+    if not any(board.unit.precision == asked for board in made.values()):
         names = " and ".join(sorted({board.name for board in boards.values()}))
+        if asked in _INSTRUCTIONS:
+            raise UsageError(
+                f"no target multiplies in {asked}: {names}",
+                why=f"{asked} needs {_OF_PROCESSORS[asked]}",
+                hint="on such a machine the target host, or a board's file with features = "
+                f"{list(_INSTRUCTIONS[asked])}",
+            )  # fmt: skip
         raise UsageError(
             f"--precision {asked} does nothing",
             why=f"processors multiply in float32, or as a quantised network says: {names}",
@@ -38,10 +56,21 @@ def at_precision(boards: Mapping[str, Board], precision: str) -> dict[str, Board
     return made
 
 
+def in_float32(board: Board) -> Board:
+    """A board that multiplies in float32, whatever else was asked of it."""
+    return _with(board, "float32")
+
+
+def _with(board: Board, precision: Precision) -> Board:
+    return msgspec.structs.replace(
+        board, unit=msgspec.structs.replace(board.unit, precision=precision)
+    )
+
+
 def _at(board: Board, precision: Precision) -> Board:
     unit = board.unit
-    if not isinstance(unit, Gpu):
-        return board
+    if isinstance(unit, Cpu):
+        return _processor_at(board, unit, precision)
     if precision != "float32" and precision not in unit.tensor:
         others = [each for each in PRECISIONS if each in unit.tensor]
         raise UsageError(
@@ -50,12 +79,25 @@ def _at(board: Board, precision: Precision) -> Board:
             else "its board file names no tensor cores",
             hint=" or ".join(f"--precision {each}" for each in ("float32", *others)),
         )  # fmt: skip
-    return msgspec.structs.replace(board, unit=msgspec.structs.replace(unit, precision=precision))
+    return _with(board, precision)
+
+
+def _processor_at(board: Board, unit: Cpu, precision: Precision) -> Board:
+    """The board with the instructions that the precision needs allowed; itself without them."""
+    if precision == "float32":
+        return _with(board, precision)
+    has = (*unit.features, *unit.on_request)
+    found = [name for name in _INSTRUCTIONS.get(precision, ()) if name in has]
+    if not found:
+        return board
+    features = tuple(dict.fromkeys((*unit.features, *found)))
+    made = msgspec.structs.replace(unit, features=features, precision=precision)
+    return msgspec.structs.replace(board, unit=made)
 
 
 def rounds(board: Board) -> bool:
     """Whether a board's products are of numbers less exact than float32."""
-    return isinstance(board.unit, Gpu) and board.unit.precision != "float32"
+    return board.unit.precision != "float32"
 
 
 def product_flops(board: Board) -> float:

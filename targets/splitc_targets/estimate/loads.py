@@ -14,10 +14,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from splitc_targets.kernels import ways
 from splitc_targets.kernels.product import geometry
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.window.geometry import Windows, share, tile_columns
 from splitc_targets.kernels.winograd import plan as winograd
+from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
@@ -245,6 +247,15 @@ def of_halves(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | No
         load, near_bytes=load.near_bytes / 2, weight_bytes=load.weight_bytes / 2,
         read_bytes=load.read_bytes / 2, written_bytes=load.written_bytes / 2,
     )  # fmt: skip
+
+
+def of_pairs(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | None:
+    """A convolution of bfloat16, two channels a step; None where it is not computed so."""
+    row = machine.multiplying(BF16)
+    if row is None or not ways.in_pairs(conv, machine):
+        return None
+    # Elements of four bytes are counted as floats are.
+    return direct(geometry.in_pairs(conv), machine.using(row), ending)
 
 
 TILE_CYCLES = 14.0

@@ -202,7 +202,9 @@ class _Heavy:
             return Kernel("dot", small) if small is not None else _in_floats(conv, machine, done)
         if self.layer.outputs[0].dtype == "float16" and conv.channels >= DEEP:
             small = loads.of_halves(conv, machine, done)
-        return Kernel("half", small) if small is not None else _in_floats(conv, machine, done)
+            return Kernel("half", small) if small is not None else _in_floats(conv, machine, done)
+        small = loads.of_pairs(conv, machine, done)
+        return Kernel("pairs", small) if small is not None else _in_floats(conv, machine, done)
 
     def _reads_bytes(self) -> bool:
         name = self.layer.inputs[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from splitc.ir.graph import Layer, Tensor
-from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.product.geometry import Conv, of_maps
 from splitc_targets.kernels.window.geometry import Windows
 
 Shape = tuple[int, ...]
@@ -55,7 +55,7 @@ def conv_of(layer: Layer, x: Shape, y: Shape) -> Conv | None:
     source, made = as_map(x), as_map(y)
     if source is None or made is None or layer.flops <= 0:
         return None
-    n, c, height, width = source
+    _, c, height, width = source
     channels = made[1]
     deep = layer.flops // (2 * math.prod(made))
     groups, places = _groups(layer.kind, c, channels, deep)
@@ -65,13 +65,7 @@ def conv_of(layer: Layer, x: Shape, y: Shape) -> Conv | None:
     if not _meets((height, width), kernel):
         return None
     stride, pad = _moves((height, width), made[2:], kernel)
-    return Conv(
-        batch=n, height=height, width=width, channels=c // groups, groups=groups,
-        out_height=made[2], out_width=made[3], out_channels=channels,
-        kernel=kernel, stride=stride, dilation=(1, 1), pad=pad,
-        x_pixel=c, x_row=c * width, x_image=c * width * height, x_channel=1,
-        y_pixel=channels, y_row=channels * made[3], y_image=channels * made[3] * made[2],
-    )  # fmt: skip
+    return of_maps(source, made, groups, kernel, stride, pad)
 
 
 def _meets(size: Shape, kernel: tuple[int, int]) -> bool:

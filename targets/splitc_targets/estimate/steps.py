@@ -152,7 +152,7 @@ _OPERATOR = {"softmax": "softmax", "norm": "layernormalization", "lrn": "lrn"}
 _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
     "winograd2": _winograd, "winograd4": _winograd,
-    "dot": _small("int8"), "half": _small("float16"),
+    "dot": _small("int8"), "half": _small("float16"), "pairs": _small("bfloat16"),
     "depthwise": _windows, "pool": _windows, "recurrent": _recurrent,
     "attention": _attention,
 }  # fmt: skip

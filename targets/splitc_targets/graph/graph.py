@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-NARROW = ("uint8", "int8", "float16")
+NARROW = ("uint8", "int8", "float16", "bfloat16")
 """Types smaller than what is computed with."""
 
 

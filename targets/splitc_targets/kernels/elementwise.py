@@ -131,7 +131,7 @@ def _chunked(nest: Nest, machine: Machine) -> Nest:
     )  # fmt: skip
 
 
-_WIDE = {"float32", "float16", "uint8", "int8"}
+_WIDE = {"float32", "float16", "bfloat16", "uint8", "int8"}
 """Types that are turned into each other by vectors."""
 
 

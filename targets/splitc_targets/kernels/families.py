@@ -28,6 +28,7 @@ from splitc_targets.kernels.product import direct, geometry, matmul
 from splitc_targets.kernels.product.geometry import Conv, Matmul
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
+from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.loops.fused import TYPES
 from splitc_targets.machine.machine import Machine
 
@@ -116,6 +117,37 @@ def _multiplies_halves(node: Node, machine: Machine) -> bool:
     return len(x.shape) > 1 and data.shape[0] >= ways.DEEP
 
 
+def _multiplies_pairs(node: Node, machine: Machine) -> bool:
+    """Whether products in bfloat16 are asked for, and quickest for a layer."""
+    if machine.multiplying(BF16) is None or not _multiplies_constants(node):
+        return False
+    x, data = node.args[0], node.args[1].data
+    if x.data is not None or 0 in (x.size, data.size):
+        return False
+    return (node.op in CONVOLUTIONS or len(x.shape) > 1) and ways.in_pairs(_plain(node), machine)
+
+
+def _plain(node: Node) -> Conv:
+    """A product by constants as a convolution of dense maps, nothing fused."""
+    x, y, data = node.args[0], node.output, node.args[1].data
+    if node.op not in CONVOLUTIONS:
+        rows, (depth, columns) = x.size // x.shape[-1], data.shape
+        maps = (1, depth, 1, rows), (1, columns, 1, rows)
+        return geometry.of_maps(*maps, 1, (1, 1), (1, 1), (0, 0))
+    attrs, line = node.attrs, (1,) * (node.op == "nn.conv1d")
+
+    def map_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:2], *line, *shape[2:])
+
+    def pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
+        return (missing, numbers[0]) if line else (numbers[0], numbers[1])
+
+    return geometry.of_maps(
+        map_of(x.shape), map_of(y.shape), attrs["groups"], pair(data.shape[2:], 1),
+        pair(attrs["strides"], 1), pair(attrs["padding"], 0), pair(attrs["dilation"], 1),
+    )  # fmt: skip
+
+
 def _is_depthwise(node: Node, machine: Machine) -> bool:
     return _multiplies_constants(node) and is_depthwise(node)
 
@@ -180,6 +212,8 @@ FAMILIES: tuple[Family, ...] = (
            weights=frozenset({"int8"}), sums="int32"),
     Family("half", PRODUCTS, _multiplies_halves, reads=frozenset({"float16"}),
            weights=frozenset({"float16"})),
+    Family("pairs", PRODUCTS, _multiplies_pairs, reads=frozenset({BF16}),
+           weights=frozenset({BF16})),
     Family("depthwise", CONVOLUTIONS, _is_depthwise, reads=TYPES, weights=_FLOATS),
     Family("direct", PRODUCTS | TRANSPOSED, _is_direct, reads=_FLOATS, weights=_FLOATS,
            kernel=_direct_kernel),

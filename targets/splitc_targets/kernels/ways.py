@@ -13,8 +13,9 @@ from functools import partial
 
 from splitc_targets.kernels.choice import Candidate, Choice, Product, conv_of, written
 from splitc_targets.kernels.product import candidates, geometry
-from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.product.geometry import PAIR, Conv
 from splitc_targets.kernels.winograd.plan import filter_size, predicted, supported
+from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.machine.machine import Machine
 
 
@@ -89,3 +90,22 @@ def quickest(product: Product, machine: Machine, *, exact: bool = False) -> Cand
 
 DEEP = 32
 """Input channels from which on products in float16 are worth adding up in two steps."""
+
+PAIRED = 8
+"""Input channels from which on products in bfloat16 pay for rounding the input."""
+
+
+def in_pairs(conv: Conv, machine: Machine) -> bool:
+    """Whether a product by constants is quickest in bfloat16, two channels a step.
+
+    Winograd's algorithm saves more of large maps' arithmetic, in float32.
+    """
+    row = machine.multiplying(BF16)
+    if row is None or conv.channels % PAIR or conv.channels < PAIRED:
+        return False
+    if not supported(conv):
+        return True
+    pairs = geometry.in_pairs(conv)
+    work = candidates.direct_cycles(pairs, machine.using(row))
+    bytes_ = 4 * conv.out_channels * pairs.channels * conv.kernel[0] * conv.kernel[1]
+    return candidates.beside_memory(bytes_, work, machine) <= quickest(conv, machine).cycles

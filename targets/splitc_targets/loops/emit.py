@@ -18,6 +18,8 @@ import tvm
 from tvm import tirx
 
 from splitc_targets.graph.graph import NARROW
+from splitc_targets.loops import bfloat16
+from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.loops.tir_pipeline import NAME as PIPELINE
 from splitc_targets.loops.tir_pipeline import WRITTEN
 
@@ -149,6 +151,11 @@ def fence(value: Value) -> Value:
     return tirx.call_llvm_pure_intrin(str(value.ty.dtype), "llvm.arithmetic.fence", value)
 
 
+def stored(dtype: str) -> str:
+    """The element type that TVM knows an array's memory by: of bfloat16 it has no arithmetic."""
+    return "uint16" if dtype == BF16 else dtype
+
+
 def multiply_add(row: MultiplyAdd, reads: Value, weights: Value, sums: Value) -> Value:
     """sums + reads * weights by one instruction.
 
@@ -159,10 +166,14 @@ def multiply_add(row: MultiplyAdd, reads: Value, weights: Value, sums: Value) ->
         weights: Weights.
         sums: What is added to.
     """
+    values = {"reads": reads, "weights": weights, "sums": sums}
+    if row.reads == BF16:
+        name = bfloat16.multiply_add_name(row)
+        given = [values[operand] for operand in row.operands]
+        return tirx.call_pure_extern(typed(row.sums, row.lanes), name, *given)
     if row.group > 1:
         wide = typed("int8", row.group * row.lanes)  # LLVM's have no sign.
-        reads, weights = (tirx.reinterpret(wide, each) for each in (reads, weights))
-    values = {"reads": reads, "weights": weights, "sums": sums}
+        values |= {name: tirx.reinterpret(wide, values[name]) for name in ("reads", "weights")}
     return tirx.call_llvm_pure_intrin(
         typed(row.sums, row.lanes), row.intrinsic, *(values[name] for name in row.operands)
     )
@@ -172,9 +183,20 @@ def converted(value: Value, source: str, dtype: str, lanes: int) -> Value:
     """A value in another type; a float for a narrow integer by way of 32 bits, so that it wraps."""
     if source == dtype:
         return value
+    if source == BF16:
+        high = tirx.Cast(typed("uint32", lanes), value) << _all(16, lanes)
+        return converted(tirx.reinterpret(typed("float32", lanes), high), "float32", dtype, lanes)
+    if dtype == BF16:
+        value = converted(value, source, "float32", lanes)
+        name = bfloat16.rounding_name(lanes)
+        return tirx.call_pure_extern(typed(stored(BF16), lanes), name, value)
     if source.startswith("float") and dtype in ("int8", "uint8", "int16", "uint16"):
         value = tirx.Cast(typed("int32", lanes), value)
     return tirx.Cast(typed(dtype, lanes), value)
+
+
+def _all(value: int, lanes: int) -> Value:
+    return splat(tirx.const(value, "uint32"), lanes)
 
 
 def maximum(a: Value, b: Value) -> Value:
@@ -219,9 +241,9 @@ def _bound(intrinsic: str, usual: Callable[[Value, Value], Value], a: Value, b: 
 class Array:
     """A flat tensor that a kernel reads or writes."""
 
-    def __init__(self, buffer: Any) -> None:
+    def __init__(self, buffer: Any, dtype: str = "") -> None:
         self.buffer = buffer
-        self.dtype = str(buffer.dtype)
+        self.dtype = dtype or str(buffer.dtype)
 
     def piece(self, i: Index) -> tuple[Any, Index]:
         """The buffer that holds an element, and where in it."""
@@ -232,7 +254,7 @@ class Array:
         buffer, i = self.piece(i)
         if used is not None and used < lanes:
             where, mask = _masked(i, lanes, used)
-            return tirx.op.masked_load(typed(self.dtype, lanes), buffer, where, mask)
+            return tirx.op.masked_load(typed(stored(self.dtype), lanes), buffer, where, mask)
         where = index(i) if lanes == 1 else tirx.Ramp(index(i), const(1), const(lanes))
         return tirx.BufferLoad(buffer, [where])
 
@@ -256,7 +278,7 @@ class From(Array):
     """What of an array follows an element, numbered from there on."""
 
     def __init__(self, whole: Array, first: Index) -> None:
-        super().__init__(whole.buffer)
+        super().__init__(whole.buffer, whole.dtype)
         self.whole, self.first = whole, first
 
     def piece(self, i: Index) -> tuple[Any, Index]:
@@ -264,12 +286,16 @@ class From(Array):
         return self.whole.piece(self.first + i)
 
 
-class Fours(Array):
-    """An array of bytes in elements of four, each an int32."""
+class Words(Array):
+    """An array of bytes in elements of four, or of 16 bits in elements of two, each an int32."""
+
+    def __init__(self, array: Array, count: int) -> None:
+        super().__init__(array.buffer, "int32")
+        self.count = count
 
     def at(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
         """Elements from `i` on, `lanes` of them."""
-        where = tirx.Ramp(index(i * 4), const(1), const(4 * lanes))
+        where = tirx.Ramp(index(i * self.count), const(1), const(self.count * lanes))
         return tirx.reinterpret(typed("int32", lanes), tirx.BufferLoad(self.buffer, [where]))
 
     def everywhere(self, i: Index, lanes: int) -> Value:
@@ -311,6 +337,14 @@ class Code:
     def add(self, statement: Any) -> None:
         """Append a statement."""
         self._open[-1].append(statement)
+
+    def include(self, text: str) -> None:
+        """Have functions, as LLVM's assembly has them, at hand for calls by name.
+
+        They are written where they are called, and nowhere else.
+        """
+        zero, nothing = const(0), tirx.Evaluate(const(0))
+        self.add(tirx.AttrStmt(zero, "pragma_import_llvm", tvm.ir.StringImm(text), nothing))
 
     def bind(self, value: Value, name: str = "v") -> Value:
         """Name a value, so that using it again does not compute it again."""
@@ -431,7 +465,7 @@ def function(name: str, arguments: Sequence[Argument], write: Any) -> Any:
     for argument in arguments:
         offset = tirx.Var(f"{argument.name}_at", "int32")
         buffer = tirx.decl_buffer(
-            argument.shape, argument.dtype, name=argument.name,
+            argument.shape, stored(argument.dtype), name=argument.name,
             elem_offset=offset, offset_factor=1,
         )  # fmt: skip
         count = 1
@@ -441,13 +475,15 @@ def function(name: str, arguments: Sequence[Argument], write: Any) -> Any:
             flat = buffer
         else:
             flat = tirx.decl_buffer(
-                (count,), argument.dtype, name=f"{argument.name}_flat",
+                (count,), stored(argument.dtype), name=f"{argument.name}_flat",
                 data=buffer.data, elem_offset=offset,
             )  # fmt: skip
             views.append(tirx.DeclBuffer(flat, data=buffer.data))
         buffers.append(buffer)
-        arrays.append(Array(flat))
+        arrays.append(Array(flat, argument.dtype))
     code = Code()
+    if any(argument.dtype == BF16 for argument in arguments):
+        code.include(bfloat16.ROUNDING)
     for view in views:
         code.add(view)
     write(code, *arrays)

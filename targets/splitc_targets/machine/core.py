@@ -16,14 +16,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from splitc.cost.board import Board
+from splitc.cost.board import Board, Precision
 from splitc.errors import UsageError, nearest
 
 FOLDER = Path(__file__).parent / "cores"
 
 _Count = Annotated[int, msgspec.Meta(gt=0, le=2**40)]
 _Rate = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
-_Element = Literal["float32", "float16", "int8", "uint8", "int32"]
+_Element = Literal["float32", "float16", "bfloat16", "int8", "uint8", "int32"]
 
 
 class MultiplyAdd(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +41,8 @@ class MultiplyAdd(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         lanes: Sums of one instruction.
         intrinsic: LLVM's name of it.
         operands: The intrinsic's operands in their order.
+        precision: What has to be asked for; other instructions are exact, or round no more than
+            the network does.
     """
 
     name: str
@@ -52,6 +54,7 @@ class MultiplyAdd(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     lanes: _Count
     intrinsic: str
     operands: tuple[Literal["reads", "weights", "sums"], ...]
+    precision: Precision = "float32"
 
 
 class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -85,7 +85,11 @@ def machine_of(board: Board) -> Machine:
     """
     core = core_of(board)
     l2_bytes = core.l2_bytes or board.cache_bytes
-    allowed = tuple(row for row in core.multiply_adds if row.feature in board.processor.features)
+    processor = board.processor
+    allowed = tuple(
+        row for row in core.multiply_adds
+        if row.feature in processor.features and row.precision in ("float32", processor.precision)
+    )  # fmt: skip
     return Machine(
         lanes=core.lanes, registers=core.registers, spare=core.spare, fma=core.fma,
         fma_latency=core.fma_latency, fma_per_cycle=core.fma_per_cycle,

@@ -30,7 +30,7 @@ class Arena:
 
 def dtype_bytes(buffer: Buffer) -> int:
     """Bytes of one element."""
-    return np.dtype(buffer.dtype).itemsize
+    return 2 if buffer.dtype == "bfloat16" else np.dtype(buffer.dtype).itemsize
 
 
 def bytes_of(buffer: Buffer) -> int:

@@ -42,6 +42,14 @@ def _as_fours(planner: Planner, node: Node) -> View:
     return fours(planner, node.args[0])
 
 
+def _as_pairs(planner: Planner, node: Node) -> View:
+    """Channels innermost, and every pixel's first at an even distance from the first of all."""
+    here = planner.channels_inner(node.args[0])
+    if any(s % geometry.PAIR for n, s in zip(here.shape, here.strides, strict=True) if s > 1 < n):
+        return planner.laid(node.args[0], channels_last(here.shape))
+    return here
+
+
 def _channels_innermost(planner: Planner, node: Node) -> View:
     return planner.channels_inner(node.args[0])
 
@@ -50,6 +58,7 @@ _PLACES: dict[str, Callable[[Planner, Node], View]] = {
     "direct": _scalars_or_channels,
     "half": _channels_innermost,
     "dot": _as_fours,
+    "pairs": _as_pairs,
 }
 """How the input has to lie, by the node's family."""
 

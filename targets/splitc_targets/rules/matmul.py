@@ -31,7 +31,8 @@ def _by_constant(planner: Planner, node: Node) -> bool:
     depth, columns = b.shape
     rows = a.size // depth
     view = _rows(planner.place(a), rows, depth)
-    if view is None or (node.family == "dot" and view.strides[0] % dot.FOUR):
+    whole = {"dot": dot.FOUR, "pairs": geometry.PAIR}.get(node.family, 1)
+    if view is None or view.strides[0] % whole:
         view = planner.dense(a).reshaped((rows, depth))
     target = planner.result(node.output, packed(node.output.shape))
     flat = target.reshaped((rows, columns))

@@ -14,11 +14,12 @@ from splitc_targets.graph.graph import Node, whole_numbers
 from splitc_targets.graph.views import View
 from splitc_targets.kernels import families
 from splitc_targets.kernels.choice import Choice
-from splitc_targets.kernels.product import direct, dot, half
+from splitc_targets.kernels.product import direct, dot, geometry, half, pairs
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.winograd import filters
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
+from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.loops.fused import beside_types, without_bias
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.plan.choices import decided, filled
@@ -154,6 +155,21 @@ def _plan_half(
     )  # fmt: skip
 
 
+def _plan_pairs(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
+) -> bool:
+    """Append a convolution of bfloat16."""
+    row = _instruction(planner, BF16)
+    machine = planner.machine.using(row)
+    spec = geometry.in_pairs(spec)
+    packed = pairs.pack(np.asarray(weights), spec, machine)
+    return _append(
+        planner, node, ("pairs", spec), planner.constant(packed), args,
+        lambda name: pairs.kernel(name, spec, machine, row, packed.size),
+        spec.flops * geometry.PAIR, "pairs", types=(row.reads, "int32", *beside_types(spec)),
+    )  # fmt: skip
+
+
 def _plan_dot(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
 ) -> bool:
@@ -199,5 +215,6 @@ _PLANS: dict[str, Callable[[Planner, Node, Conv, Any, list[View], str], bool]] =
     "direct": _plan_direct,
     "dot": _plan_dot,
     "half": _plan_half,
+    "pairs": _plan_pairs,
 }
 """By the node's family."""

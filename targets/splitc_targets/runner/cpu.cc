@@ -91,6 +91,7 @@ void CheckLevel(const std::string& cpu) {
 
 bool HasFeature(const std::string& name) {
   if (name == "+avx512vnni") return HasAll(Leaf(7).c, 1u << 11);
+  if (name == "+avx512bf16") return HasAll(Leaf(7, 1).a, 1u << 5);
   if (name == "+avxvnni") return HasAll(Leaf(7, 1).a, 1u << 4);
   return true;
 }

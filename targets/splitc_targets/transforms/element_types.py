@@ -11,6 +11,9 @@ machine has an instruction for that. Then its input is written and read as bytes
 byte + offset; other readers read the same bytes, or floats made of them. Networks in float16,
 which are computed in float32 (widen.py), are held and multiplied as float16 where the machine
 multiplies such.
+
+Where products in bfloat16 are asked for, what a product reads is kept as bfloat16 alone, for all
+its readers: so a residual that a convolution reads is rounded too.
 """
 
 from __future__ import annotations
@@ -24,10 +27,14 @@ from splitc_targets.graph.expression import Arg, Do, Expression, Num, heavy, ope
 from splitc_targets.graph.graph import NARROW, Graph, Node, Value, joined
 from splitc_targets.kernels import families
 from splitc_targets.kernels.families import Family, extras
+from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.loops.fused import converts
 from splitc_targets.machine.machine import Machine
 from splitc_targets.transforms.ranges import BYTE, Range, Ranges, unshifted
 from splitc_targets.transforms.widen import HALF
+
+ROUNDED = frozenset({HALF, BF16})
+"""Element types that numbers are rounded to."""
 
 _SUMS = 2**31
 _FEW = 4
@@ -87,8 +94,9 @@ class _Analysis:
 
     def _reads(self, node: Node, family: Family) -> bool:
         """Have a product's input held as a family reads it; False where it cannot be."""
-        if HALF in family.reads:
-            source, form, offset = node.args[0], Form(HALF), None
+        rounded = next(iter(family.reads & ROUNDED), "")
+        if rounded:
+            source, form, offset = node.args[0], Form(rounded), None
         else:
             source, shift = unshifted(node.args[0])
             found = self._bytes_of(source)
@@ -114,7 +122,7 @@ class _Analysis:
 
     def hold_more(self) -> None:
         """Hold what no product needs so, where it costs nobody a conversion."""
-        quantised = any(form.dtype != HALF for form in self.forms.values())
+        quantised = any(form.dtype not in ROUNDED for form in self.forms.values())
         consumers = self.graph.consumers()
         for value in (value for node in self.graph.nodes for value in node.outputs):
             readers = consumers.get(value, [])
@@ -163,11 +171,18 @@ class _Analysis:
         node = value.producer
         if self.forms.get(value, form) != form or not self._made_in(value, form.dtype):
             return False
-        if form.dtype == HALF and not value.half:
+        if form.dtype in ROUNDED and not self._may_be_rounded(value, form):
             return False
         if node is None or node.op != "concat":
             return True
         return all(self._joins(part, form) for part in node.inputs)
+
+    def _may_be_rounded(self, value: Value, form: Form) -> bool:
+        """Whether what is read as rounded numbers may be kept as nothing else.
+
+        float16 where the network has it so; bfloat16 wherever it does not leave the part.
+        """
+        return value.half if form.dtype == HALF else value not in self.graph.outputs
 
     def write(self) -> None:
         """Have values written in their forms, and read in them where kernels can."""
@@ -183,7 +198,7 @@ class _Analysis:
             if given is not None:
                 continue
             added = first if made_by is None else after.setdefault(made_by, [])
-            kept = source.half or form.dtype != HALF
+            kept = form.dtype not in ROUNDED or self._may_be_rounded(source, form)
             if made_by is not None and kept and self._writes(made_by, form.dtype):
                 readers = [r for r in consumers.get(source, []) if source in r.inputs]
                 rest = [r for r in readers if not self._read_held(r, source, held, form.offset)]

@@ -19,6 +19,7 @@ from tvm import tirx
 
 from splitc.build.backend import KernelCall
 from splitc_targets.graph.views import Buffer, View
+from splitc_targets.loops.emit import stored
 from splitc_targets.loops.tir_pipeline import ENTRY, WRITTEN
 from splitc_targets.plan.arena import Arena, bytes_of, dtype_bytes
 from splitc_targets.plan.planner import Plan, Step
@@ -157,7 +158,7 @@ class _Writer:
         if shaped and start:
             data, elements = tirx.handle_add_byte_offset(data, _number(start)), 0
         extents = tirx.tvm_stack_make_shape(*map(_number, shape))
-        kind = tirx.const(0, buffer.dtype)
+        kind = tirx.const(0, stored(buffer.dtype))
         return tirx.tvm_stack_make_array(
             data, extents, tirx.const(0, "int32"), len(shape), kind, _number(elements)
         )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from splitc.cost.board import Board, load_board
+from splitc.cost.precision import at_precision
 from splitc_targets.graph.check import InvalidGraphError, check
 from splitc_targets.graph.expression import Arg, Do, Expression, Num
 from splitc_targets.graph.graph import Graph, Node, Value, constant, made
@@ -31,7 +32,7 @@ from splitc_targets.tvm.fallback import fall_back
 CHANNELS, SIDE = 32, 12
 RULES_OF = {
     "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot"},
-    "half": {"half"}, "depthwise": {"depthwise"}, "matmul": {"matmul"},
+    "half": {"half"}, "pairs": {"pairs"}, "depthwise": {"depthwise"}, "matmul": {"matmul"},
     "largest": {"pool"}, "mean": {"pool"},
 }  # fmt: skip
 """What the steps of a family are called."""
@@ -44,10 +45,17 @@ def vnni(name: str) -> Board:
     return msgspec.structs.replace(board, unit=unit)
 
 
+def bf16(name: str) -> Board:
+    """A board that multiplies in bfloat16, where that is asked of it."""
+    board = load_board(name)
+    unit = msgspec.structs.replace(board.processor, on_request=("+avx512bf16",))
+    return at_precision({name: msgspec.structs.replace(board, unit=unit)}, "bf16")[name]
+
+
 MACHINES = {
     "rpi4": machine_of(load_board("rpi4")), "rpi5": machine_of(load_board("rpi5")),
     "v3": machine_of(load_board("x86-64-v3")), "v4": machine_of(load_board("x86-64-v4")),
-    "vnni": machine_of(vnni("x86-64-v4")),
+    "vnni": machine_of(vnni("x86-64-v4")), "bf16": machine_of(bf16("x86-64-v4")),
 }  # fmt: skip
 
 
@@ -156,6 +164,7 @@ def test_what_is_chosen_is_what_is_planned(kind: str, half: bool, name: str) -> 
     ("name", "kind", "half", "family"),
     [
         ("rpi5", "signed", False, "dot"), ("vnni", "signed", False, "dot"),
+        ("bf16", "fractions", False, "pairs"), ("bf16", "fractions", True, "pairs"),
         ("rpi4", "signed", False, "direct"), ("v4", "signed", False, "direct"),
         ("rpi5", "far", False, "direct"), ("rpi5", "fractions", True, "half"),
         ("rpi4", "fractions", True, "direct"), ("rpi5", "fractions", False, "direct"),

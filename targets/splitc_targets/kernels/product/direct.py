@@ -39,12 +39,15 @@ def operand_arguments(conv: Conv) -> list[Argument]:
 
 
 def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndarray[Any, Any]:
-    """Weights [out channels][channels][rows][columns] in the order the kernel reads them."""
+    """Weights [out channels][channels][rows][columns] in the order the kernel reads them.
+
+    They stay the elements of four bytes that they are.
+    """
     tile = tile_of(flattened(conv), machine)
     per_group = conv.out_channels // conv.groups
     wides = [vectors * machine.lanes for vectors in blocks(conv, tile, machine.lanes)]
     _, channels, rows, columns = weights.shape
-    packed = np.zeros((conv.groups, rows * columns * channels * sum(wides)), np.float32)
+    packed = np.zeros((conv.groups, rows * columns * channels * sum(wides)), weights.dtype)
     for group in range(conv.groups):
         first, at = group * per_group, 0
         for wide in wides:

@@ -22,7 +22,7 @@ from splitc_targets.kernels.product import geometry
 from splitc_targets.kernels.product.direct import Spot, Writer, operand_arguments
 from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Code, Fours, Index, Value
+from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, Words
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
@@ -93,7 +93,7 @@ def kernel(
     writer = _Padded if offset and pads(flat) else _Dot
 
     def write(code: Code, x: Array, *arrays: Array) -> None:
-        writer(code, flat, machine, (Fours(x.buffer), *arrays), row).tasks()
+        writer(code, flat, machine, (Words(x, FOUR), *arrays), row).tasks()
 
     return emit.function(name, arguments, write)
 

@@ -68,6 +68,34 @@ class Conv:
         return 2 * pixels * self.out_channels * self.channels * self.kernel[0] * self.kernel[1]
 
 
+def of_maps(
+    x: tuple[int, ...], y: tuple[int, ...], groups: int, kernel: tuple[int, int],
+    stride: tuple[int, int], pad: tuple[int, int], dilation: tuple[int, int] = (1, 1),
+) -> Conv:  # fmt: skip
+    """A convolution of dense channels-last maps, by their shapes [N, C, H, W]."""
+    (n, c, height, width), (_, channels, out_height, out_width) = x, y
+    return Conv(
+        batch=n, height=height, width=width, channels=c // groups, groups=groups,
+        out_height=out_height, out_width=out_width, out_channels=channels,
+        kernel=kernel, stride=stride, dilation=dilation, pad=pad,
+        x_pixel=c, x_row=c * width, x_image=c * width * height, x_channel=1,
+        y_pixel=channels, y_row=channels * out_width,
+        y_image=channels * out_width * out_height,
+    )  # fmt: skip
+
+
+PAIR = 2
+"""Channels of an element of two bfloat16."""
+
+
+def in_pairs(conv: Conv) -> Conv:
+    """A convolution in elements of two channels of its input; distances are even."""
+    return replace(
+        conv, channels=conv.channels // PAIR, x_channel=1,
+        x_pixel=conv.x_pixel // PAIR, x_row=conv.x_row // PAIR, x_image=conv.x_image // PAIR,
+    )  # fmt: skip
+
+
 class Sliding(Protocol):
     """What of an operation says where its windows lie along a row."""
 
