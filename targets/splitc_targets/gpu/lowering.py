@@ -13,11 +13,12 @@ from typing import Any
 import tvm
 import tvm_ffi
 from tvm import tirx
+from tvm.s_tir.analysis import verify_gpu_code
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
 from splitc_targets.gpu.loops import copies, exact, tensor_cores
-from splitc_targets.tvm.adapter import CannotRun
+from splitc_targets.tvm.adapter import FAILURES, CannotRun
 
 _COMPILE = "tvm_callback_cuda_compile"
 _lock = threading.Lock()
@@ -70,24 +71,60 @@ def write(own: Mapping[str, Any], others: Mapping[str, Any], target: Any) -> Sou
     Raises:
         CannotRun: The host would have to compute what a kernel is given.
     """
-    stages: Any = tvm.tirx.get_default_tir_pipeline(target)
-    pipeline, _, finish = stages
+    pipeline, _, finish = _stages(target)
     functions: dict[Any, Any] = {}
     entries: dict[str, tuple[Entry, ...]] = {}
     for given, passes in ((own, _short()), (others, pipeline)):
-        if not given:
-            continue
-        made = tvm.IRModule({tvm.ir.GlobalVar(name): each for name, each in given.items()})
-        host, devices = split_host_device_mods(passes(tirx.transform.BindTarget(target)(made)))
-        (device,) = devices.values()
-        functions.update(device.functions)
-        kernels = {str(each.attrs["global_symbol"]): each for each in device.functions.values()}
-        entries |= {name: _entries(each, host[name], kernels) for name, each in given.items()}
+        if given:
+            device, started = _lowered(given, passes, target)
+            functions.update(device.functions)
+            entries |= started
     text = _text(finish()(tvm.IRModule(functions)), target)
     api = str(target.kind.name)
     if api == "opencl":
         text = _OF_C.sub(r"\1", text)
     return Source(_with_calls(text, api), entries)
+
+
+def _stages(target: Any) -> Any:
+    """TVM's usual passes: for whole functions, for the host's half and for the device's."""
+    return tvm.tirx.get_default_tir_pipeline(target)
+
+
+def _lowered(
+    given: Mapping[str, Any], passes: Any, target: Any
+) -> tuple[Any, dict[str, tuple[Entry, ...]]]:
+    """The device's half of functions, and how their kernels are started."""
+    made = tvm.IRModule({tvm.ir.GlobalVar(name): each for name, each in given.items()})
+    host, devices = split_host_device_mods(passes(tirx.transform.BindTarget(target)(made)))
+    (device,) = devices.values()
+    kernels = {str(each.attrs["global_symbol"]): each for each in device.functions.values()}
+    return device, {name: _entries(each, host[name], kernels) for name, each in given.items()}
+
+
+_SHARED_BYTES = 48 * 1024
+_LIMITS = {"max_threads_per_block": 1024, "max_shared_memory_per_block": _SHARED_BYTES}
+"""What every device gives a block without being asked for more."""
+_THREADS = 256
+"""Threads of a block where it is for a schedule to say: more leave small kernels few blocks."""
+
+
+def limited(target: Any) -> Any:
+    """The target with the limits that TVM's schedules ask it for."""
+    asked = {"max_threads_per_block": _THREADS, "max_shared_memory_per_block": _SHARED_BYTES}
+    arch = {"arch": target.attrs["arch"]} if "arch" in target.attrs else {}
+    return tvm.target.Target({"kind": target.kind.name, **arch, **asked})
+
+
+def fits(function: Any, target: Any) -> bool:
+    """Whether a function whose threads are bound lowers to kernels within the limits."""
+    pipeline, _, _ = _stages(target)
+    try:
+        named = function.with_attr("global_symbol", "main")
+        device, _ = _lowered({"main": named}, pipeline, target)
+    except (CannotRun, *FAILURES):
+        return False
+    return all(verify_gpu_code(each, _LIMITS) for each in device.functions.values())
 
 
 _OF_C = re.compile(r"\b(a?(?:sin|cos|tan)h?|atan2|hypot|log1p|expm1)f(?=\()")

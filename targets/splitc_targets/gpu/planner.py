@@ -115,9 +115,9 @@ class GpuPlanner(Planner):
 
     products = staticmethod(_product)
 
-    def __init__(self, graph: Graph, device: Device) -> None:
+    def __init__(self, graph: Graph, device: Device, target: Any) -> None:
         super().__init__(graph, _NEUTRAL)
-        self.device = device
+        self.device, self.target = device, target
         self._known: dict[Hashable, Bound] = {}
 
     def step(
@@ -199,11 +199,11 @@ class GpuPlanner(Planner):
     ) -> None:  # fmt: skip
         """Append a call of TVM's loops, with memory for what one of them makes for another."""
         if key not in self._known:
-            self._known[key] = bound(build("main"))
+            self._known[key] = bound(build("main"), self.target)
         made = self._known[key]
         between = [self.fresh(shape, dtype, packed(shape)) for shape, dtype in made.between]
         types += [dtype for _, dtype in made.between]
         super().step(
             key, lambda name: made.function.with_attr("global_symbol", name), [*args, *between],
-            rule, op, shapes, types=types,
+            rule, f"{op} by {made.how}", shapes, types=types,
         )  # fmt: skip

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
 # pyright: reportOptionalMemberAccess=false
-"""Threads for loops of TVM's own: a thread an element of what each nest makes.
+"""Threads for loops of TVM's own: by dlight's rules, or a thread an element of each nest's result.
 
-dlight's rules for reductions are not asked: of one with two results they leave loops on the host.
+dlight is TVM's set of schedules that need no tuning. Its rules are tried in turn, those for
+products and reductions before the one for everything; what the first makes that lowers and stays
+within what every device gives a block is taken. Rules raise where they meet what they were not
+written for.
 """
 
 from __future__ import annotations
@@ -15,11 +18,21 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import SBlock, SBlockRealize, Schedule, ScheduleError
+from tvm.s_tir import dlight as dl
+
+from splitc_targets.gpu import lowering
+from splitc_targets.tvm.adapter import FAILURES
 
 THREADS = 128
 _SPATIAL = 0
 _THREAD_BINDING = 4
 _THREAD_INDEX = 1
+
+RULES = (
+    dl.gpu.Matmul(), dl.gpu.GEMV(), dl.gpu.Reduction(), dl.gpu.GeneralReduction(),
+    dl.gpu.Fallback(),
+)  # fmt: skip
+"""dlight's, in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +42,50 @@ class Bound:
     Args:
         function: Behind its own parameters it takes memory for what its nests hand on.
         between: Shape and element type of each of those.
+        how: What bound them, in words.
     """
 
     function: Any
     between: tuple[tuple[tuple[int, ...], str], ...]
+    how: str
 
 
-def bound(function: Any) -> Bound:
-    """Bind a function's loops to threads.
+def bound(function: Any, target: Any) -> Bound:
+    """Bind a function's loops to a device's threads.
 
     What one of its loop nests makes for another would be the host's to allocate: the caller
     gives memory for it instead. Loops that cannot be bound run in one thread.
     """
+    for rule in RULES:
+        made = _by_rule(rule, function, target)
+        if made is not None:
+            return made
     try:
-        made = _spread(function)
+        return _given_memory(_spread(function), "a thread an element")
     except ScheduleError:
-        made = _alone(function)
-    return _given_memory(made)
+        return _given_memory(_alone(function), "one thread")
+
+
+def _by_rule(rule: Any, function: Any, target: Any) -> Bound | None:
+    """What one of dlight's rules makes of a function, if anything that a device can run."""
+    with lowering.limited(target) as known:
+        try:
+            schedule = rule.apply(function, known, False)
+        except FAILURES:
+            return None
+    if schedule is None or not _all_bound(schedule):
+        return None
+    made = _given_memory(schedule.mod["main"], f"dlight's {type(rule).__name__}")
+    return made if lowering.fits(made.function, target) else None
+
+
+def _all_bound(schedule: Any) -> bool:
+    """Whether threads run every nest: a rule may leave one to the host."""
+    root = schedule.get_sblock("root", "main")
+    return all(
+        any(schedule.get(loop).thread_binding is not None for loop in schedule.get_loops(block))
+        for block in schedule.get_child_blocks(root)
+    )
 
 
 def _spread(function: Any) -> Any:
@@ -99,13 +139,13 @@ def _alone(function: Any) -> Any:
     return _with_body(function, body, block.alloc_buffers)
 
 
-def _given_memory(function: Any) -> Bound:
+def _given_memory(function: Any, how: str) -> Bound:
     held = list(function.body.block.alloc_buffers)
     outer = [each for each in held if each.scope() == "global"]
     inner = [each for each in held if each.scope() != "global"]
     made = _with_body(function, function.body.block.body, inner, outer) if outer else function
     between = tuple((tuple(int(n) for n in b.shape), str(b.dtype)) for b in outer)
-    return Bound(_numbered(made), between)
+    return Bound(_numbered(made), between, how)
 
 
 def _numbered(function: Any) -> Any:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from splitc.cost.board import Gpu, boards, load_board
@@ -60,7 +62,7 @@ def test_every_kernel_compiles_and_spills_nothing(name: str, precision: str) -> 
     assert isinstance(unit, Gpu)
     made = cuda.compile_source(code.program.source, unit.arch)
     assert made.code.startswith(b"\x7fELF")
-    threads = {each.symbol: each.threads[0] for each in code.program.launches}
+    threads = {each.symbol: math.prod(each.threads) for each in code.program.launches}
     assert made.usage.keys() == threads.keys()
     for symbol, usage in made.usage.items():
         assert usage.spill_bytes == 0, symbol

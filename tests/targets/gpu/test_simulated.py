@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from splitc_targets.gpu.pipeline import GpuCode
+from tests.targets.gpu import test_loops
 from tests.targets.gpu.device import compiled, simulated
 from tests.targets.nets import Net
 
@@ -91,6 +92,9 @@ NETS: dict[str, Callable[[Net], str]] = {
     "resizing": lambda n: n.op(
         "Resize", n.input(1, 3, 5, 5), None, np.array([1, 1, 1.6, 1.6], np.float32), mode="linear"
     ),
+} | {
+    f"TVM's loops, {name}": test_loops.NETS[name][1]
+    for name in ("a product of whole numbers", "a mean of whole numbers", "softmax of doubles")
 }  # fmt: skip
 
 
