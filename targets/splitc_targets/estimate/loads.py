@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from splitc_targets.kernels import ways
@@ -180,6 +181,32 @@ def batched(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load:
 
 PACK_CYCLES = 4.0
 """Of a vector of the right side of a product, laid anew."""
+
+
+def attention(scores: Conv, result: Conv, machine: Machine, endings: Sequence[Ending]) -> Load:
+    """Two products by one cut of the rows; what lies between them stays in the caches.
+
+    Args:
+        scores: The first product: images are pairs, pixels rows, channels of the result keys.
+        result: The second, of as many rows.
+        machine: What it runs on.
+        endings: What is fused behind each.
+    """
+    products = (geometry.in_pieces(conv, machine) for conv in (scores, result))
+    loads = [batched(conv, machine, end) for conv, end in zip(products, endings, strict=True)]
+    between = scores.batch * scores.out_width * scores.out_channels / machine.lanes
+    powers = POWER_CYCLES * 2.0 / machine.fma_per_cycle * between / loads[0].cores
+    pairs, rows, keys = scores.batch, scores.out_width, scores.out_channels
+    read = rows * scores.channels + keys * (scores.channels + result.out_channels)
+    return replace(
+        loads[0], cycles=sum(load.cycles for load in loads) + powers, loops=1,
+        read_bytes=4.0 * pairs * read + sum(end.beside_bytes for end in endings),
+        written_bytes=4.0 * pairs * rows * result.out_channels,
+    )  # fmt: skip
+
+
+POWER_CYCLES = 8.0
+"""Of a vector of scores, made powers of e."""
 
 
 def _narrow(vectors: int, machine: Machine) -> float:

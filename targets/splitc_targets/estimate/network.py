@@ -78,6 +78,9 @@ def kernel_of(graph: LayerGraph, group: Group, machine: Machine) -> Kernel | Non
     if layer.kind == "recurrent":
         load = recurrent_layer(graph, layer, machine)
         return None if load is None else Kernel("", load)
+    if group.second is not None or layer.op in _ATTENTION:
+        load = _attention(graph, group, machine)
+        return None if load is None else Kernel("", load)
     read = [shapes.shape_of(graph.tensors[name]) for name in dict.fromkeys(layer.inputs)]
     made = shapes.shape_of(layer.outputs[0])
     if made is None or None in read or not read:
@@ -89,6 +92,38 @@ def kernel_of(graph: LayerGraph, group: Group, machine: Machine) -> Kernel | Non
         return None
     return found or Kernel("", _over_elements(graph, group, done, machine))
 
+
+def _attention(graph: LayerGraph, group: Group, machine: Machine) -> Load | None:
+    """Two products with a softmax between, as layers or as one; None where sizes are not known."""
+    layer = graph.layers[group.first]
+    if group.second is None:
+        read = [shapes.shape_of(graph.tensors[name]) for name in layer.inputs[:3]]
+        if len(read) < 3 or any(shape is None or len(shape) != 4 for shape in read):
+            return None
+        q, k, v = (shape for shape in read if shape is not None)
+        pairs = q[0] * q[1]
+        products = [
+            shapes.matrix(pairs, q[2], q[3], k[2]), shapes.matrix(pairs, q[2], k[2], v[3]),
+        ]  # fmt: skip
+        return loads.attention(products[0], products[1], machine, (Ending(), Ending()))
+    parts = group.behind.index(group.second)
+    between = [
+        graph.layers[at].op for at in group.behind[: parts - 1] if elementwise(graph.layers[at])
+    ]
+    after = [graph.layers[at].op for at in group.behind[parts + 1 :]]
+    made = [shapes.shape_of(graph.layers[at].outputs[0]) for at in (group.first, group.second)]
+    found = [
+        None if shape is None else shapes.products_of(graph.layers[at], shape)
+        for at, shape in zip((group.first, group.second), made, strict=True)
+    ]
+    first, second = found
+    if first is None or second is None:
+        return None
+    return loads.attention(first, second, machine, (ending(between), ending(after)))
+
+
+_ATTENTION = frozenset(("attention", "scaleddotproductattention"))
+"""Layers that are all of it."""
 
 _OTHERS = frozenset(("control",))
 """Kinds whose work no shape tells."""

@@ -12,6 +12,7 @@ from splitc.cost.stress import IDLE
 from splitc_targets.estimate.loads import (
     Ending,
     Load,
+    attention,
     batched,
     by_winograd,
     direct,
@@ -95,16 +96,10 @@ def _matmul(step: Step, machine: Machine) -> Load:
 
 
 def _attention(step: Step, machine: Machine) -> Load:
-    """Two products by one cut of the rows, and the softmax of what lies in the caches between."""
     spec = _spec(step)
-    first, second = (
-        batched(replace(conv, batch=spec.pairs), machine, of_expression(conv.expression))
-        for conv in products(spec, machine)
-    )
-    scores = spec.pairs * spec.rows * spec.keys
-    cycles = PASSES["softmax"] * scores / machine.lanes / first.cores
-    both = replace(first, cycles=first.cycles + second.cycles + cycles, loops=1)
-    return _sized(both, step)
+    parts = [replace(conv, batch=spec.pairs) for conv in products(spec, machine)]
+    endings = [of_expression(each) for each in (spec.scores, spec.expression)]
+    return _sized(attention(parts[0], parts[1], machine, endings), step)
 
 
 def _winograd(step: Step, machine: Machine) -> Load:

@@ -44,6 +44,7 @@ class Attention:
         beside: Distances in its other operands, [batch…, rows, keys].
         expression: What is stored of a result; operand 0 is it.
         operands: Distances in its other operands, [batch…, rows, width].
+        guarded: As of `rows.Softmax`.
     """
 
     batch: tuple[int, ...]
@@ -59,6 +60,7 @@ class Attention:
     beside: tuple[tuple[int, ...], ...]
     expression: Expression
     operands: tuple[tuple[int, ...], ...]
+    guarded: bool = False
 
     @property
     def pairs(self) -> int:
@@ -238,7 +240,15 @@ def _raise(
             return value
 
         total = at.total(lambda a, b: a + b, 0.0, power)
-        code.store(shares, r, emit.number(1.0, 1) / total)
+        share = emit.number(1.0, 1) / total
+        if spec.guarded:
+            zero = emit.number(0.0, 1)
+            # 0 where the sum is not a number.
+            none = emit.tirx.EQ(code.bind(emit.largest(zero, total)), zero)
+            with code.when(none):
+                at.each(lambda i, used: emit.number(0.0, lanes), powers)
+            share = emit.tirx.Select(none, zero, share)
+        code.store(shares, r, share)
 
 
 def _below(arrays: Sequence[Array], steps: Sequence[tuple[int, ...]], row: Index) -> list[Array]:
@@ -279,7 +289,7 @@ def _product(
     rows: int, depth: int, columns: int, x: tuple[int, int], y: int,
     expression: Expression, operands: tuple[Operand, ...], machine: Machine,
 ) -> Conv:  # fmt: skip
-    """A product of matrices as a 1x1 convolution; its tile is that of many rows, for all alike."""
+    """A product of matrices as a 1x1 convolution."""
     made = Conv(
         batch=1, height=1, width=rows, channels=depth, groups=1,
         out_height=1, out_width=rows, out_channels=columns,
@@ -287,6 +297,4 @@ def _product(
         x_pixel=x[0], x_row=0, x_image=0, x_channel=x[1], y_pixel=y, y_row=0, y_image=0,
         expression=expression, operands=operands,
     )  # fmt: skip
-    many = replace(made, out_width=256)
-    # The same row element meets every vector: it is read once, not by each multiply-add.
-    return replace(made, tile=geometry.tile_of(many, replace(machine, memory_fma=False)))
+    return geometry.in_pieces(made, machine)

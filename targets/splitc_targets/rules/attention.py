@@ -38,7 +38,7 @@ def _attention(planner: Planner, node: Node) -> bool:
     spec = Attention(
         tuple(batch), rows, keys, depth, width, q_at, k_at, v_at, steps(target),
         node.attrs["scores"], tuple(map(steps, masks)),
-        node.attrs["expression"], tuple(map(steps, ends)),
+        node.attrs["expression"], tuple(map(steps, ends)), node.attrs["guarded"],
     )  # fmt: skip
     words = ["attention", *operations(spec.scores), *operations(spec.expression)]
     planner.step(

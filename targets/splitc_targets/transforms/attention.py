@@ -5,30 +5,32 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from splitc_targets.graph.expression import Arg, Expression, substitute
+from splitc_targets.graph.expression import Arg, Do, Expression, Num, substitute
 from splitc_targets.graph.graph import Graph, Node, Value, joined, made
 
 LEAST_ROWS = 8
 """Rows from which one kernel is worth it: it shares keys and values among rows."""
 
 
-def join_attention(graph: Graph, *, largest: int | None = None) -> None:
+def join_attention(graph: Graph, *, largest: int | None = None, guarded: bool = True) -> None:
     """matmul(softmax(matmul(q, k)), v) as attention(q, k, v), where nothing else reads between.
 
     Comes behind fusion: a scale is in the expression of the first product, what follows in that
-    of the second, a mask in a map between, which goes into the first. The node's arguments are
-    q, k, v, the operands of the first expression and those of the second; its attributes
-    `scores` and `expression` are the two.
+    of the second, a mask in a map between, which goes into the first, and so does a factor of all
+    of q or k in front. The node's arguments are q, k, v, the operands of the first expression and
+    those of the second; its attributes `scores` and `expression` are the two, and `guarded` is
+    the softmax's.
 
     Args:
         graph: Is rewritten in place.
         largest: Columns of q, and of v, up to which a kernel takes them; None for any.
+        guarded: Whether a kernel takes guarded ones.
     """
     readers = graph.consumers()
     replaced: dict[Value, Value] = {}
     for position, node in enumerate(graph.nodes):
         found = _joined(graph, readers, node)
-        if found is None:
+        if found is None or (found.attrs["guarded"] and not guarded):
             continue
         if largest is None or max(found.args[0].shape[-1], node.output.shape[-1]) <= largest:
             graph.nodes[position] = found
@@ -47,10 +49,8 @@ def _joined(graph: Graph, readers: dict[Value, list[Node]], node: Node) -> Node 
     if not _is_product(node):
         return None
     softmax = only(node.args[0], "nn.softmax", node)
-    if (
-        softmax is None
-        or softmax.attrs.get("guarded")
-        or softmax.attrs["axis"] % len(softmax.output.shape) != (len(softmax.output.shape) - 1)
+    if softmax is None or softmax.attrs["axis"] % len(softmax.output.shape) != (
+        len(softmax.output.shape) - 1
     ):
         return None
     masked = only(softmax.args[0], "map", softmax)
@@ -67,14 +67,22 @@ def _joined(graph: Graph, readers: dict[Value, list[Node]], node: Node) -> Node 
             return None
         expression, extras = _behind(expression, extras, masked, value)
     (q, k), v = scores.args[:2], node.args[1]
+    factors = list[Node]()
+    for maker in (only(q, "map", scores), only(k, "map", scores)):
+        if maker is not None and q is not k and _is_factor(maker):
+            expression = _behind_factor(expression, maker)
+            factors.append(maker)
+    q, k = (next((m.inputs[0] for m in factors if m.output is x), x) for x in (q, k))
     if v is softmax.output or node.output.shape[:-2] != scores.output.shape[:-2]:
         return None
     found = made(
         "attention", [q, k, v, extras, node.args[-1]], node.output.shape, "float32",
         scores=expression,
         expression=node.attrs["expression"],
+        guarded=softmax.attrs.get("guarded", False),
     )  # fmt: skip
-    found.layers = joined(*(each.layers for each in (scores, reader, softmax, node)))
+    parts = (*factors, scores, reader, softmax, node)
+    found.layers = joined(*(each.layers for each in parts))
     return found
 
 
@@ -91,6 +99,26 @@ def _behind(
         return Arg(1 + len(extras) + others.index(inputs[i]))
 
     return substitute(mapped.attrs["expression"], operand), [*extras, *others]
+
+
+def _is_factor(mapped: Node) -> bool:
+    """Whether it is a tensor times or over a number."""
+    expression = mapped.attrs["expression"]
+    return (
+        len(mapped.inputs) == 1
+        and mapped.inputs[0].shape == mapped.output.shape
+        and mapped.inputs[0].dtype == mapped.output.dtype == "float32"
+        and isinstance(expression, Do)
+        and expression.op in ("multiply", "divide")
+        and expression.args[0] == Arg(0)
+        and isinstance(expression.args[1], Num)
+    )
+
+
+def _behind_factor(expression: Expression, mapped: Node) -> Expression:
+    """A product's expression where a factor is the sum's, not one side's."""
+    factor = mapped.attrs["expression"]
+    return substitute(expression, lambda i: Arg(i) if i else factor)
 
 
 def _is_product(node: Node) -> bool:

@@ -27,6 +27,11 @@ def _sliced(
     return x
 
 
+def _largest(node: Node, x: Array) -> Array:
+    axes = node.attrs["axis"]
+    return x.max(None if axes is None else tuple(axes), keepdims=node.attrs["keepdims"])
+
+
 _FOLD: dict[str, Callable[..., Array]] = {
     "reshape": lambda node, x, shape: x.reshape(node.output.shape),
     "permute_dims": lambda node, x: x.transpose(node.attrs["axes"]),
@@ -49,6 +54,7 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "greater": lambda node, x, y: x > y,
     "equal": lambda node, x, y: x == y,
     "where": lambda node, c, x, y: np.where(c, x, y),
+    "max": _largest,
     "take": lambda node, x, i: np.take(x, i, axis=node.attrs["axis"], mode="wrap"),
     "strided_slice": _sliced,
     "stack": lambda node, xs: np.stack(xs, axis=node.attrs["axis"]),
@@ -96,20 +102,58 @@ _LARGEST = 1 << 22
 
 
 def drop_identities(graph: Graph) -> None:
-    """Operations that give back their input: dropout, same-shape reshapes and broadcasts."""
+    """Operations that give back an input: dropout, same-shape reshapes, choices that are known.
+
+    A constant that is one number all over becomes that number.
+    """
     replaced: dict[Value, Value] = {}
     kept: list[Node] = []
     for node in graph.nodes:
-        first = node.inputs[0] if node.inputs else None
+        _repeat_one(node)
+        first = _chosen(node) or (node.inputs[0] if node.inputs else None)
         same = first is not None and (first.shape, first.dtype) == (
             node.output.shape, node.output.dtype,
         )  # fmt: skip
-        if node.op == "nn.dropout" or (same and node.op in _IDENTITIES):
+        if node.op == "nn.dropout" or (same and (node.op in _IDENTITIES or _chosen(node))):
             replaced[node.output] = first  # type: ignore[assignment]
         else:
             kept.append(node)
     graph.nodes = kept
     graph.replace(replaced)
 
+
+def _chosen(node: Node) -> Value | None:
+    """What a condition that is the same all over chooses."""
+    if node.op != "where" or node.args[0].data is None:
+        return None
+    condition, yes, no = node.args
+    one = _one_number(condition)
+    return None if one is None else (yes if one else no)
+
+
+def _repeat_one(node: Node) -> None:
+    """Read one number where a constant beside a tensor of the result's shape repeats it."""
+    if node.op not in _BESIDE or len(node.args) != 2:
+        return
+    for here, other in ((0, 1), (1, 0)):
+        value, beside = node.args[here], node.args[other]
+        if not isinstance(value, Value) or value.size <= 1 or not isinstance(beside, Value):
+            continue
+        one = _one_number(value) if beside.shape == node.output.shape else None
+        if one is not None:
+            node.args[here] = constant(np.asarray(one, value.dtype))
+
+
+def _one_number(value: Value) -> Any:
+    """The number that a constant is all over, zeros of either sign apart; None where none is."""
+    if value.data is None or not value.size:
+        return None
+    data = np.ascontiguousarray(value.data)
+    first = data.reshape(-1)[0]
+    alike = data.tobytes() == np.full_like(data, first).tobytes()
+    return first if alike else None
+
+
+_BESIDE = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 
 _IDENTITIES = ("reshape", "broadcast_to", "astype", "squeeze", "expand_dims", "flatten")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import msgspec
+import numpy as np
 import pytest
 
 import splitc
@@ -26,6 +27,7 @@ from splitc_targets.machine.machine import machine_of
 from splitc_targets.plan.planner import Step
 from tests.frontend.torch import nets
 from tests.helpers import small_network
+from tests.targets.nets import Net
 from tests.targets.rules.test_recurrent import layer
 
 OWN_RULES = {"depthwise": "depthwise", "dot": "dot", "half": "half"}
@@ -95,6 +97,25 @@ def test_recurrent_layers_take_what_their_planned_calls_take(cores: int) -> None
     found_s = sum(BoardCost(board).seconds(model.graph))
     assert found_s == pytest.approx(sum(all_seconds(steps, board)), rel=0.25)
     assert found_s != pytest.approx(sum(BoardCost(board, by="shares").seconds(model.graph)))
+
+
+@pytest.mark.parametrize("form", ["parts", "masked", "operator"])
+def test_attention_takes_what_its_planned_call_takes(form: str) -> None:
+    net = Net(0, opset=23)
+    q, k, v = (net.input(1, 4, 200, 32) for _ in range(3))
+    if form == "operator":
+        net.outputs = [net.op("Attention", q, k, v)]
+    else:
+        q = net.op("Mul", q, np.array(0.25, np.float32))
+        scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]))
+        scores = net.op("Add", scores, net.input(1, 1, 1, 200)) if form == "masked" else scores
+        net.outputs = [net.op("Relu", net.op("MatMul", net.op("Softmax", scores, axis=-1), v))]
+    board, model = load_board("x86-64-v4"), splitc.load(net.proto())
+    steps = planned(model, "x86-64-v4")
+    assert [step.rule for step in steps] == ["attention"]
+    found = BoardCost(board).seconds(model.graph)
+    assert sum(found) == pytest.approx(sum(all_seconds(steps, board)), rel=0.1)
+    assert sum(took > 0 for took in found) == 1
 
 
 LINE = """

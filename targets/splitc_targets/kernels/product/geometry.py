@@ -189,6 +189,15 @@ def tile_of(conv: Conv, machine: Machine) -> tiles.Tile:
     return tiles.choose(machine, conv.out_width, per_group, step)
 
 
+def in_pieces(conv: Conv, machine: Machine) -> Conv:
+    """A product of two tensors with the tile that it has some rows at a time, whatever their count.
+
+    An element of a row meets every vector of a tile: it is read once, not by each multiply-add.
+    """
+    many = replace(conv, out_width=256)
+    return replace(conv, tile=tile_of(many, replace(machine, memory_fma=False)))
+
+
 def blocks_outermost(conv: Conv, machine: Machine) -> bool:
     """Whether a (flattened) convolution's blocks of channels are outermost, else its pixels.
 
