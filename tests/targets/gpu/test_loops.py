@@ -55,13 +55,6 @@ NETS: dict[str, tuple[str, Callable[[Net], str]]] = {
             n.input(3, values=n.positive(3)),
         ),
     ),
-    "rows put into others": (
-        "scatter_nd by dlight's Fallback",
-        lambda n: n.op(
-            "ScatterND", n.input(7, 5), n.input(3, 1, values=np.array([[6], [0], [3]])),
-            n.input(3, 5),
-        ),
-    ),
 }  # fmt: skip
 
 

@@ -65,6 +65,13 @@ NETS: dict[str, Callable[[Net], str]] = {
     "whole numbers' sum": lambda n: n.op(
         "ReduceSum", n.input(3, 70, dtype="int64"), np.array([1]), keepdims=0
     ),
+    "numbers put into rows": lambda n: n.op(
+        "ScatterND", n.input(7, 5), n.input(3, 1, values=np.array([[6], [0], [3]])), n.input(3, 5)
+    ),
+    "numbers put along rows": lambda n: n.op(
+        "ScatterElements", n.input(7, 50), n.input(5, 3, values=np.ones((5, 3), np.int64)),
+        n.input(5, 3), axis=1,
+    ),
     "softmax of odd rows": lambda n: n.op("Softmax", n.input(3, 37), axis=-1),
     "softmax, rows without a result zeros": lambda n: _guarded(
         n, n.op("Softmax", n.input(3, 37, values=MASKED), axis=-1)
@@ -130,10 +137,11 @@ def test_the_simulator_sees_what_leaves_a_buffer(tmp_path: Path) -> None:
 
 
 def _types(code: GpuCode, symbol: str) -> list[str]:
-    """The element types of a kernel's parameters, in OpenCL's words."""
+    """The element types of a kernel's parameters, in the simulator's words."""
     source = code.program.source
     start = source.rindex(f" {symbol}(")
-    return re.findall(r"__global (\w+)\*", source[start : source.index(")", start)])
+    found = re.findall(r"__global (\w+)\*", source[start : source.index(")", start)])
+    return ["char" if each == "bool" else each for each in found]
 
 
 def _simulated(code: GpuCode, number: int, folder: Path, short: int = 0) -> str:
