@@ -15,7 +15,7 @@ from splitc.build.evidence import proof_of
 from splitc.build.job import Job
 from splitc.build.parts import Parts
 from splitc.build.routes import RouteJob
-from splitc.bundle.difference import LOOSEST_TOLERANCE
+from splitc.bundle.difference import BFLOAT16_TOLERANCE, LOOSEST_TOLERANCE
 from splitc.bundle.golden import Step, Way, tolerance_of
 from splitc.bundle.record import BuildRecord
 from splitc.cost.precision import rounds
@@ -129,9 +129,11 @@ def manifest_of(
 
 def _tolerance(job: Job) -> float:
     """The relative error that results may have: of the loosest network, or of what is rounded."""
-    if any(rounds(site.board) for site in job.sites.values()):
-        return LOOSEST_TOLERANCE
-    return max(tolerance_of(route.ready.model.graph) for route in job.routes)
+    most = max(tolerance_of(route.ready.model.graph) for route in job.routes)
+    boards = [site.board for site in job.sites.values()]
+    if any(board.unit.precision == "bf16" for board in boards):
+        return max(most, BFLOAT16_TOLERANCE)
+    return max(most, LOOSEST_TOLERANCE) if any(map(rounds, boards)) else most
 
 
 def tools_of(job: Job, built: Parts) -> dict[str, str]:

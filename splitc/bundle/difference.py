@@ -13,6 +13,8 @@ from splitc.arrays import Array
 TOLERANCE = 1e-3
 LOOSEST_TOLERANCE = 1e-2
 """Of results that were rounded on their way: to one of 255 steps, or layer by layer to float16."""
+BFLOAT16_TOLERANCE = 2e-2
+"""Of results of products in bfloat16, whose steps are eight times float16's."""
 
 
 @dataclass(frozen=True)

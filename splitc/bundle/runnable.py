@@ -31,6 +31,11 @@ class Runnable:
     ran: str
     emulator: Emulator | None = None
 
+    @property
+    def manifest(self) -> PartManifest:
+        """What it needs to run."""
+        return read_manifest(self.folder, PartManifest)
+
     def run(self, known: Mapping[str, Array]) -> tuple[dict[str, Array], Timing]:
         """Run it on its inputs, of the contract's shapes or stacked along one more first axis.
 
@@ -40,7 +45,7 @@ class Runnable:
         Returns:
             Its results by name, and its timing.
         """
-        part = read_manifest(self.folder, PartManifest)
+        part = self.manifest
         given = [known[spec.name] for spec in part.inputs]
         arrays, timing = run_part(self.folder, given, emulator=self.emulator)
         return {s.name: a for s, a in zip(part.outputs, arrays, strict=True)}, timing

@@ -10,10 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from splitc.arrays import Array
-from splitc.bundle.difference import LOOSEST_TOLERANCE, TOLERANCE, Difference, worst_of
+from splitc.bundle.difference import (
+    BFLOAT16_TOLERANCE,
+    LOOSEST_TOLERANCE,
+    TOLERANCE,
+    Difference,
+    worst_of,
+)
 from splitc.bundle.proof_file import ProofCheck
 from splitc.bundle.runnable import Runnable, runnable_parts
 from splitc.bundle.vectors import count_samples, of_route, read_vectors
+from splitc.cost.precision import in_bf16
 from splitc.errors import BadBundleError, DeviceError, ToolchainError, VerificationError
 from splitc.runtime.manifest import Manifest, PartManifest, Route, read_manifest
 from splitc.runtime.process import Timing
@@ -144,13 +151,19 @@ def verify(folder: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> V
     return Verification(routes, manifest.default, ran, check.samples, check.tolerance, others)
 
 
+def _most_error(parts: Mapping[str, Runnable]) -> float:
+    """The relative error that no bundle may ask to exceed, by what its parts multiply."""
+    rounded = any(in_bf16(one.manifest.features) for one in parts.values())
+    return BFLOAT16_TOLERANCE if rounded else LOOSEST_TOLERANCE
+
+
 class _Check:
     """Runs a bundle's parts on its golden vectors."""
 
     def __init__(self, golden: Path, manifest: Manifest, parts: Mapping[str, Runnable]) -> None:
         self._golden, self._manifest, self._parts = golden, manifest, parts
         # A bundle may ask for less error, never for more than any may have.
-        self.tolerance = min(manifest.tolerance, LOOSEST_TOLERANCE)
+        self.tolerance = min(manifest.tolerance, _most_error(parts))
         self._feed = read_vectors(golden / "inputs", manifest.source.inputs)
         self._whole = read_vectors(golden / "outputs", manifest.source.outputs)
         self.samples = count_samples({**self._feed, **self._whole})

@@ -6,7 +6,7 @@ Graphics processors do so on their tensor cores, processors by instructions of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast, get_args
 
 import msgspec
@@ -98,6 +98,11 @@ def _processor_at(board: Board, unit: Cpu, precision: Precision) -> Board:
 def rounds(board: Board) -> bool:
     """Whether a board's products are of numbers less exact than float32."""
     return board.unit.precision != "float32"
+
+
+def in_bf16(features: Sequence[str]) -> bool:
+    """Whether code that may use these instructions may multiply in bfloat16."""
+    return not set(_INSTRUCTIONS["bf16"]).isdisjoint(features)
 
 
 def product_flops(board: Board) -> float:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,14 +15,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import splitc
+from splitc.bundle.bundle import Bundle
+from splitc.bundle.difference import BFLOAT16_TOLERANCE
 from splitc.cost.board import Board, load_board, why_not_here
-from splitc.cost.precision import at_precision
+from splitc.cost.precision import at_precision, in_float32
+from splitc.cost.prices import BoardCost
+from splitc.cost.stress import IDLE
 from splitc.errors import UsageError
+from splitc.ir.text import parse_graph
 from splitc_targets import pipeline
 from splitc_targets.kernels.product import pairs
 from splitc_targets.machine.machine import machine_of
 from splitc_targets.pipeline import Code
 from splitc_targets.tvm import adapter
+from tests.helpers import save
 from tests.targets.nets import Array, Net, computed, wanted
 from tests.targets.rules.test_networks import sweep
 
@@ -230,3 +239,40 @@ def test_a_board_that_lacks_it_is_refused_and_one_beside_goes_on_in_float32() ->
     assert made["device"] == rpi4
     assert made["server"].unit.precision == "bf16"
     assert made["server"].processor.features == (FEATURE,)
+
+
+@needs_bf16
+def test_a_bundle_says_its_tolerance_and_cannot_ask_for_a_looser_one(tmp_path: Path) -> None:
+    net = Net(8)
+    y = net.op("Relu", net.op("Conv", net.input(1, 16, 8, 8), net.random(16, 16, 1, 1) / 4))
+    net.outputs = [net.op("Conv", y, net.random(16, 16, 3, 3) / 12)]
+    model = save(net.proto(), tmp_path / "net.onnx")
+    bundle = splitc.compile(
+        model, cut=net.nodes[1].name or y, head="x86-64-v4", tail=asked(),
+        output=tmp_path / "a.splitc",
+    )  # fmt: skip
+    tail = json.loads((bundle.path / "tail" / "manifest.json").read_text())
+    head = json.loads((bundle.path / "head" / "manifest.json").read_text())
+    assert FEATURE in tail["features"] and FEATURE not in head.get("features", [])
+    found = bundle.verify()
+    assert found.tolerance == bundle.manifest.tolerance == BFLOAT16_TOLERANCE
+    (check,) = found.routes.values()
+    assert 1e-5 < check.outputs[0].relative <= BFLOAT16_TOLERANCE
+    assert max(one.relative for one in check.boundary) < 1e-5
+    file = bundle.path / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tolerance": 1e9}))
+    assert Bundle.open(bundle.path).verify().tolerance == BFLOAT16_TOLERANCE
+
+
+def test_predicted_times_know_it() -> None:
+    graph = parse_graph("""
+    %x = input() : 1x256x28x28
+    %a = conv(%x) {params=65536, flops=102760448} : 1x256x28x28
+    %y = relu(%a) : 1x256x28x28
+    """)
+    board = asked()
+    single, half = (
+        sum(terms.seconds(IDLE) for terms in BoardCost(each).terms(graph))
+        for each in (in_float32(board), board)
+    )
+    assert 0.4 * single < half < 0.75 * single
