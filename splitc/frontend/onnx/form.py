@@ -26,6 +26,8 @@ from splitc.frontend.onnx.read import subgraphs_of
 OLDEST_OPSET = 7
 RUN_OPSET = 26
 """The newest that onnxruntime 1.31 runs; onnx defines newer ones."""
+_NAMED_BY_NONE = 21
+"""For a model of other domains' operators alone: what stands for those is of this opset."""
 _OLDEST_IR, _NEWEST_IR = 8, 13
 """Versions of the file format that are written: what later ones add, onnxruntime 1.31 refuses to
 load, and no graph here has; onnx 1.23 writes 14 unless told otherwise."""
@@ -43,6 +45,8 @@ def normalise(proto: ModelProto, inputs: Mapping[str, Sequence[int]]) -> ModelPr
         UsageError: `inputs` names what is no input.
     """
     check_opset(proto)
+    if not opset_of(proto):
+        proto.opset_import.append(onnx.helper.make_opsetid("", _NAMED_BY_NONE))
     if 0 < opset_of(proto) < OLDEST_OPSET:
         proto = of_today(proto, OLDEST_OPSET)
     if proto.functions:

@@ -25,6 +25,7 @@ from onnx import (
 )
 
 from splitc.errors import BadModelError, one_line
+from splitc.frontend.onnx.from_results import know_operands
 from splitc.frontend.onnx.function_bodies import BODIES
 from splitc.frontend.onnx.read import (
     dtype_name,
@@ -67,6 +68,7 @@ def infer(proto: ModelProto) -> dict[str, Tensor]:
         if found is not None and not _is_onnxs_mistake(value, found, bare, walk):
             found = _agreed(value, found)
         walk.known[value.name] = value.type if found is None else found
+    know_operands(bare.graph.node, walk.known)
     tensors = {name: tensor_of(name, declared) for name, declared in walk.known.items()}
     for tensor in proto.graph.initializer:
         dtype = dtype_name(tensor.data_type)
@@ -166,15 +168,31 @@ class Walk:
 
     def inside(self, body: GraphProto, entries: Sequence[TypeProto | None]) -> list[TypeProto]:
         """The types of a body's results, given those of its inputs; sees the outer tensors."""
+        inner = self._followed(body, entries)
+        return [inner.known.get(v.name, v.type) for v in body.output]
+
+    def _followed(self, body: GraphProto, entries: Sequence[TypeProto | None]) -> Walk:
         claims = {v.name: v.type for v in (*body.value_info, *body.output)}
         known, values = ChainMap({}, self.known), ChainMap({}, self.values)
         inner = Walk(self.opsets, known, values, claims, self.rules)
         inner.follow(body, entries)
-        return [inner.known.get(v.name, v.type) for v in body.output]
+        return inner
+
+    def _by_branch(self, node: NodeProto, taken: GraphProto) -> dict[str, TypeProto]:
+        """What an If gives that always takes one branch; its values are known then too."""
+        inner = self._followed(taken, ())
+        for value, result in zip(taken.output, node.output, strict=False):
+            if value.name in inner.values:
+                self.values[result] = inner.values[value.name]
+        types = (inner.known.get(v.name, v.type) for v in taken.output)
+        return dict(zip(node.output, types, strict=False))
 
     def _made_by(self, node: NodeProto) -> dict[str, TypeProto]:
         own = node.domain in ("", "ai.onnx")
         entries = [self.known.get(name) for name in node.input]
+        taken = self._branch_taken(node) if own and node.op_type == "If" else None
+        if taken is not None:
+            return self._by_branch(node, taken)
         if own and node.op_type in BODIES and not self._is_batched(node):
             made = BODIES[node.op_type](node, entries, self.inside)
             return {name: one for name, one in zip(node.output, made, strict=False) if one}
@@ -190,6 +208,14 @@ class Walk:
         except _FAILURES as error:
             raise _malformed(node, error) from error
         return made
+
+    def _branch_taken(self, node: NodeProto) -> GraphProto | None:
+        """The branch that an If takes, where its condition is known."""
+        condition = self.values.get(node.input[0]) if node.input else None
+        if condition is None:
+            return None
+        wanted = "then_branch" if onnx.numpy_helper.to_array(condition).all() else "else_branch"
+        return next((a.g for a in node.attribute if a.name == wanted), None)
 
     def _is_batched(self, node: NodeProto) -> bool:
         """Whether it is the Scan of opset 8, whose tensors have a batch besides."""
@@ -219,10 +245,21 @@ class Walk:
             schema,
             node,
             {name: self.known[name] for name in names},
-            {name: self.values[name] for name in names if name in self.values},
+            {name: as_read(node, self.values[name]) for name in names if name in self.values},
             opset_imports=list(self.opsets),
             ir_version=_IR_VERSION,
         )
+
+
+def as_read(node: NodeProto, value: TensorProto) -> TensorProto:
+    """A known input as onnx's inference takes it: Range's as scalars, where onnxruntime, and
+    onnx's own AffineGrid, have vectors of one element too."""
+    if node.op_type != "Range" or list(value.dims) != [1]:
+        return value
+    scalar = TensorProto()
+    scalar.CopyFrom(value)
+    del scalar.dims[:]
+    return scalar
 
 
 def _malformed(node: NodeProto, error: Exception) -> BadModelError:

@@ -134,3 +134,12 @@ def _turned(node: Node, x: str, axis: int) -> str:
     ends = (-1, np.iinfo(np.int64).min, axis, -1)
     made = [node.draft.constant(np.array([end], np.int64)) for end in ends]
     return node.draft.add("Slice", x, *made)
+
+
+def axis_as_vector(node: Node) -> bool:
+    """Unsqueeze of one axis that is given as a scalar, as onnxruntime takes it too."""
+    axes = node.value(1)
+    if axes is None or axes.ndim:
+        return False
+    node.draft.changed(node.proto, {1: node.draft.constant(axes.reshape(1))})
+    return True

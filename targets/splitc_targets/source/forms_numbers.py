@@ -265,9 +265,10 @@ def one_hot(node: Node) -> bool:
 
 def dropout(node: Node) -> bool:
     """Dropout that drops nothing: its operand, and a mask of nothing dropped."""
-    training = node.value(2)
+    training, ratio = node.value(2), node.value(1)
     shape, draft = node.shape(), node.draft
-    if node.input(2) and (training is None or bool(training)):
+    never = ratio is not None and not ratio.any()
+    if node.input(2) and not never and (training is None or bool(training)):
         return False
     if node.reads(1) and draft.was < SAYS_KEPT:
         return False

@@ -25,15 +25,19 @@ from onnx.reference import ReferenceEvaluator
 
 from splitc.frontend.onnx.form import constant_value
 from splitc.frontend.onnx.read import subgraphs_of
-from splitc.frontend.onnx.shapes import tensor_of, value_info
+from splitc.frontend.onnx.shapes import as_read, tensor_of, value_info
 from splitc.frontend.onnx.values import measured
 from splitc_targets.source.draft import KNOWN_BYTES, Array, Draft, Node
+from splitc_targets.source.rules import ANY
 
 _LEFT = frozenset((
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "RandomNormal",
     "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout",
 ))  # fmt: skip
 """Drawn anew each time, or read as they are by the arithmetic on quantised tensors."""
+
+_FILTER_BYTES = 2**22
+"""Of a bank of filters, which five numbers say."""
 
 _FAILURES = (
     RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
@@ -56,8 +60,12 @@ def values_of(node: Node) -> list[Array] | None:
         shape = node.shape()
         return None if shape is None else [measured(proto, shape)]
     given = {name: draft.value(name) for name in proto.input if name}
+    if proto.op_type == "CastLike" and node.value(1) is None and node.dtype(1) in ANY:
+        # Of its second operand only the type is read.
+        given[proto.input[1]] = np.zeros(0, node.dtype(1))
     made = [draft.tensors.get(name) for name in proto.output if name]
-    small = all(t is not None and t.nbytes is not None and t.nbytes <= KNOWN_BYTES for t in made)
+    most = _FILTER_BYTES if proto.op_type == "MelWeightMatrix" else KNOWN_BYTES
+    small = all(t is not None and t.nbytes is not None and t.nbytes <= most for t in made)
     if not small or any(value is None for value in given.values()):
         return None
     graph = helper.make_graph(
@@ -79,15 +87,15 @@ def values_of(node: Node) -> list[Array] | None:
 
 
 def infer(node: NodeProto, draft: Draft) -> None:
-    """Let onnx say shape and type of a node's results that are not known."""
-    if all(not name or draft.tensors.get(name) is not None for name in node.output):
+    """Let onnx say shape and type of a node's results that are not known, or open."""
+    if all(not name or draft.shape(name) is not None for name in node.output):
         return
     if not onnx.defs.has(node.op_type, draft.opset, node.domain):
         return
     if any(name and name not in draft.tensors for name in node.input):
         return
     types = {n: _type_of(n, draft) for n in node.input if n in draft.tensors}
-    data = {n: draft.stored[n] for n in node.input if draft.value(n) is not None}
+    data = {n: as_read(node, draft.stored[n]) for n in node.input if draft.value(n) is not None}
     try:
         found = onnx.shape_inference.infer_node_outputs(
             onnx.defs.get_schema(node.op_type, draft.opset, node.domain), node, types, data,
@@ -96,7 +104,8 @@ def infer(node: NodeProto, draft: Draft) -> None:
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return
     for name, declared in found.items():
-        draft.tensors.setdefault(name, tensor_of(name, declared))
+        if draft.shape(name) is None:
+            draft.tensors[name] = tensor_of(name, declared)
 
 
 def _type_of(name: str, draft: Draft) -> TypeProto:

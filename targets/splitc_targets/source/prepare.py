@@ -27,6 +27,7 @@ from splitc_targets.source import forms_numbers as numbers
 from splitc_targets.source import forms_signal as signal
 from splitc_targets.source import forms_windows as windows
 from splitc_targets.source.draft import Draft, Node
+from splitc_targets.source.forms_features import DOMAIN, FEATURES
 from splitc_targets.source.forms_resize import resize
 from splitc_targets.source.forms_sequences import reverse_sequence
 from splitc_targets.source.known import (
@@ -37,6 +38,7 @@ from splitc_targets.source.known import (
     stored_by,
     values_of,
 )
+from splitc_targets.source.settled import counted_range, settled
 from splitc_targets.source.unrolled import turns_of
 
 
@@ -102,6 +104,7 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "PRelu": (numbers.parametric_relu,),
     "Pad": (windows.pads_within,),
     "Pow": (numbers.power,),
+    "Range": (counted_range,),
     "RMSNormalization": (numbers.root_mean_square,),
     "Resize": (resize,),
     "ReverseSequence": (reverse_sequence,),
@@ -113,6 +116,7 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "TensorScatter": (arrays.written_at,),
     "TfIdfVectorizer": (counts.ngrams,),
     "ThresholdedRelu": (numbers.thresholded,),
+    "Unsqueeze": (arrays.axis_as_vector,),
     **dict.fromkeys(
         (
             "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
@@ -153,13 +157,23 @@ def _rewrite(draft: Draft, graph: GraphProto, owner: str) -> None:
         node, layer = todo.popleft()
         draft.at(layer)
         if node.domain not in ("", "ai.onnx"):
-            draft.keep(node)
+            _of_other_domain(draft, node, layer)
             continue
         body = _step(draft, node, layer, results)
         for each in reversed(body):
             draft.read.update(each.input)
             todo.appendleft((each, layer))
     draft.nodes = _live(draft.nodes, results)
+
+
+def _of_other_domain(draft: Draft, node: NodeProto, layer: str) -> None:
+    """Write a node of another domain: as ONNX's own operators, or as it is."""
+    write = FEATURES.get(node.op_type) if node.domain == DOMAIN else None
+    before = len(draft.nodes)
+    if write is None or not write(Node(node, draft, layer)):
+        draft.keep(node)
+    for made in draft.nodes[before:]:
+        infer(made, draft)
 
 
 def _bodies(draft: Draft, node: NodeProto, layer: str) -> None:
@@ -190,6 +204,9 @@ def _step(draft: Draft, node: NodeProto, layer: str, results: set[str]) -> list[
     """Write one node; gives the nodes that stand for it where those are still to be written."""
     infer(node, draft)
     seen = Node(node, draft, layer)
+    said = settled(seen)
+    if said is not None:
+        return [said]
     turns = turns_of(seen)
     if turns is not None:
         return turns

@@ -241,7 +241,14 @@ ARITHMETIC: dict[str, Operator] = {
         attributes={"pool_strings": refused(_TEXT)},
     ),
     "ImageDecoder": missing("it reads the bytes of a file"),
-    "MelWeightMatrix": missing(),
+    "MelWeightMatrix": op(
+        "splitc",
+        "output_datatype",
+        inputs=dict.fromkeys(
+            ("num_mel_bins", "dft_length", "sample_rate", "lower_edge_hertz", "upper_edge_hertz"),
+            stored(),
+        ),
+    ),
     **dict.fromkeys(
         ("BlackmanWindow", "HammingWindow", "HannWindow"),
         op("splitc", "output_datatype", "periodic", inputs={"size": stored()}),

@@ -137,12 +137,8 @@ def _scan(node: Node) -> list[NodeProto] | None:
 def _loop(node: Node) -> list[NodeProto] | None:
     """A Loop whose turns are counted beforehand, and whose condition stays as it is given."""
     body: GraphProto = node.given["body"]
-    count = node.value(0)
-    condition = np.array(True) if not node.input(1) else node.value(1)
-    if count is None or condition is None or not _goes_on(body):
-        return None
-    most = int(count.ravel()[0]) if bool(condition.ravel()[0]) else 0
-    if not _few(node, most, body):
+    most = _count(node, len(node.proto.input) - 2)
+    if most is None or not _goes_on(body) or not _few(node, most, body):
         return None
     turns = _Turns(node, body, most)
     states = len(node.proto.input) - 2
@@ -158,6 +154,16 @@ def _loop(node: Node) -> list[NodeProto] | None:
     for row, result in zip(rows, list(node.proto.output)[states:], strict=False):
         _stacked(turns, row, 0, result)
     return turns.nodes
+
+
+def _count(node: Node, states: int) -> int | None:
+    """The turns of a Loop: those it names, or as many as its rows are declared to be."""
+    count = node.value(0)
+    condition = np.array(True) if not node.input(1) else node.value(1)
+    if count is not None and condition is not None:
+        return int(count.ravel()[0]) if bool(condition.ravel()[0]) else 0
+    rows = [node.result_shape(k) for k in range(states, len(node.proto.output))]
+    return next((shape[0] for shape in rows if shape), None)
 
 
 def _goes_on(body: GraphProto) -> bool:
