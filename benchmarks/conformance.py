@@ -4,10 +4,10 @@
 The node, simple, pytorch-converted and pytorch-operator cases of onnx.backend.test, which
 nobody here wrote, through the path of a bundle: read, refuse, split at a cut, lower, compile
 for this machine, link, run by the runner, and compared with the case's own data within the
-case's own tolerance. Where the case's own values are refuted (onnx's reference gives others in float64, by
-more than that tolerance), those are the right ones. What has no legal cut is compiled whole. A
-case counts in its best form: with all inputs handed in, or with all but the first stored; with a
-layer in front, or without.
+case's own tolerance. Where the case's own values are refuted (onnx's reference gives others in
+float64, by more than that tolerance), those are the right ones. What has no legal cut is compiled
+whole. A case counts in its best form: with all inputs handed in, or with all but the first stored;
+with a layer in front, or without.
 
 The bar is of the cases that hold only tensors of fixed shape and numeric types and that
 onnxruntime runs; others stand apart by reason (conformance_apart.py).

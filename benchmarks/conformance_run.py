@@ -55,9 +55,11 @@ from splitc.errors import (
     UsageError,
     one_line,
 )
+from splitc.frontend.onnx.bounded import bounded, counted_results
 from splitc.frontend.onnx.model import OnnxModel
 from splitc.ir.cut import Cut
 from splitc.ir.layout import maps_of
+from splitc.runtime.counted import kept_rows
 from splitc_targets import pipeline
 from splitc_targets.backend import TvmBackend
 
@@ -146,7 +148,7 @@ class _Stage:
 
 
 def _results(form: Form, stage: _Stage, *, fast: bool, split: bool) -> Arrays:
-    model = splitc.load(form.proto, simplify=False)
+    model = bounded(splitc.load(form.proto, simplify=False))
     assert isinstance(model, OnnxModel)
     cut = _cut(model) if split else None
     parts: dict[str, OnnxModel] = {"network": model}
@@ -168,6 +170,7 @@ def _results(form: Form, stage: _Stage, *, fast: bool, split: bool) -> Arrays:
         with _only_shipped():
             made = code.here()(*given)
         values |= dict(zip(part.graph.outputs, made, strict=True))
+    values |= {name: kept_rows(values[name]) for name in counted_results(model)}
     return {name: values[name] for name in model.graph.outputs}
 
 

@@ -20,6 +20,7 @@ from splitc.bundle.golden import Step, Way, tolerance_of
 from splitc.bundle.record import BuildRecord
 from splitc.cost.precision import rounds
 from splitc.cost.topology import DEVICE, SERVER
+from splitc.frontend.onnx.bounded import counted_results
 from splitc.ir.chain import Code
 from splitc.ir.model import Network, Trainable
 from splitc.passes.at_cut import Ready
@@ -107,6 +108,7 @@ def manifest_of(
             sha256=job.source.digest,
             inputs=tuple(TensorSpec.of(t) for t in graph.inputs),
             outputs=tuple(TensorSpec.of(t) for t in graph.output_tensors),
+            counted=counted_results(job.trunk),
         ),
         parts={
             part.name: PartEntry(

@@ -202,7 +202,7 @@ class Bundle:
                 machine runs.
 
         Returns:
-            Arrays by result name.
+            Arrays by result name, as `OpenSplit` gives them.
 
         Raises:
             UsageError: An input is missing, unknown, or of the wrong shape; no such route.

@@ -12,6 +12,7 @@ import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError, nearest
+from splitc.runtime.counted import kept_rows
 from splitc.runtime.manifest import Manifest, Route, Source, TensorSpec
 from splitc.runtime.part import Part, run_by_name, stack_samples
 
@@ -50,7 +51,8 @@ class OpenSplit:
             route: Which way; by default the one that it was opened for, or the bundle's own.
 
         Returns:
-            Arrays by result name.
+            Arrays by result name. What is as long as values make it, a detector's boxes kept, has
+            so many rows; of stacked inputs the contract's, those of -1 behind stand for nothing.
 
         Raises:
             UsageError: An input is missing, unknown, or of the wrong shape; there is no such
@@ -61,7 +63,8 @@ class OpenSplit:
             raise UsageError(f"there is no route '{name}'", hint=nearest(name, self._routes))
         feed, samples = read_feed(self._source.inputs, inputs)
         if samples is None:
-            return self._run(self._routes[name], feed)
+            made = self._run(self._routes[name], feed)
+            return made | {n: kept_rows(made[n]) for n in self._source.counted}
         frames = ({n: array[k] for n, array in feed.items()} for k in range(samples))
         return stack_samples([self._run(self._routes[name], frame) for frame in frames])
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from splitc.array_files import arrays_of, headers_of
 from splitc.arrays import Array, Arrays
 from splitc.errors import OutputError, UsageError
+from splitc.runtime.counted import filled_rows
 
 _MOST_UNANSWERED = 1000
 
@@ -21,10 +22,15 @@ class Results:
     Args:
         count: How many there are; further ones are the same frames again.
         labels: The right class of each; None where that is not known.
+        counted: Rows that results have room for whose number of rows is each frame's own, by
+            name: of several frames they are filled up with -1.
     """
 
-    def __init__(self, count: int, labels: Array | None) -> None:
+    def __init__(
+        self, count: int, labels: Array | None, counted: Mapping[str, int] | None = None
+    ) -> None:
         self._count, self._labels = count, labels
+        self._counted = dict(counted or {}) if count > 1 else dict[str, int]()
         self._arrays: dict[str, Array] = {}
         self._right = self._judged = 0
         self.unanswered: list[int] = []
@@ -48,6 +54,8 @@ class Results:
         """
         place = frame % self._count
         for name, array in found.items() if frame < self._count else ():
+            if name in self._counted:
+                array = filled_rows(array, self._counted[name])  # noqa: PLW2901
             if name not in self._arrays:
                 self._arrays[name] = np.zeros((self._count, *array.shape), array.dtype)
             if self._arrays[name].shape[1:] != array.shape:

@@ -63,7 +63,9 @@ def run_(
     given = read_inputs(frames, takes)
     classes = given.labels if labels is None else read_labels(Path(labels), len(given))
     folder = None if out is None else made_folder(Path(out))
-    results = Results(len(given), classes)
+    source = opened.manifest.source
+    rows = {s.name: s.shape[0] or 0 for s in source.outputs if s.name in source.counted}
+    results = Results(len(given), classes, rows)
     seconds: list[float] = []
     with show.progress(quiet) as step:
         step("checking files, loading parts")

@@ -195,13 +195,18 @@ class PartManifest(Strict, frozen=True, omit_defaults=True):
     device: DeviceNeed | None = None
 
 
-class Source(Strict, frozen=True):
-    """The model that was compiled: file name, sha256, its inputs and results."""
+class Source(Strict, frozen=True, omit_defaults=True):
+    """The model that was compiled: file name, sha256, its inputs and results.
+
+    `counted` names results whose number of rows hangs on values, the boxes that a detector keeps:
+    parts give as many rows as there can be, and those of -1 behind stand for nothing.
+    """
 
     name: str
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    counted: tuple[str, ...] = ()
 
 
 class PartEntry(Strict, frozen=True):

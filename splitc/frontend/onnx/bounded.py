@@ -84,6 +84,24 @@ def bounded(model: Network) -> Network:
     return replace(model, proto=proto, graph=graph, tensors=tensors, note=note)
 
 
+def counted_results(model: Network) -> tuple[str, ...]:
+    """The results of a bounded network that are as long as values make them, by name."""
+    if not isinstance(model, OnnxModel):
+        return ()
+    results = {value.name for value in model.proto.graph.output}
+    return tuple(
+        node.output[0]
+        for node in model.proto.graph.node
+        if node.op_type == "If" and node.output[0] in results
+        and list(node.input) == [_condition(node.output[0])]
+    )  # fmt: skip
+
+
+def _condition(result: str) -> str:
+    """The stored tensor that is always true, for what gives a result of fixed length."""
+    return f"{result}//true"
+
+
 def _filled(graph: GraphProto, node: NodeProto, rows: int) -> NodeProto:
     """The node that gives so many rows: what stands for one that gives the boxes kept."""
     result = node.output[0]
@@ -92,6 +110,7 @@ def _filled(graph: GraphProto, node: NodeProto, rows: int) -> NodeProto:
         "end": np.array([rows]), "axis": np.array([0]),
     }  # fmt: skip
     name = {key: f"{result}//{key}" for key in (*stored, "kept", "none", "long", "cut", "all")}
+    name["true"] = _condition(result)
     for key, value in stored.items():
         graph.initializer.append(numpy_helper.from_array(value, name[key]))
     inner = NodeProto()

@@ -15,6 +15,7 @@ from splitc.bundle.bundle import require
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.bounded import bounded
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.runtime.counted import filled_rows, kept_rows
 from tests.targets.emulated import emulated
 from tests.targets.nets import Net, compiled, computed, wanted
 
@@ -129,11 +130,22 @@ def test_a_detector_is_cut_compiled_and_verified_whole(cut: str, tmp_path: Path)
     require(bundle.verify())
     (*_, kept) = bundle.manifest.source.outputs
     assert kept.shape == (9, 3)
-    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
-    found = bundle.run({"x1": x})[kept.name]
+    assert bundle.manifest.source.counted == (kept.name,)
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32) / 10
     right = wanted(proto, {"x1": x})[2]
-    np.testing.assert_array_equal(found[: len(right)], right)
-    assert len(right) and (found[len(right) :] == -1).all()
+    assert 0 < len(right) < 9
+    np.testing.assert_array_equal(bundle.run({"x1": x})[kept.name], right)
+    # Of several frames at once each has its own number: all have the contract's rows.
+    (one, other) = bundle.run({"x1": np.stack([x, np.zeros_like(x)])})[kept.name]
+    np.testing.assert_array_equal(one, filled_rows(right, 9))
+    np.testing.assert_array_equal(kept_rows(other), wanted(proto, {"x1": np.zeros_like(x)})[2])
+
+
+def test_rows_of_nothing_are_no_results() -> None:
+    rows = np.array([[0, 1, 2], [0, -1, 3]])
+    np.testing.assert_array_equal(kept_rows(filled_rows(rows, 5)), rows)
+    np.testing.assert_array_equal(kept_rows(rows), rows)
+    assert kept_rows(filled_rows(rows[:0], 4)).shape == (0, 3)
 
 
 def test_what_reads_the_boxes_kept_is_refused_by_name() -> None:
