@@ -102,7 +102,7 @@ def swin() -> Made:
 
 def convnext() -> Made:
     """convnext-tiny-224."""
-    config = transformers.ConvNextConfig(num_labels=1000)
+    config = transformers.ConvNextConfig(num_labels=1000, layer_scale_init_value=0.1)
     return image(transformers.ConvNextForImageClassification(config), 224)
 
 
@@ -155,6 +155,11 @@ def module(name: str) -> Made:
     """A network by its name, to be run, and the inputs of a call."""
     torch.manual_seed(0)
     network, inputs = MAKERS[name]()
+    # The library's own start has what a network computes fade away from layer to layer.
+    for each in network.modules():
+        if isinstance(each, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            gain = "linear" if isinstance(each, nn.Linear) else "relu"
+            nn.init.kaiming_normal_(each.weight, nonlinearity=gain)
     return network.eval(), inputs
 
 
