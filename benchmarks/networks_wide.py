@@ -23,13 +23,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 from onnx import ModelProto
-from sides import WorkerError, difference, medians, opened, write_arrays
+from sides import Worker, WorkerError, difference, medians, write_arrays
 
 import splitc
 from common import ROOT, Others, checkout_env, finish, numbers, parser, said, some_of
@@ -90,35 +92,68 @@ def cut_and_verified(path: Path, folder: Path) -> Figures:
     figures: Figures = {} if cuts else {"cut": {"wrong": why}}
     for what, cut in cuts or ():
         start = time.perf_counter()
-        wrong, why = tried(lambda cut=cut: compiled(path, cut, folder / "cut.splitc"))
+        wrong, why = tried(partial(compiled, path, cut, folder / "cut.splitc"))
         shutil.rmtree(folder / "cut.splitc", ignore_errors=True)
         took = time.perf_counter() - start
         figures[what] = {"cut": cut, "wrong": wrong or why, "seconds": took}
     return figures
 
 
-def timed(path: Path, threads: int, rounds: int, folder: Path) -> Figures:
-    """Median milliseconds of each side that takes the network, and how far splitc's results are.
+@dataclass(frozen=True)
+class Ready:
+    """A network to be timed, on disk.
+
+    Args:
+        original: As it was made.
+        part: Compiled whole for this machine.
+        inputs: Of a call.
+        tolerance: What its results may be off.
+    """
+
+    original: Path
+    part: Path
+    inputs: Path
+    tolerance: float
+
+
+def ready(path: Path, folder: Path) -> Ready:
+    """Compile a network whole for this machine, and draw its inputs.
 
     Raises:
         SplitcError: splitc does not load it.
-        WorkerError: splitc does not compile it, or onnxruntime does not take it.
+        WorkerError: splitc does not compile it.
     """
     fixed = bounded(splitc.load(path))
     assert isinstance(fixed, OnnxModel)
-    simplified, inputs = folder / "simplified.onnx", folder / "inputs.npz"
+    simplified = folder / "simplified.onnx"
+    made = Ready(path, folder / "part", folder / "inputs.npz", tolerance_of(fixed.graph))
     fixed.save(simplified)
-    write_arrays(inputs, *seeded_inputs(fixed.graph.inputs, 0, fixed.index_extents).values())
-    part, said_no = folder / f"part-{threads}", ""
+    write_arrays(made.inputs, *seeded_inputs(fixed.graph.inputs, 0, fixed.index_extents).values())
+    with Worker("splitc", 1) as side:
+        side.ask("compile", model=str(simplified), board="host", part=str(made.part))
+    return made
+
+
+def timed(network: Ready, threads: int, rounds: int, folder: Path) -> Figures:
+    """Median milliseconds of each side that takes the network, and how far splitc's results are.
+
+    Raises:
+        WorkerError: onnxruntime does not take it.
+    """
+    said_no = ""
+    inputs, original = str(network.inputs), [str(network.original)]
     with ExitStack() as stack:
-        models = {"splitc": simplified, "onnxruntime": path}
-        sides = opened(stack, threads, models, inputs, part)
-        if find_spec("openvino"):
-            peer = {"openvino": path}
-            found, said_no = tried(lambda: opened(stack, threads, peer, inputs, part))
-            sides |= found or {}
+        names = ("splitc", "onnxruntime", *(["openvino"] if find_spec("openvino") else []))
+        sides = {name: stack.enter_context(Worker(name, threads)) for name in names}
+        sides["splitc"].ask("load", part=str(network.part), inputs=inputs)
+        sides["onnxruntime"].ask("load", models=original, inputs=inputs)
+        if "openvino" in sides:
+            peer = sides["openvino"]
+            _, said_no = tried(lambda: peer.ask("load", models=original, inputs=inputs))
+        if said_no:
+            del sides["openvino"]
         off = difference(sides["splitc"], sides["onnxruntime"], folder)
-        wrong = "" if off <= tolerance_of(fixed.graph) else f"{off:.1e} from onnxruntime's"
+        wrong = "" if off <= network.tolerance else f"{off:.1e} from onnxruntime's"
         times = medians(sides, rounds, BATCH_S)
     better = min(took for name, took in times.items() if name != "splitc")
     return {"wrong": wrong, "off": off, "ratio": times["splitc"] / better, "ms": times,
@@ -134,8 +169,11 @@ def one(name: str, halves: list[str], threads: list[int], rounds: int) -> Figure
         path.write_bytes(makers()[name]().SerializeToString())
         if "cuts" in halves:
             figures["cuts"] = cut_and_verified(path, folder)
-        for count in threads if "times" in halves else ():
-            found, why = tried(lambda count=count: timed(path, count, rounds, folder))
+        made, why = tried(lambda: ready(path, folder)) if "times" in halves else (None, "")
+        if why:
+            figures["whole"] = {"wrong": why}
+        for count in threads if made else ():
+            found, why = tried(partial(timed, made, count, rounds, folder))
             figures[f"times, {count}"] = found or {"wrong": why}
     return figures
 

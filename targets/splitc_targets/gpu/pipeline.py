@@ -51,7 +51,7 @@ def compile_module(lowered: Any, board: Board) -> GpuCode:
     """
     target = lowering.target_of(board)
     graph = prepared(lowered, None)
-    join_attention(graph, largest=LARGEST, guarded=False)
+    join_attention(graph, largest=LARGEST)
     planner = GpuPlanner(graph, device_of(board), target)
     find_homes(planner)
     plan = planner.plan(RULES, fall_back)

@@ -12,7 +12,7 @@ LEAST_ROWS = 8
 """Rows from which one kernel is worth it: it shares keys and values among rows."""
 
 
-def join_attention(graph: Graph, *, largest: int | None = None, guarded: bool = True) -> None:
+def join_attention(graph: Graph, *, largest: int | None = None) -> None:
     """matmul(softmax(matmul(q, k)), v) as attention(q, k, v), where nothing else reads between.
 
     Comes behind fusion: a scale is in the expression of the first product, what follows in that
@@ -24,13 +24,12 @@ def join_attention(graph: Graph, *, largest: int | None = None, guarded: bool = 
     Args:
         graph: Is rewritten in place.
         largest: Columns of q, and of v, up to which a kernel takes them; None for any.
-        guarded: Whether a kernel takes guarded ones.
     """
     readers = graph.consumers()
     replaced: dict[Value, Value] = {}
     for position, node in enumerate(graph.nodes):
         found = _joined(graph, readers, node)
-        if found is None or (found.attrs["guarded"] and not guarded):
+        if found is None:
             continue
         if largest is None or max(found.args[0].shape[-1], node.output.shape[-1]) <= largest:
             graph.nodes[position] = found

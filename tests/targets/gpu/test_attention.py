@@ -15,8 +15,9 @@ from tests.targets.rules.test_networks import sweep
 
 
 def attention(
-    net: Net, heads: int, rows: int, keys: int, sizes: tuple[int, int], mask: str, *, turned: bool
-) -> tuple[str, str]:
+    net: Net, heads: int, rows: int, keys: int, sizes: tuple[int, int], mask: str, *,
+    turned: bool, guarded: bool = False,
+) -> tuple[str, str]:  # fmt: skip
     """Softmax of the scores, and the result: heads apart going in, side by side coming out."""
     batch, (depth, width) = 2, sizes
     q = net.op("Transpose", net.input(batch, rows, heads, depth), perm=[0, 2, 1, 3])
@@ -37,6 +38,8 @@ def attention(
         net.inputs[name][hidden] = net.rng.choice((-np.inf, -1e4))
         scores = net.op("Add", scores, name)
     shares = net.op("Softmax", scores, axis=-1)
+    if guarded:
+        shares = net.op("Where", net.op("IsNaN", shares), np.zeros(1, np.float32), shares)
     y = net.op("MatMul", shares, net.input(batch, heads, keys, width))
     y = net.op("Transpose", y, perm=[0, 2, 1, 3])
     return shares, net.op("Reshape", y, np.array([batch, rows, heads * width], np.int64))
@@ -50,7 +53,7 @@ def attentions(draw: Draw) -> Net:
     _, y = attention(
         net, one_of(draw, 1, 3), one_of(draw, 8, 17, 66), one_of(draw, 1, 17, 32, 70), sizes,
         one_of(draw, "", "keys", "causal", "all", "rows", "heads", "one"),
-        turned=draw(st.booleans()),
+        turned=draw(st.booleans()), guarded=draw(st.booleans()),
     )  # fmt: skip
     extreme = one_of(draw, 0.0, np.inf, -np.inf, np.nan)
     if extreme:

@@ -263,6 +263,10 @@ class _Block:
                     inside = tirx.LT(emit.index(column), const(spec.width))
                     with where(code, None if spec.width % LANES == 0 else inside):
                         value = code.bind(self.sums.at(i * self.across + j) / self.total.at(i))
+                        if spec.guarded:
+                            zero = tirx.const(0.0, "float32")
+                            some = tirx.LT(zero, self.total.at(i))
+                            value = code.bind(tirx.Select(some, value, zero))
                         ended = self._ended(value, row, column, bases)
                         code.store(self.y, base + row * down + column * along, ended)
 
