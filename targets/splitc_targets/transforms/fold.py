@@ -156,4 +156,6 @@ def _one_number(value: Value) -> Any:
 
 _BESIDE = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 
-_IDENTITIES = ("reshape", "broadcast_to", "astype", "squeeze", "expand_dims", "flatten")
+_IDENTITIES = (
+    "reshape", "broadcast_to", "astype", "squeeze", "expand_dims", "flatten", "tile",
+)  # fmt: skip

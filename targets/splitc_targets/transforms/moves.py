@@ -43,8 +43,8 @@ def name_moves(graph: Graph) -> None:
                 _name(node)
             except _Unknown:
                 continue
-        elif node.op == "take":
-            _name_take(node)
+        elif node.op in _NAMED:
+            _NAMED[node.op](node)
 
 
 def _name_take(node: Node) -> None:
@@ -63,6 +63,35 @@ def _name_take(node: Node) -> None:
     if x.shape[axis]:
         node.op = "sample"
         node.attrs["taps"] = {axis: (positions.data.reshape(-1, 1) % x.shape[axis], None)}
+
+
+def _name_flip(node: Node) -> None:
+    """One dimension backwards."""
+    axis = node.attrs["axis"] % len(node.output.shape)
+    size = node.output.shape[axis]
+    _sampled(node, {axis: np.arange(size)[::-1]})
+
+
+def _name_tile(node: Node) -> None:
+    """Whole dimensions again and again."""
+    sizes, repeats = node.inputs[0].shape, node.attrs["repeats"]
+    if len(repeats) <= len(sizes) == len(node.output.shape):
+        again = (1,) * (len(sizes) - len(repeats)) + tuple(repeats)
+        several = {axis: count for axis, count in enumerate(again) if count > 1}
+        _sampled(node, {d: np.tile(np.arange(sizes[d]), n) for d, n in several.items()})
+
+
+def _sampled(node: Node, places: dict[int, Numbers]) -> None:
+    """A node as the elements of its input at some places, by axis."""
+    if node.output.size:
+        node.op = "sample"
+        node.attrs["taps"] = {axis: (each.reshape(-1, 1), None) for axis, each in places.items()}
+
+
+_NAMED: dict[str, Callable[[Node], None]] = {
+    "take": _name_take, "flip": _name_flip, "tile": _name_tile,
+}  # fmt: skip
+"""Operations that move elements to places that are known, by what names them."""
 
 
 def _name(node: Node) -> None:

@@ -85,6 +85,31 @@ def _group_norm(node: Node) -> Steps | None:
     return steps, value
 
 
+def _scattered_slice(node: Node) -> Steps | None:
+    """A tensor with a dense slice replaced: what is before it, the slice, what is behind it."""
+    if node.op != "slice_scatter" or node.output.size == 0:
+        return None
+    x, slice_, *bounds = node.args
+    if not all(isinstance(each, int) for each in bounds) or bounds[2] != 1:
+        return None
+    axis = node.attrs["axis"] % len(x.shape)
+    size = x.shape[axis]
+    first = min(max(bounds[0] + size if bounds[0] < 0 else bounds[0], 0), size)
+    after = first + slice_.shape[axis]
+    if slice_.dtype != x.dtype or after > size or not slice_.size:
+        return None
+
+    def part(start: int, end: int) -> Node:
+        shape = (*x.shape[:axis], end - start, *x.shape[axis + 1 :])
+        return made("strided_slice", [x, [axis], [start], [end], [1]], shape, x.dtype)
+
+    before = [part(0, first)] if first else []
+    behind = [part(after, size)] if after < size else []
+    parts = [*(p.output for p in before), slice_, *(p.output for p in behind)]
+    whole = made("concat", [parts], x.shape, x.dtype, axis=axis)
+    return [*before, *behind, whole], whole.output
+
+
 def _softplus(node: Node) -> Steps | None:
     """max(x, 0) + log(1 + exp(-|x|)), as Softplus arrives: without rounding the sum with 1."""
     if node.op != "add" or node.output.dtype != "float32":
@@ -155,6 +180,7 @@ _SPELLINGS: tuple[Callable[[Node], Steps | None], ...] = (
     _group_norm,
     _softplus,
     _log_sum_exp,
+    _scattered_slice,
 )
 
 
