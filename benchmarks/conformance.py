@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conformance_apart import BAR
 from conformance_cases import names
 from conformance_run import CRASHED, PASSED, REFUSED, WRONG, Outcome
 
@@ -38,8 +39,6 @@ from common import finish, parser, said
 
 WORKER = Path(__file__).with_name("conformance_run.py")
 OUTCOMES = (PASSED, REFUSED, WRONG, CRASHED)
-BAR = 95.0
-"""Percent of the cases that count."""
 
 
 @dataclass

@@ -25,6 +25,9 @@ if __package__:
 else:
     from conformance_cases import Array, Case, Form, exact_where_refuted, forms, within
 
+BAR = 95.0
+"""Percent of the cases that count are to pass."""
+
 TEXT, SEQUENCES, IMAGES = "text", "sequences, optional tensors or maps", "images"
 SMALL = "float8, or four bits and fewer"
 OPEN = "a shape that hangs on values, or is left open"

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,7 @@ class Outcome:
         late: Refused only when it was lowered.
         ops: Operators of its model.
         apart: Why it does not count for the bar; empty where it does.
+        loops: Operations of it that no rule fitted and that are loops of TVM's therefore.
     """
 
     case: str
@@ -95,6 +96,7 @@ class Outcome:
     late: bool = False
     ops: tuple[str, ...] = ()
     apart: str = ""
+    loops: tuple[str, ...] = ()
 
 
 def tried(case: Case, *, fast: bool) -> Outcome:
@@ -126,7 +128,8 @@ def _in_form(case: Case, form: Form, *, fast: bool, split: bool) -> Outcome:
     except (SplitcError, *_ANY) as error:
         return Outcome(case.name, CRASHED, f"{type(error).__name__}: {one_line(error)}", form.name)
     difference = _difference(case, results)
-    return Outcome(case.name, WRONG if difference else PASSED, difference, form.name)
+    outcome = WRONG if difference else PASSED
+    return Outcome(case.name, outcome, difference, form.name, loops=tuple(stage.loops))
 
 
 _ANY = (
@@ -142,9 +145,10 @@ def _plain(reason: str) -> str:
 
 @dataclass
 class _Stage:
-    """Where a case is on its way."""
+    """Where a case is on its way, and what no rule fitted so far."""
 
     lowering: bool = False
+    loops: list[str] = field(default_factory=list[str])
 
 
 def _results(form: Form, stage: _Stage, *, fast: bool, split: bool) -> Arrays:
@@ -162,10 +166,11 @@ def _results(form: Form, stage: _Stage, *, fast: bool, split: bool) -> Arrays:
     lowered = {name: backend.lower(part) for name, part in parts.items()}
     stage.lowering = False
     if not fast:
-        return _through_a_bundle(model, cut, form)
+        return _through_a_bundle(model, cut, form, stage)
     values: dict[str, Any] = dict(form.feed)
     for name, part in parts.items():
         code = pipeline.compile_module(lowered[name], load_board("host"))
+        stage.loops += code.fallbacks
         given = [np.asarray(values[t.name], order="C") for t in part.graph.inputs]
         with _only_shipped():
             made = code.here()(*given)
@@ -174,12 +179,14 @@ def _results(form: Form, stage: _Stage, *, fast: bool, split: bool) -> Arrays:
     return {name: values[name] for name in model.graph.outputs}
 
 
-def _through_a_bundle(model: OnnxModel, cut: Cut | None, form: Form) -> Arrays:
+def _through_a_bundle(model: OnnxModel, cut: Cut | None, form: Form, stage: _Stage) -> Arrays:
     with tempfile.TemporaryDirectory() as folder:
         made = splitc.compile(
             model, cut="device" if cut is None else cut.name, head="host", tail="host",
             output=f"{folder}/case.splitc",
         )  # fmt: skip
+        for name in made.manifest.parts:
+            stage.loops += made.part(name).fallbacks
         return made.run({name: form.feed[name] for name in _inputs(form.proto)})
 
 
