@@ -15,7 +15,7 @@ from splitc_targets.source.converted import CONVERTED
 from splitc_targets.source.draft import Draft, Node
 from splitc_targets.source.for_tvm import modern
 from splitc_targets.source.prepare import draft_of
-from splitc_targets.source.quantised import OLDEST_OPSET, REWRITTEN, can_write
+from splitc_targets.source.quantised import OLDEST_OPSET, REWRITTEN, can_write, in_blocks
 from splitc_targets.source.table import why_not
 
 
@@ -38,7 +38,7 @@ def _why_not(node: Node, known: Mapping[str, TensorProto]) -> str:
     if domain not in ("", "ai.onnx") and not ours:
         return f"operator of the domain '{domain}'"
     why = why_not(node) if domain in ("", "ai.onnx") else ""
-    if why or node.op in CONVERTED:
+    if why or (node.op in CONVERTED and not in_blocks(node.proto)):
         return why
     if not ours:
         return "TVM has no converter for it"

@@ -14,7 +14,7 @@ for results. The schedules hold them as bytes where that serves (transforms/elem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -97,18 +97,64 @@ def _along(value: Array, axis: int, rank: int) -> Array:
     return value.reshape(shape)
 
 
+def in_blocks(node: NodeProto) -> bool:
+    """Whether a tensor is quantised with a scale for each block of elements along an axis."""
+    return node.op_type in _LINEAR and any(a.name == "block_size" and a.i for a in node.attribute)
+
+
+_LINEAR = ("QuantizeLinear", "DequantizeLinear")
+
+
+def _of_elements(value: Array, node: NodeProto, shape: Sequence[int]) -> Array | None:
+    """Scales or zero points as they broadcast to a tensor's elements.
+
+    Those of blocks once for each element; of the last block there may be fewer. None where their
+    shape is not that of the blocks.
+    """
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    axis, size = given.get("axis", 1), given.get("block_size", 0)
+    if not size:
+        return _along(value, axis, len(shape))
+    if value.ndim != len(shape) or not -value.ndim <= axis < value.ndim:
+        return None
+    each = np.arange(shape[axis]) // size
+    blocks = list(shape)
+    blocks[axis] = -(-shape[axis] // size)
+    return value.take(each, axis) if list(value.shape) == blocks else None
+
+
+def _scales_and_zeros(
+    to: Writer, node: NodeProto, scale: Array, zero: Array
+) -> tuple[Array, Array] | None:
+    """Those of what is computed, as they broadcast; None where they are left to TVM."""
+    if scale.dtype != np.float32 or not _narrow(zero):
+        return None
+    if not in_blocks(node):
+        return (scale.reshape(()), zero.reshape(())) if _scalar(scale, zero) else None
+    tensor = to.tensors.get(node.input[0])
+    if tensor is None or tensor.elements is None:
+        return None
+    shape = tensor.static_shape
+    scales = _of_elements(scale, node, shape)
+    zeros = _of_elements(zero, node, shape) if zero.ndim else zero
+    return None if scales is None or zeros is None else (scales, zeros)
+
+
 def _quantize_linear(to: Writer, node: NodeProto) -> bool:
     """y = clip(round(x / scale) + zero)."""
     attributes = {a.name: a.i for a in node.attribute}
     kinds = {0: np.uint8, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
     kind = kinds.get(attributes.get("output_dtype", 0))
     scale, zero = to.value(node, 1), to.value(node, 2, None if kind is None else _zero(kind))
-    if scale is None or zero is None or not _scalar(scale, zero) or not _narrow(zero):
+    if scale is None or zero is None:
         return False
-    if scale.dtype != np.float32 or attributes.get("precision", 0) not in (0, TensorProto.FLOAT):
+    if attributes.get("precision", 0) not in (0, TensorProto.FLOAT):
         return False
-    divided = to.add("Div", node.input[0], to.constant(f32(scale.reshape(()))))
-    to.rounded(divided, zero.reshape(()), node.output[0])
+    found = _scales_and_zeros(to, node, scale, zero)
+    if found is None:
+        return False
+    scales, zeros = found
+    to.rounded(to.add("Div", node.input[0], to.constant(scales)), zeros, node.output[0])
     return True
 
 
@@ -116,18 +162,19 @@ def _dequantize_linear(to: Writer, node: NodeProto) -> bool:
     """y = (x - zero) scale; done here and now where x is stored."""
     scale, stored = to.value(node, 1), to.value(node, 0)
     zero = to.value(node, 2, _zero(np.uint8 if stored is None else stored.dtype))
-    given = {attribute.name: attribute.i for attribute in node.attribute}
-    if scale is None or zero is None or given.get("block_size"):
+    if scale is None or zero is None:
         return False
     if stored is not None:
         return _stored_dequantised(to, node, stored, zero, scale)
-    if scale.dtype != np.float32:
+    kind = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
+    found = _scales_and_zeros(to, node, scale, zero)
+    if found is None or kind not in (0, TensorProto.FLOAT):
         return False
-    if not _scalar(scale, zero) or not _narrow(zero):
-        return False
-    centred = to.centred(node.input[0], zero.reshape(()))
-    to.add("Mul", centred, to.constant(scale.reshape(())), output=node.output[0])
-    to.dequantised[node.output[0]] = (centred, scale.reshape(()))
+    scales, zeros = found
+    centred = to.centred(node.input[0], zeros)
+    to.add("Mul", centred, to.constant(scales), output=node.output[0])
+    if not scales.ndim:
+        to.dequantised[node.output[0]] = (centred, scales)
     return True
 
 
@@ -136,16 +183,25 @@ def _stored_dequantised(
 ) -> bool:
     """(x - zero) scale of what is stored, as a stored tensor; False where TVM knows the type."""
     small = stored_small(to.known[node.input[0]])
-    if scale.dtype != np.float32 and not small:
+    if scale.dtype != np.float32 and not small and not in_blocks(node):
         return False
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-    zero, scale = (_along(each, axis, stored.ndim) for each in (zero, scale))
+    scales = _of_elements(scale, node, stored.shape)
+    zeros = _of_elements(zero, node, stored.shape) if zero.ndim else zero
+    if scales is None or zeros is None:
+        return False
     kind = np.float32 if small else np.int64  # which hold every number of the types exactly
-    whole = (stored.astype(kind) - zero.astype(kind)).astype(np.float32)
-    if scale.dtype == np.float32 and np.array_equal(whole, np.rint(whole)):
-        to.stored_whole[node.output[0]] = (whole, scale)
-    to.store(numpy_helper.from_array(dequantised(whole, scale), node.output[0]))
+    whole = (stored.astype(kind) - zeros.astype(kind)).astype(np.float32)
+    if scales.dtype == np.float32 and np.array_equal(whole, np.rint(whole)):
+        to.stored_whole[node.output[0]] = (whole, scales)
+    made = dequantised(whole, scales, _result_type(node, scales))
+    to.store(numpy_helper.from_array(made, node.output[0]))
     return True
+
+
+def _result_type(node: NodeProto, scales: Array) -> np.dtype[Any]:
+    """The type that DequantizeLinear gives: of the scales, unless it names one."""
+    kind = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
+    return helper.tensor_dtype_to_np_dtype(kind) if kind else scales.dtype
 
 
 def _cast(to: Writer, node: NodeProto) -> bool:

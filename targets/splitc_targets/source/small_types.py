@@ -41,9 +41,9 @@ def as_floats(tensor: TensorProto) -> Array:
     return numpy_helper.to_array(tensor).astype(np.float32)
 
 
-def dequantised(whole: Array, scale: Array) -> Array:
-    """(x - zero) scale, rounded once, in the scale's type."""
-    return (whole.astype(np.float32) * scale.astype(np.float32)).astype(scale.dtype)
+def dequantised(whole: Array, scale: Array, dtype: np.dtype[Any]) -> Array:
+    """(x - zero) scale, rounded once, in a type."""
+    return (whole.astype(np.float32) * scale.astype(np.float32)).astype(dtype)
 
 
 def cast(node: NodeProto, tensor: TensorProto) -> TensorProto | None:
@@ -70,7 +70,7 @@ def computed_small(model: OnnxModel) -> list[Unsupported]:
             kind = dtype_name(stored[reads[0]].data_type)
             why = f"it reads '{reads[0]}' of {kind}, which only DequantizeLinear and Cast may"
             if node.op_type == "DequantizeLinear":
-                why = f"it reads {kind} with a scale that is computed, or one for each block"
+                why = f"it reads {kind} with a scale that is computed"
         if why:
             found.append(Unsupported(node.name, node.op_type, why))
     return found
@@ -80,6 +80,5 @@ def _read_stored(node: NodeProto, stored: dict[str, TensorProto]) -> bool:
     """Whether a layer that reads stored elements of such types gives usual ones of them."""
     if node.op_type == "Cast":
         return True
-    blocks = any(a.name == "block_size" and a.i for a in node.attribute)
     known = all(name in stored for name in node.input if name)
-    return node.op_type == "DequantizeLinear" and known and not blocks
+    return node.op_type == "DequantizeLinear" and known

@@ -156,7 +156,7 @@ ARITHMETIC: dict[str, Operator] = {
         "splitc",
         "axis",
         "output_dtype",
-        attributes={"block_size": only(0, why="blocks of a scale each")},
+        "block_size",
         inputs={"x_zero_point": OURS},
     ),
     "Det": op("splitc", check=_left(_DETERMINANT), note=_DETERMINANT),
@@ -193,7 +193,7 @@ ARITHMETIC: dict[str, Operator] = {
         attributes={
             "saturate": only(1, why="values beyond a float8's range become infinite"),
             "output_dtype": TVM,
-            "block_size": only(0, why="blocks of a scale each"),
+            "block_size": OURS,
             "precision": only(0, why="it is computed in float32"),
         },
         inputs={"y_zero_point": OURS},
