@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,33 +222,57 @@ def _fitness(
     unfinite = next((name for name, array in floats.items() if not _finite(array).all()), None)
     if unfinite is not None:
         return 2, f"result '{unfinite}' has NaN or infinite elements"
-    moved = _moved_by_a_step(model, feed, floats, seed) if _has_halves(model.graph) else ""
-    return (
-        (1, f"a step of float16 in its inputs moves result '{moved}' too far") if moved else (0, "")
+    if _has_halves(model.graph):
+        rng = np.random.Generator(np.random.PCG64(seed))
+        near = [_scaled(feed, lambda a: 1 + rng.choice((-1, 1), a.shape) * _HALF_STEP)]
+        compared, words = floats, "a step of float16 in its inputs moves"
+    elif tolerance_of(model.graph) == TOLERANCE and _chooses(model.graph):
+        # By one factor: numbers that are equal stay so, and only what is rounded changes.
+        factors = (1 - _FLOAT_STEPS, 1 + _FLOAT_STEPS)
+        near = [_scaled(feed, lambda _, factor=factor: factor) for factor in factors]
+        compared, words = results, "a few steps of float32 in its inputs move"
+    else:
+        return 0, ""
+    moved = next(filter(None, (_moved(model, each, compared) for each in near)), "")
+    return (1, f"{words} result '{moved}' too far") if moved else (0, "")
+
+
+def _chooses(graph: LayerGraph) -> bool:
+    """Whether it makes whole numbers or flags of floats: which are larger, where the largest is."""
+    floats = {name for name, tensor in graph.tensors.items() if "float" in tensor.dtype}
+    return any(
+        any(name in floats for name in layer.inputs)
+        and any(made.name not in floats for made in layer.outputs)
+        for layer in graph.layers
     )
 
 
-def _moved_by_a_step(
-    model: Network, feed: Mapping[str, Array], floats: Mapping[str, Array], seed: int
-) -> str:
-    """The result that no arithmetic in float16 gives to within its tolerance; "" for none.
-
-    What is computed in float16 is what exact arithmetic gives of inputs some steps away, and
-    two who round at different places are that far from each other: softmax of scores of 400,
-    which lie 0.25 apart, is off by a quarter.
-    """
-    rng = np.random.Generator(np.random.PCG64(seed))
-    near = {
-        name: (a * (1 + rng.choice((-1, 1), a.shape) * _STEP)).astype(a.dtype)
-        if a.dtype.kind == "f" else a
+def _scaled(
+    feed: Mapping[str, Array], factor: Callable[[Array], float | Array]
+) -> dict[str, Array]:
+    """Floats among the inputs times a factor."""
+    return {
+        name: (a * factor(a)).astype(a.dtype) if a.dtype.kind == "f" else a
         for name, a in feed.items()
-    }  # fmt: skip
-    made = model.run(near)
-    apart = [difference(name, made[name], a, LOOSEST_TOLERANCE) for name, a in floats.items()]
-    return next((one.name for one in apart if not one.near(LOOSEST_TOLERANCE)), "")
+    }
 
 
-_STEP = float(np.finfo(np.float16).eps)
+def _moved(model: Network, near: Mapping[str, Array], results: Mapping[str, Array]) -> str:
+    """The result that no arithmetic in floats gives to within its tolerance; "" for none.
+
+    What is computed in floats is what exact arithmetic gives of inputs some steps away, and
+    two who round at different places are that far from each other: softmax of scores of 400,
+    which lie 0.25 apart in float16, is off by a quarter, and of boxes that score alike but for
+    rounding either may be the first.
+    """
+    made, tolerance = model.run(near), tolerance_of(model.graph)
+    apart = [difference(name, made[name], a, tolerance) for name, a in results.items()]
+    return next((one.name for one in apart if not one.near(tolerance)), "")
+
+
+_HALF_STEP = float(np.finfo(np.float16).eps)
+_FLOAT_STEPS = 8 * float(np.finfo(np.float32).eps)
+"""About what the layers of a network round away, one with another."""
 
 
 def _of_one_shape(runs: list[Run]) -> list[Run]:

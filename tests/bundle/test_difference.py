@@ -264,6 +264,32 @@ def test_a_sample_that_float16_cannot_tell_apart_is_left_out(tmp_path: Path) -> 
     assert any("0 to 255" in each and "a step of float16" in each for each in said)
 
 
+def test_a_sample_whose_rounding_decides_which_is_larger_is_left_out(tmp_path: Path) -> None:
+    """A tenth and a fifth of a number against three tenths: of pixels rounding is all there is."""
+    node, value = helper.make_node, helper.make_tensor_value_info
+    factors = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 1e-6}
+    nodes = [
+        *(node("Mul", ["x", name], [f"x{name}"], f"m{name}") for name in "abc"),
+        node("Add", ["xa", "xb"], ["sum"], "sum"), node("Add", ["sum", "d"], ["left"], "left"),
+        node("Concat", ["left", "xc"], ["both"], "both", axis=0),
+        node("ArgMax", ["both"], ["y"], "larger", axis=0),
+    ]  # fmt: skip
+    stored = [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in factors.items()]
+    proto = helper.make_model(
+        helper.make_graph(
+            nodes, "larger", [value("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+            [value("y", TensorProto.INT64, [1, 3, 8, 8])], stored,
+        ),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    said: list[str] = []
+    job = plan(splitc.load(proto), cut="both", head="host", emit="onnx")
+    build(job, output=tmp_path / "b.splitc", note=said.append)
+    (only,) = [each for each in said if "left out" in each]
+    assert "0 to 255" in only
+    assert "a few steps of float32 in its inputs move result 'y'" in only
+
+
 def test_a_channel_beside_a_huge_element_is_held_against_its_own_magnitude() -> None:
     rng = np.random.default_rng(0)
     reference = rng.standard_normal((1, 6, 10, 10)).astype(np.float32)
