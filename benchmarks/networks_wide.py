@@ -53,12 +53,14 @@ Figures = dict[str, Any]
 
 
 def makers() -> dict[str, Callable[[], ModelProto]]:
-    """What makes each network, by its name; of transformers where that library is there."""
+    """What makes each network, by its name, where torch and transformers are there."""
     made: dict[str, Callable[[], ModelProto]] = {}
     if find_spec("transformers"):
+        from wide_others import OTHERS
         from wide_transformers import TRANSFORMERS
 
         made.update(TRANSFORMERS)
+        made.update(OTHERS)
     return made
 
 

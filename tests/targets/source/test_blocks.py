@@ -50,7 +50,7 @@ def agrees(net: Net, *, peer: bool = True, rtol: float = 0.0) -> None:
     wants = [ReferenceEvaluator(proto).run(None, net.inputs)]
     wants += [wanted(proto, net.inputs)] if peer else []
     for want in wants:
-        for one, other in zip(got, want, strict=True):
+        for one, other in zip(got, map(np.asarray, want), strict=True):
             np.testing.assert_allclose(one, other, rtol, rtol * np.abs(other).max())
 
 
