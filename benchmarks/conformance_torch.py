@@ -14,20 +14,25 @@ ten operators, so that one that dies is counted and the rest go on.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from conformance_run import CRASHED, PASSED, REFUSED, WRONG
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 import splitc
-from common import finish, parser
+from common import finish, parser, said
 from splitc.build.refusals import refuse_contract
 from splitc.cost.board import load_board
 from splitc.errors import SplitcError
@@ -37,13 +42,39 @@ LATE = "refused late"
 OUTCOMES = (PASSED, REFUSED, WRONG, CRASHED, LATE)
 UNSET = ("empty", "new_empty", "dropout", "random", "rand", "normal", "uniform", "bernoulli",
          "exponential", "cauchy", "geometric", "multinomial")  # fmt: skip
+NO_INPUT, NOT_HERE, NO_RESULT = "no tensor goes in", "PyTorch refuses it", "no tensor comes out"
+COMPLEX, VALUES_DECIDE = "complex numbers", "values decide the shape of a result"
+UNTRIED = (NO_INPUT, NOT_HERE, NO_RESULT)
 BATCH = 10
+SECONDS = 300.0
+"""How long a sample may take."""
+BAR = 95.0
+"""Percent of the samples that count."""
 CALLED = ("softmax", "log_softmax", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
           "conv_transpose2d", "conv_transpose3d", "max_pool1d", "max_pool2d", "max_pool3d",
           "adaptive_avg_pool2d", "adaptive_avg_pool3d", "batch_norm", "layer_norm", "group_norm",
           "pad", "interpolate", "unfold", "fold", "bitwise_and", "bitwise_not", "linear",
           "scaled_dot_product_attention", "glu", "embedding_bag", "pdist", "cdist")  # fmt: skip
 """Functions whose operator in the core set goes by another name."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sample.
+
+    Args:
+        sample: `operator[number]`.
+        operator: Its entry in OpInfo.
+        outcome: One of OUTCOMES; empty where it was not tried.
+        why: Why, unless it passed.
+        apart: Why it does not count for the bar; empty where it does.
+    """
+
+    sample: str
+    operator: str
+    outcome: str
+    why: str = ""
+    apart: str = ""
 
 
 class Call(nn.Module):
@@ -61,6 +92,30 @@ class Call(nn.Module):
             leaves[place] = tensor
         args, kwargs = tree_unflatten(leaves, self.spec)
         return self.function(*args, **kwargs)
+
+
+class Together(nn.Module):
+    """Several calls as one network."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        super().__init__()
+        self.calls = list(calls)
+
+    def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+        for call in self.calls:
+            made = tree_leaves(call(*tensors[: len(call.where)]))
+            found += [each for each in made if isinstance(each, torch.Tensor)]
+            tensors = tensors[len(call.where) :]
+        return found
+
+
+@dataclass(frozen=True)
+class Options:
+    """How many samples of an operator are tried, and how many become one network."""
+
+    limit: int | None = None
+    together: int = 16
 
 
 def operators() -> dict[str, Any]:
@@ -94,29 +149,73 @@ def in_core(op: Any) -> bool:
     return not apart and bool({op.name, short, op.aten_name} & {*core(), *CALLED})
 
 
-def samples(op: Any, limit: int) -> Iterator[tuple[list[Any], Any]]:
-    """Arguments of different shapes and values, flat, with their structure; spread evenly."""
+def samples(op: Any, limit: int | None) -> Iterator[tuple[int, list[Any], Any]]:
+    """Arguments by number, flat, with their structure; spread evenly where there are more."""
     torch.manual_seed(0)
-    made: dict[str, tuple[list[Any], Any]] = {}
-    for one in op.sample_inputs("cpu", torch.float32, requires_grad=False):
-        leaves, spec = tree_flatten(((one.input, *one.args), dict(one.kwargs)))
-        shown = [tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in leaves]
-        made.setdefault(f"{shown}{spec}", (leaves, spec))
-    found = list(made.values())
-    step = max(1.0, len(found) / limit)
-    yield from (found[int(k * step)] for k in range(min(limit, len(found))))
+    found = list(op.sample_inputs("cpu", torch.float32, requires_grad=False))
+    step = 1.0 if limit is None else max(1.0, len(found) / limit)
+    count = len(found) if limit is None else min(limit, len(found))
+    for number in (int(k * step) for k in range(count)):
+        one = found[number]
+        yield number, *tree_flatten(((one.input, *one.args), dict(one.kwargs)))
 
 
-def outcome(module: Call, tensors: list[torch.Tensor]) -> tuple[str, str]:
-    """What became of a call, and why."""
+def why_apart(module: Call, tensors: list[torch.Tensor]) -> str:
+    """Why a sample does not count for the bar; empty where it does.
+
+    PyTorch itself says which results have a shape that their operands' values decide: run on
+    tensors without values, it gives them an extent that it does not know.
+    """
+    if not tensors:
+        return NO_INPUT
     try:
-        with torch.no_grad():
-            given = tree_leaves(module(*(each.clone() for each in tensors)))
+        results = results_of(module, tensors)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        return "", ""  # of a form that this machine's PyTorch has not
-    right = [x.resolve_conj().resolve_neg() for x in given if isinstance(x, torch.Tensor)]
-    if not right or not tensors:
-        return "", ""
+        return NOT_HERE
+    if not results:
+        return NO_RESULT
+    if any(each.is_complex() for each in (*results, *tensors)):
+        return COMPLEX
+    return VALUES_DECIDE if _shaped_by_values(module, tensors) else ""
+
+
+def _shaped_by_values(module: Call, tensors: list[torch.Tensor]) -> bool:
+    symbols = ShapeEnv(allow_dynamic_output_shape_ops=True, allow_scalar_outputs=True)
+    try:
+        with torch.no_grad(), FakeTensorMode(shape_env=symbols, static_shapes=True) as mode:
+            given = tree_leaves(module(*(mode.from_tensor(each) for each in tensors)))
+    except GuardOnDataDependentSymNode:
+        return True
+    extents = [n for x in given if isinstance(x, torch.Tensor) for n in x.shape]
+    return any(isinstance(each, torch.SymInt) and not each.node.has_hint() for each in extents)
+
+
+def outcomes(calls: Sequence[tuple[Call, list[torch.Tensor]]]) -> list[tuple[str, str]]:
+    """What became of each call, and why: compiled together, and apart where that does not do."""
+    given = [tensor for _, tensors in calls for tensor in tensors]
+    together = calls[0][0] if len(calls) == 1 else Together([call for call, _ in calls]).eval()
+    made = of_network(together, given)
+    if isinstance(made, tuple):
+        if len(calls) == 1:
+            return [made]
+        half = len(calls) // 2
+        return outcomes(calls[:half]) + outcomes(calls[half:])
+    found: list[tuple[str, str]] = []
+    for call, tensors in calls:
+        right = results_of(call, tensors)
+        got, made = made[: len(right)], made[len(right) :]
+        same = len(got) == len(right) and all(map(alike, got, right))
+        if same:
+            found.append((PASSED, ""))
+        elif len(calls) == 1:
+            found.append((WRONG, difference(got, right)))
+        else:
+            found += outcomes([(call, tensors)])
+    return found
+
+
+def of_network(module: nn.Module, tensors: list[torch.Tensor]) -> list[Any] | tuple[str, str]:
+    """What a network gives that was compiled for this machine, or what became of it."""
     backend, asked = TvmBackend(), False
     try:
         model = splitc.load(module, tuple(tensors))
@@ -125,14 +224,33 @@ def outcome(module: Call, tensors: list[torch.Tensor]) -> tuple[str, str]:
         if missing:
             return REFUSED, missing[0].why
         asked = True
-        code = backend.compile(backend.lower(model), load_board("host"))
-        got = code.here()(*(each.numpy() for each in tensors))
+        code = backend.compile(backend.lower(model), load_board("host")).here()
+        return list(code(*(np.ascontiguousarray(each.numpy()) for each in tensors)))
     except SplitcError as error:
         return LATE if asked else REFUSED, f"{error.what}: {error.why}"
     except Exception as error:  # noqa: BLE001  (what is counted here)
         return CRASHED, f"{type(error).__name__}: {error}"
-    same = len(got) == len(right) and all(map(alike, got, right))
-    return (PASSED, "") if same else (WRONG, "")
+
+
+def results_of(call: Call, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What PyTorch gives for a call."""
+    with torch.no_grad():
+        given = tree_leaves(call(*(each.clone() for each in tensors)))
+    return [x.resolve_conj().resolve_neg() for x in given if isinstance(x, torch.Tensor)]
+
+
+def difference(got: Sequence[Any], right: Sequence[torch.Tensor]) -> str:
+    """How results differ, in few words."""
+    if len(got) != len(right):
+        return f"{len(got)} results instead of {len(right)}"
+    for number, (one, other) in enumerate(zip(got, right, strict=True)):
+        wanted = other.numpy()
+        if one.shape != wanted.shape or one.dtype != wanted.dtype:
+            return f"{number}: {one.dtype}{one.shape} instead of {wanted.dtype}{wanted.shape}"
+        if not alike(one, other):
+            first = int(np.flatnonzero(~np.isclose(one, wanted, equal_nan=True))[0])
+            return f"{number}[{first}]: {one.ravel()[first]} instead of {wanted.ravel()[first]}"
+    return ""
 
 
 def alike(got: np.ndarray[Any, Any], given: torch.Tensor) -> bool:
@@ -146,41 +264,101 @@ def alike(got: np.ndarray[Any, Any], given: torch.Tensor) -> bool:
     return bool(np.allclose(got, right, rtol=0.0 if whole else 1e-3, atol=slack, equal_nan=True))
 
 
-def work(names: list[str], limit: int, told: Any) -> None:
-    """Try the samples of some operators; says each as it begins and as it ends."""
+def work(names: list[str], options: Options, kept: frozenset[str], told: Any) -> None:
+    """Try the samples of some operators; says which it begins with, and what became of them."""
     torch.set_num_threads(1)
     known = operators()
     for name in names:
-        for leaves, spec in samples(known[name], limit):
-            told.send((name, "", ""))
-            module = Call(known[name].op, leaves, spec).eval()
-            tensors = [leaves[place].detach().clone() for place in module.where]
-            told.send((name, *outcome(module, tensors)))
+        found: list[tuple[str, str, Call, list[torch.Tensor]]] = []
+        for number, leaves, spec in samples(known[name], options.limit):
+            sample = f"{name}[{number}]"
+            if sample in kept:
+                continue
+            call = Call(known[name].op, leaves, spec).eval()
+            tensors = [leaves[place].detach().clone() for place in call.where]
+            found.append((sample, why_apart(call, tensors), call, tensors))
+        untried = [each for each in found if each[1] in UNTRIED]
+        told.send([Outcome(sample, name, "", "", apart) for sample, apart, _, _ in untried])
+        todo = [each for each in found if each[1] not in UNTRIED]
+        for k in range(0, len(todo), options.together):
+            some = todo[k : k + options.together]
+            told.send([sample for sample, *_ in some])
+            made = outcomes([(call, tensors) for *_, call, tensors in some])
+            told.send([
+                Outcome(sample, name, what, why[:300], apart)
+                for (sample, apart, _, _), (what, why) in zip(some, made, strict=True)
+            ])  # fmt: skip
 
 
-def tried(names: list[str], limit: int) -> Iterator[tuple[str, str, str]]:
-    """Each sample's operator, outcome and reason; a process that dies is one crash."""
-    todo = [names[k : k + BATCH] for k in range(0, len(names), BATCH)]
+def tried(names: list[str], options: Options, kept: frozenset[str]) -> Iterator[Outcome]:
+    """What became of each sample; where a process dies its samples are tried one by one."""
+    done = set(kept)
+    todo = [(names[k : k + BATCH], options) for k in range(0, len(names), BATCH)]
     context = multiprocessing.get_context("spawn")
     while todo:
-        batch, last = todo.pop(0), ""
+        batch, how = todo.pop(0)
         listening, telling = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(batch, limit, telling))
+        process = context.Process(target=work, args=(batch, how, frozenset(done), telling))
         process.start()
         telling.close()
+        begun: list[str] = []
         while True:
             try:
-                name, what, why = listening.recv()
+                if not listening.poll(SECONDS):
+                    process.kill()
+                    break
+                said = listening.recv()
             except EOFError:
                 break
-            last = name
-            if what:
-                yield name, what, why
+            made = [each for each in said if isinstance(each, Outcome)]
+            begun = [] if made else said or begun
+            done |= {each.sample for each in made}
+            yield from made
         process.join()
-        if process.exitcode:
-            yield last, CRASHED, f"the process ended with {process.exitcode}"
-            rest = batch[batch.index(last) + 1 :] if last in batch else []
-            todo = [rest, *todo] if rest else todo
+        if process.exitcode and len(begun) == 1:
+            done.add(begun[0])
+            died = f"the process ended with {process.exitcode}"
+            yield Outcome(begun[0], begun[0].rpartition("[")[0], CRASHED, died)
+        if process.exitcode and begun:
+            todo = [(batch, replace(how, together=1)), *todo]
+
+
+def recorded(file: Path | None) -> list[Outcome]:
+    """The outcomes that a file keeps, one a line."""
+    if file is None or not file.is_file():
+        return []
+    return [Outcome(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
+
+
+def figures_of(found: list[Outcome], count: int) -> dict[str, Any]:
+    """Print what became of the samples; give the counts."""
+    tried_ones = [one for one in found if one.outcome]
+    counted = [one for one in tried_ones if not one.apart]
+    for one in tried_ones:
+        if one.outcome not in (PASSED, REFUSED):
+            print(f"{one.outcome}: {one.sample}: {one.why[:200]}")
+    reasons = Counter(f"{one.operator}: {one.why[:90]}" for one in counted
+                      if one.outcome == REFUSED)  # fmt: skip
+    for why, number in reasons.most_common(60):
+        print(f"{number:5} refused: {why}")
+    apart = Counter(one.apart for one in found if one.apart)
+    by = Counter(one.outcome for one in counted)
+    print(f"apart: {dict(apart)}")
+    print(", ".join(f"{by[what]} {what}" for what in OUTCOMES), f"of {count} operators")
+    share = 100 * by[PASSED] / max(1, len(counted))
+    passed = sum(one.outcome == PASSED for one in tried_ones)
+    of_all = 100 * passed / max(1, len(tried_ones))
+    said(f"passed of the {len(counted)} that count", share, BAR, "%", least=True)
+    print(f"passed of all {len(tried_ones)} that this PyTorch runs: {of_all:.2f} %")
+    return {
+        **{what: by[what] for what in OUTCOMES},
+        "counted": len(counted),
+        "counted_passed_percent": share,
+        "all": len(tried_ones),
+        "all_passed_percent": of_all,
+        "apart": dict(apart),
+        "operators": count,
+    }
 
 
 def main() -> None:
@@ -188,7 +366,9 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--only", type=lambda text: text.split(","), metavar="A,B")
     made.add_argument("--core", action="store_true", help="operators of ATen's core set alone")
-    made.add_argument("--limit", type=int, default=8, help="samples of each operator")
+    made.add_argument("--limit", type=int, help="samples of each operator; all where not given")
+    made.add_argument("--resume", metavar="FILE", type=Path, help="keep outcomes here")
+    made.add_argument("--together", type=int, default=16, help="samples that are one network")
     options = made.parse_args()
     names = [
         name
@@ -196,20 +376,16 @@ def main() -> None:
         if (not options.only or name in options.only) and (not options.core or in_core(op))
     ]
     names = names[::25] if options.quick else names
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for name, what, why in tried(names, options.limit):
-        counts[what] += 1
-        if what == REFUSED:
-            reasons[f"{name}: {why[:70]}"] += 1
-        elif what != PASSED:
-            print(f"{what}: {name}: {why[:200]}", flush=True)
-    for why, count in reasons.most_common(40):
-        print(f"{count:5} refused: {why}")
-    print(", ".join(f"{counts[what]} {what}" for what in OUTCOMES), f"of {len(names)} operators")
-    figures = {**{what: counts[what] for what in OUTCOMES}, "operators": len(names)}
+    found = recorded(options.resume)
+    how = Options(options.limit, options.together)
+    for one in tried(names, how, frozenset(each.sample for each in found)):
+        found.append(one)
+        if options.resume is not None:
+            with options.resume.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(one)) + "\n")
+    figures = figures_of(found, len(names))
     finish(figures, options.json)
-    raise SystemExit(1 if counts[WRONG] or counts[CRASHED] else 0)
+    raise SystemExit(1 if figures[WRONG] or figures[CRASHED] else 0)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ bitwise_xor.Tensor tvm self other
 bmm.default tvm self mat2
 bucketize.Tensor tvm self boundaries out_int32 right
 cat.default tvm tensors dim
+_cdist_forward.default rewrite x1 x2 p compute_mode~
 ceil.default tvm self
 clamp.Tensor rewrite self min max
 clamp.default tvm self min max
@@ -83,6 +84,10 @@ div.Tensor tvm self other
 div.Tensor_mode own self other rounding_mode='floor'
 elu.default tvm self alpha scale:1 input_scale:1
 embedding.default tvm weight indices padding_idx~ scale_grad_by_freq~ sparse~
+_embedding_bag.default rewrite weight indices offsets scale_grad_by_freq~ mode sparse~
+    per_sample_weights include_last_offset padding_idx
+_embedding_bag_forward_only.default rewrite weight indices offsets scale_grad_by_freq~ mode
+    sparse~ per_sample_weights include_last_offset padding_idx
 empty.memory_format rewrite size dtype layout~ device~ pin_memory~ memory_format~
 eq.Scalar tvm self other
 eq.Tensor tvm self other
@@ -126,10 +131,11 @@ lstm.input own input hx params has_biases num_layers dropout~ train~ bidirection
     batch_first
 lt.Scalar tvm self other
 lt.Tensor tvm self other
+masked_scatter.default rewrite self mask source
 max.default tvm self
 max.dim rewrite self dim keepdim
-max_pool2d_with_indices.default tvm self kernel_size stride padding dilation ceil_mode -> 1
-max_pool3d_with_indices.default tvm self kernel_size stride padding dilation ceil_mode -> 1
+max_pool2d_with_indices.default own self kernel_size stride padding dilation ceil_mode
+max_pool3d_with_indices.default own self kernel_size stride padding dilation ceil_mode
 maximum.default tvm self other
 mean.default tvm self dtype
 mean.dim tvm self dim keepdim dtype
@@ -141,14 +147,15 @@ minimum.default tvm self other
 mm.default tvm self mat2
 mul.Scalar tvm self other
 mul.Tensor tvm self other
-_native_batch_norm_legit.no_stats tvm input weight bias training=True momentum~ eps -> 1
+_native_batch_norm_legit.no_stats own input weight bias training=True momentum~ eps
 _native_batch_norm_legit_no_training.default tvm input weight bias running_mean running_var
     momentum~ eps -> 1
-native_group_norm.default tvm input weight bias N~ C~ HxW~ group eps -> 1
-native_layer_norm.default tvm input normalized_shape weight bias eps -> 1
+native_group_norm.default own input weight bias N~ C~ HxW~ group eps
+native_layer_norm.default own input normalized_shape weight bias eps
 ne.Scalar tvm self other
 ne.Tensor tvm self other
 neg.default tvm self
+_pdist_forward.default rewrite self p
 permute.default tvm self dims
 pow.Scalar tvm self exponent
 pow.Tensor_Scalar tvm self exponent
@@ -169,8 +176,12 @@ round.decimals tvm self decimals
 round.default tvm self
 rrelu_with_noise_functional.default rewrite self noise lower upper training generator~
 rsqrt.default tvm self
+scatter.reduce rewrite self dim index src reduce
 scatter.src tvm self dim index src
 scatter.value tvm self dim index value
+scatter.value_reduce rewrite self dim index value reduce
+scatter_add.default own self dim index src
+scatter_reduce.two own self dim index src reduce include_self=True
 select.int tvm self dim index
 sigmoid.default tvm self
 sign.default tvm self
@@ -267,7 +278,7 @@ def _reading(line: str) -> tuple[str, Reading]:
 
 _UNREAD_TEXT = """
 addmm.dtype bmm.dtype mm.dtype bitwise_and.Scalar_Tensor bitwise_or.Scalar_Tensor
-bitwise_xor.Scalar_Tensor bucketize.Scalar scatter.reduce scatter.value_reduce view.dtype
+bitwise_xor.Scalar_Tensor bucketize.Scalar view.dtype
 index.Tensor_hacked_twin index_put.hacked_twin _unsafe_index_put.hacked_twin
 
 arange.start_step full.default full_like.default scalar_tensor.default empty.default
@@ -303,12 +314,8 @@ WHY = {
     "native_dropout.default": "it drops values at random",
     "dropout.default": "it drops values at random",
     "rrelu_with_noise_functional.default": "it draws slopes at random",
-    "adaptive_max_pool2d.default": "its windows are of several sizes",
-    "adaptive_max_pool3d.default": "its windows are of several sizes",
-    "max_pool2d_with_indices.default": "where the largest values stand is not computed",
-    "max_pool3d_with_indices.default": "where the largest values stand is not computed",
-    "native_layer_norm.default": "mean and deviation are not computed",
-    "native_group_norm.default": "mean and deviation are not computed",
+    "_embedding_bag.default": "more than the bags is read of it",
+    "_embedding_bag_forward_only.default": "more than the bags is read of it",
     "masked_select.default": "how many elements it gives depends on values",
     "nonzero.default": "how many elements it gives depends on values",
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from tvm import relax
 
+from splitc_targets.aten import further_results
 from splitc_targets.aten.constants import VALUE
 from splitc_targets.operators import recurrent
 
@@ -75,6 +76,14 @@ def _index_put(node: Any, importer: Any) -> Any:
     return importer._index_put(node)
 
 
+def _scattered(node: Any, importer: Any) -> Any:
+    """Values reduced where an index says; `scatter_add` has no word for how."""
+    x, dim, index, source, *how = node.args
+    kind = {"prod": "mul", "amax": "max", "amin": "min"}[how[0]] if how else "add"
+    data, places, values = (importer.env[each] for each in (x, index, source))
+    return importer.block_builder.emit(relax.op.scatter_elements(data, places, values, dim, kind))
+
+
 def _recurrent(kind: str, *activations: str) -> Converter:
     """Layers of recurrent cells, in one call."""
 
@@ -91,6 +100,7 @@ def _recurrent(kind: str, *activations: str) -> Converter:
 def converters() -> dict[str, Converter]:
     """Converters by operator, as `name.overload`."""
     return {
+        **further_results.converters(),
         "constant": _constant,
         "amax.default": _reduced(relax.op.max),
         "amin.default": _reduced(relax.op.min),
@@ -98,6 +108,8 @@ def converters() -> dict[str, Converter]:
         "grid_sampler_2d.default": _grid_sampled,
         "div.Tensor_mode": _floor_divided,
         "topk.default": _topk,
+        "scatter_add.default": _scattered,
+        "scatter_reduce.two": _scattered,
         "prod.dim_int": _reduced(relax.op.prod),
         "lstm.input": _recurrent("lstm"),
         "gru.input": _recurrent("gru"),

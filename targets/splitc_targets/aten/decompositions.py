@@ -221,6 +221,8 @@ def index_put(
     """Each dimension has an index, all of one shape, which the values have too."""
     if _masked(indices):
         return NotImplemented
+    if any(each is not None and not each.numel() for each in indices):
+        return x.clone()
     dims, at, rest = _picked(indices, x.dim())
     given = [_from_nought(each, x.shape[dim]) for dim, each in enumerate(indices)
              if each is not None]  # fmt: skip
@@ -239,17 +241,6 @@ def index_put(
             each = each.reshape([-1 if i == place else 1 for i in range(len(whole))])
         full.append(each.expand(whole).clone())
     return aten._unsafe_index_put(x, full, values.expand(whole).clone(), accumulate)
-
-
-def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Any:
-    """Of the source as much is taken as there are places."""
-    if x.dim() == 0:
-        return src.reshape(()).to(x.dtype).clone()
-    if src.shape == index.shape:
-        return NotImplemented
-    for each, extent in enumerate(index.shape):
-        src = src.narrow(each, 0, extent)
-    return aten.scatter.src(x, dim, index, src)
 
 
 def _masked(indices: Sequence[Tensor | None]) -> bool:
@@ -333,6 +324,14 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return tuple(each.unsqueeze(dim) if keepdim and x.dim() else each for each in found)
 
 
+def concatenation(tensors: Sequence[Tensor], dim: int = 0) -> Any:
+    """Tensors without elements add nothing."""
+    some = [each for each in tensors if each.numel()]
+    if not some or len(some) == len(tensors):
+        return NotImplemented
+    return torch.cat(some, dim) if len(some) > 1 else some[0].clone()
+
+
 def sort(x: Tensor, dim: int = -1, descending: bool = False) -> Any:
     """A single element is in order."""
     if x.dim() and x.shape[dim] > 1:
@@ -370,7 +369,7 @@ _ALONG = (
     aten.sum.dim_IntList, aten.mean.dim, aten.mean.default, aten.amax.default,
     aten.amin.default, aten.argmax.default, aten.argmin.default, aten.var.correction,
     aten._softmax.default, aten._log_softmax.default, aten.topk.default, aten.gather.default,
-    aten.index_select.default, aten.flip.default, aten.select.int, aten.scatter.value,
+    aten.index_select.default, aten.flip.default, aten.select.int,
 )  # fmt: skip
 """Operators along dimensions, which PyTorch lets be those of a tensor without any."""
 
@@ -382,6 +381,7 @@ def rewrites() -> dict[Any, Rewrite]:
         aten.elu.default: elu,
         aten.rrelu_with_noise_functional.default: rrelu,
         aten._native_batch_norm_legit_no_training.default: batch_norm,
+        aten.cat.default: concatenation,
         aten.median.default: median,
         aten.median.dim: median,
         aten.sort.default: sort,
@@ -409,7 +409,6 @@ def rewrites() -> dict[Any, Rewrite]:
         aten.copy.default: copy,
         aten.empty.memory_format: empty,
         aten.index.Tensor: index,
-        aten.scatter.src: scatter,
         aten.index_put.default: index_put,
         aten.as_strided.default: as_strided,
         aten.constant_pad_nd.default: constant_pad,

@@ -21,11 +21,14 @@ from splitc.frontend.torch.model import TorchModel
 from splitc.frontend.torch.read import quiet
 from splitc.frontend.torch.trace import FAILURES, as_at_inference
 from splitc_targets.aten import (
+    bags,
     constants,
     decompositions,
+    distances,
     promotion,
     recurrent,
     resampling,
+    scatters,
     windows,
 )
 from splitc_targets.aten.promotion import Rewrite
@@ -43,12 +46,16 @@ def rewrites() -> dict[Any, Rewrite]:
         **decompositions.rewrites(),
         **windows.rewrites(),
         **resampling.rewrites(),
+        **scatters.rewrites(),
+        **distances.rewrites(),
+        **bags.rewrites(),
     }
 
 
 def _table(nodes: Iterable[fx.Node]) -> dict[Any, Any]:
     """How a program of these nodes is taken apart."""
-    whole = recurrent.kept_whole(nodes)
+    nodes = list(nodes)
+    whole = recurrent.kept_whole(nodes) | bags.kept_whole(nodes)
     table = {**default_decompositions(), **rewrites()}
     table = {operator: how for operator, how in table.items() if operator not in whole}
     del table[torch.ops.aten._unsafe_index_put.default]  # what `index_put` is rewritten to

@@ -9,8 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from splitc_targets.aten import window_places
 from splitc_targets.aten.promotion import Rewrite, aten
 
 
@@ -60,16 +62,28 @@ def max_pool(op: Any, dims: int) -> Rewrite:
 
 
 def adaptive_max_pool(op: Any, dims: int) -> Rewrite:
-    """Windows that share the tensor out evenly are those of a plain pool."""
+    """Windows that share the tensor out evenly are those of a plain pool; others are looked up."""
 
     def rewrite(x: Tensor, output_size: Sequence[int]) -> Any:
         extents = list(zip(x.shape[-dims:], output_size, strict=True))
         if any(n % made for n, made in extents):
-            return NotImplemented
+            return _largest(x, window_places.adaptive(x.shape[-dims:], output_size), output_size)
         kernel = [n // made for n, made in extents]
         return op(x, kernel, kernel)
 
     return rewrite
+
+
+def _largest(x: Tensor, table: Tensor, made: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The largest element of each window of a table, and its place in the flattened map."""
+    whole, windows = x.shape[: x.dim() - len(made)], table.shape[0]
+    rows = x.reshape(math.prod(whole), -1)
+    rows = torch.cat([rows, torch.full_like(rows[:, :1], -math.inf)], 1)
+    held = torch.index_select(rows, 1, table.reshape(-1)).reshape(-1, *table.shape)
+    values, at = held.max(2)
+    at = at + torch.arange(windows) * table.shape[1]
+    places = torch.index_select(table.reshape(-1), 0, at.reshape(-1))
+    return values.reshape(*whole, *made), places.reshape(*whole, *made)
 
 
 def batched(op: Any, dims: int, then: Rewrite | None = None) -> Rewrite:

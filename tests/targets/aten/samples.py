@@ -434,6 +434,54 @@ def convolutions() -> Calls:
 
 
 @group
+def places_and_statistics() -> Calls:
+    x, line, room = some(2, 4, 7, 6), some(1, 2, 9), some(1, 1, 5, 5, 5)
+    groups: Any = torch.native_group_norm
+    return {
+        "places": (lambda a: F.max_pool2d(a, 3, 2, 1, 2, True, True), [x]),
+        "places of a line": (lambda a: F.max_pool1d(a, 3, 2, 1, return_indices=True), [line]),
+        "places in a room": (lambda a: F.max_pool3d(a, 2, return_indices=True), [room]),
+        "uneven": (lambda a: F.adaptive_max_pool2d(a, (3, 4), return_indices=True), [x]),
+        "layer": (lambda a: aten.native_layer_norm(a, (7, 6), None, None, 0.1), [x]),
+        "groups": (lambda a: groups(a, None, None, 2, 4, 42, 2, 0.1), [x]),
+    }  # fmt: skip
+
+
+@group
+def scatters_and_bags() -> Calls:
+    x, source, table = some(4, 5), some(3, 5), some(6, 3)
+    index = torch.tensor([[0, 1, 1, 3], [1, 1, 0, 2]])
+    words, starts = torch.tensor([0, 2, 2, 5, 1]), torch.tensor([0, 2, 2])
+    calls: Calls = {
+        "add": (lambda a, i, s: a.scatter_add(0, i, s), [x, index, source]),
+        "masked": (lambda a, s: a.masked_scatter(a > 0, s), [x, some(20)]),
+        "fill a corner": (lambda a, i: a.scatter(0, i, 7.0), [x, index]),
+    }
+    for how in ("sum", "prod", "mean", "amax", "amin"):
+        for own in (False, True):
+            calls[f"{how} {own}"] = (
+                partial(_reduced, reduce=how, include_self=own), [x, index, source],
+            )  # fmt: skip
+    for mode in ("sum", "mean", "max"):
+        bag = partial(F.embedding_bag, mode=mode, padding_idx=2)
+        calls[f"bag {mode}"] = bag, [words, table, starts]
+    return calls
+
+
+def _reduced(a: Tensor, i: Tensor, s: Tensor, **named: Any) -> Tensor:
+    return a.scatter_reduce(0, i, s, **named)
+
+
+@group
+def distances() -> Calls:
+    x, y = some(2, 4, 3), some(2, 5, 3)
+    calls: Calls = {"pairs": (F.pdist, [x[0]])}
+    for p in (0.0, 1.0, 2.0, 3.5, torch.inf):
+        calls[f"{p}"] = partial(torch.cdist, p=p), [x, y]
+    return calls
+
+
+@group
 def normalisations() -> Calls:
     torch.manual_seed(2)
     x = some(2, 4, 5, 3)

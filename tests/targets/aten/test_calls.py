@@ -147,10 +147,8 @@ def test_a_buffer_that_changes_from_run_to_run_is_refused() -> None:
 @pytest.mark.parametrize(
     ("call", "why"),
     [
-        (lambda x: torch.nn.functional.max_pool2d(x, 2, return_indices=True), "stand"),
         (lambda x: torch.bernoulli(x.sigmoid()), "other values at each run"),
         (lambda x: torch.fft.rfft(x).real, "no conversion"),
-        (lambda x: torch.ops.aten.native_layer_norm(x, (4,), None, None, 1e-5)[1], "deviation"),
         (lambda x: x[:, :0].sum(), "without elements"),
     ],
 )
