@@ -27,8 +27,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "cache", "pictures",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "figures", "reporting", "policy", "wire", "net", "serve", "send", "simulate",
-        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "sweep",
-        "builds", "finetune", "evaluate", "", "cli", "__main__",
+        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "quantization",
+        "sweep", "builds", "finetune", "evaluate", "", "cli", "__main__",
     ),
     "passes/splitc_passes": (
         "layers", "codecs", "training", "cutters", "analyses", "recipes", "",

@@ -92,11 +92,22 @@ def _cost(name: str, found: Agreement) -> Cost:
 def in_words(cost: CodecCost) -> list[str]:
     """What a codec costs, in lines that fit 80 columns."""
     plural = "" if cost.samples == 1 else "s"
-    lines = [f"with the codec against the given network, {cost.samples} {cost.on} sample{plural}:"]
+    head = f"with the codec against the given network, {cost.samples} {cost.on} sample{plural}:"
+    return [head, *figures_in_words(cost, "without it")]
+
+
+def figures_in_words(cost: CodecCost, otherwise: str) -> list[str]:
+    """What a changed network costs, a line a result, and a line for the accuracy where known.
+
+    Args:
+        cost: Against the given network.
+        otherwise: What to call that, behind the accuracy of the changed one.
+    """
+    lines: list[str] = []
     for one in cost.results:
         same = f", same arg-max in {one.argmax_same} of {one.argmax_of}" if one.argmax_of else ""
         name = one.result if len(one.result) <= 30 else "…" + one.result[-29:]
         lines.append(f"  {name}: relative error {one.relative_error:.2g}{same}")
     if cost.accuracy is not None and cost.given_accuracy is not None:
-        lines.append(f"  accuracy {cost.accuracy:.1%}, without it {cost.given_accuracy:.1%}")
+        lines.append(f"  accuracy {cost.accuracy:.1%}, {otherwise} {cost.given_accuracy:.1%}")
     return lines

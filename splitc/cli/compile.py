@@ -102,7 +102,7 @@ def compile_(
         show.out().print(f"wrote {packed}  {show.short_bytes(packed.stat().st_size)}")
     if not quiet:
         verb = "verify" if asked.runtime == "bundle" else "inspect"
-        show.out().print(f"\nNext: splitc {verb} {bundle.path}")
+        show.next_line(f"splitc {verb} {bundle.path}")
     gates.close(verdicts, json=False)
 
 

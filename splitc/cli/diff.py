@@ -131,4 +131,4 @@ def baseline(
     sources = ", ".join(one.source for one in found.figures)
     console.print(f"wrote {file}  {size}: figures of {sources}", soft_wrap=True)
     if not quiet:
-        console.print(f"\nNext: splitc diff {file} BUNDLE --tolerance 5%", soft_wrap=True)
+        show.next_line(f"splitc diff {file} BUNDLE --tolerance 5%")

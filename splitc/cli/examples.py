@@ -60,6 +60,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "splitc finetune net.py:net --cut layer2 --data data.py:loaders --recipe si-nr",
         "splitc finetune net.py:net --resume",
     ),
+    "quantize": (
+        "splitc quantize net.onnx --calibrate images.npz",
+        "splitc quantize net.onnx --calibrate images.npz --keep head.0 -o net.int8.onnx",
+    ),
     "targets": ("splitc targets", "splitc targets --file rpi4"),
     "passes": ("splitc passes", "splitc passes quantize-boundary"),
     "ops": ("splitc ops net.onnx",),

@@ -149,7 +149,7 @@ def finetune(
         console.print(line, style="dim")
     console.print(f"wrote {folder}/")
     if not quiet:
-        console.print(f"\nNext: splitc compile {folder} --target rpi4")
+        show.next_line(f"splitc compile {folder} --target rpi4")
 
 
 def _need_torch() -> None:

@@ -51,7 +51,7 @@ def fit(
         return
     _print(made, quiet=quiet)
     if not quiet:
-        show.out().print(f"\nNext: splitc cuts MODEL --profile {output}", soft_wrap=True)
+        show.next_line(f"splitc cuts MODEL --profile {output}")
 
 
 def _read(text: str) -> Profile:

@@ -112,7 +112,7 @@ def importance(
     _print(measured, network.graph)
     if not quiet:
         hint = f"splitc cuts {model} --cutter 'i-split(importance=\"{output}\")'"
-        show.out().print(show.plain(f"\nNext: {hint}"), soft_wrap=True)
+        show.next_line(hint)
 
 
 def _as_torch(loaded: Any) -> TorchModel:

@@ -115,4 +115,4 @@ def unpack_(
     console.print(f"wrote {bundle.path}/", soft_wrap=True)
     console.print(f"  digest sha256 {bundle.digest}", soft_wrap=True)
     if not quiet:
-        console.print(f"\nNext: splitc serve {bundle.path}", soft_wrap=True)
+        show.next_line(f"splitc serve {bundle.path}")

@@ -90,6 +90,13 @@ def plain(text: str) -> Text:
     return Text(printable(text))
 
 
+def next_line(command: str) -> None:
+    """What to do next, behind an empty line: a command, which may name a user's files."""
+    console = out()
+    console.print()
+    console.print(plain(f"Next: {command}"), soft_wrap=True)
+
+
 @contextmanager
 def progress(quiet: bool) -> Generator[Callable[[str], None], None, None]:
     """A function to call as each step begins: a spinner on a TTY, lines elsewhere.

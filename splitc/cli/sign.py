@@ -43,4 +43,4 @@ def sign(
     console.print(f"wrote {written}", soft_wrap=True)
     console.print(f"  key sha256 {known}", soft_wrap=True)
     if not quiet:
-        console.print(f"\nNext: splitc verify {bundle} --signer PUBLIC_KEY", soft_wrap=True)
+        show.next_line(f"splitc verify {bundle} --signer PUBLIC_KEY")

@@ -96,6 +96,10 @@ VERBS = {
         "finetune:finetune",
         "Rewrite MODEL by a recipe, train it on your data, write a folder to compile.",
     ),
+    "quantize": Verb(
+        "quantize:quantize",
+        "Write MODEL with convolutions and products on bytes, and say what that costs.",
+    ),
     "targets": Verb("targets:targets", "List the boards that head and tail can be compiled for."),
     "passes": Verb(
         "passes:passes",
