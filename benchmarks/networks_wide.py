@@ -162,6 +162,18 @@ def timed(network: Ready, threads: int, rounds: int, folder: Path) -> Figures:
             "openvino": said_no}  # fmt: skip
 
 
+def whole(path: Path, threads: list[int], rounds: int, folder: Path) -> Figures:
+    """How long a whole network takes, with each number of threads."""
+    made, why = tried(lambda: ready(path, folder))
+    if made is None:
+        return {"whole": {"wrong": why}}
+    figures: Figures = {}
+    for count in threads:
+        found, why = tried(partial(timed, made, count, rounds, folder))
+        figures[f"times, {count}"] = found or {"wrong": why}
+    return figures
+
+
 def one(name: str, halves: list[str], threads: list[int], rounds: int) -> Figures:
     """All figures of a network."""
     figures: Figures = {}
@@ -171,12 +183,8 @@ def one(name: str, halves: list[str], threads: list[int], rounds: int) -> Figure
         path.write_bytes(makers()[name]().SerializeToString())
         if "cuts" in halves:
             figures["cuts"] = cut_and_verified(path, folder)
-        made, why = tried(lambda: ready(path, folder)) if "times" in halves else (None, "")
-        if why:
-            figures["whole"] = {"wrong": why}
-        for count in threads if made else ():
-            found, why = tried(partial(timed, made, count, rounds, folder))
-            figures[f"times, {count}"] = found or {"wrong": why}
+        if "times" in halves:
+            figures |= whole(path, threads, rounds, folder)
     return figures
 
 
