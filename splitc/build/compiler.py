@@ -32,7 +32,7 @@ from splitc.build.memory import return_memory
 from splitc.build.options import recorded_call
 from splitc.build.others import build_others, check_batches, refuse_others, share_files
 from splitc.build.parts import build_parts, places_of, reused, unrunnable
-from splitc.build.refusals import refuse_contract, refuse_unsupported
+from splitc.build.refusals import refuse_contract, refuse_empty_crossing, refuse_unsupported
 from splitc.build.reuse import Reuse
 from splitc.build.route_spec import RouteSpec
 from splitc.build.sbom import write_sbom
@@ -250,6 +250,7 @@ def _refuse(job: Job, models: Mapping[str, Network], tuning: Tuning | None) -> N
         if part.backend.compiles:
             refuse_contract(models[part.name])
         refuse_unsupported(part.backend, models[part.name], part.name)
+    refuse_empty_crossing(models[part.name] for part in job.parts)
     refuse_others(job, models)
     if tuning is not None:
         refuse_tuning(job, tuning)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from splitc.build.backend import Backend
 from splitc.errors import BadModelError, UnsupportedOpError
 from splitc.frontend.onnx.model import OnnxModel
@@ -69,10 +71,27 @@ def refuse_contract(model: Network) -> None:
             why = f"the runner has no {tensor.dtype}"
         elif tensor.shape is None or None in tensor.shape:
             why = "it has no fixed shape"
-        elif 0 in tensor.static_shape:
-            why = "it has no elements"
         elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():
             why = "its name is too long, or has a control character"
         if why:
             hint = elsewhere(model)
             raise BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)
+
+
+def refuse_empty_crossing(models: Iterable[Network]) -> None:
+    """Raise where one part would send another a tensor without elements.
+
+    A network may take and give such tensors; a link has no packet of nothing.
+
+    Raises:
+        BadModelError: Names the tensor.
+    """
+    parts = list(models)
+    taken = {tensor.name for part in parts for tensor in part.graph.inputs}
+    for tensor in (tensor for part in parts for tensor in part.graph.output_tensors):
+        if tensor.name in taken and 0 in (tensor.shape or ()):
+            raise BadModelError(
+                f"tensor '{tensor.name[:60]}' cannot cross",
+                why="it has no elements",
+                hint="cut elsewhere: `splitc cuts MODEL` lists where",
+            )

@@ -30,20 +30,29 @@ def constant(number: int) -> Tensor:
 
 
 def fold(graph: fx.Graph) -> None:
-    """Replace by constants what depends on no input; of one value throughout, by an expansion."""
+    """Replace by constants what depends on no input's values; of one throughout, by an expansion.
+
+    A tensor without elements has no values, whatever it is made of.
+    """
     values: dict[fx.Node, Any] = {}
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
     for node in graph.nodes:
-        if node.op == "call_function" and _folds(node, values):
-            values[node] = _computed(node, values)
+        known: Any = node.meta.get("val")
+        if node in inputs or node.op == "call_function":
+            if isinstance(known, Tensor) and not known.numel():
+                values[node] = torch.zeros(known.shape, dtype=known.dtype)
+            elif node not in inputs and _folds(node, values):
+                values[node] = _computed(node, values)
     for node, value in values.items():
         readers = [user for user in node.users if user not in values]
         if readers and isinstance(value, Tensor):
-            with graph.inserting_before(node):
+            first = inputs[-1].next if node in inputs else node
+            with graph.inserting_before(first):
                 made = _write(graph, value, len(values))
             made.meta |= {key: node.meta[key] for key in node.meta if key not in made.meta}
             node.replace_all_uses_with(made)
     for node in reversed(list(values)):
-        if not node.users:
+        if not node.users and node not in inputs:
             graph.erase_node(node)
 
 

@@ -38,6 +38,8 @@ def refusal(node: fx.Node) -> str:
         if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
             return RANDOM
         return WHY.get(name, "there is no conversion of it")
+    if any(_is_empty(each.meta.get("val")) for each in node.all_input_nodes):
+        return "it reads a tensor without elements"
     for argument, value in bound(node).items():
         if argument in reading.only and not _is(value, reading.only[argument]):
             return WHY.get(name) or f"{argument}={value} is not converted"
@@ -75,4 +77,8 @@ def _kind(value: Any) -> str:
         return ""
     if value.dtype not in _KINDS:
         return f"it is of {str(value.dtype).removeprefix('torch.')}"
-    return "" if value.numel() else "a tensor without elements"
+    return ""
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.numel()

@@ -69,8 +69,8 @@ Shape ParseShape(const JsonValue& array, const std::string& where) {
   if (array.items.size() > kMaxRank) Bad(where + " has too many dimensions");
   Shape shape;
   for (const JsonValue& item : array.items) {
-    if (!item.is(Kind::kInteger) || item.integer < 1) {
-      Bad(where + " has a dimension that is not a positive integer");
+    if (!item.is(Kind::kInteger) || item.integer < 0) {
+      Bad(where + " has a dimension that is not an integer from nought on");
     }
     shape.push_back(item.integer);
   }
