@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
@@ -35,6 +35,7 @@ from splitc.build.parts import build_parts, places_of, reused, unrunnable
 from splitc.build.refusals import refuse_contract, refuse_empty_crossing, refuse_unsupported
 from splitc.build.reuse import Reuse
 from splitc.build.route_spec import RouteSpec
+from splitc.build.routes import RouteJob
 from splitc.build.sbom import write_sbom
 from splitc.build.tune import refuse_tuning, tune_parts
 from splitc.bundle.bundle import SUFFIX, Bundle
@@ -42,7 +43,9 @@ from splitc.bundle.golden import Golden, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
 from splitc.bundle.record import DataFile, write_record
 from splitc.bundle.verify import Verification, verify_built
+from splitc.cost.topology import DEVICE
 from splitc.errors import OutputError, UsageError
+from splitc.ir.graph import Tensor
 from splitc.ir.model import Network, Trainable
 from splitc.reporting.collect import report_data
 from splitc.reporting.data import write_data
@@ -250,10 +253,20 @@ def _refuse(job: Job, models: Mapping[str, Network], tuning: Tuning | None) -> N
         if part.backend.compiles:
             refuse_contract(models[part.name])
         refuse_unsupported(part.backend, models[part.name], part.name)
-    refuse_empty_crossing(models[part.name] for part in job.parts)
+    for route in job.routes:
+        refuse_empty_crossing(_arriving(route, models))
     refuse_others(job, models)
     if tuning is not None:
         refuse_tuning(job, tuning)
+
+
+def _arriving(route: RouteJob, models: Mapping[str, Network]) -> Iterator[Tensor]:
+    """What parts that are not on the device read and no part of their site makes."""
+    for site, parts in route.runs.items():
+        graphs = [models[part.name].graph for part in parts]
+        made = {tensor.name for graph in graphs for tensor in graph.output_tensors}
+        if site != DEVICE:
+            yield from (t for graph in graphs for t in graph.inputs if t.name not in made)
 
 
 def _caveats(job: Job, golden: Golden) -> list[str]:

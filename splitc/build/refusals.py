@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from splitc.build.backend import Backend
 from splitc.errors import BadModelError, UnsupportedOpError
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.ir.graph import Tensor
 from splitc.ir.model import Network
 
 _RUNNER_DTYPES = frozenset(
@@ -78,18 +79,14 @@ def refuse_contract(model: Network) -> None:
             raise BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)
 
 
-def refuse_empty_crossing(models: Iterable[Network]) -> None:
-    """Raise where one part would send another a tensor without elements.
-
-    A network may take and give such tensors; a link has no packet of nothing.
+def refuse_empty_crossing(sent: Iterable[Tensor]) -> None:
+    """Raise where a tensor without elements would go over a link: it has no packet of nothing.
 
     Raises:
         BadModelError: Names the tensor.
     """
-    parts = list(models)
-    taken = {tensor.name for part in parts for tensor in part.graph.inputs}
-    for tensor in (tensor for part in parts for tensor in part.graph.output_tensors):
-        if tensor.name in taken and 0 in (tensor.shape or ()):
+    for tensor in sent:
+        if 0 in (tensor.shape or ()):
             raise BadModelError(
                 f"tensor '{tensor.name[:60]}' cannot cross",
                 why="it has no elements",

@@ -70,7 +70,7 @@ Shape ParseShape(const JsonValue& array, const std::string& where) {
   Shape shape;
   for (const JsonValue& item : array.items) {
     if (!item.is(Kind::kInteger) || item.integer < 0) {
-      Bad(where + " has a dimension that is not an integer from nought on");
+      Bad(where + " has a dimension that is no whole number");
     }
     shape.push_back(item.integer);
   }
