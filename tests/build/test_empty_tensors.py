@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
 """Tensors without elements: a network may take and give them, a link does not carry them."""
 
 from __future__ import annotations
