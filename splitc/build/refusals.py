@@ -72,6 +72,8 @@ def refuse_contract(model: Network) -> None:
             why = f"the runner has no {tensor.dtype}"
         elif tensor.shape is None or None in tensor.shape:
             why = "it has no fixed shape"
+        elif 0 in tensor.static_shape and isinstance(model, OnnxModel):
+            why = "it has no elements"
         elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():
             why = "its name is too long, or has a control character"
         if why:

@@ -35,7 +35,11 @@ def attention(
     if mask:
         name = net.input(*shapes[mask])
         hidden = net.rng.random(shapes[mask]) < 0.6
-        net.inputs[name][hidden] = net.rng.choice((-np.inf, -1e4))
+        lowest = -np.inf
+        if shapes[mask][-1] > 1 and net.rng.random() < 0.5:
+            # For every key of a row it would leave no digits of its scores: one is not hidden.
+            lowest, hidden[..., 0] = -1e4, False
+        net.inputs[name][hidden] = lowest
         scores = net.op("Add", scores, name)
     shares = net.op("Softmax", scores, axis=-1)
     if guarded:
@@ -71,6 +75,21 @@ def test_it_gives_what_its_operations_give(net: Net) -> None:
     code = assert_right(net)
     assert [kernel.rule for kernel in code.kernels].count("attention") == 1
     assert not {"softmax", "matmul"} & {kernel.rule for kernel in code.kernels}
+
+
+@needs_opencl
+@pytest.mark.parametrize("extreme", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("where", ["queries", "keys", "values"])
+def test_rows_without_a_result_are_zeros_but_where_values_are_infinite(
+    where: str, extreme: float
+) -> None:
+    net = Net(0)
+    _, y = attention(net, 2, 17, 70, (9, 5), "rows", turned=False, guarded=True)
+    queries, keys, _, values = net.inputs
+    named = {"queries": queries, "keys": keys, "values": values}[where]
+    net.inputs[named].flat[[0, -1]] = extreme
+    net.outputs = [y]
+    assert_right(net)
 
 
 def test_no_scores_are_kept_in_memory() -> None:

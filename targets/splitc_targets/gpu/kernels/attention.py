@@ -211,7 +211,12 @@ class _Block:
             return self.beside[number - 1].at(place)
 
         with code.when(inside):
-            code.store(self.scores, cell, finished(code, spec.scores, read, "float32"))
+            score = finished(code, spec.scores, read, "float32")
+            if spec.guarded:
+                # What is no number is the largest too: so it stays, whatever it is compared with.
+                most, score = tirx.const(math.inf, "float32"), code.bind(score, "score")
+                score = tirx.Select(tirx.LT(score, most), score, most)
+            code.store(self.scores, cell, score)
 
     def _share(self) -> None:
         """Scores as exponentials below the largest so far, and earlier sums below it too."""
@@ -226,15 +231,24 @@ class _Block:
             shift = code.bind(
                 tirx.Select(tirx.EQ(top, lowest), tirx.const(0.0, "float32"), top), "shift"
             )
-            less = code.bind(tirx.exp(self.top.at(i) - shift), "less")
+            less = code.bind(self._power(self.top.at(i) - shift, top), "less")
             code.store(self.top, i, top)
             code.store(self.total, i, self.total.at(i) * less)
             for j in range(self.across):
                 cell = i * self.across + j
                 code.store(self.sums, cell, self.sums.at(cell) * less)
             for j in range(_OWN):
-                share = tirx.exp(self.scores.at(i * _OWN + j) - shift)
+                share = self._power(self.scores.at(i * _OWN + j) - shift, top)
                 code.store(self.shares, line * (KEYS + 1) + self.lane + LANES * j, share)
+
+    def _power(self, below: Value, top: Value) -> Value:
+        """The exponential of what lies below a row's largest score; of rows that have no result,
+        for those that give zeros then, 0."""
+        power = tirx.exp(below)
+        if not self.spec.guarded:
+            return power
+        some = tirx.LT(top, tirx.const(math.inf, "float32"))
+        return tirx.Select(some, power, tirx.const(0.0, "float32"))
 
     def _sum(self) -> None:
         """The keys' share of the values."""
@@ -262,11 +276,12 @@ class _Block:
                     column = code.bind(self.lane + LANES * j, "column")
                     inside = tirx.LT(emit.index(column), const(spec.width))
                     with where(code, None if spec.width % LANES == 0 else inside):
-                        value = code.bind(self.sums.at(i * self.across + j) / self.total.at(i))
+                        total = self.total.at(i)
                         if spec.guarded:
-                            zero = tirx.const(0.0, "float32")
-                            some = tirx.LT(zero, self.total.at(i))
-                            value = code.bind(tirx.Select(some, value, zero))
+                            # Sums of shares that are all 0, which infinite values do not leave 0.
+                            some = tirx.LT(tirx.const(0.0, "float32"), total)
+                            total = tirx.Select(some, total, tirx.const(1.0, "float32"))
+                        value = code.bind(self.sums.at(i * self.across + j) / total)
                         ended = self._ended(value, row, column, bases)
                         code.store(self.y, base + row * down + column * along, ended)
 
