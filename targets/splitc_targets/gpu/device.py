@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from splitc.cost.board import Board, Gpu
 
+SHARED_BYTES = {"sm_75": 65536, "sm_80": 167936, "sm_86": 102400, "sm_87": 167936,
+                "sm_89": 102400, "sm_90": 233472}  # fmt: skip
+"""Shared memory of a multiprocessor (CUDA C++ Programming Guide, technical specifications per
+compute capability)."""
+BLOCK_SHARED_BYTES = 49152
+"""What a block may have of it without asking for more, on all of them."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -18,7 +25,9 @@ class Device:
         resident: Threads that one of them holds at a time.
         precision: What products are multiplied in.
         tensor: Multiply-adds in it that tensor cores of one of them do a cycle; 0 for none.
-        slices: Of each operand that a block holds: as many as hide the copying of the next.
+        copies: Whether slices are copied while others are multiplied (`cp.async`).
+        shared_bytes: Shared memory of one of them.
+        near: Bytes a cycle that one of them gets of the cache that all share.
         twin: Whether tensor cores' work is done by ordinary arithmetic, for checks.
     """
 
@@ -27,18 +36,25 @@ class Device:
     resident: int = 1536
     precision: str = "float32"
     tensor: float = 0.0
-    slices: int = 3
+    copies: bool = True
+    shared_bytes: int = 102400
+    near: float = 32.0
     twin: bool = False
+
+    @property
+    def slices(self) -> int:
+        """Slices of each operand that a block of the usual units holds: as many as hide copies."""
+        return 3 if self.copies else 2
 
 
 def device_of(board: Board) -> Device:
     """The device of a board whose unit is a graphics processor; its cores are multiprocessors."""
     unit = board.unit
     assert isinstance(unit, Gpu)
-    # Turing's GPUs have no copies to wait for later.
-    at_once = unit.api == "cuda" and int(unit.arch[3:]) < 80
+    copies = unit.api != "cuda" or int(unit.arch[3:]) >= 80
     return Device(
         board.cores, board.flops_per_cycle / 2, precision=unit.precision,
-        tensor=unit.tensor.get(unit.precision, 0.0), slices=2 if at_once else 3,
-        twin=unit.api != "cuda",
+        tensor=unit.tensor.get(unit.precision, 0.0), copies=copies,
+        shared_bytes=SHARED_BYTES.get(unit.arch, Device.shared_bytes),
+        near=board.cache_bandwidth / (board.cores * board.clock_hz), twin=unit.api != "cuda",
     )  # fmt: skip

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +26,7 @@ from splitc_targets.gpu.kernels import (
     suppression,
     windows,
 )
-from splitc_targets.gpu.kernels.product import Product, dense, of_matrices
+from splitc_targets.gpu.kernels.product import ALIGNED, Product, dense, of_matrices
 from splitc_targets.gpu.schedule import Bound, bound
 from splitc_targets.graph.graph import Graph, Node
 from splitc_targets.graph.views import View, packed
@@ -111,6 +113,11 @@ def _product(
     return True
 
 
+def _aligned(view: View) -> int:
+    """Elements at a multiple of which a view begins: its buffer begins at one of 64 bytes."""
+    return math.gcd(view.offset, ALIGNED)
+
+
 def _known_by_its_key(name: str) -> Any:
     raise ValueError(f"{name} has no kernel of a processor's")
 
@@ -169,6 +176,7 @@ class GpuPlanner(Planner):
             rule, op, shapes: Of the step.
         """
         x, right, *rest = args
+        made = replace(made, x_aligned=_aligned(x), w_aligned=_aligned(right))
         sides = ("float32", right.buffer.dtype)
         whole, ends = parts.conv, beside_types(parts.conv)
         if parts.count > 1:

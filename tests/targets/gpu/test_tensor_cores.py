@@ -72,14 +72,44 @@ def test_words_of_halves_are_held_as_the_isa_says_of_their_numbers() -> None:
         assert 2 * word + i % 2 == lane % 4 * 2 + (i & 1) + (8 if i >= 2 else 0)
 
 
-@pytest.mark.parametrize("tile", tensor_products.TILES, ids=str)
-def test_a_warps_loads_lie_in_32_banks(tile: tensor_products.Tile) -> None:
-    for i in range(4):
-        places = [tensor_cores.left_held(lane, i) for lane in LANES]
-        assert len({(row * (tensor_products.DEPTH + 4) + word) % 32 for row, word in places}) == 32
-    for i in range(2):
-        places = [tensor_cores.right_held(lane, i) for lane in LANES]
-        assert len({(word * (tile.columns + 8) + column) % 32 for column, word in places}) == 32
+def test_a_matrix_of_shared_memory_gives_lanes_the_words_that_they_hold() -> None:
+    # PTX ISA, "ldmatrix": threads 8n to 8n + 7 give the addresses of rows 0 to 7 of matrix n. Of
+    # each, a row is 16 bytes, and lane l gets of row l / 4 the bytes from 4 * (l % 4) on, as its
+    # register n.
+    for lane, number in product(LANES, range(4)):
+        assert tensor_cores.supplier(lane, number) == 8 * number + lane // 4
+        row, word = tensor_cores.left_supplied(8 * number + lane // 4)
+        assert (row, word + lane % 4) == tensor_cores.left_held(lane, number)
+        column, word = tensor_cores.right_supplied(8 * number + lane // 4)
+        held = tensor_cores.right_held(lane, number % 2)
+        assert (column - 8 * (number // 2), word + lane % 4) == held
+
+
+def _place(line: int, word: int) -> int:
+    return int(tensor_products.place_of(line, word))
+
+
+def test_every_word_of_a_slice_has_a_place_and_pieces_stay_whole() -> None:
+    lines, words = range(128), range(tensor_products.DEPTH)
+    places = {(line, word): _place(line, word) for line, word in product(lines, words)}
+    assert sorted(places.values()) == list(range(128 * tensor_products.DEPTH))
+    for line, piece in product(lines, range(0, 16, 4)):
+        assert places[line, piece] % 4 == 0
+        assert [places[line, piece + i] - places[line, piece] for i in range(4)] == [0, 1, 2, 3]
+
+
+def test_rows_that_a_warp_loads_or_words_that_it_stores_at_once_lie_in_32_banks() -> None:
+    # `ldmatrix` reads the eight rows of a matrix at once.
+    for first, word in product((0, 8, 64), (0, 8)):
+        for supplied in (tensor_cores.left_supplied, tensor_cores.right_supplied):
+            for number in range(4):
+                rows = [supplied(8 * number + row) for row in range(8)]
+                places = [_place(first + row, word + at) for row, at in rows]
+                assert len({(place + i) % 32 for place in places for i in range(4)}) == 32
+    for first in range(0, 32, 2):  # Two lines at once, or a word of eight columns four times.
+        assert len({_place(first + lane // 16, lane % 16) % 32 for lane in LANES}) == 32
+    for word in range(0, 16, 4):
+        assert len({_place(lane % 8, word + lane // 8) % 32 for lane in LANES}) == 32
 
 
 def test_weights_are_rounded_as_cvt_rna_does() -> None:

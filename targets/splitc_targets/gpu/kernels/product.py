@@ -9,7 +9,8 @@ results behind what is fused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from splitc_targets.gpu.loops import ends
@@ -19,6 +20,9 @@ from splitc_targets.kernels.product.direct import operand_arguments
 from splitc_targets.kernels.product.geometry import Conv, Matmul
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
+
+ALIGNED = 8
+"""Elements at whose multiples an operand may be known to begin: 16 bytes of float16."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,10 @@ class Product:
         w_group: Between those of groups.
         w_depth: Between rows of it; a row belongs to a channel under a place of the window.
         w_column: Between columns of it, each of an output channel.
-        words: Precision of the words that the right operand is packed in, `depth` of them down
-            (see `splitc_targets.gpu.loops.tensor_cores`); nothing where it is of floats.
+        words: Precision of the words that the right operand is packed in (see
+            `splitc_targets.gpu.kernels.tensor_products.packed`); nothing where it is of floats.
+        x_aligned, w_aligned: The operands begin at a multiple of so many elements from where an
+            allocation does: powers of two, at most `ALIGNED`.
     """
 
     conv: Conv
@@ -41,6 +47,33 @@ class Product:
     w_depth: int
     w_column: int
     words: str = ""
+    x_aligned: int = 1
+    w_aligned: int = 1
+
+    @property
+    def x_run(self) -> int:
+        """Elements that lie side by side along the depth, from each multiple of so many on; their
+        places are multiples of it too. A power of two, at most `ALIGNED`."""
+        conv = self.conv
+        if conv.x_channel != 1:
+            return 1
+        steps = (conv.channels, conv.x_pixel, conv.x_row, conv.x_image)
+        return math.gcd(self.x_aligned, *steps)
+
+    @property
+    def w_run(self) -> int:
+        """The same of a right operand that is not packed."""
+        return self._w_run(self.w_depth, self.conv.channels, self.w_column)
+
+    @property
+    def w_beside(self) -> int:
+        """The same along its columns."""
+        return self._w_run(self.w_column, self.columns, self.w_depth)
+
+    def _w_run(self, step: int, count: int, other: int) -> int:
+        if step != 1:
+            return 1
+        return math.gcd(self.w_aligned, count, other, self.w_image, self.w_group)
 
     @property
     def depth(self) -> int:
@@ -67,7 +100,7 @@ class Product:
 def dense(conv: Conv) -> Product:
     """A product by constant weights, as `products.pack` lays them."""
     product = Product(conv, 0, 0, conv.out_channels // conv.groups, 1)
-    return Product(conv, 0, product.depth * product.columns, product.columns, 1)
+    return replace(product, w_group=product.depth * product.columns, w_aligned=ALIGNED)
 
 
 def of_matrices(pairs: Matmul) -> Product:
@@ -75,14 +108,17 @@ def of_matrices(pairs: Matmul) -> Product:
     return Product(pairs.conv, pairs.b_batch, 0, pairs.b_row, pairs.b_column)
 
 
-def arguments(product: Product, depth: int) -> list[Argument]:
-    """Parameters of a kernel whose right operand has so many rows (x, right, operands…, y)."""
+def arguments(product: Product) -> list[Argument]:
+    """Parameters of a product's kernel (x, right, operands…, y)."""
     conv = product.conv
-    w = (depth - 1) * product.w_depth + (product.columns - 1) * product.w_column
-    w += (conv.groups - 1) * product.w_group + (conv.batch - 1) * product.w_image
+    if product.words:
+        w = conv.groups * product.w_group
+    else:
+        w = (product.depth - 1) * product.w_depth + (product.columns - 1) * product.w_column + 1
+        w += (conv.groups - 1) * product.w_group + (conv.batch - 1) * product.w_image
     return [
         Argument("x", (geometry.input_size(conv),)),
-        Argument("w", (w + 1,), "int32" if product.words else "float32"),
+        Argument("w", (w,), "int32" if product.words else "float32"),
         *operand_arguments(conv),
         Argument("y", (geometry.result_size(conv),), conv.y_dtype),
     ]
@@ -201,16 +237,16 @@ class Block:
                 good = tirx.And(good, tirx.LT(emit.index(place), const(size)))
         return good, pixel.base + spot.at
 
-    def right(self, depth: Index, rows: int, column: Index) -> Value:
-        """The right operand, of so many rows, there: 0 beyond its last row or column."""
-        there, place = self.right_at(depth, rows, column)
+    def right(self, depth: Index, column: Index) -> Value:
+        """The right operand there: 0 beyond its last row or column."""
+        there, place = self.right_at(depth, column)
         return tirx.if_then_else(there, self.w.at(place), tirx.const(0, self.w.dtype))
 
-    def right_at(self, depth: Index, rows: int, column: Index) -> tuple[Any, Index]:
+    def right_at(self, depth: Index, column: Index) -> tuple[Any, Index]:
         """Whether there is a right operand, and where it lies."""
         product = self.product
         good = tirx.And(
-            tirx.LT(emit.index(depth), const(rows)),
+            tirx.LT(emit.index(depth), const(product.depth)),
             tirx.LT(emit.index(column), const(product.columns)),
         )
         at = self.image * product.w_image + self.group * product.w_group

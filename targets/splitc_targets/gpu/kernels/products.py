@@ -119,7 +119,7 @@ def product_kernel(name: str, product: Product, device: Device) -> Kernel:
         _Tiled(code, product, tile, device.slices, arrays).write()
 
     blocks = across * down * product.shares
-    return kernel(name, arguments(product, product.depth), blocks, tile.threads, write)
+    return kernel(name, arguments(product), blocks, tile.threads, write)
 
 
 _BESIDE = 4
@@ -183,7 +183,7 @@ class _Tiled:
         first = code.bind(number * (tile.depth * tile.columns) + code.thread, "first")
         for i in range(tile.depth // apart):
             depth = code.bind(start + k + i * apart, "depth")
-            there, place = block.right_at(depth, self.product.depth, column)
+            there, place = block.right_at(depth, column)
             copies.copy(code, self.right, first + i * tile.threads, block.w, place, there)
         copies.commit(code)
 
@@ -276,4 +276,4 @@ def _few_rows(name: str, product: Product) -> Kernel:
                 store(code, product, extra, arrays[-1], place, group, n, total.at(0))
 
     blocks = across * product.shares
-    return kernel(name, arguments(product, product.depth), blocks, WIDE * _SLICES, write)
+    return kernel(name, arguments(product), blocks, WIDE * _SLICES, write)

@@ -1,44 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic
-"""Products by tensor cores: a block's warps multiply slices that its threads bring and round.
+"""Products by tensor cores: a block's warps multiply slices that its threads bring.
 
-Shared memory has two slices of each operand. While the warps multiply one, every thread loads its
-share of the next into registers; it is rounded and stored when they are done. One barrier a slice
-is enough: what is stored into was read before the barrier before. Words lie in rows of 16 and 4
-more (the left operand), or of the columns and 8 more (the right), so that the 32 that a warp
-loads at once lie in 32 banks.
+Shared memory has several slices of each operand. While the warps multiply one, the next are on
+their way: copied, where memory has the very words (`cp.async`, sm_80 and later), as many at a time
+as lie side by side; and where not, the one after in registers, rounded and stored when the warps
+are done. One barrier a slice is enough: what is stored into was read before it.
+
+A slice has 16 words of each row or column. They lie together, in four pieces of four, which change
+places from every second row to the next: so the pieces of one number of eight rows, which a warp
+loads at once, lie in 32 banks, and so do those of two rows, which it stores at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from splitc_targets.gpu.device import Device
-from splitc_targets.gpu.kernels.product import Block, Pixel, Product, arguments
+from splitc_targets.gpu.device import BLOCK_SHARED_BYTES, Device
+from splitc_targets.gpu.kernels.product import Block, Product, arguments
+from splitc_targets.gpu.loops import copies
 from splitc_targets.gpu.loops.tensor_cores import (
     COLUMNS,
     LANES,
     NUMBERS,
     ROWS,
     WORDS,
+    Side,
     Warp,
     as_halves,
-    as_tf32,
     sum_held,
 )
-from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel
+from splitc_targets.gpu.loops.threads import Halves, Kernel, Threads, kernel, where
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Array, Index, Value, const, tirx
 
 DEPTH = 16
 """Words of a slice."""
 
-_LEFT_ROW = DEPTH + 4
-_BESIDE = 8
-"""Words from one row of the left slice to the next, and what rows of the right have behind them."""
+_PIECE = 4
+"""Words that a matrix of `ldmatrix` has of a row, and the widest copy has: 16 bytes."""
+
+_MOST_STAGES = 4
+"""Slices that shared memory has: three copied while one is multiplied."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +67,35 @@ class Tile:
         """Tiles of 16 by 8 that a warp sums."""
         return (self.warp_rows // ROWS) * (self.warp_columns // COLUMNS)
 
+    @property
+    def slice_bytes(self) -> int:
+        """Shared memory that a slice of both operands takes."""
+        return 4 * DEPTH * (self.rows + self.columns)
+
 
 TILES = (
-    Tile(128, 128, 64, 32), Tile(128, 64, 32, 32), Tile(64, 128, 32, 32), Tile(64, 64, 32, 32),
-    Tile(64, 32, 32, 16), Tile(32, 64, 16, 32), Tile(32, 32, 16, 16), Tile(16, 64, 16, 16),
-    Tile(16, 32, 16, 8),
+    Tile(128, 128, 64, 64), Tile(128, 128, 64, 32), Tile(128, 64, 32, 32), Tile(64, 128, 32, 32),
+    Tile(64, 64, 32, 32), Tile(64, 32, 32, 16), Tile(32, 64, 16, 32), Tile(32, 32, 16, 16),
+    Tile(16, 64, 16, 16), Tile(16, 32, 16, 8),
 )  # fmt: skip
 
 _BRINGING = 12.0 / 128
-"""Cycles of a multiprocessor for bringing a number: instructions over those it starts a cycle."""
+"""Cycles of a multiprocessor for bringing a piece: instructions over those it starts a cycle."""
+
+_BUSY = 512.0
+"""Threads of a multiprocessor, each with a slice under way, from which none waits for memory."""
 
 
 def tile_of(product: Product, device: Device) -> Tile:
     """The tile that is predicted to be quickest."""
     return min(TILES, key=lambda tile: _cycles(product, tile, device))
+
+
+def stages_of(product: Product, tile: Tile, device: Device) -> int:
+    """Slices of both operands in shared memory."""
+    if not device.copies or max(_copied(product, device)) == 0:
+        return 2
+    return min(_MOST_STAGES, BLOCK_SHARED_BYTES // tile.slice_bytes)
 
 
 def cycles(product: Product, device: Device) -> float:
@@ -84,46 +106,77 @@ def cycles(product: Product, device: Device) -> float:
 def _cycles(product: Product, tile: Tile, device: Device) -> float:
     """The most that a multiprocessor does: its blocks multiply, and bring slices beside it."""
     blocks = product.shares * -(-product.rows // tile.rows) * -(-product.columns // tile.columns)
-    beside = max(1, min(device.resident // tile.threads, 4))
-    numbers = DEPTH * NUMBERS[device.precision]
-    depth = -(-product.depth // numbers) * numbers
-    # Eight cycles of four warps for each pair, one for each word that it loads.
-    loads = 4 * (tile.warp_rows // ROWS) + 2 * (tile.warp_columns // COLUMNS)
-    useful = min(1.0, 2 * tile.pairs / loads)
-    multiplying = tile.rows * tile.columns * depth / (device.tensor * useful)
-    bringing = (tile.rows + tile.columns) * depth * _BRINGING
+    stages = stages_of(product, tile, device)
+    held = device.shared_bytes // (stages * tile.slice_bytes + 1024)
+    beside = max(1, min(device.resident // tile.threads, held, 4))
+    numbers = NUMBERS[device.precision]
+    words = -(-product.depth // (DEPTH * numbers)) * DEPTH
+    # For each word of depth, its share of the warps' products and of what they load for them: a
+    # matrix is a cycle.
+    warps = tile.threads // LANES
+    multiplying = warps * tile.pairs * ROWS * COLUMNS * numbers / device.tensor
+    loading = warps * (4 * (tile.warp_rows // ROWS) + 2 * (tile.warp_columns // COLUMNS)) / WORDS
+    left, right = (max(1, each) for each in _copied(product, device))
+    bringing = (tile.rows / left + tile.columns / right) * _BRINGING
+    moving = 4 * (tile.rows + tile.columns) / device.near
     mine = -(-blocks // device.units)
-    # A unit with few threads cannot hide what each waits for.
-    busy = min(1.0, min(beside, mine) * tile.threads / 512)
-    return mine * (multiplying + bringing) / busy
+    # What is on its way while others compute: with few threads each waits for it.
+    busy = min(1.0, min(beside, mine) * tile.threads * (stages - 1) / _BUSY)
+    return mine * words * (max(multiplying, loading, moving) + bringing) / busy
+
+
+def _copied(product: Product, device: Device) -> tuple[int, int]:
+    """Words of the left and right operand that a copy brings; 0 where they are brought otherwise.
+
+    In float16 the left operand is taken to be in memory in halves.
+    """
+    if not device.copies:
+        return 0, 0
+    right = _PIECE if product.words else _words_of(product.w_run, device.precision, halves=False)
+    return _words_of(product.x_run, device.precision, halves=True), right
+
+
+def _words_of(run: int, precision: str, *, halves: bool) -> int:
+    """Words that so many elements side by side are, at most a piece; 0 where they are none.
+
+    Args:
+        run: Elements.
+        precision: Of the words.
+        halves: Whether memory has float16 where the precision is that.
+    """
+    if precision == "float16" and not halves:
+        return 0
+    return min(_PIECE, run // NUMBERS[precision])
 
 
 def packed(
     product: Product, laid: np.ndarray[Any, Any], precision: str
 ) -> tuple[Product, np.ndarray[Any, Any]]:
-    """A product by constants, and these as words: [group][words of depth][columns].
+    """A product by constants, and these as words: [group][slice of depth][column][16 words].
 
     Args:
         product: As `dense` describes it.
         laid: float32 [group][depth][columns], flat.
         precision: Of the words.
     """
-    groups, columns = product.conv.groups, product.columns
-    values = laid.reshape(groups, product.depth, columns)
+    groups, columns, numbers = product.conv.groups, product.columns, NUMBERS[precision]
+    slices = -(-product.depth // (DEPTH * numbers))
+    whole = np.zeros((groups, slices * DEPTH * numbers, columns), np.float32)
+    whole[:, : product.depth] = laid.reshape(groups, product.depth, columns)
     if precision == "tf32":
-        words = rounded(values)
+        words = rounded(whole)
     else:
-        even = np.zeros((groups, -(-product.depth // 2) * 2, columns), np.float16)
         with np.errstate(over="ignore"):
-            even[:, : product.depth] = values.astype(np.float16)
-        halves = even.view(np.uint16).astype(np.uint32)
+            halves = whole.astype(np.float16).view(np.uint16).astype(np.uint32)
         words = (halves[:, 0::2] | halves[:, 1::2] << 16).view(np.int32)
-    made = replace(product, w_group=words.shape[1] * columns, words=precision)
-    return made, np.ascontiguousarray(words).ravel()
+    made = replace(product, w_group=slices * columns * DEPTH, words=precision)
+    tiles = words.reshape(groups, slices, DEPTH, columns).transpose(0, 1, 3, 2)
+    return made, np.ascontiguousarray(tiles).ravel()
 
 
 def rounded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Bits of floats, rounded to tf32: see `splitc_targets.gpu.loops.tensor_cores.as_tf32`."""
+    """Bits of floats, rounded to tf32: see
+    `splitc_targets.gpu.loops.tensor_cores.as_tf32`."""
     bits = np.ascontiguousarray(values).view(np.int32)
     rounded = ((bits.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.int32)
     return np.where(bits & 0x7FFFFFFF > 0x7F800000, bits, rounded)
@@ -133,15 +186,156 @@ def product_kernel(name: str, product: Product, device: Device) -> Kernel:
     """The kernel (x, right operand, operands…, y)."""
     tile = tile_of(product, device)
     across, down = -(-product.columns // tile.columns), -(-product.rows // tile.rows)
-    depth = product.depth
-    if product.words:
-        depth = -(-depth // NUMBERS[product.words])
 
     def write(code: Threads, *arrays: Array) -> None:
         _Tiled(code, product, tile, device, arrays).write()
 
     blocks = across * down * product.shares
-    return kernel(name, arguments(product, depth), blocks, tile.threads, write)
+    return kernel(name, arguments(product), blocks, tile.threads, write)
+
+
+def place_of(line: Index, word: Index) -> Index:
+    """Where a slice has a word of a row or a column."""
+    turned = tirx.bitwise_and(emit.index(line), const(6)) * 2
+    return line * DEPTH + tirx.bitwise_xor(emit.index(word), turned)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What a thread brings of an operand's slice: `run` words of lines so many apart.
+
+    Args:
+        first: The first line: a row of the left operand, a column of the right.
+        word: The first word of each.
+        apart: Lines from one to the next.
+        count: How many.
+        run: Words of each, side by side.
+        mine: Whether the thread brings any; None where all do.
+    """
+
+    first: Index
+    word: Index
+    apart: int
+    count: int
+    run: int
+    mine: Any = None
+
+    @property
+    def lines(self) -> list[Index]:
+        """All of them."""
+        return [self.first + i * self.apart for i in range(self.count)]
+
+
+def _by_lines(code: Threads, threads: int, lines: int, run: int) -> _Share:
+    """Threads side by side bring neighbouring words of a line."""
+    each = DEPTH // run
+    first = code.bind(emit.div(code.thread, each), "line")
+    word = code.bind(emit.mod(code.thread, each) * run, "word")
+    if lines * each < threads:
+        return _Share(first, word, 0, 1, run, tirx.LT(code.thread, const(lines * each)))
+    return _Share(first, word, threads // each, lines * each // threads, run)
+
+
+def _by_columns(code: Threads, threads: int, columns: int) -> _Share:
+    """Eight threads side by side bring the same word of neighbouring columns: memory is read and
+    shared memory written without a bank that is asked twice."""
+    line = emit.mod(code.thread, 8) + 8 * emit.div(code.thread, 8 * DEPTH)
+    word = emit.mod(emit.div(code.thread, 8), DEPTH)
+    return _Share(
+        code.bind(line, "line"), code.bind(word, "word"), threads // DEPTH,
+        columns * DEPTH // threads, 1,
+    )  # fmt: skip
+
+
+Read = Callable[[int, int], tuple[Any, Index]]
+"""(which of a share's lines, which number of it) -> whether it is there, and where in memory."""
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """An operand that memory has as it is wanted.
+
+    Args:
+        code: Gets the statements.
+        share: What the thread brings.
+        source: Memory.
+        reading: Says where numbers of a step's slice are.
+        to: Shared memory, slices of so many lines.
+        lines: Of a slice.
+        each: Elements of memory in a word.
+    """
+
+    code: Threads
+    share: _Share
+    source: Array
+    reading: Callable[[Index], Read]
+    to: Array
+    lines: int
+    each: int
+    copied = True
+
+    def bring(self, step: Index, number: Index) -> None:
+        """Start copying a step's slice."""
+        share = self.share
+        with where(self.code, share.mine):
+            read = self.reading(step)
+            for i, line in enumerate(share.lines):
+                there, place = read(i, 0)
+                at = number * (self.lines * DEPTH) + place_of(line, share.word)
+                copies.copy(
+                    self.code, self.to, at, self.source, place, there, share.run * self.each
+                )
+
+    def keep(self, number: Index) -> None:
+        """Nothing: it is on its way."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An operand whose words are made of what a thread loads into registers.
+
+    Args:
+        code: Gets the statements.
+        share: What the thread brings, a word of each line.
+        source: Memory.
+        reading: Says where numbers of a step's slice are.
+        to: Shared memory, slices of so many lines.
+        lines: Of a slice.
+        held: The registers, `each` of a word.
+        each: Numbers of a word.
+    """
+
+    code: Threads
+    share: _Share
+    source: Array
+    reading: Callable[[Index], Read]
+    to: Array
+    lines: int
+    held: Array
+    each: int
+    copied = False
+
+    def bring(self, step: Index, number: Index) -> None:
+        """Load what the slice is made of."""
+        del number
+        read, none = self.reading(step), tirx.const(0, self.source.dtype)
+        for i in range(self.share.count):
+            for part in range(self.each):
+                there, place = read(i, part)
+                value = tirx.if_then_else(there, self.source.at(place), none)
+                self.code.store(self.held, i * self.each + part, value)
+
+    def keep(self, number: Index) -> None:
+        """Store the slice's words."""
+        for i, line in enumerate(self.share.lines):
+            at = number * (self.lines * DEPTH) + place_of(line, self.share.word)
+            self.code.store(self.to, at, self._word(i))
+
+    def _word(self, i: int) -> Value:
+        if self.each == 2:
+            return as_halves(self.held.at(2 * i), self.held.at(2 * i + 1))
+        value = self.held.at(i)
+        return value if self.held.dtype == "int32" else tirx.reinterpret("int32", value)
 
 
 class _Tiled:
@@ -153,6 +347,7 @@ class _Tiled:
     ) -> None:  # fmt: skip
         self.code, self.product, self.tile = code, product, tile
         self.precision, self.numbers = device.precision, NUMBERS[device.precision]
+        self.stages = stages_of(product, tile, device)
         self.block = Block(code, product, arrays, (tile.rows, tile.columns))
         lane = code.bind(emit.mod(code.thread, LANES), "lane")
         number = code.bind(emit.div(code.thread, LANES), "warp")
@@ -160,96 +355,116 @@ class _Tiled:
         wide = tile.columns // tile.warp_columns
         self.row = code.bind(emit.div(number, wide) * tile.warp_rows, "row")
         self.column = code.bind(emit.mod(number, wide) * tile.warp_columns, "column")
-        # What a thread brings: a word of the depth for some pixels, a column for some words.
-        self.own_word = code.bind(emit.mod(code.thread, DEPTH), "word")
-        self.own_row = code.bind(emit.div(code.thread, DEPTH), "m")
-        self.own_column = code.bind(emit.mod(code.thread, tile.columns), "n")
-        self.own_depth = code.bind(emit.div(code.thread, tile.columns), "k")
+        self.left_run, self.right_run = 0, 0
+        if device.copies:
+            self.left_run = self._run(self.block.x, product.x_run)
+            self.right_run = _PIECE if product.words else self._run(self.block.w, product.w_run)
+
+    def _run(self, array: Array, run: int) -> int:
+        """Words that a copy brings; 0 where memory has others than are wanted."""
+        halves = isinstance(array, Halves)
+        if halves != (self.precision == "float16"):
+            return 0
+        return _words_of(run, self.precision, halves=halves)
 
     def write(self) -> None:
         code, tile = self.code, self.tile
-        self.left = code.shared(2 * tile.rows * _LEFT_ROW, "int32", "left")
-        self.right = code.shared(2 * DEPTH * (tile.columns + _BESIDE), "int32", "right")
+        left = code.shared(self.stages * tile.rows * DEPTH, "int32", "left")
+        right = code.shared(self.stages * tile.columns * DEPTH, "int32", "right")
         sums = code.local(4 * tile.pairs, name="sum")
         for cell in range(4 * tile.pairs):
             code.store(sums, cell, tirx.const(0.0, "float32"))
-        down = tile.threads // DEPTH
-        pixels = [self.block.pixel(self.own_row + i * down) for i in range(tile.rows // down)]
-        words = DEPTH * tile.columns // tile.threads
-        brought = code.local(self.numbers * len(pixels), name="x")
-        packed = bool(self.product.words)
-        beside = code.local(
-            words if packed else words * self.numbers, "int32" if packed else "float32", "w"
-        )
-        self._bring(0, pixels, brought, beside)
-        self._keep(0, brought, beside)
-        code.meet()
-        with code.loop("step", -(-self.product.depth // (DEPTH * self.numbers))) as step:
-            self._bring(code.bind(step + 1, "next"), pixels, brought, beside)
-            self._multiply(code.bind(emit.mod(step, 2), "slice"), sums)
-            self._keep(code.bind(emit.mod(step + 1, 2), "other"), brought, beside)
+        sides = [self._left(left), self._right(right)]
+        steps = -(-self.product.depth // (DEPTH * self.numbers))
+        ahead = self.stages - 1
+        copied = any(side.copied for side in sides)
+        for step in range(ahead):
+            if step < steps:
+                for side in sides:
+                    side.bring(step, step)
+                    side.keep(step)
+            if copied:
+                copies.commit(code)
+        with code.loop("step", steps) as step:
+            if copied:
+                copies.wait(code, ahead - 1)
             code.meet()
+            later = code.bind(step + ahead, "later")
+            other = code.bind(emit.mod(later, self.stages), "other")
+            with code.when(tirx.LT(later, const(steps))):
+                for side in sides:
+                    side.bring(later, other)
+            if copied:
+                copies.commit(code)
+            self._multiply(left, right, code.bind(emit.mod(step, self.stages), "slice"), sums)
+            for side in sides:
+                side.keep(other)
         self._store(sums)
 
-    def _bring(self, step: Index, pixels: list[Pixel], brought: Array, beside: Array) -> None:
-        """Load a thread's share of a slice into its registers; zeros beyond the last."""
-        code, block = self.code, self.block
-        start = code.bind(step * DEPTH, "start")
-        word = code.bind(start + self.own_word, "word")
-        for number in range(self.numbers):
-            spot = block.spot(code.bind(word * self.numbers + number, "depth"))
-            for i, pixel in enumerate(pixels):
-                code.store(brought, i * self.numbers + number, block.left(pixel, spot))
-        column = code.bind(block.column0 + self.own_column, "column")
-        each = 1 if self.product.words else self.numbers
-        rows = self.product.depth
-        if self.product.words:
-            rows = -(-rows // self.numbers)
-        for i in range(DEPTH * self.tile.columns // self.tile.threads):
-            word = code.bind(start + self.own_depth + i * self._words_apart, "word")
-            for number in range(each):
-                value = block.right(code.bind(word * each + number, "depth"), rows, column)
-                code.store(beside, i * each + number, value)
+    def _left(self, to: Array) -> _Copied | _Made:
+        """How the left operand is brought."""
+        code, tile, block, run = self.code, self.tile, self.block, self.left_run
+        share = _by_lines(code, tile.threads, tile.rows, max(1, run))
+        pixels = [block.pixel(line) for line in share.lines]
 
-    @property
-    def _words_apart(self) -> int:
-        """Words of depth between those of the right operand that a thread brings."""
-        return self.tile.threads // self.tile.columns
+        def reading(step: Index) -> Read:
+            first = code.bind((step * DEPTH + share.word) * self.numbers, "depth")
+            spots = [block.spot(first + n) for n in range(1 if run else self.numbers)]
+            return lambda i, n: block.left_at(pixels[i], spots[n])
 
-    def _keep(self, number: Index, brought: Array, beside: Array) -> None:
-        """Round what a thread has brought, and store it into a slice."""
-        code, tile = self.code, self.tile
-        down = tile.threads // DEPTH
-        for i in range(tile.rows // down):
-            at = self._left_at(number, self.own_row + i * down, self.own_word)
-            code.store(self.left, at, self._word(brought, i))
-        for i in range(DEPTH * tile.columns // tile.threads):
-            word = self.own_depth + i * self._words_apart
-            value = beside.at(i) if self.product.words else self._word(beside, i)
-            code.store(self.right, self._right_at(number, self.own_column, word), value)
+        return self._side(share, block.x, reading, to, tile.rows, copied=run > 0)
 
-    def _word(self, values: Array, i: int) -> Value:
-        if self.numbers == 1:
-            return as_tf32(values.at(i))
-        return as_halves(values.at(2 * i), values.at(2 * i + 1))
+    def _right(self, to: Array) -> _Copied | _Made:
+        """How the right operand is brought."""
+        code, tile, block, run = self.code, self.tile, self.block, self.right_run
+        product, packed = self.product, bool(self.product.words)
+        if packed or run > 1:
+            share = _by_lines(code, tile.threads, tile.columns, max(1, run))
+        else:
+            share = _by_columns(code, tile.threads, tile.columns)
+        columns = [code.bind(block.column0 + line, "column") for line in share.lines]
 
-    def _left_at(self, number: Index, row: Index, word: Index) -> Index:
-        return number * (self.tile.rows * _LEFT_ROW) + row * _LEFT_ROW + word
+        def of_words(step: Index) -> Read:
+            first = block.group * product.w_group + step * (product.columns * DEPTH) + share.word
 
-    def _right_at(self, number: Index, column: Index, word: Index) -> Index:
-        wide = self.tile.columns + _BESIDE
-        return number * (DEPTH * wide) + word * wide + column
+            def read(i: int, _: int) -> tuple[Any, Index]:
+                there = tirx.LT(emit.index(columns[i]), const(product.columns))
+                return there, first + columns[i] * DEPTH
 
-    def _multiply(self, number: Index, sums: Array) -> None:
-        tile = self.tile
+            return read
+
+        def of_numbers(step: Index) -> Read:
+            first = code.bind((step * DEPTH + share.word) * self.numbers, "depth")
+            return lambda i, n: block.right_at(first + n, columns[i])
+
+        reading = of_words if packed else of_numbers
+        return self._side(share, block.w, reading, to, tile.columns, copied=run > 0, packed=packed)
+
+    def _side(
+        self, share: _Share, source: Array, reading: Callable[[Index], Read], to: Array,
+        lines: int, *, copied: bool, packed: bool = False,
+    ) -> _Copied | _Made:  # fmt: skip
+        each = 1 if packed else self.numbers
+        if copied:
+            return _Copied(self.code, share, source, reading, to, lines, each)
+        held = self.code.local(share.count * each, source.dtype, "held")
+        return _Made(self.code, share, source, reading, to, lines, held, each)
+
+    def _multiply(self, left: Array, right: Array, number: Index, sums: Array) -> None:
+        tile, tf32 = self.tile, self.precision == "tf32"
         rows = [self.row + i * ROWS for i in range(tile.warp_rows // ROWS)]
         columns = [self.column + j * COLUMNS for j in range(tile.warp_columns // COLUMNS)]
+
+        def side(array: Array, lines: int, *, raw: bool) -> Side:
+            first = number * (lines * DEPTH)
+            return Side(array, lambda line, word: first + place_of(line, word), raw)
+
+        sides = (
+            side(left, tile.rows, raw=tf32),
+            side(right, tile.columns, raw=tf32 and not self.product.words),
+        )
         for words in range(0, DEPTH, WORDS):
-            self.warp.multiply(
-                self.left, self.right, rows, columns, words,
-                lambda row, word: self._left_at(number, row, word),
-                lambda column, word: self._right_at(number, column, word), sums,
-            )  # fmt: skip
+            self.warp.multiply(*sides, rows, columns, words, sums)
 
     def _store(self, sums: Array) -> None:
         code, tile, block = self.code, self.tile, self.block

@@ -7,19 +7,23 @@ or two neighbours along the depth in float16. Its lanes hold the operands and th
 which the PTX ISA lays down ("Matrix Fragments for mma.m16n8k8 with .tf32" and "for
 mma.m16n8k16 with floating point type"); said in words, both are the same.
 
+They load the operands as matrices of 8 rows of 4 words (`ldmatrix`): each lane says where a row
+lies in shared memory, and gets a word of every matrix.
+
 Devices without tensor cores run a twin of it, for checks: a lane computes the sums that it would
-hold, and reads every operand from shared memory at the very place from which the lane that holds
-it would have loaded it. The twin sums in another order, and does not run `mma` itself.
+hold, and reads every operand from shared memory in the row that the lane which loads it would
+have named. The twin sums in another order, and runs neither `mma` nor `ldmatrix`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.gpu.loops.threads import Threads
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Array, Index, Value, const, tirx
+from splitc_targets.loops.emit import Array, Index, Value, tirx
 
 ROWS, COLUMNS, WORDS, LANES = 16, 8, 8, 32
 """Rows of the left operand, columns of the right, words of depth, and lanes of a warp."""
@@ -28,7 +32,8 @@ NUMBERS = {"tf32": 1, "float16": 2}
 """Numbers in a word."""
 
 Place = Callable[[Index, Index], Index]
-"""(row or column of the whole tile, word of a slice) -> where shared memory has the word."""
+"""(row or column of the whole tile, word of a slice) -> where shared memory has the word. Four
+words from a multiple of four on lie side by side, at a multiple of 16 bytes."""
 
 CUDA = """\
 __device__ __forceinline__ void splitc_multiply_tf32(
@@ -58,6 +63,22 @@ __device__ __forceinline__ void splitc_multiply_float16(
       : "r"(a2), "r"(a3), "r"(b1));
 #endif
 }
+__device__ __forceinline__ void splitc_load_matrices_2(int* held, const int* row) {
+  const uint at = (uint)__cvta_generic_to_shared(row);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+      : "=r"(held[0]), "=r"(held[1]) : "r"(at) : "memory");
+}
+__device__ __forceinline__ void splitc_load_matrices_4(int* held, const int* row) {
+  const uint at = (uint)__cvta_generic_to_shared(row);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(held[0]), "=r"(held[1]), "=r"(held[2]), "=r"(held[3]) : "r"(at) : "memory");
+}
+__device__ __forceinline__ uint splitc_tf32(uint bits) {
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(__uint_as_float(bits)));
+#endif
+  return bits;
+}
 __device__ __forceinline__ uint splitc_half(float x) {
   ushort half_bits;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half_bits) : "f"(x));
@@ -78,6 +99,10 @@ Products are volatile, so that no compiler moves one under a condition that part
 """
 
 OPENCL = """\
+inline uint splitc_tf32(uint bits) {
+  if ((bits & 0x7fffffff) > 0x7f800000) return bits;
+  return (bits + 0x1000) & 0xffffe000;
+}
 inline uint splitc_half(float x) {
   const uint bits = as_uint(x), size = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
   if (size > 0x7f800000) return sign | 0x7fff;
@@ -126,21 +151,55 @@ def right_holder(column: Index, word: Index) -> tuple[Index, Index]:
     return column * 4 + emit.mod(word, 4), emit.div(word, 4)
 
 
-def as_tf32(value: Value) -> Value:
-    """A float's bits, rounded to tf32 as `cvt.rna.tf32.f32` does: to nearest, halves away from 0.
+def left_supplied(lane: Index) -> tuple[Index, Index]:
+    """The row and the first word of the left operand's matrix row that a lane says the place of.
+
+    Matrix n is that of the words that lanes hold as number n: lane 8n + r names its row r.
+    """
+    return emit.mod(lane, 16), 4 * emit.div(lane, 16)
+
+
+def right_supplied(lane: Index) -> tuple[Index, Index]:
+    """The same of the right operand, of two tiles of columns: a row there is a column's words."""
+    return emit.mod(lane, 8) + 8 * emit.div(lane, 16), 4 * emit.mod(emit.div(lane, 8), 2)
+
+
+def supplier(holder: Index, number: Index) -> Index:
+    """The lane that says where the row lies from which a lane loads its word of a matrix."""
+    return 8 * number + emit.div(holder, 4)
+
+
+def as_tf32(bits: Value) -> Value:
+    """A float's bits, rounded to tf32: to nearest, halves away from 0 (`cvt.rna.tf32.f32`).
 
     The sign is a bit of its own, so adding half of the last place kept rounds both signs; what is
-    not a number stays as it is.
+    not a number stays so.
     """
-    bits = tirx.reinterpret("int32", value)
-    size = tirx.bitwise_and(bits, const(0x7FFFFFFF))
-    rounded = tirx.bitwise_and(bits + const(0x1000), const(-0x2000))
-    return tirx.Select(tirx.LT(const(0x7F800000), size), bits, rounded)
+    return tirx.call_pure_extern("int32", "splitc_tf32", bits)
 
 
 def as_halves(low: Value, high: Value) -> Value:
     """Two floats as a word of float16, rounded to nearest, halves to even."""
     return tirx.call_pure_extern("int32", "splitc_two_halves", low, high)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One operand's slice in shared memory.
+
+    Args:
+        array: Words.
+        at: Where a row's or a column's words lie.
+        raw: Whether they are floats that are rounded to tf32 as they are loaded.
+    """
+
+    array: Array
+    at: Place
+    raw: bool = False
+
+    def rounded(self, word: Value) -> Value:
+        """A word of it as tensor cores take it."""
+        return as_tf32(word) if self.raw else word
 
 
 class Warp:
@@ -157,55 +216,65 @@ class Warp:
         self.code, self.precision, self.lane, self.twin = code, precision, lane, twin
 
     def multiply(
-        self, left: Array, right: Array, rows: list[Index], columns: list[Index], words: Index,
-        left_at: Place, right_at: Place, sums: Array,
+        self, left: Side, right: Side, rows: list[Index], columns: list[Index], words: Index,
+        sums: Array,
     ) -> None:  # fmt: skip
         """Add the products of so many words of depth to sums.
 
         Args:
-            left, right: Words in shared memory.
-            rows, columns: Where each tile of the operands begins.
+            left, right: The operands.
+            rows, columns: Where each tile of them begins.
             words: The first word.
-            left_at, right_at: Where the arrays have a word.
             sums: Four of each pair of tiles, those of a row of tiles side by side.
         """
         if self.twin:
-            self._by_arithmetic(left, right, rows, columns, words, left_at, right_at, sums)
+            self._by_arithmetic(left, right, rows, columns, words, sums)
             return
-        code, lane = self.code, self.lane
-        held_left, held_right = [], []
-        for first in rows:
-            places = [left_held(lane, number) for number in range(4)]
-            held_left.append([
-                code.bind(left.at(left_at(first + row, words + word)), "a") for row, word in places
-            ])  # fmt: skip
-        for first in columns:
-            places = [right_held(lane, number) for number in range(2)]
-            held_right.append([
-                code.bind(right.at(right_at(first + column, words + word)), "b")
-                for column, word in places
-            ])  # fmt: skip
-        for i, a in enumerate(held_left):
-            for j, b in enumerate(held_right):
+        code = self.code
+        held_left = self._loaded(left, rows, words, left_supplied, 4)
+        pairs = columns[::2] if len(columns) > 1 else columns
+        held_right = self._loaded(right, pairs, words, right_supplied, 2 * min(2, len(columns)))
+        for i in range(len(rows)):
+            for j in range(len(columns)):
                 at = tirx.address_of(sums.at(4 * (i * len(columns) + j)))
                 name = f"splitc_multiply_{self.precision}"
+                a, b = held_left[4 * i : 4 * i + 4], held_right[2 * j : 2 * j + 2]
                 code.add(tirx.Evaluate(tirx.call_extern("int32", name, at, *a, *b)))
 
+    def _loaded(
+        self, side: Side, firsts: list[Index], words: Index,
+        supplied: Callable[[Index], tuple[Index, Index]], matrices: int,
+    ) -> list[Value]:  # fmt: skip
+        """Words of tiles, so many matrices of each loaded at a time."""
+        code = self.code
+        held = code.local(matrices * len(firsts), "int32", "held")
+        line, word = supplied(self.lane)
+        for i, first in enumerate(firsts):
+            row = side.array.at(side.at(first + line, words + word))
+            ends = (tirx.address_of(held.at(matrices * i)), tirx.address_of(row))
+            name = f"splitc_load_matrices_{matrices}"
+            code.add(tirx.Evaluate(tirx.call_extern("int32", name, *ends)))
+        return [
+            code.bind(side.rounded(held.at(i)), "a") for i in range(matrices * len(firsts))
+        ]  # fmt: skip
+
     def _by_arithmetic(
-        self, left: Array, right: Array, rows: list[Index], columns: list[Index], words: Index,
-        left_at: Place, right_at: Place, sums: Array,
+        self, left: Side, right: Side, rows: list[Index], columns: list[Index], words: Index,
+        sums: Array,
     ) -> None:  # fmt: skip
         code = self.code
         for i, first_row in enumerate(rows):
-            for j, first_column in enumerate(columns):
+            for j in range(len(columns)):
                 for number in range(4):
                     cell = 4 * (i * len(columns) + j) + number
                     row, column = sum_held(self.lane, number)
                     with code.loop("word", WORDS) as word:
-                        own_row, own_word = left_held(*left_holder(row, word))
-                        a = left.at(left_at(first_row + own_row, words + own_word))
-                        own_column, own_word = right_held(*right_holder(column, word))
-                        b = right.at(right_at(first_column + own_column, words + own_word))
+                        holder, held = left_holder(row, word)
+                        a = _named(left, first_row, words, left_supplied, holder, held)
+                        holder, held = right_holder(column, word)
+                        held = held + 2 * (j % 2)
+                        first = columns[j - j % 2]
+                        b = _named(right, first, words, right_supplied, holder, held)
                         code.store(sums, cell, sums.at(cell) + self._product(a, b))
 
     def _product(self, a: Value, b: Value) -> Any:
@@ -213,3 +282,12 @@ class Warp:
             left: Any = tirx.reinterpret("float32", a)
             return left * tirx.reinterpret("float32", b)
         return tirx.call_pure_extern("float32", "splitc_product_of_halves", a, b)
+
+
+def _named(
+    side: Side, first: Index, words: Index, supplied: Callable[[Index], tuple[Index, Index]],
+    holder: Index, number: Index,
+) -> Value:  # fmt: skip
+    """The word that a lane holds as a number of its own, in the row that another lane names."""
+    line, word = supplied(supplier(holder, number))
+    return side.rounded(side.array.at(side.at(first + line, words + word) + emit.mod(holder, 4)))
