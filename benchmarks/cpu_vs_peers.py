@@ -10,6 +10,8 @@ GFLOP/s count convolutions and matrix products; the machine's sgemm rate is the 
 BLAS and onnxruntime reach with as many threads. onnxruntime gets the network as it was made or as
 splitc simplifies it, whichever it runs faster; OpenVINO as it was made. Quantised networks are run
 where they are named; splitc computes them on bytes where the processor has VNNI.
+`--bf16` runs splitc's code with products in bfloat16 too, told under each row; the bar is 0.65 of
+splitc's own time in float32, where the processor has no tiles (AMX).
 `--profile NETWORK` says instead what each function of splitc's code takes.
 """
 
@@ -44,6 +46,7 @@ class Row:
         ms: Of each side; "openvino default" is OpenVINO in what it takes by itself.
         ratios: splitc's time over each other's.
         default: What OpenVINO takes by itself.
+        over_bf16: splitc's time in bfloat16 over its own in float32, and over OpenVINO's by itself.
     """
 
     network: str
@@ -56,6 +59,7 @@ class Row:
     relative_error: float = 0.0
     onnxruntime_ran: str = ""
     default: str = ""
+    over_bf16: dict[str, float] = field(default_factory=dict[str, float])
     failure: str = ""
 
     def __str__(self) -> str:
@@ -65,38 +69,50 @@ class Row:
         times = " ".join(
             f"{self.ms[side]:7.2f}" if side in self.ms else f"{'-':>7}" for side in SIDES
         )
+        quick = ""
+        if BFLOAT16 in self.ms:
+            beside = [f"{self.over_bf16[side]:.2f} of {side}" for side in self.over_bf16]
+            quick = f"\n    in bf16 {self.ms[BFLOAT16]:.2f} ms: {', '.join(beside)}"
         return (
             f"{head} {self.ratio:5.2f} {times} {self.default:>4} "
-            f"{self.sgemm_share:4.0%} {self.relative_error:5.0e}"
+            f"{self.sgemm_share:4.0%} {self.relative_error:5.0e}{quick}"
         )
 
 
 SIDES = ("splitc", "onnxruntime", "openvino", "openvino default")
+BFLOAT16 = "splitc bf16"
 FLOAT32 = ("onnxruntime", "openvino")
 """Whose time splitc's is held against."""
 TITLE = f"{'network':17} th ratio  splitc onnxrt. OpenVINO: f32, itself  sgemm error"
 
 
-def compile_(network: Network, folder: Path) -> tuple[Path, list[dict[str, Any]]]:
+def compile_(
+    network: Network, folder: Path, precision: str = "float32"
+) -> tuple[Path, list[dict[str, Any]]]:
     """The network's part for this machine, and its kernels."""
-    part = folder / f"{network.name}.part"
+    part = folder / f"{network.name}.{precision}.part"
     with Worker("splitc", 2) as worker:
-        made = worker.ask("compile", model=str(network.simplified), board="host", part=str(part))
+        made = worker.ask(
+            "compile", model=str(network.simplified), board="host", part=str(part),
+            precision=precision,
+        )  # fmt: skip
     return part, made["kernels"]
 
 
 def compare(
-    network: Network, part: Path, threads: int, sgemm: float, options: Namespace, folder: Path
-) -> Row:
-    """Run all sides in turn."""
+    network: Network, parts: Mapping[str, Path], threads: int, sgemm: float, options: Namespace,
+    folder: Path,
+) -> Row:  # fmt: skip
+    """Run all sides in turn, splitc's by their parts."""
     rounds, batch_s = (3, 0.06) if options.quick else (9, 0.25)
     with ExitStack() as stack:
         sides = {
             name: stack.enter_context(Worker(name.split()[0], threads))
-            for name in SIDES
+            for name in dict.fromkeys((*SIDES, *parts))
             if find_spec("openvino") or not name.startswith("openvino")
         }
-        sides["splitc"].ask("load", part=str(part), inputs=str(network.inputs))
+        for name, part in parts.items():
+            sides[name].ask("load", part=str(part), inputs=str(network.inputs))
         models, inputs = [str(network.original), str(network.simplified)], str(network.inputs)
         taken: int = sides["onnxruntime"].ask("load", models=models, inputs=inputs)
         default = ""
@@ -110,19 +126,23 @@ def compare(
         for batches in in_turn(*sides.values(), rounds=rounds, batch_s=batch_s):
             for name, seconds in zip(sides, batches, strict=True):
                 took[name].append(median(seconds))
-    over = {name: _ratio(took, (name,)) for name in sides if name != "splitc"}
+    over = {name: _ratio(took, (name,)) for name in sides if name not in parts}
+    beside = [n for n in ("splitc", "openvino default") if BFLOAT16 in took and n in took]
     rate = network.flops / median(took["splitc"])
     return Row(
         network.name, threads, _ratio(took, [name for name in FLOAT32 if name in sides]),
         {name: median(seconds) * 1e3 for name, seconds in took.items()}, over,
         rate / 1e9, rate / sgemm, error, ("original", "simplified")[taken], default,
+        {name: _ratio(took, (name,), BFLOAT16) for name in beside},
     )  # fmt: skip
 
 
-def _ratio(took: Mapping[str, Sequence[float]], others: Sequence[str]) -> float:
+def _ratio(
+    took: Mapping[str, Sequence[float]], others: Sequence[str], ours: str = "splitc"
+) -> float:
     """splitc's seconds over those of the other that is quickest as a rule, round by round."""
     best = min(others, key=lambda name: median(list(took[name])))
-    return median([mine / other for mine, other in zip(took["splitc"], took[best], strict=True)])
+    return median([mine / other for mine, other in zip(took[ours], took[best], strict=True)])
 
 
 def rows_of(name: str, sgemm: Mapping[int, float], options: Namespace) -> list[Row]:
@@ -131,13 +151,15 @@ def rows_of(name: str, sgemm: Mapping[int, float], options: Namespace) -> list[R
         folder = Path(made)
         network = prepare(name, folder)
         try:
-            part, _ = compile_(network, folder)
+            parts = {"splitc": compile_(network, folder)[0]}
+            if options.bf16:
+                parts[BFLOAT16] = compile_(network, folder, "bf16")[0]
         except WorkerError as error:
             return [Row(name, threads, failure=f"compile: {error}") for threads in sgemm]
         rows: list[Row] = []
         for threads, rate in sgemm.items():
             try:
-                rows.append(compare(network, part, threads, rate, options, folder))
+                rows.append(compare(network, parts, threads, rate, options, folder))
             except WorkerError as error:
                 rows.append(Row(name, threads, failure=f"run: {error}"))
         return rows
@@ -168,6 +190,10 @@ def summary(rows: Sequence[Row], threads: int) -> dict[str, Any]:
         over = statistics.geometric_mean(each.values())
         print(f"  over {side}: geometric mean {over:.2f}, worst {each[most]:.2f} ({most})")
         found[f"over {side}"] = {"geomean": over, "worst": each[most], "worst_network": most}
+    for side in good[0].over_bf16:
+        over = statistics.geometric_mean(row.over_bf16[side] for row in good)
+        print(f"  in bf16 over {side}: geometric mean {over:.2f}")
+        found[f"bf16 over {side}"] = {"geomean": over}
     return found
 
 
@@ -218,6 +244,7 @@ def arguments() -> Namespace:
     known = [*NAMES, *QUANTISED]
     made.add_argument("--networks", type=some_of(known), metavar="A,B", help=", ".join(known))
     made.add_argument("--threads", type=numbers, default=[1, 2], metavar="1,2", help="default 1,2")
+    made.add_argument("--bf16", action="store_true", help="splitc in bfloat16 too")
     made.add_argument("--profile", choices=known, metavar="NETWORK", help="times by function")
     options = made.parse_args()
     options.networks = options.networks or (QUICK if options.quick else list(NAMES))

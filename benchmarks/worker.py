@@ -59,19 +59,22 @@ class Side(ABC):
 class Splitc(Side):
     """What splitc compiles, run as it ships."""
 
-    def compile(self, model: str, board: str, part: str) -> dict[str, Any]:
+    def compile(
+        self, model: str, board: str, part: str, precision: str = "float32"
+    ) -> dict[str, Any]:
         """Compile a simplified ONNX model into a folder; seconds a stage, peak memory, kernels."""
         import onnx
 
         import splitc
         from splitc.build.parts import describe_part
         from splitc.cost.board import load_board
+        from splitc.cost.precision import at_precision
         from splitc_targets import pipeline
         from splitc_targets.backend import TvmBackend
         from splitc_targets.tvm import adapter
 
         proto = onnx.ModelProto.FromString(Path(model).read_bytes())
-        target = load_board(board)
+        target = at_precision({board: load_board(board)}, precision)[board]
         folder = Path(part)
         folder.mkdir(exist_ok=True)
         clock = [time.perf_counter()]
