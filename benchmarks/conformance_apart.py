@@ -14,16 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from conformance_cases import Array, Case, Form, exact_where_refuted, forms, within
 from onnx import GraphProto, ModelProto, TensorProto, TypeProto
 
 from splitc.errors import BadModelError
 from splitc.frontend.onnx.read import subgraphs_of
 from splitc.runtime.ort import Session
-
-if __package__:
-    from benchmarks.conformance_cases import Array, Case, Form, exact_where_refuted, forms, within
-else:
-    from conformance_cases import Array, Case, Form, exact_where_refuted, forms, within
 
 BAR = 95.0
 """Percent of the cases that count are to pass."""

@@ -18,30 +18,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from conformance_apart import why_apart
+from conformance_cases import (
+    Case,
+    Form,
+    Values,
+    case_of,
+    exact_where_refuted,
+    forms,
+    within,
+)
 from onnx import ModelProto
-
-if __package__:
-    from benchmarks.conformance_apart import why_apart
-    from benchmarks.conformance_cases import (
-        Case,
-        Form,
-        Values,
-        case_of,
-        exact_where_refuted,
-        forms,
-        within,
-    )
-else:
-    from conformance_apart import why_apart
-    from conformance_cases import (
-        Case,
-        Form,
-        Values,
-        case_of,
-        exact_where_refuted,
-        forms,
-        within,
-    )
 
 import splitc
 from splitc.build.refusals import refuse_contract, refuse_unsupported

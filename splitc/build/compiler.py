@@ -263,10 +263,11 @@ def _refuse(job: Job, models: Mapping[str, Network], tuning: Tuning | None) -> N
 def _arriving(route: RouteJob, models: Mapping[str, Network]) -> Iterator[Tensor]:
     """What parts that are not on the device read and no part of their site makes."""
     for site, parts in route.runs.items():
+        if site == DEVICE:
+            continue
         graphs = [models[part.name].graph for part in parts]
         made = {tensor.name for graph in graphs for tensor in graph.output_tensors}
-        if site != DEVICE:
-            yield from (t for graph in graphs for t in graph.inputs if t.name not in made)
+        yield from (t for graph in graphs for t in graph.inputs if t.name not in made)
 
 
 def _caveats(job: Job, golden: Golden) -> list[str]:

@@ -57,6 +57,9 @@ def refuse_unsupported(backend: Backend, model: Network, name: str) -> None:
         )
 
 
+_EMPTY = "it has no elements"
+
+
 def refuse_contract(model: Network) -> None:
     """Raise where a part takes or gives what its runner cannot.
 
@@ -73,12 +76,11 @@ def refuse_contract(model: Network) -> None:
         elif tensor.shape is None or None in tensor.shape:
             why = "it has no fixed shape"
         elif 0 in tensor.static_shape and isinstance(model, OnnxModel):
-            why = "it has no elements"
+            why = _EMPTY  # Nothing that reads it is folded, as of PyTorch's networks.
         elif len(tensor.name.encode()) > _LONGEST_NAME or not tensor.name.isprintable():
             why = "its name is too long, or has a control character"
         if why:
-            hint = elsewhere(model)
-            raise BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)
+            raise _no_crossing(tensor, why, elsewhere(model))
 
 
 def refuse_empty_crossing(sent: Iterable[Tensor]) -> None:
@@ -89,8 +91,8 @@ def refuse_empty_crossing(sent: Iterable[Tensor]) -> None:
     """
     for tensor in sent:
         if 0 in (tensor.shape or ()):
-            raise BadModelError(
-                f"tensor '{tensor.name[:60]}' cannot cross",
-                why="it has no elements",
-                hint="cut elsewhere: `splitc cuts MODEL` lists where",
-            )
+            raise _no_crossing(tensor, _EMPTY, "cut elsewhere: `splitc cuts MODEL` lists where")
+
+
+def _no_crossing(tensor: Tensor, why: str, hint: str) -> BadModelError:
+    return BadModelError(f"tensor '{tensor.name[:60]}' cannot cross", why=why, hint=hint)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.conformance_apart import BAR
-from benchmarks.conformance_cases import case_of, names
-from benchmarks.conformance_run import CRASHED, PASSED, WRONG, Outcome, tried
+from conformance_apart import BAR
+from conformance_cases import case_of, names
+from conformance_run import CRASHED, PASSED, WRONG, Outcome, tried
+
 from benchmarks.operators import COUNTS, PAGE, loops_of, page
 
 ONCE_WRONG = (

@@ -122,6 +122,20 @@ class Net:
         return made
 
 
+def of_any_types(net: Net) -> ModelProto:
+    """A network of opset 21 or later, its stored tensors of any type, its results of float32."""
+    graph = helper.make_graph(
+        net.nodes, "net",
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+         for n, a in net.inputs.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in net.outputs],
+        [numpy_helper.from_array(a, n) for n, a in net.weights.items()],
+    )  # fmt: skip
+    imports = [helper.make_opsetid("", net.opset)]
+    made = helper.make_model(graph, opset_imports=imports, ir_version=10 + (net.opset > 22))
+    return onnx.shape_inference.infer_shapes(made, strict_mode=True)
+
+
 def wanted(proto: ModelProto, inputs: dict[str, Array]) -> list[Array]:
     """The model's results by onnxruntime, as written: without its rewrites."""
     options = onnxruntime.SessionOptions()

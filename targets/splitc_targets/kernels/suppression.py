@@ -230,16 +230,7 @@ class _Class:
         """Its lower and upper corner, y first, and its area."""
         code, spec = self.code, self.spec
         at = code.bind((emit.div(self.row, spec.classes) * spec.boxes + spot) * 4)
-        first, second, third, fourth = (code.bind(self.boxes.at(at + k)) for k in range(4))
-        if spec.centred:
-            half_x, half_y = (code.bind(size / emit.number(2.0, 1)) for size in (third, fourth))
-            corners = [second - half_y, first - half_x, second + half_y, first + half_x]
-        else:
-            corners = [
-                tirx.min(first, third), tirx.min(second, fourth),
-                tirx.max(first, third), tirx.max(second, fourth),
-            ]  # fmt: skip
-        low_y, low_x, high_y, high_x = (code.bind(each) for each in corners)
+        low_y, low_x, high_y, high_x = corners(code, self.boxes, at, centred=spec.centred)
         return [low_y, low_x, high_y, high_x, code.bind((high_x - low_x) * (high_y - low_y))]
 
     def _overlaps(self, box: list[Value], count: Index) -> Array:
@@ -265,6 +256,27 @@ class _Class:
                 found = tirx.Select(tirx.GT(size, zero), found, none)
             code.store(hit, 0, emit.across(code, code.bind(found), lanes, tirx.max))
         return hit
+
+
+def corners(code: Code, boxes: Array, at: Index, *, centred: bool) -> list[Value]:
+    """A box's lower and upper corner, y first.
+
+    Args:
+        code: Gets the statements.
+        boxes: Memory.
+        at: Where its four numbers begin.
+        centred: Whether they are its middle and its size, x first, not two corners.
+    """
+    first, second, third, fourth = (code.bind(boxes.at(at + k)) for k in range(4))
+    if centred:
+        half_x, half_y = (code.bind(size / emit.number(2.0, 1)) for size in (third, fourth))
+        found = [second - half_y, first - half_x, second + half_y, first + half_x]
+    else:
+        found = [
+            tirx.min(first, third), tirx.min(second, fourth),
+            tirx.max(first, third), tirx.max(second, fourth),
+        ]  # fmt: skip
+    return [code.bind(each) for each in found]
 
 
 def ends(high: Value, other_high: Value, low: Value, other_low: Value) -> tuple[Value, Value]:

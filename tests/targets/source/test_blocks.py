@@ -10,31 +10,17 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 import splitc
 from splitc.build.refusals import refuse_unsupported
 from splitc.errors import UnsupportedOpError
 from splitc_targets.backend import TvmBackend
-from tests.targets.nets import Array, Net, compiled, computed, wanted
+from tests.targets.nets import Array, Net, compiled, computed, of_any_types, wanted
 
 KINDS = {"int8": np.int8, "uint8": np.uint8, "int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
-
-
-def model(net: Net) -> ModelProto:
-    """A network whose stored tensors may be of any type."""
-    graph = helper.make_graph(
-        net.nodes, "blocks",
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-         for n, a in net.inputs.items()],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in net.outputs],
-        [numpy_helper.from_array(a, n) for n, a in net.weights.items()],
-    )  # fmt: skip
-    imports = [helper.make_opsetid("", net.opset)]
-    made = helper.make_model(graph, opset_imports=imports, ir_version=10 + (net.opset > 22))
-    return onnx.shape_inference.infer_shapes(made, strict_mode=True)
 
 
 def numbers(net: Net, kind: str, *shape: int) -> Array:
@@ -45,7 +31,7 @@ def numbers(net: Net, kind: str, *shape: int) -> Array:
 
 def agrees(net: Net, *, peer: bool = True, rtol: float = 0.0) -> None:
     """What is compiled gives what the reference gives, and onnxruntime."""
-    proto = model(net)
+    proto = of_any_types(net)
     got = computed(compiled(proto), proto, net.inputs)
     wants = [ReferenceEvaluator(proto).run(None, net.inputs)]
     wants += [wanted(proto, net.inputs)] if peer else []
@@ -131,7 +117,7 @@ def test_scales_of_blocks_that_are_computed_are_refused_by_name() -> None:
     net.outputs = [
         net.op("DequantizeLinear", numbers(net, "int8", 4, 32), scale, axis=1, block_size=16)
     ]
-    loaded = splitc.load(onnx.load(io.BytesIO(model(net).SerializeToString())))
+    loaded = splitc.load(onnx.load(io.BytesIO(of_any_types(net).SerializeToString())))
     with pytest.raises(UnsupportedOpError, match="cannot be compiled") as found:
         refuse_unsupported(TvmBackend(), loaded, "network")
     assert "scales and weights have to be stored" in found.value.why

@@ -11,14 +11,14 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 import splitc
 from splitc.build.refusals import refuse_unsupported
 from splitc.errors import UnsupportedOpError
 from splitc_targets.backend import TvmBackend
-from tests.targets.nets import Array, Net, compiled, computed, wanted
+from tests.targets.nets import Array, Net, compiled, computed, of_any_types, wanted
 
 KINDS: dict[str, tuple[type, list[float]]] = {
     "float8_e4m3fn": (ml_dtypes.float8_e4m3fn, [0.5, 1.5, -2, 3, 7, 0.25, -1.75, 448]),
@@ -28,19 +28,6 @@ KINDS: dict[str, tuple[type, list[float]]] = {
     "uint4": (ml_dtypes.uint4, [1, 2, 3, 15, 7, 0, 6, 2]),
     "float4_e2m1fn": (ml_dtypes.float4_e2m1fn, [0.5, 1.5, -2, 3, 6, 0, -1.5, 4]),
 }
-
-
-def model(net: Net) -> ModelProto:
-    """A network whose stored tensors may be of any type."""
-    graph = helper.make_graph(
-        net.nodes, "small",
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-         for n, a in net.inputs.items()],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in net.outputs],
-        [numpy_helper.from_array(a, n) for n, a in net.weights.items()],
-    )  # fmt: skip
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
-    return onnx.shape_inference.infer_shapes(made, strict_mode=True)
 
 
 def stored(kind: str) -> Array:
@@ -66,14 +53,14 @@ def test_stored_weights_of_few_bits_are_the_numbers_that_they_are(kind: str, for
     net = Net(0, 23)
     x = net.input(2, 4, values=np.zeros((2, 4), np.float32))
     net.outputs = [net.op("Add", x, FORMS[form](net, stored(kind).reshape(2, 4)))]
-    proto = model(net)
+    proto = of_any_types(net)
     (want,) = ReferenceEvaluator(proto).run(None, net.inputs)
     (got,) = computed(compiled(proto), proto, net.inputs)
     np.testing.assert_array_equal(got, want)
 
 
 def loaded(net: Net) -> splitc.frontend.onnx.OnnxModel:
-    file = io.BytesIO(model(net).SerializeToString())
+    file = io.BytesIO(of_any_types(net).SerializeToString())
     return splitc.load(onnx.load(file))
 
 

@@ -16,7 +16,7 @@ from splitc_targets.gpu.kernels.rows import Rows
 from splitc_targets.gpu.loops.exact import times
 from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel
 from splitc_targets.kernels.sorting import Result, Sort
-from splitc_targets.kernels.suppression import Suppression, ends, listing_parameters
+from splitc_targets.kernels.suppression import Suppression, corners, ends, listing_parameters
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
 
@@ -146,16 +146,7 @@ class _Class:
         code, spec = self.code, self.spec
         image = code.bind(emit.div(code.block, spec.classes), "image")
         at = code.bind((image * spec.boxes + spot) * 4, "box")
-        first, second, third, fourth = (code.bind(self.boxes.at(at + k)) for k in range(4))
-        if spec.centred:
-            half_x, half_y = (code.bind(size / emit.number(2.0, 1)) for size in (third, fourth))
-            corners = [second - half_y, first - half_x, second + half_y, first + half_x]
-        else:
-            corners = [
-                tirx.min(first, third), tirx.min(second, fourth),
-                tirx.max(first, third), tirx.max(second, fourth),
-            ]  # fmt: skip
-        low_y, low_x, high_y, high_x = (code.bind(each) for each in corners)
+        low_y, low_x, high_y, high_x = corners(code, self.boxes, at, centred=spec.centred)
         area = code.bind(times(high_x - low_x, high_y - low_y), "area")
         return [low_y, low_x, high_y, high_x, area]
 

@@ -175,8 +175,7 @@ def packed(
 
 
 def rounded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Bits of floats, rounded to tf32: see
-    `splitc_targets.gpu.loops.tensor_cores.as_tf32`."""
+    """Bits of floats, rounded to tf32: see `splitc_targets.gpu.loops.tensor_cores.as_tf32`."""
     bits = np.ascontiguousarray(values).view(np.int32)
     rounded = ((bits.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.int32)
     return np.where(bits & 0x7FFFFFFF > 0x7F800000, bits, rounded)
@@ -252,8 +251,8 @@ Read = Callable[[int, int], tuple[Any, Index]]
 
 
 @dataclass(frozen=True)
-class _Copied:
-    """An operand that memory has as it is wanted.
+class _Operand:
+    """An operand, and what a thread brings of each slice.
 
     Args:
         code: Gets the statements.
@@ -272,6 +271,16 @@ class _Copied:
     to: Array
     lines: int
     each: int
+
+    def place(self, number: Index, line: Index) -> Index:
+        """Where a slice has the first word that the thread brings of a line."""
+        return number * (self.lines * DEPTH) + place_of(line, self.share.word)
+
+
+@dataclass(frozen=True)
+class _Copied(_Operand):
+    """One that memory has as it is wanted."""
+
     copied = True
 
     def bring(self, step: Index, number: Index) -> None:
@@ -281,7 +290,7 @@ class _Copied:
             read = self.reading(step)
             for i, line in enumerate(share.lines):
                 there, place = read(i, 0)
-                at = number * (self.lines * DEPTH) + place_of(line, share.word)
+                at = self.place(number, line)
                 copies.copy(
                     self.code, self.to, at, self.source, place, there, share.run * self.each
                 )
@@ -291,28 +300,14 @@ class _Copied:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """An operand whose words are made of what a thread loads into registers.
+class _Made(_Operand):
+    """One whose words, one of each line, are made of what a thread loads into registers.
 
     Args:
-        code: Gets the statements.
-        share: What the thread brings, a word of each line.
-        source: Memory.
-        reading: Says where numbers of a step's slice are.
-        to: Shared memory, slices of so many lines.
-        lines: Of a slice.
         held: The registers, `each` of a word.
-        each: Numbers of a word.
     """
 
-    code: Threads
-    share: _Share
-    source: Array
-    reading: Callable[[Index], Read]
-    to: Array
-    lines: int
     held: Array
-    each: int
     copied = False
 
     def bring(self, step: Index, number: Index) -> None:
@@ -328,8 +323,7 @@ class _Made:
     def keep(self, number: Index) -> None:
         """Store the slice's words."""
         for i, line in enumerate(self.share.lines):
-            at = number * (self.lines * DEPTH) + place_of(line, self.share.word)
-            self.code.store(self.to, at, self._word(i))
+            self.code.store(self.to, self.place(number, line), self._word(i))
 
     def _word(self, i: int) -> Value:
         if self.each == 2:
@@ -448,7 +442,7 @@ class _Tiled:
         if copied:
             return _Copied(self.code, share, source, reading, to, lines, each)
         held = self.code.local(share.count * each, source.dtype, "held")
-        return _Made(self.code, share, source, reading, to, lines, held, each)
+        return _Made(self.code, share, source, reading, to, lines, each, held)
 
     def _multiply(self, left: Array, right: Array, number: Index, sums: Array) -> None:
         tile, tf32 = self.tile, self.precision == "tf32"

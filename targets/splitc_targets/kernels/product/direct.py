@@ -30,6 +30,7 @@ from splitc_targets.loops import emit, epilogue
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.loops.epilogue import Epilogue
 from splitc_targets.loops.fused import without_bias
+from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
 
@@ -348,6 +349,24 @@ class Writer:
                     lambda n, i, j=j: place(n, i, spot.channel + j * lanes),
                     used,
                 )  # fmt: skip
+
+
+class InstructionWriter(Writer):
+    """One whose sums and products are those of an instruction.
+
+    Args:
+        row: The instruction.
+    """
+
+    def __init__(
+        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...], row: MultiplyAdd
+    ) -> None:
+        super().__init__(code, conv, machine, arrays)
+        self.row = row
+
+    def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
+        """A sum with what the instruction multiplies added."""
+        return emit.multiply_add(self.row, pixel, weights, total)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product import geometry
-from splitc_targets.kernels.product.direct import Spot, Writer, operand_arguments
+from splitc_targets.kernels.product.direct import InstructionWriter, Spot, operand_arguments
 from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, Words
@@ -98,16 +98,10 @@ def kernel(
     return emit.function(name, arguments, write)
 
 
-class _Dot(Writer):
+class _Dot(InstructionWriter):
     """Four channels a step; what lies outside of the map adds nothing."""
 
     summed = "int32"
-
-    def __init__(
-        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...], row: MultiplyAdd
-    ) -> None:
-        super().__init__(code, conv, machine, arrays)
-        self.row = row
 
     @property
     def depth(self) -> int:
@@ -117,9 +111,6 @@ class _Dot(Writer):
         lanes = self.machine.lanes
         at = spot.weights + (self.taps * spot.vectors + j) * lanes
         return self.code.bind(self.w.at(at, lanes), "start")
-
-    def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
-        return emit.multiply_add(self.row, pixel, weights, total)
 
 
 class _Padded(_Dot):

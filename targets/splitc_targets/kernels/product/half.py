@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product import direct, geometry
-from splitc_targets.kernels.product.direct import Spot, Writer
+from splitc_targets.kernels.product.direct import InstructionWriter, Spot
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.emit import Argument, Array, Code, Index
 from splitc_targets.machine import tiles
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
@@ -61,16 +61,7 @@ def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: in
     return emit.function(name, arguments, write)
 
 
-class _Half(Writer):
-    def __init__(
-        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...], row: MultiplyAdd
-    ) -> None:
-        super().__init__(code, conv, machine, arrays)
-        self.row = row
-
-    def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
-        return emit.multiply_add(self.row, pixel, weights, total)
-
+class _Half(InstructionWriter):
     def _reduce(
         self, spot: Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index
     ) -> None:

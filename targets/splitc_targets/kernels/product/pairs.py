@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product import direct, geometry
-from splitc_targets.kernels.product.direct import Writer
+from splitc_targets.kernels.product.direct import InstructionWriter
 from splitc_targets.kernels.product.geometry import PAIR, Conv
 from splitc_targets.loops import bfloat16, emit
 from splitc_targets.loops.bfloat16 import BF16
-from splitc_targets.loops.emit import Argument, Array, Code, Value, Words
+from splitc_targets.loops.emit import Argument, Array, Code, Words
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
@@ -73,14 +73,5 @@ def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: in
     return emit.function(name, arguments, write)
 
 
-class _Pairs(Writer):
+class _Pairs(InstructionWriter):
     """Two channels a step."""
-
-    def __init__(
-        self, code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...], row: MultiplyAdd
-    ) -> None:
-        super().__init__(code, conv, machine, arrays)
-        self.row = row
-
-    def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
-        return emit.multiply_add(self.row, pixel, weights, total)
