@@ -17,6 +17,7 @@ from tvm.s_tir.analysis import verify_gpu_code
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
+from splitc_targets.gpu.device import BLOCK_SHARED_BYTES
 from splitc_targets.gpu.loops import copies, exact, tensor_cores
 from splitc_targets.tvm.adapter import FAILURES, CannotRun
 
@@ -102,8 +103,7 @@ def _lowered(
     return device, {name: _entries(each, host[name], kernels) for name, each in given.items()}
 
 
-_SHARED_BYTES = 48 * 1024
-_LIMITS = {"max_threads_per_block": 1024, "max_shared_memory_per_block": _SHARED_BYTES}
+_LIMITS = {"max_threads_per_block": 1024, "max_shared_memory_per_block": BLOCK_SHARED_BYTES}
 """What every device gives a block without being asked for more."""
 _THREADS = 256
 """Threads of a block where it is for a schedule to say: more leave small kernels few blocks."""
@@ -111,7 +111,7 @@ _THREADS = 256
 
 def limited(target: Any) -> Any:
     """The target with the limits that TVM's schedules ask it for."""
-    asked = {"max_threads_per_block": _THREADS, "max_shared_memory_per_block": _SHARED_BYTES}
+    asked = {"max_threads_per_block": _THREADS, "max_shared_memory_per_block": BLOCK_SHARED_BYTES}
     arch = {"arch": target.attrs["arch"]} if "arch" in target.attrs else {}
     return tvm.target.Target({"kind": target.kind.name, **arch, **asked})
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from splitc_targets.gpu.device import Device
+from splitc_targets.gpu.device import BLOCK_SHARED_BYTES, Device
 from splitc_targets.gpu.loops.arithmetic import finished, largest
 from splitc_targets.gpu.loops.threads import Kernel, Threads, kernel, where
 from splitc_targets.kernels.attention import Attention, parameters
@@ -27,15 +27,13 @@ THREADS, LANES = 128, 8
 KEYS = 32
 """Keys that are passed over at a time."""
 _OWN = KEYS // LANES
-_SHARED_BYTES = 48 * 1024
-"""What a block may have on every device."""
 LARGEST = 240
 """Columns of rows and of values up to which a block has room for one row of each thread's."""
 
 
 def rows_of(spec: Attention, device: Device) -> int:
     """Rows of each thread, as many as fit in shared memory and leave no multiprocessor idle."""
-    fit = [own for own in (4, 2, 1) if 4 * sum(_sizes(spec, own)) <= _SHARED_BYTES]
+    fit = [own for own in (4, 2, 1) if 4 * sum(_sizes(spec, own)) <= BLOCK_SHARED_BYTES]
 
     def cycles(own: int) -> float:
         blocks = spec.pairs * -(-spec.rows // (own * THREADS // LANES))
