@@ -285,7 +285,7 @@ def bert_tiny(steps: int = 128) -> ModelProto:
     """BERT of 2 layers of width 128, over token numbers, with a mask."""
     import torch
     from torch import nn
-    from transformers import BertConfig, BertModel
+    from transformers import BertConfig, BertModel  # pyright: ignore[reportMissingImports]
 
     class Plain(nn.Module):
         """Token numbers and a mask to what the last layer and the pooler give."""

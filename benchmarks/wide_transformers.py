@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-import transformers
+import transformers  # pyright: ignore[reportMissingImports]
 from onnx import ModelProto, load_model_from_string
 from torch import Tensor, nn
 
