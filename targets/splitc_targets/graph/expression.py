@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,46 @@ def clip(x: Expression, low: float, high: float) -> Expression:
     """x within bounds."""
     bounded = Do("maximum", (x, Num(low))) if low > -math.inf else x
     return Do("minimum", (bounded, Num(high))) if high < math.inf else bounded
+
+
+@dataclass(frozen=True)
+class Clamped:
+    """A whole number within bounds: the nearest one to a value, plus a shift, clipped.
+
+    Args:
+        value: What is rounded, half to even.
+        shift: A whole number that is added to it.
+        low, high: The bounds.
+    """
+
+    value: Expression
+    shift: float
+    low: float
+    high: float
+
+
+def clamped(expression: Expression) -> Clamped | None:
+    """An expression that rounds, adds whole numbers and clips, in whatever order; else None."""
+    if not isinstance(expression, Do):
+        return None
+    if expression.op == "round":
+        return Clamped(expression.args[0], 0.0, -math.inf, math.inf)
+    if expression.op not in _STEPS or not isinstance(expression.args[1], Num):
+        return None
+    inner, number = clamped(expression.args[0]), expression.args[1].value
+    if inner is None or number != round(number):
+        return None
+    return _STEPS[expression.op](inner, number)
+
+
+def _shifted(of: Clamped, by: float) -> Clamped:
+    return Clamped(of.value, of.shift + by, of.low + by, of.high + by)
+
+
+_STEPS: dict[str, Callable[[Clamped, float], Clamped]] = {
+    "add": _shifted,
+    "subtract": lambda of, by: _shifted(of, -by),
+    "maximum": lambda of, low: replace(of, low=max(of.low, low), high=max(of.high, low)),
+    "minimum": lambda of, high: replace(of, low=min(of.low, high), high=min(of.high, high)),
+}
+"""Of an operation with a number on the right: what it makes of a whole number within bounds."""

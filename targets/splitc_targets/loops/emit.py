@@ -229,13 +229,45 @@ def _bound(intrinsic: str, usual: Callable[[Value, Value], Value], a: Value, b: 
 
     A comparison and a choice, as TVM writes it, is one instruction on x86-64 only.
     """
-    target = tvm.target.Target.current(allow_none=True)
-    if target is None or not str(target.attrs.get("mtriple", "")).startswith("aarch64"):
-        return usual(a, b)
     dtype = str(b.ty.dtype)
-    if not dtype.startswith("float32"):
+    if not on_aarch64() or not dtype.startswith("float32"):
         return usual(a, b)
     return tirx.call_llvm_pure_intrin(dtype, intrinsic, a, b)
+
+
+def on_aarch64() -> bool:
+    """Whether the target in scope is AArch64."""
+    target = tvm.target.Target.current(allow_none=True)
+    return target is not None and str(target.attrs.get("mtriple", "")).startswith("aarch64")
+
+
+def nearest_bytes(code: Code, value: Value, shift: float, dtype: str) -> Value:
+    """Whole numbers nearest to eight floats (half to even), plus a shift, as the nearest bytes.
+
+    By AArch64's conversion that rounds and its narrowing that saturates: not-a-number becomes 0
+    before the shift.
+
+    Args:
+        code: Gets the statements.
+        value: Eight floats.
+        shift: A whole number within 16 bits, far from its ends.
+        dtype: "int8" or "uint8".
+    """
+    halves: list[Value] = []
+    for first in (0, 4):
+        four = shuffle([value], range(first, first + 4))
+        whole = tirx.call_llvm_pure_intrin("int32x4", "llvm.aarch64.neon.fcvtns", four)
+        halves.append(code.bind(tirx.call_llvm_pure_intrin("int16x4", _NARROW + "sqxtn", whole)))
+    found = code.bind(shuffle(halves, range(8)), "words")
+    if shift:
+        moved = number(shift, 8, "int16")
+        found = tirx.call_llvm_pure_intrin("int16x8", "llvm.sadd.sat", found, moved)
+    name = "sqxtun" if dtype == "uint8" else "sqxtn"
+    made = tirx.call_llvm_pure_intrin("int8x8", _NARROW + name, found)
+    return made if dtype == "int8" else tirx.reinterpret("uint8x8", made)
+
+
+_NARROW = "llvm.aarch64.neon."
 
 
 class Array:
@@ -261,6 +293,11 @@ class Array:
     def number(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
         """Elements as `at` gives them, as floats."""
         return converted(self.at(i, lanes, used), self.dtype, "float32", lanes)
+
+    def numbers(self, i: Index, lanes: int, count: int) -> Value:
+        """So many vectors from `i` on, as one of floats."""
+        vectors = [self.number(i + k * lanes, lanes) for k in range(count)]
+        return vectors[0] if count == 1 else shuffle(vectors, range(count * lanes))
 
     def everywhere(self, i: Index, lanes: int) -> Value:
         """Element `i` in every lane."""

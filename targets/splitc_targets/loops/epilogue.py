@@ -13,9 +13,11 @@ never decides how the layer's tensors lie in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from splitc_targets.graph.expression import Expression
+import numpy as np
+
+from splitc_targets.graph.expression import Clamped, Expression, clamped
 from splitc_targets.loops import emit
 from splitc_targets.loops.arithmetic import evaluate
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
@@ -28,6 +30,25 @@ def parameters(spec: Fused, batch: int, height: int, width: int, channels: int) 
         Argument(f"e{number}", (operand.size(batch, height, width, channels),), operand.dtype)
         for number, operand in enumerate(spec.operands)
     ]
+
+
+_TOGETHER = 8
+"""Lanes of two vectors of AArch64's."""
+
+
+def _saturating(spec: Fused) -> Clamped | None:
+    """A kernel's end as rounding and clipping within its result's bytes, if it is that."""
+    if spec.y_dtype not in ("int8", "uint8"):
+        return None
+    ends, limits = clamped(spec.expression), np.iinfo(spec.y_dtype)
+    if ends is None or abs(ends.shift) > _FAR:
+        return None
+    # Beyond a byte numbers wrap: what is not clipped to it, or to nothing within, is no clamp.
+    return ends if limits.min <= ends.low <= ends.high <= limits.max else None
+
+
+_FAR = 1024
+"""Shifts up to which a number clipped to 16 bits and shifted is still beyond a byte."""
 
 
 class Epilogue:
@@ -46,6 +67,43 @@ class Epilogue:
     ) -> None:
         self.code, self.spec, self.lanes = code, spec, lanes
         self.extra, self.y = extra, y
+        self._bytes = _saturating(spec) if emit.on_aarch64() else None
+
+    def shares(self, vectors: int, used: int) -> Iterator[tuple[Epilogue, int, int]]:
+        """How a pixel's vectors of sums are finished: with what, which first, and how many.
+
+        Two together where an instruction narrows both to bytes.
+
+        Args:
+            vectors: Of sums.
+            used: Channels of them all.
+        """
+        j = 0
+        while j < vectors:
+            count = _TOGETHER // self.lanes if self._bytes is not None else 1
+            if count < 1 or used < (j + count) * self.lanes:
+                count = 1
+            wide = self if count == 1 else self.of(count)
+            yield wide, j, count
+            j += count
+
+    def of(self, count: int) -> Epilogue:
+        """The same for so many vectors together."""
+        return Epilogue(self.code, self.spec, count * self.lanes, self.extra, self.y)
+
+    def _nearest(self, ends: Clamped, read: Callable[[int], Value]) -> Value:
+        """Bytes by a conversion that rounds and narrowing that saturates."""
+        value = evaluate(self.code, ends.value, read, self.lanes)
+        dtype = self.spec.y_dtype
+        made = emit.nearest_bytes(self.code, value, ends.shift, dtype)
+        limits = np.iinfo(dtype)
+        if ends.low > limits.min:
+            low = emit.number(int(ends.low), self.lanes, dtype)
+            made = emit.tirx.max(self.code.bind(made), low)
+        if ends.high < limits.max:
+            high = emit.number(int(ends.high), self.lanes, dtype)
+            made = emit.tirx.min(self.code.bind(made), high)
+        return made
 
     def constant(self, number: int, channel: Index, used: int | None) -> Value:
         """An operand that is the same at every pixel, for the channels from `channel` on."""
@@ -101,7 +159,10 @@ class Epilogue:
                 return emit.splat(beside.number(at), self.lanes)
             return beside.number(at, self.lanes, used)
 
-        value = finished(self.code, self.spec.expression, read, self.lanes, self.spec.y_dtype)
+        if self._bytes is not None and self.lanes == _TOGETHER:
+            value = self._nearest(self._bytes, read)
+        else:
+            value = finished(self.code, self.spec.expression, read, self.lanes, self.spec.y_dtype)
         self.code.store(self.y, out, value, self.lanes, used)
 
     def store_row(

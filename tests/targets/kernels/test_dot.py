@@ -207,6 +207,32 @@ def test_on_a_core_with_dot_products(tmp_path: Path, qemu: None) -> None:
 
 
 @pytest.mark.slow
+def test_ends_within_bytes_on_a_core_that_saturates(tmp_path: Path, qemu: None) -> None:
+    """Sums far beyond a byte, bounds at its ends and within, zero points, signed or not."""
+    net = Quantised(1)
+    x = net.input(1, 8, 7, 9)
+    for number, (dtype, zero) in enumerate(((np.uint8, 0), (np.uint8, 200), (np.int8, -30))):
+        y = net.op("Conv", net.op("DequantizeLinear", x, net.keep(1.0, np.float32),
+                                  net.keep(9, np.uint8)),
+                   net.op("DequantizeLinear", net.keep(net.rng.integers(-127, 128, (13, 8, 3, 3)),
+                          np.int8), net.keep(0.01, np.float32), net.keep(0, np.int8)),
+                   pads=[1, 1, 1, 1])  # fmt: skip
+        low, high = net.keep(-40.0, np.float32), net.keep((50.0, 1e5, 3.0)[number], np.float32)
+        y = net.op("Clip", y, low, high)
+        scale = net.keep((0.5, 4.0, 0.3)[number], np.float32)
+        y = net.op("QuantizeLinear", y, scale, net.keep(zero, dtype))
+        net.result(y, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    found, rules = emulated(net.proto(), "rpi5", list(net.inputs.values()), tmp_path)
+    assert "dot" in rules
+    for got, want in zip(found, net.wanted(), strict=True):
+        # Scales of input and weights are multiplied first here: a last bit moves a tie.
+        far = np.abs(got.astype(int) - want.astype(int))
+        assert far.max() <= 1
+        assert far.mean() < 0.01
+        assert len(np.unique(want)) > 2
+
+
+@pytest.mark.slow
 def test_a_core_without_dot_products_says_so(
     tmp_path: Path, qemu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,14 +338,14 @@ class Writer:
 
         y = code.bind(where((conv.y_image, conv.y_row, conv.y_pixel)) + spot.channel)
         places = self.epilogue.places(where, conv.out_height, conv.out_width)
-        for j in range(spot.vectors):
-            used = min(lanes, spot.used - j * lanes)
+        for ends, j, count in self.epilogue.shares(spot.vectors, spot.used):
+            used = min(count * lanes, spot.used - j * lanes)
             with code.scope():
-                self.epilogue.store_row(
+                ends.store_row(
                     run.size,
                     lambda i, j=j: y + i * conv.y_pixel + j * lanes,
-                    lambda i, j=j: sums.number((i * spot.vectors + j) * lanes, lanes),
-                    self.epilogue.constants(spot.channel + j * lanes, used),
+                    lambda i, j=j, n=count: sums.numbers((i * spot.vectors + j) * lanes, lanes, n),
+                    ends.constants(spot.channel + j * lanes, used),
                     lambda n, i, j=j: place(n, i, spot.channel + j * lanes),
                     used,
                 )  # fmt: skip
