@@ -214,9 +214,11 @@ def _narrow(vectors: int, machine: Machine) -> float:
     return NARROW_SLOWER if machine.memory_fma and vectors <= NARROW else 1.0
 
 
-def by_winograd(conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN) -> Load:
-    """Winograd's convolution with m x m tiles, cut as it is planned."""
-    made = winograd.plan(conv, machine, m)
+def by_winograd(
+    conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN, pair: int = 1
+) -> Load:
+    """Winograd's convolution with m x m tiles, cut as it is planned; `pair` as plans have it."""
+    made = winograd.plan(conv, machine, m, pair)
     parts = winograd.parts(conv, machine, made)
     pixels = conv.batch * conv.out_height * conv.out_width
     vectors = sum(made.vectors)
@@ -230,7 +232,7 @@ def by_winograd(conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN) ->
     busiest = _busiest(items, made.workers)
     return Load(
         cycles * busiest, _winograd_near_bytes(conv, machine, made) * busiest,
-        weight_bytes=4 * winograd.filter_size(conv, machine, m),
+        weight_bytes=4 * winograd.filter_size(conv, machine, m, pair),
         again_bytes=parts.again_bytes,
         read_bytes=4 * conv.batch * conv.height * conv.width * conv.channels
         + ending.beside_bytes,
@@ -242,9 +244,9 @@ def by_winograd(conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN) ->
 def _winograd_near_bytes(conv: Conv, machine: Machine, made: winograd.Plan) -> float:
     """What all chunks read of L2: filters for their tiles, and what the stages pass on."""
     runs = -(-made.size // made.rows)
-    each = 4.0 * conv.channels * made.vectors[0] * machine.lanes
+    each = float(made.factor_bytes * conv.channels * made.vectors[0] * machine.lanes)
     filters = each * len(made.vectors) * (runs if each > machine.l1_bytes / 2 else 1)
-    tiles_bytes = 4.0 * made.size * (made.depth * len(made.vectors) + 2 * made.depth)
+    tiles_bytes = made.factor_bytes * made.size * made.depth * (len(made.vectors) + 2.0)
     products = 8.0 * made.size * sum(made.vectors) * machine.lanes
     return made.chunks * made.positions * (filters + tiles_bytes + products)
 
@@ -278,9 +280,12 @@ def of_halves(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | No
 
 def of_pairs(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | None:
     """A convolution of bfloat16, two channels a step; None where it is not computed so."""
-    row = machine.multiplying(BF16)
-    if row is None or not ways.in_pairs(conv, machine):
+    row, family = machine.multiplying(BF16), ways.in_pairs(conv, machine)
+    if row is None or not family:
         return None
+    if family == "pairwinograd2":
+        load = by_winograd(conv, machine.using(row), 2, ending, geometry.PAIR)
+        return replace(load, read_bytes=load.read_bytes / geometry.PAIR)
     # Elements of four bytes are counted as floats are.
     return direct(geometry.in_pairs(conv), machine.using(row), ending)
 

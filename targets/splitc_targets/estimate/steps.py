@@ -24,6 +24,7 @@ from splitc_targets.estimate.rates import Rates, rates_of
 from splitc_targets.estimate.recurrent import recurrent_steps
 from splitc_targets.graph.views import View
 from splitc_targets.kernels.attention import products
+from splitc_targets.kernels.product.geometry import PAIR
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
 from splitc_targets.plan.planner import Step
@@ -110,6 +111,15 @@ def _winograd(step: Step, machine: Machine) -> Load:
     return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
 
 
+def _paired_winograd(step: Step, machine: Machine) -> Load:
+    row, spec = machine.multiplying("bfloat16"), _spec(step)
+    seen = machine if row is None else machine.using(row)
+    load = by_winograd(spec, seen, int(step.rule[-1]), of_expression(spec.expression), PAIR)
+    constant, _, written = _sizes(step)
+    read = step.args[0].size_of_shape * 4 // PAIR
+    return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
+
+
 def _small(kind: str) -> Callable[[Step, Machine], Load]:
     def load(step: Step, machine: Machine) -> Load:
         row, spec = machine.multiplying(kind), _spec(step)
@@ -148,6 +158,7 @@ _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
     "winograd2": _winograd, "winograd4": _winograd,
     "dot": _small("int8"), "half": _small("float16"), "pairs": _small("bfloat16"),
+    "pairwinograd2": _paired_winograd,
     "depthwise": _windows, "pool": _windows, "recurrent": _recurrent,
     "attention": _attention,
 }  # fmt: skip

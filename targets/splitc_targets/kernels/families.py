@@ -124,7 +124,9 @@ def _multiplies_pairs(node: Node, machine: Machine) -> bool:
     x, data = node.args[0], node.args[1].data
     if x.data is not None or 0 in (x.size, data.size):
         return False
-    return (node.op in CONVOLUTIONS or len(x.shape) > 1) and ways.in_pairs(_plain(node), machine)
+    if node.op not in CONVOLUTIONS and len(x.shape) < 2:
+        return False
+    return bool(ways.in_pairs(_plain(node), machine))
 
 
 def _plain(node: Node) -> Conv:
@@ -214,6 +216,8 @@ FAMILIES: tuple[Family, ...] = (
            weights=frozenset({"float16"})),
     Family("pairs", PRODUCTS, _multiplies_pairs, reads=frozenset({BF16}),
            weights=frozenset({BF16})),
+    Family("pairwinograd2", CONVOLUTIONS, _multiplies_pairs, reads=frozenset({BF16}),
+           weights=frozenset({BF16}), exact=False, instead_of="pairs"),
     Family("depthwise", CONVOLUTIONS, _is_depthwise, reads=TYPES, weights=_FLOATS),
     Family("direct", PRODUCTS | TRANSPOSED, _is_direct, reads=_FLOATS, weights=_FLOATS,
            kernel=_direct_kernel),

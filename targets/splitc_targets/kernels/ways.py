@@ -95,17 +95,23 @@ PAIRED = 8
 """Input channels from which on products in bfloat16 pay for rounding the input."""
 
 
-def in_pairs(conv: Conv, machine: Machine) -> bool:
-    """Whether a product by constants is quickest in bfloat16, two channels a step.
+def in_pairs(conv: Conv, machine: Machine) -> str:
+    """The family that computes a product by constants in bfloat16; "" where float32 is quickest.
 
-    Winograd's algorithm saves more of large maps' arithmetic, in float32.
+    Winograd's algorithm with larger tiles, which only float32 is exact enough for, saves more of
+    some maps' arithmetic.
     """
     row = machine.multiplying(BF16)
     if row is None or conv.channels % PAIR or conv.channels < PAIRED:
-        return False
+        return ""
     if not supported(conv):
-        return True
-    pairs = geometry.in_pairs(conv)
-    work = candidates.direct_cycles(pairs, machine.using(row))
+        return "pairs"
+    pairs, using = geometry.in_pairs(conv), machine.using(row)
     bytes_ = 4 * conv.out_channels * pairs.channels * conv.kernel[0] * conv.kernel[1]
-    return candidates.beside_memory(bytes_, work, machine) <= quickest(conv, machine).cycles
+    work = candidates.direct_cycles(pairs, using)
+    cycles = {
+        "pairs": candidates.beside_memory(bytes_, work, machine),
+        "pairwinograd2": predicted(conv, using, 2, PAIR),
+        "": quickest(conv, machine).cycles,
+    }
+    return min(cycles, key=cycles.__getitem__)

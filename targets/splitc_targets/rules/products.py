@@ -12,11 +12,11 @@ import numpy as np
 from splitc_targets.graph.expression import Arg, operations, substitute
 from splitc_targets.graph.graph import Node, whole_numbers
 from splitc_targets.graph.views import View
-from splitc_targets.kernels import families
+from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice
 from splitc_targets.kernels.product import direct, dot, geometry, half, pairs
 from splitc_targets.kernels.product.geometry import Conv
-from splitc_targets.kernels.winograd import filters
+from splitc_targets.kernels.winograd import filters, paired
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
 from splitc_targets.loops.bfloat16 import BF16
@@ -158,15 +158,35 @@ def _plan_half(
 def _plan_pairs(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
 ) -> bool:
-    """Append a convolution of bfloat16."""
+    """Append a convolution of bfloat16, direct or by Winograd's algorithm."""
     row = _instruction(planner, BF16)
     machine = planner.machine.using(row)
+    if ways.in_pairs(spec, planner.machine) == "pairwinograd2":
+        return _plan_paired_winograd(planner, node, spec, weights, args, row)
     spec = geometry.in_pairs(spec)
     packed = pairs.pack(np.asarray(weights), spec, machine)
     return _append(
         planner, node, ("pairs", spec), planner.constant(packed), args,
         lambda name: pairs.kernel(name, spec, machine, row, packed.size),
         spec.flops * geometry.PAIR, "pairs", types=(row.reads, "int32", *beside_types(spec)),
+    )  # fmt: skip
+
+
+def _plan_paired_winograd(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], row: MultiplyAdd
+) -> bool:
+    """By Winograd's algorithm in bfloat16, with the scratch memory that it works in."""
+    machine = planner.machine.using(row)
+    packed = paired.pack(np.asarray(weights), spec, machine)
+    transformed, room = paired.scratch(spec, machine)
+    *read, target = args
+    *beside, result = beside_types(spec)
+    return _append(
+        planner, node, ("pairwinograd2", spec), planner.constant(packed),
+        [*read, planner.fresh((transformed,), BF16, (1,)),
+         planner.fresh((room,), "float32", (1,)), target],
+        lambda name: paired.kernel(name, spec, machine, row, packed.size), spec.flops,
+        "pairwinograd2", types=(BF16, "int32", *beside, BF16, "float32", result),
     )  # fmt: skip
 
 

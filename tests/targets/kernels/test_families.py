@@ -32,8 +32,8 @@ from splitc_targets.tvm.fallback import fall_back
 CHANNELS, SIDE = 32, 12
 RULES_OF = {
     "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot"},
-    "half": {"half"}, "pairs": {"pairs"}, "depthwise": {"depthwise"}, "matmul": {"matmul"},
-    "largest": {"pool"}, "mean": {"pool"},
+    "half": {"half"}, "pairs": {"pairs", "pairwinograd2"}, "depthwise": {"depthwise"},
+    "matmul": {"matmul"}, "largest": {"pool"}, "mean": {"pool"},
 }  # fmt: skip
 """What the steps of a family are called."""
 

@@ -75,7 +75,7 @@ def in_float64(x: Array, w: Array, bias: Array | None, **how: Any) -> Array:
 CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "1x1": ((1, 70, 12, 12), (33, 70, 1, 1), {}),
     "1x1 of a batch, strides": ((2, 34, 9, 11), (40, 34, 1, 1), {"stride": 2}),
-    "3x3, a border": ((2, 24, 13, 11), (17, 24, 3, 3), {"padding": 1}),
+    "5x5, a border": ((2, 24, 13, 11), (17, 24, 5, 5), {"padding": 2}),
     "3x3, strides and dilation": ((1, 16, 15, 14), (70, 16, 3, 3),
                                   {"padding": 2, "stride": 2, "dilation": 2}),
     "groups": ((1, 48, 7, 9), (66, 16, 3, 3), {"groups": 3, "padding": 1}),
@@ -104,6 +104,65 @@ def test_convolutions_are_what_float64_gives_of_rounded_operands(case: str) -> N
     terms = int(np.prod(w_shape[1:]))
     sizes = in_float64(np.abs(x), np.abs(w), np.abs(bias), **how)
     assert np.all(np.abs(got - want) <= 2.0**-24 * (terms + 4) * sizes)
+
+
+SIZES = {
+    "whole vectors": ((1, 64, 20, 22), 64, 1),
+    "a batch, odd sizes, no border": ((2, 66, 17, 13), 70, 0),
+    "channels beyond vectors": ((1, 90, 11, 19), 113, 1),
+    "several chunks": ((1, 128, 57, 31), 130, 1),
+}
+
+
+def by_tiles(x: Array, w: Array, pad: int) -> Array:
+    """F(2x2, 3x3) in float64 as Lavin and Gray have it, what is multiplied rounded to bfloat16."""
+    g = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    b = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+    a = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+    n, _, height, width = x.shape
+    down, across = height + 2 * pad - 2, width + 2 * pad - 2
+    room = [(0, 0), (0, 0), (pad, pad + 1), (pad, pad + 1)]
+    x, u = np.pad(rounded(x), room), rounded((g @ w @ g.T).astype(np.float32))
+    y = np.zeros((n, len(w), down + 1, across + 1))
+    for i in range(0, down, 2):
+        for j in range(0, across, 2):
+            v = rounded(b.astype(np.float32) @ x[:, :, i : i + 4, j : j + 4] @ b.T.astype("f"))
+            p = np.einsum("kcab,ncab->nkab", u.astype(np.float64), v.astype(np.float64))
+            y[:, :, i : i + 2, j : j + 2] = a @ p @ a.T
+    return y[:, :, :down, :across]
+
+
+@needs_bf16
+@pytest.mark.parametrize("case", SIZES)
+def test_winograds_products_are_of_transformed_numbers_rounded_once(case: str) -> None:
+    shape, out, pad = SIZES[case]
+    net = Net(9)
+    x, w = net.random(*shape), net.random(out, shape[1], 3, 3)
+    net.outputs = [net.op("Relu", net.op("Conv", net.input(values=x), w, pads=[pad] * 4))]
+    code = compiled(net)
+    (got,) = computed(code, net.proto(), net.inputs)
+    assert rules(code) == ["pairwinograd2"]
+    want, plain = np.maximum(by_tiles(x, w, pad), 0), in_float64(x, w, None, padding=pad)
+    np.testing.assert_allclose(got, want, rtol=0, atol=4e-6 * np.abs(want).max())
+    # Beside products of operands rounded once: rounding again adds as much as each of them did.
+    off = np.sqrt(np.mean((got - np.maximum(plain, 0)) ** 2) / np.mean(plain**2))
+    assert 0 < off < 2 * HALF_STEP
+
+
+@needs_bf16
+def test_what_is_no_number_stays_so_in_the_tiles_that_it_touches() -> None:
+    net = Net(10)
+    x, w = net.random(1, 64, 18, 18), net.random(64, 64, 3, 3)
+    x[0, 3, 4, 5], x[0, 7, 12, 13] = np.nan, np.inf
+    net.outputs = [net.op("Conv", net.input(values=x), w, pads=[1] * 4)]
+    code = compiled(net)
+    (got,) = computed(code, net.proto(), net.inputs)
+    assert rules(code) == ["pairwinograd2"]
+    lost, want = ~np.isfinite(got[0, 0]), ~np.isfinite(in_float64(x, w, None, padding=1)[0, 0])
+    assert np.all(lost[want])
+    far = np.ones_like(lost)
+    far[2:8, 4:8] = far[10:16, 12:16] = False
+    assert want.any() and not lost[far].any()
 
 
 @needs_bf16

@@ -31,38 +31,46 @@ from splitc_targets.kernels.product.geometry import Conv, result_size
 from splitc_targets.kernels.winograd.plan import plan
 from splitc_targets.kernels.winograd.stages import Stages
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Index
+from splitc_targets.loops.emit import Argument, Array, Index, Value
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 
 
-def workspace(conv: Conv, machine: Machine, m: int) -> int:
+def workspace(conv: Conv, machine: Machine, m: int, pair: int = 1) -> int:
     """Elements of scratch that the kernel needs; best on a cache line's boundary."""
-    return plan(conv, machine, m).workspace
+    return plan(conv, machine, m, pair).workspace
 
 
 def kernel(name: str, conv: Conv, machine: Machine, m: int, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, workspace, y) in TVM's tensor IR."""
     made = plan(conv, machine, m)
-    return emit.function(
-        name, _arguments(conv, packed, made.workspace),
-        lambda code, *arrays: _Writer(code, conv, machine, made, arrays).write(),
-    )  # fmt: skip
-
-
-def _arguments(conv: Conv, packed: int, scratch: int) -> list[Argument]:
-    x = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
-    x += (conv.width - 1) * conv.x_pixel + conv.channels
-    first = [Argument("x", (x,)), Argument("w", (packed,)), *operand_arguments(conv)]
-    return [
-        *first,
-        Argument("workspace", (scratch,)),
+    arguments = [
+        Argument("x", (input_size(conv),)), Argument("w", (packed,)), *operand_arguments(conv),
+        Argument("workspace", (made.workspace,)),
         Argument("y", (result_size(conv),), conv.y_dtype),
-    ]
+    ]  # fmt: skip
+    return emit.function(
+        name, arguments, lambda code, *arrays: Writer(code, conv, machine, made, arrays).write()
+    )
 
 
-class _Writer(Stages):
+def input_size(conv: Conv) -> int:
+    """Elements from the input's first to its last."""
+    size = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
+    return size + (conv.width - 1) * conv.x_pixel + conv.channels
+
+
+class Writer(Stages):
     """Writes one convolution's loops, and its products."""
+
+    @property
+    def factors(self) -> Array:
+        """Transformed input, as the products read it."""
+        return self.v
+
+    def meet(self, pixel: Value, weights: Value, total: Value) -> Value:
+        """A sum with a product added."""
+        return emit.fma(pixel, weights, total, self.vector, fused=self.machine.fma)
 
     def write(self) -> None:
         """The parallel loops."""
@@ -74,7 +82,7 @@ class _Writer(Stages):
     def _fused(self) -> None:
         plan, code = self.plan, self.code
         with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
-            v = code.bind(worker * (plan.positions * plan.v_step))
+            v = self._scratch(worker)
             first, after = self._share(worker, plan.chunks)
             with code.loop("chunk", after - first, start=first) as chunk:
                 start, end = self._bounds(chunk)
@@ -84,7 +92,7 @@ class _Writer(Stages):
                 ):
                     self.input(start + t, code.bind(v + t * plan.depth), part, self.border(worker))
                 with code.loop("block", plan.blocks) as block:
-                    self._block(worker, v, start, end, block)
+                    self._block(worker, worker, start, end, block)
 
     def _phased(self) -> None:
         plan, code, parts = self.plan, self.code, self.parts()
@@ -95,7 +103,7 @@ class _Writer(Stages):
                 # The chunk whose bounds, as `_bounds` rounds them, hold this tile.
                 chunk = code.bind(emit.div((tile + 1) * plan.chunks - 1, plan.tiles))
                 t = tile - self._bounds(chunk)[0]
-                v = code.bind(chunk * (plan.positions * plan.v_step) + t * plan.depth)
+                v = code.bind(self._scratch(chunk) + t * plan.depth)
                 self.input(tile, v, part, self.border(worker))
         items = plan.blocks * plan.chunks
         with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
@@ -103,8 +111,11 @@ class _Writer(Stages):
             with code.loop("item", after - first, start=first) as item:
                 block = code.bind(emit.div(item, plan.chunks))
                 chunk = code.bind(emit.mod(item, plan.chunks))
-                v = code.bind(chunk * (plan.positions * plan.v_step))
-                self._block(worker, v, *self._bounds(chunk), block)
+                self._block(worker, chunk, *self._bounds(chunk), block)
+
+    def _scratch(self, number: Index) -> Index:
+        """Where the transformed input of that number begins: a worker's own, or a chunk's."""
+        return self.code.bind(number * (self.plan.positions * self.plan.v_step))
 
     def _share(self, worker: Index, items: int) -> tuple[Index, Index]:
         """A worker's items (from, to)."""
@@ -118,19 +129,23 @@ class _Writer(Stages):
         after = bind(emit.div((chunk + 1) * total, chunks))
         return bind(emit.div(chunk * total, chunks)), after
 
-    def _block(self, worker: Index, v: Index, start: Index, end: Index, block: Index) -> None:
-        """One block of output channels over one chunk."""
+    def _block(self, worker: Index, input_: Index, start: Index, end: Index, block: Index) -> None:
+        """One block of output channels over one chunk, whose transformed input has a number."""
         plan, code = self.plan, self.code
-        p = code.bind(plan.v_count + worker * (plan.positions * plan.p_step))
+        p = code.bind(plan.p_start + worker * (plan.positions * plan.p_step))
+        v = code.bind(input_ * (plan.positions * plan.v_step // plan.pair))
         self._products(v, p, block)
         with code.loop("t", end - start) as t:
             place = self.place(start + t)
             self.output(place, code.bind(p + t * plan.width), block, self.border(worker))
 
     def _products(self, v: Index, p: Index, block: Index) -> None:
-        """The products of every position: tiles by input channels by output channels."""
+        """The products of every position: tiles by input channels by output channels.
+
+        Distances in v and u are in elements of the factors, of a pair of channels each or of one.
+        """
         plan, code, lanes = self.plan, self.code, self.machine.lanes
-        channels, vectors = self.conv.channels, plan.vectors
+        channels, vectors = self.conv.channels // plan.pair, plan.vectors
         u = code.bind(block * (plan.positions * channels * plan.width))
         # Of the last block, which may have fewer vectors.
         first = (plan.blocks - 1) * plan.group
@@ -138,7 +153,7 @@ class _Writer(Stages):
         step = self._of(block, plan.width // lanes, total)
         each = vectors[0] * lanes
         with code.loop("position", plan.positions) as position:
-            v_at = code.bind(v + position * plan.v_step)
+            v_at = code.bind(v + position * (plan.v_step // plan.pair))
             u_at = code.bind(u + position * step * (channels * lanes))
             p_at = code.bind(p + position * plan.p_step)
             with code.loop("part", self._of(block, plan.group, whole)) as part:
@@ -164,7 +179,8 @@ class _Writer(Stages):
             count = sizes.count(size)
             with code.loop("rows", count) as run, code.scope():
                 row = start + run * size
-                v_at, p_at = code.bind(v + row * plan.depth), code.bind(p + row * plan.width)
+                v_at = code.bind(v + row * (plan.depth // plan.pair))
+                p_at = code.bind(p + row * plan.width)
                 self._product(v_at, u, p_at, size, vectors)
             start += count * size
 
@@ -175,10 +191,11 @@ class _Writer(Stages):
         for cell in range(rows * vectors):
             code.store(sums, cell * lanes, emit.number(0.0, lanes), lanes)
         step = lanes if self.machine.lane_fma else 1
-        main = self.conv.channels // step
+        channels = self.conv.channels // self.plan.pair
+        main = channels // step
         with code.loop("c", main) as c:
             self._step(sums, v, u, c * step, step, rows, vectors)
-        for c in range(main * step, self.conv.channels):
+        for c in range(main * step, channels):
             self._step(sums, v, u, c, 1, rows, vectors)
         for i in range(rows):
             for j in range(vectors):
@@ -189,9 +206,9 @@ class _Writer(Stages):
         self, sums: Array, v: Index, u: Index, channel: Index, step: int, rows: int, vectors: int
     ) -> None:
         """`step` input channels: weights by vectors, tiles by scalars or lanes."""
-        code, lanes, depth = self.code, self.machine.lanes, self.plan.depth
+        code, lanes, depth = self.code, self.machine.lanes, self.plan.depth // self.plan.pair
         at = [v + i * depth + channel for i in range(rows)]
-        whole = [code.bind(self.space.at(a, step), "a") for a in at] if step > 1 else []
+        whole = [code.bind(self.factors.at(a, step), "a") for a in at] if step > 1 else []
         for k in range(step):
             from_ = u + (channel + k) * (vectors * lanes)
             weights = [code.bind(self.u.at(from_ + j * lanes, lanes), "b") for j in range(vectors)]
@@ -199,11 +216,8 @@ class _Writer(Stages):
                 if whole:
                     a = emit.lane(whole[i], k, lanes)
                 else:
-                    a = self.space.everywhere(at[i] + k, lanes)
+                    a = self.factors.everywhere(at[i] + k, lanes)
                 a = code.bind(a, "s")
                 for j, b in enumerate(weights):
                     cell = (i * vectors + j) * lanes
-                    total = emit.fma(
-                        a, b, sums.at(cell, lanes), self.vector, fused=self.machine.fma
-                    )
-                    code.store(sums, cell, total, lanes)
+                    code.store(sums, cell, self.meet(a, b, sums.at(cell, lanes)), lanes)

@@ -34,6 +34,7 @@ class Plan:
         border: Elements of a worker's scratch for tiles at the border.
         line: Elements between positions, beyond their rows, so that not all fall on a few
             cache sets.
+        pair: Channels of an element of the products' factors: of bfloat16 2, else 1.
     """
 
     m: int
@@ -50,6 +51,7 @@ class Plan:
     width: int
     border: int
     line: int = 16
+    pair: int = 1
 
     @property
     def size(self) -> int:
@@ -82,9 +84,19 @@ class Plan:
         return (self.workers if self.fused else self.chunks) * self.positions * self.v_step
 
     @property
+    def factor_bytes(self) -> int:
+        """Of an element of transformed input, or of a transformed filter."""
+        return 4 // self.pair
+
+    @property
+    def p_start(self) -> int:
+        """Elements of scratch before the products: transformed input, where it is float32 too."""
+        return self.v_count if self.pair == 1 else 0
+
+    @property
     def workspace(self) -> int:
-        """Elements of scratch."""
-        return self.v_count + self.workers * (self.positions * self.p_step + self.border)
+        """Elements of scratch in float32."""
+        return self.p_start + self.workers * (self.positions * self.p_step + self.border)
 
 
 def supported(conv: Conv) -> bool:
@@ -96,25 +108,32 @@ def supported(conv: Conv) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def plan(conv: Conv, machine: Machine, m: int) -> Plan:
-    """The chunks, and fused or phased, with the fewest predicted cycles."""
+def plan(conv: Conv, machine: Machine, m: int, pair: int = 1) -> Plan:
+    """The chunks, and fused or phased, with the fewest predicted cycles.
+
+    Args:
+        conv: As `supported` has it; its channels are whole elements of `pair`.
+        machine: As the products' tiles see it.
+        m: Rows and columns of a tile of results.
+        pair: Channels of an element of the products' factors.
+    """
     total = conv.batch * -(-conv.out_height // m) * -(-conv.out_width // m)
     sizes = range(min(total, _SMALLEST), min(total, _LARGEST) + 1)
     made = (
         each
         for chunks in sorted({-(-total // size) for size in sizes})
-        for each in _plans(conv, machine, m, chunks)
+        for each in _plans(conv, machine, m, pair, chunks)
     )
     return min(made, key=lambda each: cycles(conv, machine, each))
 
 
-def _plans(conv: Conv, machine: Machine, m: int, chunks: int) -> Iterator[Plan]:
+def _plans(conv: Conv, machine: Machine, m: int, pair: int, chunks: int) -> Iterator[Plan]:
     """The plans with so many chunks."""
     lanes = machine.lanes
     down, across = -(-conv.out_height // m), -(-conv.out_width // m)
     total = conv.batch * down * across
     depth = -(-conv.channels // lanes) * lanes
-    tile = tiles.choose(machine, -(-total // chunks), conv.out_channels, 4 * depth)
+    tile = tiles.choose(machine, -(-total // chunks), conv.out_channels, 4 // pair * depth)
     vectors = tuple(tiles.split(-(-conv.out_channels // lanes), tile.vectors))
     wide = min(len(vectors), max(1, _WIDE // (tile.vectors * lanes)))
     for group, fused in itertools.product(sorted({1, wide}), (True, False)):
@@ -124,6 +143,7 @@ def _plans(conv: Conv, machine: Machine, m: int, chunks: int) -> Iterator[Plan]:
             workers=min(machine.cores, items) if machine.shares(conv.flops) else 1,
             rows=tile.rows, vectors=vectors, group=group, depth=depth,
             width=group * vectors[0] * lanes, border=(m + 2) ** 2 * PART * lanes,
+            pair=pair,
         )  # fmt: skip
 
 
@@ -148,8 +168,9 @@ def parts(conv: Conv, machine: Machine, plan: Plan) -> Parts:
     workers, positions, blocks = plan.workers, plan.positions, plan.blocks
     pieces = tiles.even(plan.size, plan.rows)
     step = sum(tiles.cycles(machine, tiles.Tile(r, v)) for v in plan.vectors for r in pieces)
-    u_block = 4 * positions * conv.channels * plan.width
-    u, v, p = u_block * blocks, 4 * positions * plan.v_step, 4 * positions * plan.p_step
+    u_block = plan.factor_bytes * positions * conv.channels * plan.width
+    u, v = u_block * blocks, plan.factor_bytes * positions * plan.v_step
+    p = 4 * positions * plan.p_step
     if plan.fused:
         turns = -(-plan.chunks // workers)
         users = workers if machine.l2_shared else 1
@@ -164,7 +185,8 @@ def parts(conv: Conv, machine: Machine, plan: Plan) -> Parts:
         again += 0 if stays else u_block * turns * (1 - 1 / plan.chunks)
         if p > 0.5 * machine.l2_bytes:
             again += 2 * p * turns
-    return Parts(positions * conv.channels * step, *_transforms(machine, plan), again)
+    steps = positions * conv.channels // plan.pair
+    return Parts(steps * step, *_transforms(machine, plan), again)
 
 
 def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
@@ -196,20 +218,20 @@ def _transforms(machine: Machine, plan: Plan) -> tuple[float, float]:
     )
 
 
-def filter_size(conv: Conv, machine: Machine, m: int) -> int:
-    """Elements of the transformed filters."""
-    made = plan(conv, machine, m)
-    return made.positions * conv.channels * sum(made.vectors) * machine.lanes
+def filter_size(conv: Conv, machine: Machine, m: int, pair: int = 1) -> int:
+    """Elements of the transformed filters, of so many channels each."""
+    made = plan(conv, machine, m, pair)
+    return made.positions * conv.channels // pair * sum(made.vectors) * machine.lanes
 
 
-def predicted(conv: Conv, machine: Machine, m: int) -> float:
+def predicted(conv: Conv, machine: Machine, m: int, pair: int = 1) -> float:
     """Predicted cycles with m x m tiles, weights arriving from memory meanwhile.
 
     More than the model says by what it must be quicker: it is less exact than the direct
     algorithm, and needs scratch.
     """
-    made = plan(conv, machine, m)
-    weight_bytes = 4 * made.positions * conv.channels * conv.out_channels
+    made = plan(conv, machine, m, pair)
+    weight_bytes = made.factor_bytes * made.positions * conv.channels * conv.out_channels
     return _MARGIN * beside_memory(weight_bytes, cycles(conv, machine, made), machine)
 
 

@@ -39,7 +39,8 @@ class Stages:
         self, code: Code, conv: Conv, machine: Machine, plan: Plan, arrays: tuple[Array, ...]
     ) -> None:
         self.code, self.conv, self.machine, self.plan = code, conv, machine, plan
-        self.x, self.u, *extra, self.space, y = arrays
+        self.x, self.u, *rest, self.space, y = arrays
+        *extra, self.v = rest if plan.pair > 1 else (*rest, self.space)
         self.epilogue = Epilogue(code, conv, machine.lanes, extra, y)
         self.do = Arithmetic(code, machine.lanes, machine.fma)
         self.vector = emit.typed("float32", machine.lanes)
@@ -48,7 +49,7 @@ class Stages:
         """A worker's scratch for tiles at the border."""
         plan = self.plan
         return self.code.bind(
-            plan.v_count + plan.workers * (plan.positions * plan.p_step) + worker * plan.border
+            plan.p_start + plan.workers * (plan.positions * plan.p_step) + worker * plan.border
         )
 
     def place(self, tile: Index) -> Place:
@@ -119,7 +120,7 @@ class Stages:
             code.loop("c", vectors) as c,
         ):
             from_ = at + r * conv.x_row + q * conv.x_pixel + c * lanes
-            value = self.x.at(from_, lanes, used)
+            value = self.x.number(from_, lanes, used)
             code.store(self.space, border + (r * n + q) * pixel + c * lanes, value, lanes)
         self._transform(self.space, border, n * pixel, pixel, v, vectors)
 
@@ -137,10 +138,11 @@ class Stages:
                 transform_input(
                     self.do, plan.m, group,
                     lambda i, j, from_=from_: code.bind(
-                        source.at(from_ + i * row + j * column, lanes), "d"
+                        source.number(from_ + i * row + j * column, lanes), "d"
                     ),
                     lambda i, j, value, to=to: code.store(
-                        self.space, to + (i * (plan.m + 2) + j) * plan.v_step, value, lanes
+                        self.v, to + (i * (plan.m + 2) + j) * plan.v_step,
+                        emit.converted(value, "float32", self.v.dtype, lanes), lanes,
                     ),
                 )  # fmt: skip
 
