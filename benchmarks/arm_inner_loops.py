@@ -54,8 +54,8 @@ class Row:
     """A kernel's figures, over one inference.
 
     Args:
-        kind: "conv1x1", "conv3x3" (direct), "winograd", "conv", "depthwise", "gemm", "dot" (of
-            bytes), "half" (of float16) or "other".
+        kind: "conv1x1", "conv3x3" (direct), "winograd", "conv", "depthwise", "gemm", "dot" and
+            "depthwise_dot" (of bytes), "half" (of float16) or "other".
         flops: Of the mathematics.
         instructions: Executed.
         fmas: Vector multiply-adds executed.
@@ -95,7 +95,8 @@ def kind_of(kernel: Kernel) -> str:
     if kernel.rule in ("gemv", "gemm", "matmul") or kernel.op.startswith("matmul"):
         return "gemm"
     if kernel.rule != "conv":
-        return kernel.rule if kernel.rule in ("depthwise", "dot", "half") else "other"
+        known = ("depthwise", "depthwise_dot", "dot", "half")
+        return kernel.rule if kernel.rule in known else "other"
     weights = kernel.shapes.partition(" * ")[2].partition(" ")[0]
     return {"1x1": "conv1x1", "3x3": "conv3x3"}.get("x".join(weights.split("x")[-2:]), "conv")
 
@@ -137,6 +138,7 @@ def network(name: str, board: Board, core: CoreModel) -> list[Row]:
     limits = {
         kind: core.fma_cycles(kind) for kind, needs in extra if needs in board.processor.features
     }
+    limits["depthwise_dot"] = limits.get("dot", 0.0)
     limits[""] = core.fma_cycles()
     rows: list[Row] = []
     called = {call.name for call in code.calls}

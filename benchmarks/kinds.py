@@ -16,7 +16,8 @@ from splitc.ir.graph import Layer, LayerGraph
 MOVES = frozenset({"layout", "copy", "input", "concat", "shuffle"})
 _TAKES_MORE = frozenset({"conv", "conv1x1", "conv3x3", "depthwise", "gemm", "pool"})
 _OF_RULE = {
-    "depthwise": "depthwise", "gemm": "gemm", "gemv": "gemm", "matmul": "gemm", "pool": "pool",
+    "depthwise": "depthwise", "depthwise_dot": "depthwise",
+    "gemm": "gemm", "gemv": "gemm", "matmul": "gemm", "pool": "pool",
     "softmax": "norm", "norm": "norm", "lrn": "norm", "reduce": "norm", "sample": "move",
     "winograd2": "conv3x3", "winograd4": "conv3x3",
 }  # fmt: skip

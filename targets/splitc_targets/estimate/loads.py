@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from splitc_targets.kernels import ways
 from splitc_targets.kernels.product import geometry
 from splitc_targets.kernels.product.geometry import Conv
-from splitc_targets.kernels.window.geometry import Windows, share, tile_columns
+from splitc_targets.kernels.window.geometry import LANES, Windows, share, tile_columns
 from splitc_targets.kernels.winograd import plan as winograd
 from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.machine import tiles
@@ -297,9 +297,18 @@ LARGEST_CYCLES = 1.5
 """Of the larger of two vectors, which passes on what is not a number."""
 
 
+def windows_of_bytes(spec: Windows, machine: Machine, ending: Ending = PLAIN) -> Load | None:
+    """A depthwise convolution of bytes; None where the machine has no instruction for it."""
+    row = machine.multiplying("int8")
+    if row is None or row.lanes != LANES:
+        return None
+    return windows(spec, machine.using(row), ending, taps=True, element_bytes=1, group=row.group)
+
+
 def windows(
-    spec: Windows, machine: Machine, ending: Ending = PLAIN, *, taps: bool, element_bytes: int = 4
-) -> Load:
+    spec: Windows, machine: Machine, ending: Ending = PLAIN, *, taps: bool,
+    element_bytes: int = 4, group: int = 1,
+) -> Load:  # fmt: skip
     """A depthwise convolution, or a pooling.
 
     Args:
@@ -308,13 +317,15 @@ def windows(
         ending: What is fused behind.
         taps: Whether there are weights, a vector of them for each place.
         element_bytes: Of the maps.
+        group: Taps of a kernel row that an instruction takes, which zipping their columns takes
+            as long as again.
     """
     columns = tile_columns(spec.out_width, spec.stride[1], machine)
     tiles_across = -(-spec.out_width // columns)
     vectors = -(-spec.channels // machine.lanes)
-    rows, wide = spec.kernel
+    rows, wide = spec.kernel[0], -(-spec.kernel[1] // group)
     places = (columns - 1) * spec.stride[1] + (wide - 1) * spec.dilation[1] + 1
-    met = columns * rows * wide
+    met = columns * rows * wide * min(2, group)
     loads = rows * (min(places, columns * wide) + (wide if taps else 0)) + columns
     arithmetic = met * (1.0 if taps else 2.0 * LARGEST_CYCLES) / machine.fma_per_cycle
     if taps and not machine.fma:
@@ -322,7 +333,7 @@ def windows(
     cycles = max(arithmetic, loads / machine.loads_per_cycle) + TILE_CYCLES
     count = tiles_across * spec.out_height * spec.batch * vectors
     cycles = count * cycles + _ending_cycles(count * columns, ending, machine)
-    block, band = share(spec, machine)
+    block, band = share(spec, machine, machine.lanes)
     tasks = spec.batch * -(-spec.out_height // band) * -(-vectors // block)
     cores = min(machine.cores, tasks) if machine.shares(spec.flops) else 1
     pixels = spec.batch * spec.channels

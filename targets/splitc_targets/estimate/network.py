@@ -196,9 +196,17 @@ class _Heavy:
         x, y = self.read[0], self.made
         if self.layer.kind == "depthwise" and x[1] == y[1]:
             spec = shapes.windows_of(self.layer, x, y)
-            return None if spec is None else Kernel("depthwise", self._windows(spec, taps=True))
+            return None if spec is None else self._depthwise(spec)
         conv = shapes.conv_of(self.layer, x, y)
         return None if conv is None else self._by_constants(conv)
+
+    def _depthwise(self, spec: Windows) -> Kernel:
+        small: Load | None = None
+        if self._reads_bytes():
+            small = loads.windows_of_bytes(spec, self.machine, self.done)
+        if small is not None:
+            return Kernel("depthwise_dot", small)
+        return Kernel("depthwise", self._windows(spec, taps=True))
 
     def _transposed(self) -> Kernel | None:
         """Phases, each a convolution of the map as it is."""

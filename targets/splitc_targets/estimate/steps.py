@@ -18,6 +18,7 @@ from splitc_targets.estimate.loads import (
     direct,
     passes,
     windows,
+    windows_of_bytes,
 )
 from splitc_targets.estimate.operations import PASSES, cycles_each, of_expression
 from splitc_targets.estimate.rates import Rates, rates_of
@@ -138,7 +139,11 @@ def _windows(step: Step, machine: Machine) -> Load:
     spec = _spec(step)
     if not hasattr(spec, "kernel"):  # a whole map
         return _over_elements(step, machine)
-    taps = step.rule == "depthwise"
+    if step.rule == "depthwise_dot":
+        load = windows_of_bytes(spec, machine, of_expression(spec.expression))
+        if load is not None:
+            return _sized(load, step)
+    taps = step.rule != "pool"
     return _sized(windows(spec, machine, of_expression(spec.expression), taps=taps), step)
 
 
@@ -159,6 +164,6 @@ _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "winograd2": _winograd, "winograd4": _winograd,
     "dot": _small("int8"), "half": _small("float16"), "pairs": _small("bfloat16"),
     "pairwinograd2": _paired_winograd,
-    "depthwise": _windows, "pool": _windows, "recurrent": _recurrent,
+    "depthwise": _windows, "depthwise_dot": _windows, "pool": _windows, "recurrent": _recurrent,
     "attention": _attention,
 }  # fmt: skip

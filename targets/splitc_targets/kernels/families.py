@@ -26,6 +26,7 @@ from splitc_targets.kernels import ways
 from splitc_targets.kernels.choice import Choice, Product, conv_of
 from splitc_targets.kernels.product import direct, geometry, matmul
 from splitc_targets.kernels.product.geometry import Conv, Matmul
+from splitc_targets.kernels.window.geometry import LANES
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
 from splitc_targets.loops.bfloat16 import BF16
@@ -56,6 +57,7 @@ class Family:
         writes: Element types of the result.
         beside: Element types of what its expression reads beside.
         exact: Whether sums of whole numbers are exact, as far as its sums' type holds them.
+        fills: Whether one of the input's elements has to stand for 0: what lies outside of a map.
         instead_of: The family whose place it may take.
         kernel: The function that computes a product by a choice, for measuring it.
     """
@@ -69,6 +71,7 @@ class Family:
     writes: frozenset[str] = TYPES
     beside: frozenset[str] = TYPES
     exact: bool = True
+    fills: bool = False
     instead_of: str = ""
     kernel: Callable[[str, Product, Choice, Machine], Any] | None = None
 
@@ -97,7 +100,7 @@ def multiplies_bytes(node: Node, machine: Machine) -> bool:
         fours = len(x.shape) > 1 and data.shape[0] % 4 == 0
     if not fours or data.size == 0 or x.size == 0:
         return False
-    return whole_numbers(data) and data.min() >= -128 and data.max() <= 127
+    return _are_signed_bytes(data)
 
 
 _LARGEST_HALF = 65504.0
@@ -152,6 +155,18 @@ def _plain(node: Node) -> Conv:
 
 def _is_depthwise(node: Node, machine: Machine) -> bool:
     return _multiplies_constants(node) and is_depthwise(node)
+
+
+def _is_depthwise_of_bytes(node: Node, machine: Machine) -> bool:
+    row = machine.multiplying("int8")
+    if row is None or row.lanes != LANES or not _is_depthwise(node, machine):
+        return False
+    x, data = node.args[0], node.args[1].data
+    return x.size > 0 and data.size > 0 and _are_signed_bytes(data)
+
+
+def _are_signed_bytes(data: Any) -> bool:
+    return whole_numbers(data) and data.min() >= -128 and data.max() <= 127
 
 
 def _is_direct(node: Node, machine: Machine) -> bool:
@@ -218,6 +233,9 @@ FAMILIES: tuple[Family, ...] = (
            weights=frozenset({BF16})),
     Family("pairwinograd2", CONVOLUTIONS, _multiplies_pairs, reads=frozenset({BF16}),
            weights=frozenset({BF16}), exact=False, instead_of="pairs"),
+    Family("depthwise_dot", CONVOLUTIONS, _is_depthwise_of_bytes,
+           reads=frozenset({"int8", "uint8"}), weights=frozenset({"int8"}), sums="int32",
+           fills=True),
     Family("depthwise", CONVOLUTIONS, _is_depthwise, reads=TYPES, weights=_FLOATS),
     Family("direct", PRODUCTS | TRANSPOSED, _is_direct, reads=_FLOATS, weights=_FLOATS,
            kernel=_direct_kernel),

@@ -12,13 +12,13 @@ from splitc_targets.loops.fused import Operand
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import as_map, distances, of_maps, operands
 from splitc_targets.rules.products import plan_product
-from splitc_targets.rules.window import plan_depthwise
+from splitc_targets.rules.window import DEPTHWISE
 
 
 def _conv(planner: Planner, node: Node) -> bool:
     """By the node's family; by none of ours where it has none."""
-    if node.family == "depthwise":
-        return plan_depthwise(planner, node)
+    if node.family in DEPTHWISE:
+        return DEPTHWISE[node.family](planner, node)
     if not node.family:
         return False
     weights = of_maps(node.args[1].data)

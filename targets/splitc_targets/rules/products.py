@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice
 from splitc_targets.kernels.product import direct, dot, geometry, half, pairs
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.kernels.winograd import filters, paired
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
@@ -128,7 +129,7 @@ def _append(
     return True
 
 
-def _instruction(planner: Planner, weights: str) -> MultiplyAdd:
+def instruction(planner: Planner, weights: str) -> MultiplyAdd:
     """The instruction that the node's family was chosen for.
 
     Raises:
@@ -144,7 +145,7 @@ def _plan_half(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
 ) -> bool:
     """Append a convolution of float16."""
-    row = _instruction(planner, "float16")
+    row = instruction(planner, "float16")
     machine = planner.machine.using(row)
     spec = half.tiled(spec, machine)
     packed = half.pack(np.ascontiguousarray(weights), spec, machine)
@@ -159,7 +160,7 @@ def _plan_pairs(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
 ) -> bool:
     """Append a convolution of bfloat16, direct or by Winograd's algorithm."""
-    row = _instruction(planner, BF16)
+    row = instruction(planner, BF16)
     machine = planner.machine.using(row)
     if ways.in_pairs(spec, planner.machine) == "pairwinograd2":
         return _plan_paired_winograd(planner, node, spec, weights, args, row)
@@ -190,6 +191,34 @@ def _plan_paired_winograd(
     )  # fmt: skip
 
 
+_Ends = TypeVar("_Ends", Conv, ByteWindows)
+
+
+def whole_bias(
+    spec: _Ends, extras: list[View], channels: int
+) -> tuple[_Ends, np.ndarray[Any, Any]]:
+    """A kernel without the bias of whole numbers that its sums can start from, and that bias.
+
+    Args:
+        spec: The kernel, which sums whole numbers.
+        extras: Views of its operands; the bias is taken out.
+        channels: Of the result: so many zeros are the bias where it adds none.
+    """
+    expression, number = without_bias(spec.expression, spec.operands)
+    if number is None or extras[number].buffer.data is None:
+        return spec, np.zeros(channels)
+    bias = np.asarray(extras[number].buffer.data)
+    if not np.array_equal(bias, np.rint(bias)) or np.abs(bias).max() >= 2**30:
+        return spec, np.zeros(channels)
+    del extras[number]
+    without = replace(
+        spec,
+        expression=substitute(expression, lambda i: Arg(i - (i > number + 1))),
+        operands=spec.operands[:number] + spec.operands[number + 1 :],
+    )
+    return without, bias
+
+
 def _plan_dot(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
 ) -> bool:
@@ -202,21 +231,10 @@ def _plan_dot(
         weights: Whole numbers [out channels][channels][rows][columns].
         args: Views; the input's channels may be more than the weights'.
     """
-    row = _instruction(planner, "int8")
+    row = instruction(planner, "int8")
     machine, offset = planner.machine.using(row), round(node.attrs["offset"])
     view, *extras, target = args
-    start = np.zeros(len(weights))
-    expression, number = without_bias(spec.expression, spec.operands)
-    if number is not None and extras[number].buffer.data is not None:
-        bias = np.asarray(extras[number].buffer.data)
-        if np.array_equal(bias, np.rint(bias)) and np.abs(bias).max() < 2**30:
-            start = bias
-            del extras[number]
-            spec = replace(
-                spec,
-                expression=substitute(expression, lambda i: Arg(i - (i > number + 1))),
-                operands=spec.operands[:number] + spec.operands[number + 1 :],
-            )
+    spec, start = whole_bias(spec, extras, len(weights))
     spec = replace(
         spec, channels=-(-spec.channels // dot.FOUR), x_channel=1,
         **{name: getattr(spec, name) // dot.FOUR for name in ("x_pixel", "x_row", "x_image")},

@@ -11,7 +11,9 @@ import numpy as np
 from splitc_targets.graph.expression import Arg
 from splitc_targets.graph.graph import Node
 from splitc_targets.graph.views import View, channels_last
+from splitc_targets.kernels.window import bytes as window_bytes
 from splitc_targets.kernels.window import depthwise, pool
+from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import (
@@ -23,9 +25,10 @@ from splitc_targets.rules.maps import (
     shapes_of,
     step,
 )
+from splitc_targets.rules.products import instruction, whole_bias
 
 
-def plan_depthwise(planner: Planner, node: Node) -> bool:
+def _plan_depthwise(planner: Planner, node: Node) -> bool:
     """A convolution with as many groups as input and output channels."""
     x, w = node.args[0], node.args[1]
     weights = of_maps(w.data)
@@ -44,6 +47,35 @@ def plan_depthwise(planner: Planner, node: Node) -> bool:
         (spec.x_dtype, "float32", *beside_types(spec)),
     )  # fmt: skip
     return True
+
+
+def _plan_depthwise_of_bytes(planner: Planner, node: Node) -> bool:
+    """The same on bytes; the node's attribute `offset` says what number less byte is."""
+    row = instruction(planner, "int8")
+    machine, (x, w) = planner.machine.using(row), node.args[:2]
+    weights = np.asarray(of_maps(w.data))
+    view = planner.channels_inner(x)
+    target = planner.result(node.output, channels_last(node.output.shape))
+    kinds, extras = operands(planner, node)
+    plain = ByteWindows(
+        **_maps(as_map(view), as_map(target)), kernel=weights.shape[2:],
+        **_moves(node), expression=node.attrs["expression"], operands=kinds,
+        offset=round(node.attrs["offset"]),
+    )  # fmt: skip
+    spec, start = whole_bias(plain, extras, len(weights))
+    planner.step(
+        ("depthwise_dot", spec), lambda name: window_bytes.kernel(name, spec, machine, row),
+        [view, planner.constant(window_bytes.pack(weights, start, spec)), *extras, target],
+        "depthwise_dot", describe(node), shapes_of(x, w, node.output), spec.flops,
+        (row.reads, "int32", *beside_types(spec)),
+    )  # fmt: skip
+    return True
+
+
+DEPTHWISE: dict[str, Rule] = {
+    "depthwise": _plan_depthwise, "depthwise_dot": _plan_depthwise_of_bytes,
+}  # fmt: skip
+"""Depthwise convolutions, by the node's family."""
 
 
 def _maps(x: View, y: View) -> dict[str, Any]:

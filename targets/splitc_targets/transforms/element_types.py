@@ -106,6 +106,9 @@ class _Analysis:
             # Twice, which leaves room for a bias.
             if 2 * (BYTE + abs(offset)) * _summed(node) >= _SUMS:
                 return False
+            limits = np.iinfo(form.dtype)
+            if family.fills and not limits.min <= -offset <= limits.max:
+                return False
         if self.forms.setdefault(source, form) != form:
             return False
         self.products.setdefault(source, []).append(node)

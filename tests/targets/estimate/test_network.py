@@ -30,7 +30,8 @@ from tests.helpers import small_network
 from tests.targets.nets import Net
 from tests.targets.rules.test_recurrent import layer
 
-OWN_RULES = {"depthwise": "depthwise", "dot": "dot", "half": "half"}
+OWN_RULES = {"depthwise": "depthwise", "dot": "dot", "half": "half",
+             "depthwise_dot": "depthwise_dot"}  # fmt: skip
 
 
 def network(name: str) -> Network:

@@ -33,7 +33,8 @@ CHANNELS, SIDE = 32, 12
 RULES_OF = {
     "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot"},
     "half": {"half"}, "pairs": {"pairs", "pairwinograd2"}, "depthwise": {"depthwise"},
-    "matmul": {"matmul"}, "largest": {"pool"}, "mean": {"pool"},
+    "depthwise_dot": {"depthwise_dot"}, "matmul": {"matmul"},
+    "largest": {"pool"}, "mean": {"pool"},
 }  # fmt: skip
 """What the steps of a family are called."""
 

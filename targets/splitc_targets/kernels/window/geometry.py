@@ -9,6 +9,14 @@ from splitc_targets.graph.expression import Expression
 from splitc_targets.loops.fused import SUM, Operand
 from splitc_targets.machine.machine import Machine
 
+# Of depthwise convolutions of bytes (bytes.py):
+FOUR = 4
+"""Products of a lane."""
+UNIT = 16
+"""Channels of a tile: bytes of a vector of 128 bits."""
+LANES = UNIT // FOUR
+"""Lanes of the instruction: wider vectors would have to be put together from narrow ones."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -65,13 +73,13 @@ def tile_columns(out_width: int, stride: int, machine: Machine) -> int:
     return -(-out_width // -(-out_width // limit))
 
 
-def share(spec: Windows, machine: Machine) -> tuple[int, int]:
-    """Vectors of channels and rows of the result that one task takes.
+def share(spec: Windows, machine: Machine, channels: int) -> tuple[int, int]:
+    """Tiles of so many channels, and rows of the result, that one task takes.
 
     A task's rows stay in L2, and a vector's in L1, while windows overlap; there are
     enough tasks for every core to take a few.
     """
-    cores, vectors = machine.cores, -(-spec.channels // machine.lanes)
+    cores, vectors = machine.cores, -(-spec.channels // channels)
     row_bytes = max(1, 4 * spec.width * spec.x_pixel * spec.stride[0])  # 0 where repeated
     band = max(1, min(spec.out_height, machine.l2_bytes // 2 // row_bytes))
     tasks = 4 * cores if cores > 1 else 1

@@ -41,6 +41,8 @@ class Writer:
 
     initial = 0.0
     """What results start from."""
+    wide = 0
+    """Channels of a tile; 0 for a vector of them."""
 
     def __init__(
         self, code: Code, spec: Windows, machine: Machine, arrays: Sequence[Array]
@@ -50,6 +52,7 @@ class Writer:
         self.x, self.lanes = arrays[0], machine.lanes
         extra = arrays[len(arrays) - 1 - len(spec.operands) : -1]
         self.epilogue = Epilogue(code, spec, machine.lanes, extra, arrays[-1])
+        self.wide = self.wide or machine.lanes
         self.vector = emit.typed("float32", machine.lanes)
         self.runs = segments(spec, tile_columns(spec.out_width, spec.stride[1], machine))
 
@@ -75,9 +78,9 @@ class Writer:
     def tasks(self) -> None:
         """The parallel loop over images, bands of rows and blocks of channels."""
         spec, code = self.spec, self.code
-        whole = spec.channels // self.lanes
-        vectors = -(-spec.channels // self.lanes)
-        block, band = share(spec, self.machine)
+        whole = spec.channels // self.wide
+        vectors = -(-spec.channels // self.wide)
+        block, band = share(spec, self.machine, self.wide)
         blocks, bands = -(-vectors // block), -(-spec.out_height // band)
         total = spec.batch * bands * blocks
         parallel = total > 1 and self.machine.shares(spec.flops)
@@ -97,11 +100,11 @@ class Writer:
             count = block if whole == blocks * block else code.bind(emit.least(block, whole - low))
             if whole:
                 with code.loop("v", count, start=low) as v:
-                    over(code.bind(v * self.lanes), self.lanes)
-            if spec.channels % self.lanes:
+                    over(code.bind(v * self.wide), self.wide)
+            if spec.channels % self.wide:
                 last = emit.tirx.EQ(emit.index(part), emit.const(blocks - 1))
                 with code.when(last):
-                    over(whole * self.lanes, spec.channels % self.lanes)
+                    over(whole * self.wide, spec.channels % self.wide)
 
     def _inside(self) -> tuple[int, int]:
         """Rows of the result (from, to) whose windows lie in the map, top to bottom."""
