@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import splitc
+from splitc.cost.board import load_board
 from splitc.errors import BadModelError
+from splitc_targets import pipeline
+from splitc_targets.backend import TvmBackend
 
 torch: Any = pytest.importorskip("torch", reason="needs torch")
 
@@ -53,3 +56,19 @@ def test_none_goes_over_a_link(cut: str, tmp_path: Path) -> None:
     with pytest.raises(BadModelError, match="cannot cross") as refused:
         splitc.compile(network, cut=cut, head="host", output=tmp_path / "net.splitc")
     assert refused.value.why == "it has no elements"
+
+
+@pytest.mark.parametrize("shapes", [((4, 5), (0, 5)), ((0, 5), (4, 5)), ((2, 3, 4), (2, 0, 4))])
+def test_a_result_without_elements_has_any_extents(
+    shapes: tuple[tuple[int, ...], ...],
+) -> None:
+    class Distances(torch.nn.Module):
+        def forward(self, a: Any, b: Any) -> Any:
+            return torch.cdist(a, b)
+
+    given = tuple(torch.ones(shape) for shape in shapes)
+    network = splitc.load(Distances().eval(), given)
+    code = pipeline.compile_module(TvmBackend().lower(network), load_board("host"))
+    (got,) = code.here()(*(each.numpy() for each in given))
+    assert got.shape == tuple(torch.cdist(*given).shape)
+    assert got.size == 0
