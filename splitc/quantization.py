@@ -23,14 +23,14 @@ from typing import Any
 import onnx
 
 from splitc.arrays import Array, Arrays
-from splitc.build.codec_cost import codec_cost
+from splitc.bundle.codec_cost import codec_cost
 from splitc.errors import UnsupportedOpError, UsageError, nearest, one_line
 from splitc.frontend import load
 from splitc.frontend.onnx.model import OnnxModel
 from splitc.frontend.onnx.older import converted, opset_of
 from splitc.ir.layer_names import find_name
 from splitc.ir.model import Network
-from splitc.runtime.codec_entry import CodecCost
+from splitc.runtime.codec_entry import CodecCost, QuantizedEntry
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How ranges are taken from samples: onnxruntime's names of the ways."""
@@ -52,6 +52,7 @@ class Quantized:
         calibrated: How many samples the ranges are from.
         held_out: Whether the samples of `cost` are others than those.
         cost: Against the given network.
+        given_digest: The sha256 of that.
     """
 
     model: OnnxModel
@@ -60,6 +61,15 @@ class Quantized:
     calibrated: int
     held_out: bool
     cost: CodecCost
+    given_digest: str
+
+    @property
+    def entry(self) -> QuantizedEntry:
+        """What a bundle's manifest says of it."""
+        return QuantizedEntry(
+            on_bytes=len(self.on_bytes), in_floats=len(self.in_floats),
+            calibrated=self.calibrated, held_out=self.held_out, cost=self.cost,
+        )  # fmt: skip
 
 
 def quantize(
@@ -109,7 +119,7 @@ def quantize(
         made, network, [samples[k] for k in kept_out],
         None if labels is None else labels[kept_out], golden=False,
     )  # fmt: skip
-    return Quantized(made, on_bytes, in_floats, len(used), used != kept_out, cost)
+    return Quantized(made, on_bytes, in_floats, len(used), used != kept_out, cost, network.digest)
 
 
 def _divided(samples: int) -> tuple[list[int], list[int]]:

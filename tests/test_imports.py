@@ -27,7 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "cache", "pictures",
         "link", "ir", "passes", "cost", "search", "runtime", "zoo", "bundle",
         "figures", "reporting", "policy", "wire", "net", "serve", "send", "simulate",
-        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "build", "quantization",
+        "frontend.onnx", "frontend.torch", "frontend.convert", "frontend", "quantization", "build",
         "sweep", "builds", "finetune", "evaluate", "", "cli", "__main__",
     ),
     "passes/splitc_passes": (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from onnx import ModelProto, helper, numpy_helper
 
 import splitc
 from splitc.arrays import Array, Arrays
+from splitc.build.rebuild import rebuild
+from splitc.bundle.codec_cost import quantized_in_words
 from splitc.cli.app import run
 from splitc.errors import UnsupportedOpError, UsageError
 from splitc.frontend.onnx.model import OnnxModel
@@ -162,3 +165,68 @@ def test_the_verb_writes_a_file_that_compiles(
     assert printed["cost"]["given_accuracy"] is not None
     assert run(["quantize", "net.onnx", "--calibrate", "images.npz", "-o", "no/such/a.onnx"]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.fixture
+def floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A network in floats beside samples of it, and what compiles it on bytes to ONNX files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("net.onnx").write_bytes(small_network().SerializeToString())
+    np.savez("images.npz", x=np.stack([one["x"] for one in images()]), labels=np.arange(10))
+    return ["compile", "net.onnx", "--precision", "int8", "--emit", "onnx", "-o", "net.splitc"]
+
+
+def test_a_network_is_quantised_and_cut_in_one_step(
+    floats: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*floats, "--cut", "stem", "--calibrate", "images.npz"]) == 0
+    said = capsys.readouterr().out
+    given = splitc.load("net.onnx")
+    made = quantize(given, images(), np.arange(10))
+    for line in quantized_in_words(made.entry):
+        assert line in said
+    assert "3 layers on bytes; ranges from 8 samples" in said
+    bundle = splitc.Bundle.open("net.splitc")
+    source = bundle.manifest.source
+    assert source.quantized == made.entry
+    assert source.sha256 == hashlib.sha256(Path("net.onnx").read_bytes()).hexdigest()
+    assert bundle.manifest.route.cut == ("stem",)
+    sample = images(1, seed=1)[0]
+    np.testing.assert_array_equal(
+        bundle.run(sample["x"])["y"], by_onnxruntime(made.model.proto, sample)
+    )
+    page = Path("net.splitc/report.html").read_text("utf-8")
+    assert "3 layers on bytes" in page
+    for verb in (["inspect"], ["verify"], ["report", "--format", "md", "-o", "-"]):
+        assert run([*verb, "net.splitc"]) == 0
+        assert "3 layers on bytes" in capsys.readouterr().out
+
+
+def test_a_bundle_on_bytes_is_made_again_from_the_network_in_floats(floats: list[str]) -> None:
+    assert run([*floats, "--cut", "stem", "--calibrate", "images.npz", "-q"]) == 0
+    made = rebuild(splitc.Bundle.open("net.splitc"), "net.onnx", files={"calibrate": "images.npz"})
+    assert made.same
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "--precision int8 without --calibrate"),
+        (["--calibrate", "images.npz", "--to-torch"], "--precision int8, and --to-torch"),
+        (["--calibrate", "images.npz", "--plan", "plan.json"], "--precision int8, and --plan"),
+    ],
+)
+def test_bytes_are_refused_without_what_they_need(
+    floats: list[str], capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    assert run([*floats, *more]) != 0
+    assert said in capsys.readouterr().err
+    assert not Path("net.splitc").exists()
+
+
+def test_an_unknown_precision_is_told_every_known_one(
+    floats: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*floats, "--precision", "int4"]) != 0
+    assert "int8" in capsys.readouterr().err

@@ -12,7 +12,6 @@ from typing import Any, Literal, Unpack
 
 from splitc.arrays import Array
 from splitc.build.backend import Built, Tuning
-from splitc.build.codec_cost import codec_cost
 from splitc.build.describe import (
     codec_entry,
     crossing,
@@ -39,6 +38,7 @@ from splitc.build.routes import RouteJob
 from splitc.build.sbom import write_sbom
 from splitc.build.tune import refuse_tuning, tune_parts
 from splitc.bundle.bundle import SUFFIX, Bundle
+from splitc.bundle.codec_cost import codec_cost
 from splitc.bundle.golden import Golden, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
 from splitc.bundle.record import DataFile, write_record

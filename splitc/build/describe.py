@@ -105,10 +105,11 @@ def manifest_of(
         split=built.split,
         source=Source(
             name=job.name,
-            sha256=job.source.digest,
+            sha256=job.quantized.given_digest if job.quantized else job.source.digest,
             inputs=tuple(TensorSpec.of(t) for t in graph.inputs),
             outputs=tuple(TensorSpec.of(t) for t in graph.output_tensors),
             counted=counted_results(job.trunk),
+            quantized=job.quantized.entry if job.quantized else None,
         ),
         parts={
             part.name: PartEntry(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from splitc.arrays import Array
 from splitc.build.backend import EMIT, Preparing, backend_for, warm_up
@@ -38,6 +38,9 @@ from splitc.search.problem import WHOLES, CutRow
 from splitc.search.scenario import Conditions, Scenario, scenario_of
 from splitc.search.table import BEST, CutTable
 
+if TYPE_CHECKING:
+    from splitc.quantization import Quantized
+
 _LARGEST_BATCH = 256
 
 
@@ -59,6 +62,7 @@ class Job:
         asked: The options of `splitc compile` that asked for it, where there were any.
         data: Files that were read for it beside the model.
         epoch: The time that is written into the bundle; None for none.
+        quantized: What `source` was made of, where it was quantised to be compiled.
     """
 
     source: Network
@@ -74,6 +78,7 @@ class Job:
     asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
     data: tuple[DataFile, ...] = ()
     epoch: int | None = None
+    quantized: Quantized | None = None
 
     @cached_property
     def default(self) -> RouteJob:

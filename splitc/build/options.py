@@ -23,6 +23,7 @@ from splitc.build.option_text import (
 from splitc.errors import UsageError, one_of
 
 if TYPE_CHECKING:
+    from splitc.arrays import Array, Arrays
     from splitc.build.backend import Tuning
     from splitc.build.job import Job
     from splitc.bundle.bundle import Bundle
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from splitc.cost.prices import CostModel
     from splitc.ir.graph import LayerGraph
     from splitc.ir.model import Network
+    from splitc.quantization import Quantized
     from splitc.search.cutter import Cutter
     from splitc.search.scenario import Scenario
 
@@ -39,7 +41,9 @@ DATA = ("calibrate", "measured", "plan", "profile", "tail_profile")
 _FILES = {"model", *DATA, "target", "tail_target"}
 """The options that name files, or may."""
 _RUNTIMES = ("bundle", "none")
-_CALIBRATES = "add --codec, like --codec quantize-boundary, or --bits"
+_CALIBRATES = "add --codec, like --codec quantize-boundary, --bits or --precision int8"
+INT8 = "int8"
+"""The precision that is a network's, not a board's: it is quantised before it is cut."""
 AUTO = "auto"
 """The codec that samples choose."""
 _UNRECORDED = ("check", "max_bytes", "only_if_it_pays", "tune_rpc", "tune_seconds", "twin")
@@ -304,14 +308,30 @@ class CompileOptions(ScenarioText, frozen=True):
             )
         if self.codec == AUTO and (self.cuts or self.bits or self.plan):
             raise UsageError("--codec auto, and several routes", why="it is chosen for one cut")
+        if self.precision == INT8:
+            self._refuse_int8()
         for option, sizes in (("--bits", self.bits), ("--batch", self.batch)):
             parse_sizes(sizes or "1", option)
         self.scenario()
 
+    def _refuse_int8(self) -> None:
+        if not self.calibrate:
+            raise UsageError(
+                "--precision int8 without --calibrate",
+                why="what values layers give, only samples tell",
+                hint="--calibrate FILE.npz, a hundred inputs as the network will see them",
+            )
+        if self.to_torch:
+            raise UsageError("--precision int8, and --to-torch", why="ONNX networks are quantised")
+        if self.plan:
+            why = "the plan is of the network in floats"
+            hint = "splitc quantize MODEL, and plan what it writes"
+            raise UsageError("--precision int8, and --plan", why=why, hint=hint)
+
     @property
     def _calibrates(self) -> bool:
         """Whether something takes its ranges from samples."""
-        return bool(self.codec or self.bits or self.plan)
+        return bool(self.codec or self.bits or self.plan or self.precision == INT8)
 
     def scenario(self, boards: Mapping[str, Board] | None = None) -> Scenario:
         """The scenario that they say; see `ScenarioText.scenario`.
@@ -319,18 +339,19 @@ class CompileOptions(ScenarioText, frozen=True):
         Raises:
             UsageError: As there, or a board does not multiply in the precision.
         """
-        if self.precision != "float32":
+        if self.precision not in ("float32", INT8):
             boards = self._at_precision(boards)
         return allowing(super().scenario(boards), self.max_drop)
 
     def _at_precision(self, boards: Mapping[str, Board] | None) -> Mapping[str, Board]:
         from splitc.cost.board import load_board
-        from splitc.cost.precision import at_precision
+        from splitc.cost.precision import PRECISIONS, at_precision
         from splitc.cost.topology import DEVICE, SERVER
 
         named = {DEVICE: self.target, SERVER: self.tail_target}
         given = boards or {site: load_board(name) for site, name in named.items()}
-        return at_precision(given, self.precision)
+        asked = one_of((*PRECISIONS, INT8), self.precision, "precision")
+        return at_precision(given, asked)
 
     def load(self) -> Network:
         """The network, while what compiles it is got ready.
@@ -369,18 +390,30 @@ class CompileOptions(ScenarioText, frozen=True):
             why = "no input is one of images, whose size as JPEG samples would tell"
             raise UsageError("--calibrate does nothing without --codec", why=why, hint=_CALIBRATES)
         batches = read_batches(values, inputs) if values else ()
+        labels = read_labels(values, inputs, len(batches)) if values else None
+        quantized = self._quantized(loaded, batches, labels)
         decided = plan(
-            loaded, cut=self.cut,
+            quantized.model if quantized else loaded, cut=self.cut,
             cuts=[name.strip() for name in self.cuts.split(",")] if self.cuts is not None else (),
             bits=parse_sizes(self.bits, "--bits") if self.bits is not None else (),
             by_plan=self.plan, scenario=given, name=self.source.name,
             emit=self.emit, batches=batches,
-            labels=read_labels(values, inputs, len(batches)) if values else None,
+            labels=labels,
             batch_sizes=parse_sizes(self.batch) if self.batch is not None else (),
             with_whole=self.with_whole,
         )  # fmt: skip
         data = tuple(DataFile.of(option, file) for option, file in self.data.items())
-        return replace(decided, asked=self.recorded(), data=data)
+        return replace(decided, asked=self.recorded(), data=data, quantized=quantized)
+
+    def _quantized(
+        self, loaded: Network, samples: Sequence[Arrays], labels: Array | None
+    ) -> Quantized | None:
+        """The network on bytes, where that was asked for."""
+        if self.precision != INT8:
+            return None
+        from splitc.quantization import quantize
+
+        return quantize(loaded, samples, labels)
 
     def build(self, job: Job, output: str | Path | None, **hooks: Any) -> Bundle:
         """Write a job's bundle.

@@ -89,6 +89,7 @@ def compile_(
                 check=CheckObject.of(found[0]) if found else None,
                 routes=tuple(RouteObject.of(one) for one in bundle.manifest.routes),
                 codec_cost=codec.cost if codec else None,
+                quantized=bundle.manifest.source.quantized,
                 notes=tuple(notes),
                 gates=verdicts,
             )
@@ -178,6 +179,8 @@ def _print_parts(
                 "--no-twin leaves it out"
             )
     console.print(f"wrote {bundle.path / 'report.html'}  the cuts as a page")
+    for line in show.quantized_lines(bundle.manifest):
+        console.print(line, markup=False)
     if len(bundle.manifest.routes) == 1:
         for line in show.cost_lines(bundle.manifest.route.codec):
             console.print(line, markup=False)

@@ -77,10 +77,11 @@ class CompileFlags(o.ScenarioOptions):
         str,
         typer.Option(
             "--precision",
-            metavar="float32|tf32|float16|bf16",
+            metavar="float32|tf32|float16|bf16|int8",
             envvar="SPLITC_PRECISION",
             help="What is multiplied in, sums in float32: [b]tf32[/] and [b]float16[/] are for "
-            "graphics processors' tensor cores, [b]bf16[/] for processors with AVX-512 BF16.",
+            "graphics processors' tensor cores, [b]bf16[/] for processors with AVX-512 BF16. "
+            "[b]int8[/] quantises the network first, by the samples of [b]--calibrate[/].",
         ),
     ] = "float32"
     runtime: Annotated[

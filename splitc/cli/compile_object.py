@@ -10,7 +10,7 @@ import msgspec
 
 from splitc.build.backend import Kernel
 from splitc.cli.objects import CheckObject, GatedObject, RowObject, TableObject
-from splitc.runtime.codec_entry import CodecCost
+from splitc.runtime.codec_entry import CodecCost, QuantizedEntry
 from splitc.runtime.manifest import Predicted, Route
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class RouteObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompileObject(GatedObject, frozen=True):
-    """`splitc compile`: what was chosen and written; sizes and kernels by part."""
+    """`splitc compile`: what was chosen and written; sizes and kernels by part; what
+    quantising did and costs with `--precision int8`."""
 
     bundle: str
     packed: str | None
@@ -55,6 +56,7 @@ class CompileObject(GatedObject, frozen=True):
     check: CheckObject | None
     routes: tuple[RouteObject, ...]
     codec_cost: CodecCost | None
+    quantized: QuantizedEntry | None
     notes: tuple[str, ...]
 
     @staticmethod

@@ -131,6 +131,7 @@ def _bundle(path: str, *, json: bool) -> None:
         f"  source   sha256 {manifest.source.sha256}",
         f"  split    {manifest.split}",
         *([] if several else _route_lines(route)),
+        *(f"  {line}" for line in show.quantized_lines(manifest)),
     ]
     wide = max(8, *map(len, parts))
     for name, part in parts.items():

@@ -83,23 +83,14 @@ def _write(path: Path, made: Quantized) -> None:
 
 
 def _print(path: Path, source: Path, made: Quantized, *, quiet: bool) -> None:
-    from splitc.build.codec_cost import figures_in_words
+    from splitc.bundle.codec_cost import quantized_in_words
     from splitc.cli import show
     from splitc.reporting.words import short_bytes
 
     console = show.out()
-    layers = len(made.on_bytes)
     size = f"{short_bytes(path.stat().st_size)}; {source.name} {short_bytes(source.stat().st_size)}"
     console.print(show.plain(f"wrote {path}  {size}"), soft_wrap=True)
-    left = f", {len(made.in_floats)} stayed in floats" if made.in_floats else ""
-    count = f"{made.calibrated} sample{'' if made.calibrated == 1 else 's'}"
-    console.print(
-        f"{layers} layer{'' if layers == 1 else 's'} on bytes{left}; ranges from {count}",
-        soft_wrap=True,
-    )
-    which = "others" if made.held_out else "the same, too few to keep some back"
-    console.print(f"against the given network, on {made.cost.samples} {which}:", soft_wrap=True)
-    for line in figures_in_words(made.cost, "in floats"):
+    for line in quantized_in_words(made.entry):
         console.print(show.plain(line), soft_wrap=True)
     if not quiet:
         show.next_line(f"splitc compile {path}")

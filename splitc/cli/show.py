@@ -297,8 +297,16 @@ def ran_lines(ran: Mapping[str, str]) -> list[Text]:
     return [plain(text) for text in ([line] if len(line) <= 80 else clauses)]
 
 
+def quantized_lines(manifest: Manifest) -> list[str]:
+    """What quantising did before the network was cut, and what it costs, in lines."""
+    from splitc.bundle.codec_cost import quantized_in_words
+
+    made = manifest.source.quantized
+    return [] if made is None else quantized_in_words(made)
+
+
 def cost_lines(codec: CodecEntry | None) -> list[str]:
     """What a codec costs against the given network, in lines."""
-    from splitc.build.codec_cost import in_words
+    from splitc.bundle.codec_cost import in_words
 
     return in_words(codec.cost) if codec is not None and codec.cost else []

@@ -121,7 +121,8 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
     single = len(manifest.routes) == 1
     judged = _judged(manifest.route, found) if single else _by_route(manifest, found)
     costs = show.cost_lines(manifest.route.codec) if single else ()
-    for line in (*judged, *_others(found), *costs, *_proved(manifest, found.proofs)):
+    made = show.quantized_lines(manifest)
+    for line in (*judged, *_others(found), *made, *costs, *_proved(manifest, found.proofs)):
         console.print(line, markup=False)
     for line in show.ran_lines({name: one.how for name, one in found.ran.items()}):
         console.print(line)

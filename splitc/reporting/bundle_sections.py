@@ -6,6 +6,7 @@ from __future__ import annotations
 import htpy as h
 from htpy import Element
 
+from splitc.bundle.codec_cost import quantized_in_words
 from splitc.reporting.bandwidth import reigns
 from splitc.reporting.charts import LINES, Curve, over_bandwidth
 from splitc.reporting.facts import Facts, cut_of, proof_in_words
@@ -71,6 +72,19 @@ def gates(facts: Facts) -> Element | None:
         for one in facts.gates
     )
     return section("gates", "Gates", table("Gates", ("gate", "verdict", "why"), rows))
+
+
+def quantized(facts: Facts) -> Element | None:
+    """What quantising did before the network was cut, and what it costs."""
+    made = facts.manifest.source.quantized
+    if made is None:
+        return None
+    did, against, *figures = quantized_in_words(made)
+    return section(
+        "quantized", "Quantised",
+        h.p[f"{did}. {against.capitalize()}"],
+        h.ul[(h.li[line.strip()] for line in figures)],
+    )  # fmt: skip
 
 
 def codecs(facts: Facts) -> Element | None:

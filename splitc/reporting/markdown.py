@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from splitc.bundle.codec_cost import quantized_in_words
 from splitc.errors import printable
 from splitc.figures.markdown import plain_markdown
 from splitc.figures.markdown import table as written
@@ -30,6 +31,7 @@ def markdown(facts: Facts) -> str:
         *([_routes(facts)] if facts.several else []),
         *_gates(facts),
         _cuts(facts),
+        *_quantized(facts),
         *_codec(facts),
         *_measured(facts),
         _provenance(facts),
@@ -125,6 +127,14 @@ def _gates(facts: Facts) -> list[str]:
         for one in facts.gates
     ]
     return [table(("gate", "", "why"), rows)] if rows else []
+
+
+def _quantized(facts: Facts) -> list[str]:
+    made = facts.manifest.source.quantized
+    if made is None:
+        return []
+    did, against, *figures = (plain_markdown(line.strip()) for line in quantized_in_words(made))
+    return [f"{did}; {against}", "\n".join(f"- {line}" for line in figures)]
 
 
 def _codec(facts: Facts) -> list[str]:

@@ -32,6 +32,7 @@ def page(facts: Facts) -> str:
         ("routes", "Routes", of_bundle.routes(facts)),
         ("weighed", "Pareto", of_cuts.weighed(facts)),
         ("device", "Device", of_cuts.on_device(facts)),
+        ("quantized", "Quantised", of_bundle.quantized(facts)),
         ("codec", "Codec", of_bundle.codecs(facts)),
         ("measured", "Measured", of_bundle.measured(facts)),
         ("checked", "Checked", of_bundle.checked(facts)),

@@ -36,7 +36,7 @@ class Cost(Strict, frozen=True):
 
 
 class CodecCost(Strict, frozen=True):
-    """What the codec costs: the compiled network against the given one, by their references.
+    """What a codec, or quantising, costs: the changed network against the given one, by references.
 
     `on` says whose samples they were: a user's, or the golden ones. The accuracies, of the
     compiled network and of the given one, are there where the samples had labels.
@@ -53,6 +53,21 @@ class CodecCost(Strict, frozen=True):
         """Share of the arg-max that the codec leaves where they are; 1 where there are none."""
         places = sum(one.argmax_of for one in self.results)
         return sum(one.argmax_same for one in self.results) / places if places else 1.0
+
+
+class QuantizedEntry(Strict, frozen=True):
+    """What was made of the given network before it was cut: one on bytes.
+
+    `on_bytes` counts the convolutions and matrix products whose operands are bytes, `in_floats`
+    those that stayed in floats. Ranges are from `calibrated` samples; `cost` was measured on
+    others where `held_out` is true, and on the same where there were too few.
+    """
+
+    on_bytes: int
+    in_floats: int
+    calibrated: int
+    held_out: bool
+    cost: CodecCost
 
 
 class CodecEntry(Strict, frozen=True, omit_defaults=True):

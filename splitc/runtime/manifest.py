@@ -17,7 +17,7 @@ from splitc.ir.graph import Tensor
 from splitc.ir.layout import Layout, Layouts
 from splitc.ir.proof import Proof
 from splitc.link.packets import Scale
-from splitc.runtime.codec_entry import CodecEntry, Strict
+from splitc.runtime.codec_entry import CodecEntry, QuantizedEntry, Strict
 from splitc.runtime.files import FileEntry
 from splitc.runtime.manifest_checks import check_bundle_manifest, check_part_manifest
 
@@ -200,6 +200,8 @@ class Source(Strict, frozen=True, omit_defaults=True):
 
     `counted` names results whose number of rows hangs on values, the boxes that a detector keeps:
     parts give as many rows as there can be, and those of -1 behind stand for nothing.
+    `quantized` says what was made of it with `--precision int8`; everything else in the bundle
+    is held against that.
     """
 
     name: str
@@ -207,6 +209,7 @@ class Source(Strict, frozen=True, omit_defaults=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     counted: tuple[str, ...] = ()
+    quantized: QuantizedEntry | None = None
 
 
 class PartEntry(Strict, frozen=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a codec costs: the network with it inside against the one that was given."""
+"""What a codec costs, or quantising: the changed network against the one that was given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError
 from splitc.ir.model import Network
 from splitc.passes.agreement import Agreement, classes_of
-from splitc.runtime.codec_entry import CodecCost, Cost
+from splitc.runtime.codec_entry import CodecCost, Cost, QuantizedEntry
 
 
 @dataclass
@@ -111,3 +111,19 @@ def figures_in_words(cost: CodecCost, otherwise: str) -> list[str]:
     if cost.accuracy is not None and cost.given_accuracy is not None:
         lines.append(f"  accuracy {cost.accuracy:.1%}, {otherwise} {cost.given_accuracy:.1%}")
     return lines
+
+
+def quantized_in_words(made: QuantizedEntry) -> list[str]:
+    """What quantising did and costs, in lines that fit 80 columns."""
+    left = f", {made.in_floats} stayed in floats" if made.in_floats else ""
+    which = "others" if made.held_out else "the same, too few to keep some back"
+    return [
+        f"{_counted(made.on_bytes, 'layer')} on bytes{left}; ranges from "
+        f"{_counted(made.calibrated, 'sample')}",
+        f"against the given network, on {made.cost.samples} {which}:",
+        *figures_in_words(made.cost, "in floats"),
+    ]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
