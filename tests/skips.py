@@ -22,6 +22,8 @@ RIGHT = (
     "this kernel has no netem",
     "this processor has no products of bfloat16",
     "this processor has no products of bytes",
+    "this processor has no products of tiles",
+    "this processor has products of tiles",
 )
 """How reasons begin that are no fault of the machine: the case has nothing to test."""
 OPTIONAL = (

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from splitc.cost.gpu_driver import cuda_gpu, device_number
+from splitc.cost.tile_registers import why_no_tiles
 from splitc.errors import UsageError, nearest
 from splitc.plugins import plugins
 
@@ -31,15 +32,19 @@ _FEATURES = {
 }  # fmt: skip
 _ON_REQUEST = {
     # Products of less exact numbers, by level: nothing uses them that does not ask for it.
-    "x86-64-v4": {"avx512_bf16": "+avx512bf16"},
+    "x86-64-v4": {"avx512_bf16": "+avx512bf16", "amx_bf16": "+amx-bf16"},
 }
 _ORDER = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 _FLAG_OF = {
     # What the runner asks the processor for: the compiler's name, and the kernel's flag.
     "+avxvnni": "avx_vnni", "+avx512vnni": "avx512_vnni", "+avx512bf16": "avx512_bf16",
+    "+amx-bf16": "amx_bf16",
     "+dotprod": "asimddp", "+fullfp16": "asimdhp",
 }  # fmt: skip
 
+
+_OF_TILES = "+amx-"
+"""How the names of features begin whose code uses tiles."""
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0, le=2**50)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0, le=1e18)]
@@ -327,7 +332,10 @@ def host_isa() -> str:
 
 
 def why_not_here(isa: str, cpu: str, features: Sequence[str]) -> str:
-    """Why this machine does not run code for a processor, as its runner would; "" where it does."""
+    """Why this machine does not run code for a processor, as its runner would; "" where it does.
+
+    Where the code uses tiles (AMX), this process may use them from then on.
+    """
     if isa != host_isa():
         return f"it is for {isa}, this machine is {host_isa()}"
     level = x86_level()
@@ -338,7 +346,10 @@ def why_not_here(isa: str, cpu: str, features: Sequence[str]) -> str:
             return f"it needs {cpu}, this machine has {level}"
     flags = _flags()
     lacking = [name for name in features if _FLAG_OF.get(name, "") not in {"", *flags}]
-    return f"it needs {lacking[0]}, which this machine's processor lacks" if lacking else ""
+    if lacking:
+        return f"it needs {lacking[0]}, which this machine's processor lacks"
+    why = why_no_tiles() if any(name.startswith(_OF_TILES) for name in features) else ""
+    return f"it needs tiles, and {why}" if why else ""
 
 
 def _flags() -> set[str]:

@@ -20,6 +20,9 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 _INSTRUCTIONS: dict[Precision, tuple[str, ...]] = {"bf16": ("+avx512bf16",)}
 """What a processor multiplies in a precision with, as a board's `features` say it: one of these."""
 
+_TILES: dict[Precision, tuple[str, ...]] = {"bf16": ("+amx-bf16",)}
+"""What it multiplies tiles with beside, where it has those."""
+
 _OF_PROCESSORS: dict[Precision, str] = {
     "bf16": "AVX-512 BF16: AMD since Zen 4, Intel's Cooper Lake and since Sapphire Rapids",
 }
@@ -90,6 +93,7 @@ def _processor_at(board: Board, unit: Cpu, precision: Precision) -> Board:
     found = [name for name in _INSTRUCTIONS.get(precision, ()) if name in has]
     if not found:
         return board
+    found += [name for name in _TILES.get(precision, ()) if name in has]
     features = tuple(dict.fromkeys((*unit.features, *found)))
     made = msgspec.structs.replace(unit, features=features, precision=precision)
     return msgspec.structs.replace(board, unit=made)

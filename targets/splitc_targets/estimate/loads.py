@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from splitc_targets.kernels import ways
-from splitc_targets.kernels.product import geometry
+from splitc_targets.kernels.product import geometry, tile_plan
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.window.geometry import LANES, Windows, share, tile_columns
 from splitc_targets.kernels.winograd import plan as winograd
 from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.machine import tiles
+from splitc_targets.machine.core import TileProduct
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
 
@@ -251,6 +252,23 @@ def _winograd_near_bytes(conv: Conv, machine: Machine, made: winograd.Plan) -> f
     return made.chunks * made.positions * (filters + tiles_bytes + products)
 
 
+def by_tiles(conv: Conv, machine: Machine, row: TileProduct, ending: Ending = PLAIN) -> Load:
+    """A convolution by products of tiles, in words of four bytes, which count as floats."""
+    pixels = conv.batch * conv.out_height * conv.out_width
+    cycles = tile_plan.cycles(conv, row, machine)
+    vectors = conv.groups * -(-conv.out_channels // conv.groups // machine.lanes)
+    cores = min(machine.cores, pixels) if machine.shares(conv.flops) else 1
+    cycles += _ending_cycles(vectors * pixels, ending, machine) / cores
+    return Load(
+        cycles, 0.0,
+        weight_bytes=4.0 * conv.kernel[0] * conv.kernel[1] * conv.channels * conv.out_channels,
+        read_bytes=4.0 * conv.batch * conv.height * conv.width * conv.channels * conv.groups
+        + ending.beside_bytes,
+        written_bytes=4.0 * pixels * conv.out_channels,
+        cores=cores, loops=(1 + tile_plan.plan(conv).copied) * (cores > 1),
+    )  # fmt: skip
+
+
 def of_bytes(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | None:
     """A convolution of bytes, four channels a step; None where no instruction multiplies them."""
     row = machine.multiplying("int8")
@@ -283,6 +301,9 @@ def of_pairs(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | Non
     row, family = machine.multiplying(BF16), ways.in_pairs(conv, machine)
     if row is None or not family:
         return None
+    tile = machine.tiling(BF16)
+    if family == "tiles" and tile is not None:
+        return by_tiles(geometry.in_pairs(conv), machine.using(row), tile, ending)
     if family == "pairwinograd2":
         load = by_winograd(conv, machine.using(row), 2, ending, geometry.PAIR)
         return replace(load, read_bytes=load.read_bytes / geometry.PAIR)

@@ -14,6 +14,7 @@ from splitc_targets.estimate.loads import (
     Load,
     attention,
     batched,
+    by_tiles,
     by_winograd,
     direct,
     passes,
@@ -121,6 +122,13 @@ def _paired_winograd(step: Step, machine: Machine) -> Load:
     return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
 
 
+def _tiles(step: Step, machine: Machine) -> Load:
+    spec, row = _spec(step), machine.tiling("bfloat16")
+    if row is None:
+        return direct(spec, machine)
+    return _sized(by_tiles(spec, machine, row, of_expression(spec.expression)), step)
+
+
 def _small(kind: str) -> Callable[[Step, Machine], Load]:
     def load(step: Step, machine: Machine) -> Load:
         row, spec = machine.multiplying(kind), _spec(step)
@@ -163,7 +171,7 @@ _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
     "winograd2": _winograd, "winograd4": _winograd,
     "dot": _small("int8"), "half": _small("float16"), "pairs": _small("bfloat16"),
-    "pairwinograd2": _paired_winograd,
+    "pairwinograd2": _paired_winograd, "tiles": _tiles,
     "depthwise": _windows, "depthwise_dot": _windows, "pool": _windows, "recurrent": _recurrent,
     "attention": _attention,
 }  # fmt: skip

@@ -231,6 +231,8 @@ FAMILIES: tuple[Family, ...] = (
            weights=frozenset({"float16"})),
     Family("pairs", PRODUCTS, _multiplies_pairs, reads=frozenset({BF16}),
            weights=frozenset({BF16})),
+    Family("tiles", PRODUCTS, _multiplies_pairs, reads=frozenset({BF16}),
+           weights=frozenset({BF16}), instead_of="pairs"),
     Family("pairwinograd2", CONVOLUTIONS, _multiplies_pairs, reads=frozenset({BF16}),
            weights=frozenset({BF16}), exact=False, instead_of="pairs"),
     Family("depthwise_dot", CONVOLUTIONS, _is_depthwise_of_bytes,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from splitc_targets.kernels.choice import Candidate, Choice, Product, conv_of, written
-from splitc_targets.kernels.product import candidates, geometry
+from splitc_targets.kernels.product import candidates, geometry, tile_plan
 from splitc_targets.kernels.product.geometry import PAIR, Conv
 from splitc_targets.kernels.winograd.plan import filter_size, predicted, supported
 from splitc_targets.loops.bfloat16 import BF16
@@ -104,14 +104,14 @@ def in_pairs(conv: Conv, machine: Machine) -> str:
     row = machine.multiplying(BF16)
     if row is None or conv.channels % PAIR or conv.channels < PAIRED:
         return ""
-    if not supported(conv):
-        return "pairs"
-    pairs, using = geometry.in_pairs(conv), machine.using(row)
+    pairs, using, tile = geometry.in_pairs(conv), machine.using(row), machine.tiling(BF16)
     bytes_ = 4 * conv.out_channels * pairs.channels * conv.kernel[0] * conv.kernel[1]
     work = candidates.direct_cycles(pairs, using)
-    cycles = {
-        "pairs": candidates.beside_memory(bytes_, work, machine),
-        "pairwinograd2": predicted(conv, using, 2, PAIR),
-        "": quickest(conv, machine).cycles,
-    }
+    cycles = {"pairs": candidates.beside_memory(bytes_, work, machine)}
+    if tile is not None and tile_plan.supported(conv, PAIR):
+        work = tile_plan.cycles(pairs, tile, using)
+        cycles["tiles"] = candidates.beside_memory(bytes_, work, machine)
+    if supported(conv):
+        cycles["pairwinograd2"] = predicted(conv, using, 2, PAIR)
+        cycles[""] = quickest(conv, machine).cycles
     return min(cycles, key=cycles.__getitem__)

@@ -304,6 +304,11 @@ class Array:
         buffer, i = self.piece(i)
         return splat(tirx.BufferLoad(buffer, [index(i)]), lanes)
 
+    def address(self, i: Index) -> Value:
+        """Where element `i` lies."""
+        buffer, i = self.piece(i)
+        return tirx.address_of(tirx.BufferLoad(buffer, [index(i)]))
+
     def spaced(self, i: Index, step: Index, lanes: int) -> Value:
         """`lanes` elements from `i` on, `step` apart."""
         if lanes == 1:
@@ -334,6 +339,10 @@ class Words(Array):
         """Elements from `i` on, `lanes` of them."""
         where = tirx.Ramp(index(i * self.count), const(1), const(self.count * lanes))
         return tirx.reinterpret(typed("int32", lanes), tirx.BufferLoad(self.buffer, [where]))
+
+    def piece(self, i: Index) -> tuple[Any, Index]:
+        """The buffer that holds an element, and where in it that begins."""
+        return self.buffer, i * self.count
 
     def everywhere(self, i: Index, lanes: int) -> Value:
         """Element `i` in every lane."""
@@ -382,6 +391,11 @@ class Code:
         """
         zero, nothing = const(0), tirx.Evaluate(const(0))
         self.add(tirx.AttrStmt(zero, "pragma_import_llvm", tvm.ir.StringImm(text), nothing))
+
+    def call(self, name: str, *arguments: Value | int) -> None:
+        """Call a function that gives nothing, by its name; numbers are of 64 bits."""
+        given = [tirx.IntImm("int64", a) if isinstance(a, int) else a for a in arguments]
+        self.add(tirx.Evaluate(tirx.call_extern("void", name, *given)))
 
     def bind(self, value: Value, name: str = "v") -> Value:
         """Name a value, so that using it again does not compute it again."""

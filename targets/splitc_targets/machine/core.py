@@ -57,6 +57,26 @@ class MultiplyAdd(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     precision: Precision = "float32"
 
 
+class TileProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An instruction that multiplies tiles of 16 rows by 16 words of four bytes (AMX).
+
+    Args:
+        name, feature, reads, weights, sums, intrinsic, precision: As of `MultiplyAdd`.
+        group: Elements of a word.
+        cycles: Between one such product and the next.
+    """
+
+    name: str
+    feature: str
+    reads: _Element
+    weights: _Element
+    sums: _Element
+    group: Literal[2, 4]
+    cycles: _Rate
+    intrinsic: str
+    precision: Precision = "float32"
+
+
 class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The figures of one core that decide how kernels are written, and which.
 
@@ -84,6 +104,7 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         beyond_l2_bytes_per_cycle: What a core gets from beyond it: L3, or memory.
         memory_bytes_per_cycle: What all cores together get from memory.
         multiply_adds: Instructions for elements smaller than float32.
+        tile_products: Instructions for tiles of such.
         l2_bytes_per_cycle: What a core reads of an L2 of its own; None where it shares one,
             whose rate is the board's `cache_bandwidth`. This and the next decide nothing: times
             are predicted by them.
@@ -113,6 +134,7 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     beyond_l2_bytes_per_cycle: _Rate
     memory_bytes_per_cycle: _Rate
     multiply_adds: tuple[MultiplyAdd, ...] = ()
+    tile_products: tuple[TileProduct, ...] = ()
     l2_bytes_per_cycle: _Rate | None = None
     l3_bytes: _Count | None = None
     l3_bytes_per_cycle: _Rate | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from splitc.cost.board import Board
-from splitc_targets.machine.core import MultiplyAdd, core_of
+from splitc_targets.machine.core import MultiplyAdd, TileProduct, core_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Machine:
         lane_fma: Whether a multiply-add takes one operand from a lane of a register.
         memory_fma: Whether a multiply-add takes a broadcast operand from memory.
         multiply_adds: Instructions for smaller elements that its board's code may use.
+        tile_products: Instructions for tiles of them, likewise.
         l1_bytes: First-level data cache of a core.
         l1_ways: Its associativity.
         l2_bytes: Second-level cache that one core can count on.
@@ -43,6 +44,7 @@ class Machine:
     lane_fma: bool
     memory_fma: bool
     multiply_adds: tuple[MultiplyAdd, ...]
+    tile_products: tuple[TileProduct, ...]
     l1_bytes: int
     l1_ways: int
     l2_bytes: int
@@ -54,6 +56,10 @@ class Machine:
     def multiplying(self, weights: str) -> MultiplyAdd | None:
         """The instruction that multiplies by weights of an element type, if there is one."""
         return next((row for row in self.multiply_adds if row.weights == weights), None)
+
+    def tiling(self, weights: str) -> TileProduct | None:
+        """The product of tiles by weights of an element type, if there is one."""
+        return next((row for row in self.tile_products if row.weights == weights), None)
 
     def shares(self, flops: int) -> bool:
         """Whether that many operations are worth waking the other cores for."""
@@ -86,15 +92,18 @@ def machine_of(board: Board) -> Machine:
     core = core_of(board)
     l2_bytes = core.l2_bytes or board.cache_bytes
     processor = board.processor
-    allowed = tuple(
-        row for row in core.multiply_adds
-        if row.feature in processor.features and row.precision in ("float32", processor.precision)
-    )  # fmt: skip
+
+    def allowed(row: MultiplyAdd | TileProduct) -> bool:
+        asked = row.precision in ("float32", processor.precision)
+        return asked and row.feature in processor.features
+
     return Machine(
         lanes=core.lanes, registers=core.registers, spare=core.spare, fma=core.fma,
         fma_latency=core.fma_latency, fma_per_cycle=core.fma_per_cycle,
         loads_per_cycle=core.loads_per_cycle, lane_fma=core.lane_fma, memory_fma=core.memory_fma,
-        multiply_adds=allowed, l1_bytes=core.l1_bytes, l1_ways=core.l1_ways,
+        multiply_adds=tuple(filter(allowed, core.multiply_adds)),
+        tile_products=tuple(filter(allowed, core.tile_products)),
+        l1_bytes=core.l1_bytes, l1_ways=core.l1_ways,
         l2_bytes=l2_bytes // (board.cores if core.l2_shared else 1), l2_shared=core.l2_shared,
         beyond_l2=core.beyond_l2_bytes_per_cycle, memory=core.memory_bytes_per_cycle,
         cores=board.cores,

@@ -14,7 +14,7 @@ from splitc_targets.graph.graph import Node, whole_numbers
 from splitc_targets.graph.views import View
 from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice
-from splitc_targets.kernels.product import direct, dot, geometry, half, pairs
+from splitc_targets.kernels.product import direct, dot, geometry, half, pairs, tile_plan, tiles
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.kernels.winograd import filters, paired
@@ -22,7 +22,7 @@ from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
 from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.loops.fused import beside_types, without_bias
-from splitc_targets.machine.core import MultiplyAdd
+from splitc_targets.machine.core import MultiplyAdd, TileProduct
 from splitc_targets.plan.choices import decided, filled
 from splitc_targets.plan.planner import Planner
 from splitc_targets.rules.maps import describe, shapes_of
@@ -162,14 +162,54 @@ def _plan_pairs(
     """Append a convolution of bfloat16, direct or by Winograd's algorithm."""
     row = instruction(planner, BF16)
     machine = planner.machine.using(row)
-    if ways.in_pairs(spec, planner.machine) == "pairwinograd2":
+    family = ways.in_pairs(spec, planner.machine)
+    tile = planner.machine.tiling(BF16)
+    if family == "pairwinograd2":
         return _plan_paired_winograd(planner, node, spec, weights, args, row)
+    if family == "tiles" and tile is not None and _is_finite(weights):
+        words = pairs.words(np.asarray(weights))
+        return _plan_tiles(planner, node, geometry.in_pairs(spec), words, args, tile)
     spec = geometry.in_pairs(spec)
     packed = pairs.pack(np.asarray(weights), spec, machine)
     return _append(
         planner, node, ("pairs", spec), planner.constant(packed), args,
         lambda name: pairs.kernel(name, spec, machine, row, packed.size),
         spec.flops * geometry.PAIR, "pairs", types=(row.reads, "int32", *beside_types(spec)),
+    )  # fmt: skip
+
+
+def _is_finite(weights: Any) -> bool:
+    """Whether rounding leaves no infinity, which would meet the zeros beyond a map."""
+    return bool(np.isfinite(weights).all()) and float(np.abs(weights).max()) < _LARGEST_ROUNDED
+
+
+_LARGEST_ROUNDED = 3.3895e38
+"""What rounds to no more than bfloat16's largest number."""
+
+
+def _plan_tiles(
+    planner: Planner, node: Node, spec: Conv, words: Any, args: list[View], row: TileProduct
+) -> bool:
+    """Append a convolution by products of tiles.
+
+    Args:
+        planner: Gets the step.
+        node: What is computed.
+        spec: In words.
+        words: The weights, in words.
+        args: Views of the input, the operands and the result.
+        row: The product.
+    """
+    machine = planner.machine
+    packed, made = tiles.pack(words, spec, machine), tile_plan.plan(spec)
+    *read, target = args
+    *beside, result = beside_types(spec)
+    copy = [planner.fresh((made.copy_words,), "int32", (1,))] if made.copied else []
+    return _append(
+        planner, node, ("tiles", spec), planner.constant(packed), [*read, *copy, target],
+        lambda name: tiles.kernel(name, spec, machine, row, packed.size),
+        spec.flops * row.group, "tiles",
+        types=(row.reads, "int32", *beside, *["int32"] * len(copy), result),
     )  # fmt: skip
 
 

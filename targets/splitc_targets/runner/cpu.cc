@@ -12,8 +12,12 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #else
 #include <sys/auxv.h>
 #endif
@@ -71,6 +75,11 @@ bool HasV4() {
          HasAll(Leaf(7).b, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL);
 }
 
+bool HasTiles() {
+  const uint64_t tile_state = 0x60000;
+  return (SavedState() & tile_state) == tile_state && HasAll(Leaf(7).d, 1u << 24);
+}
+
 void CheckLevel(const std::string& cpu) {
   bool fits = false;
   if (cpu == "x86-64") {
@@ -93,7 +102,18 @@ bool HasFeature(const std::string& name) {
   if (name == "+avx512vnni") return HasAll(Leaf(7).c, 1u << 11);
   if (name == "+avx512bf16") return HasAll(Leaf(7, 1).a, 1u << 5);
   if (name == "+avxvnni") return HasAll(Leaf(7, 1).a, 1u << 4);
+  if (name == "+amx-bf16") return HasTiles() && HasAll(Leaf(7).d, 1u << 22);
   return true;
+}
+
+// Linux gives a process the tiles that it asks for, once for all of its threads.
+void AskForTiles() {
+  const unsigned long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  if (syscall(SYS_arch_prctl, request, tile_data) != 0) {
+    Fail(ExitCode::kCannotLoad, "cpu",
+         std::string("the part needs tiles (AMX), which the kernel does not give this process: ") +
+             strerror(errno));
+  }
 }
 
 }  // namespace
@@ -130,6 +150,9 @@ void CheckCpu(const std::string& isa, const std::string& cpu,
       Fail(ExitCode::kCannotLoad, "cpu",
            "the part needs \"" + name + "\", which this CPU does not have");
     }
+#if defined(__x86_64__)
+    if (name.rfind("+amx-", 0) == 0) AskForTiles();
+#endif
   }
 }
 

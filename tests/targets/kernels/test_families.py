@@ -32,7 +32,7 @@ from splitc_targets.tvm.fallback import fall_back
 CHANNELS, SIDE = 32, 12
 RULES_OF = {
     "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot"},
-    "half": {"half"}, "pairs": {"pairs", "pairwinograd2"}, "depthwise": {"depthwise"},
+    "half": {"half"}, "pairs": {"pairs", "pairwinograd2", "tiles"}, "depthwise": {"depthwise"},
     "depthwise_dot": {"depthwise_dot"}, "matmul": {"matmul"},
     "largest": {"pool"}, "mean": {"pool"},
 }  # fmt: skip
@@ -46,10 +46,10 @@ def vnni(name: str) -> Board:
     return msgspec.structs.replace(board, unit=unit)
 
 
-def bf16(name: str) -> Board:
-    """A board that multiplies in bfloat16, where that is asked of it."""
+def bf16(name: str, *more: str) -> Board:
+    """A board that multiplies in bfloat16, where that is asked of it; more features of it."""
     board = load_board(name)
-    unit = msgspec.structs.replace(board.processor, on_request=("+avx512bf16",))
+    unit = msgspec.structs.replace(board.processor, on_request=("+avx512bf16", *more))
     return at_precision({name: msgspec.structs.replace(board, unit=unit)}, "bf16")[name]
 
 
@@ -57,6 +57,7 @@ MACHINES = {
     "rpi4": machine_of(load_board("rpi4")), "rpi5": machine_of(load_board("rpi5")),
     "v3": machine_of(load_board("x86-64-v3")), "v4": machine_of(load_board("x86-64-v4")),
     "vnni": machine_of(vnni("x86-64-v4")), "bf16": machine_of(bf16("x86-64-v4")),
+    "tiles": machine_of(bf16("x86-64-v4", "+amx-bf16")),
 }  # fmt: skip
 
 

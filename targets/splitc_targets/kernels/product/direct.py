@@ -158,23 +158,7 @@ class Writer:
         self, group: Index, within: Index, vectors: int, ragged: bool,
         line: Index, chunk: Index, runs: list[Segment], chunks: int,
     ) -> None:  # fmt: skip
-        conv, code = self.conv, self.code
-        lanes = self.machine.lanes
-        per_group = conv.out_channels // conv.groups
-        channel = code.bind(group * per_group + within * (self.tile.vectors * lanes))
-        weights = code.bind(
-            group * (self.depth * lanes * sum(self.blocks))
-            + within * (self.depth * self.tile.vectors * lanes)
-            + emit.div(line, conv.out_height) * conv.w_image
-        )
-        used = (
-            per_group - (len(self.blocks) - 1) * self.tile.vectors * lanes
-            if ragged
-            else vectors * lanes
-        )
-        image = code.bind(emit.div(line, conv.out_height))
-        row = code.bind(emit.mod(line, conv.out_height))
-        spot = Spot(group, channel, weights, vectors, used, image, row)
+        code, spot = self.code, self.spot(group, within, vectors, ragged, line)
         for number, run in enumerate(runs):
             if chunks == 1:
                 with code.loop("tile", run.count) as t:
@@ -192,6 +176,26 @@ class Writer:
             else:
                 with code.when(emit.tirx.EQ(emit.index(chunk), emit.const(chunks - 1))):
                     self._tile(spot, run, run.start)
+
+    def spot(self, group: Index, within: Index, vectors: int, ragged: bool, line: Index) -> Spot:
+        """Where a block of channels over a row lies; of its last vector some may be beyond them."""
+        conv, code = self.conv, self.code
+        lanes = self.machine.lanes
+        per_group = conv.out_channels // conv.groups
+        channel = code.bind(group * per_group + within * (self.tile.vectors * lanes))
+        weights = code.bind(
+            group * (self.depth * lanes * sum(self.blocks))
+            + within * (self.depth * self.tile.vectors * lanes)
+            + emit.div(line, conv.out_height) * conv.w_image
+        )
+        used = (
+            per_group - (len(self.blocks) - 1) * self.tile.vectors * lanes
+            if ragged
+            else vectors * lanes
+        )
+        image = code.bind(emit.div(line, conv.out_height))
+        row = code.bind(emit.mod(line, conv.out_height))
+        return Spot(group, channel, weights, vectors, used, image, row)
 
     def _tile(self, spot: Spot, run: Segment, column: Index) -> None:
         """One tile of results: sums in registers, then the fused expression, then the store."""

@@ -43,9 +43,14 @@ def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndar
         conv: In pairs.
         machine: As the instruction's tiles see it.
     """
-    both = rounded(weights).reshape(len(weights), conv.channels, PAIR, *conv.kernel)
-    words = np.ascontiguousarray(both.transpose(0, 1, 3, 4, 2)).view(np.int32)[..., 0]
-    return direct.pack(words, conv, machine)
+    return direct.pack(words(weights), conv, machine)
+
+
+def words(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Weights [out channels][channels][rows][columns], rounded, pairs of channels as one int32."""
+    out, channels, *kernel = weights.shape
+    both = rounded(weights).reshape(out, channels // PAIR, PAIR, *kernel)
+    return np.ascontiguousarray(both.transpose(0, 1, 3, 4, 2)).view(np.int32)[..., 0]
 
 
 def kernel(name: str, conv: Conv, machine: Machine, row: MultiplyAdd, packed: int) -> Any:
