@@ -32,12 +32,17 @@ def fits(machine: Machine, tile: Tile) -> bool:
     """
     accumulators = tile.rows * tile.vectors
     if machine.lane_fma:
-        operands = tile.rows + tile.vectors
+        needed = accumulators + tile.rows + tile.vectors
     elif machine.memory_fma:
-        operands = tile.vectors
+        needed = accumulators + tile.vectors
     else:
-        operands = tile.vectors + 1
-    return accumulators + operands <= machine.registers - machine.spare
+        needed = _with_a_row(tile)
+    return needed <= machine.registers - machine.spare
+
+
+def _with_a_row(tile: Tile) -> int:
+    """Registers for the sums, a step's weights, and one row's number at a time."""
+    return tile.rows * tile.vectors + tile.vectors + 1
 
 
 def cycles(machine: Machine, tile: Tile) -> float:
@@ -48,6 +53,9 @@ def cycles(machine: Machine, tile: Tile) -> float:
     if machine.lane_fma:
         # A row's register serves as many steps as it has lanes.
         loads = tile.vectors + tile.rows / machine.lanes
+    elif _with_a_row(tile) > machine.registers - machine.spare:
+        # No register is left for a row's number: every multiply-add reads it from memory again.
+        loads = tile.vectors + work
     else:
         loads = tile.vectors + tile.rows
     return max(arithmetic, loads / machine.loads_per_cycle) + 0.02 * loads
