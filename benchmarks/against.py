@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from networks import NAMES
-from sides import Network, Worker, WorkerError, in_turn, prepare
+from sides import Network, Worker, in_turn, prepare
 
 from common import ROOT, Others, finish, median, numbers, parser, some_of
 
@@ -28,28 +29,26 @@ def keyword(checkout: Path) -> str:
     return "part" if "board: str, part: str" in text else "library"
 
 
-def loaded(checkout: Path, threads: int, network: Network, folder: Path) -> Worker:
-    """A worker of a checkout with the network compiled and loaded."""
+def compiled(checkout: Path, network: Network, folder: Path) -> dict[str, str]:
+    """Where a checkout has compiled the network to, as its worker is told to load it."""
     name = keyword(checkout)
+    folder.mkdir()
     place = {name: str(folder / ("model.so" if name == "library" else "part"))}
-    worker = Worker("splitc", threads, checkout)
-    try:
-        folder.mkdir(exist_ok=True)
+    with Worker("splitc", 2, checkout) as worker:
         worker.ask("compile", model=str(network.simplified), board="host", **place)
-        worker.ask("load", inputs=str(network.inputs), **place)
-    except WorkerError:
-        worker.__exit__()
-        raise
-    return worker
+    return place
 
 
-def compare(network: Network, other: Path, threads: int, quick: bool, folder: Path) -> float:
-    """This version's median over the other's: the middle of several rounds."""
-    with (
-        loaded(ROOT, threads, network, folder / "this") as ours,
-        loaded(other, threads, network, folder / "other") as theirs,
-    ):
-        rounds = in_turn(ours, theirs, rounds=3 if quick else 9, batch_s=0.1 if quick else 0.5)
+def compare(
+    network: Network, places: dict[Path, dict[str, str]], threads: int, quick: bool
+) -> float:  # fmt: skip
+    """This version's median over the other's, the second: the middle of several rounds."""
+    with ExitStack() as stack:
+        sides: list[Worker] = []
+        for checkout, place in places.items():
+            sides.append(stack.enter_context(Worker("splitc", threads, checkout)))
+            sides[-1].ask("load", inputs=str(network.inputs), **place)
+        rounds = in_turn(*sides, rounds=3 if quick else 9, batch_s=0.1 if quick else 0.5)
         return median([median(a) / median(b) for a, b in rounds])
 
 
@@ -66,8 +65,12 @@ def main() -> None:
     for name in options.networks or (QUICK if options.quick else NAMES):
         with tempfile.TemporaryDirectory() as made_here:
             network = prepare(name, Path(made_here))
+            places = {
+                checkout: compiled(checkout, network, Path(made_here) / side)
+                for side, checkout in (("this", ROOT), ("other", other))
+            }
             for threads in options.threads:
-                ratio = compare(network, other, threads, options.quick, Path(made_here))
+                ratio = compare(network, places, threads, options.quick)
                 rows.append({"network": name, "threads": threads, "ratio": ratio})
                 print(f"{name:20} {threads} thread(s)  {ratio:.3f}", flush=True)
     for threads in options.threads:
