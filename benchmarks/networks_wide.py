@@ -130,7 +130,8 @@ def ready(path: Path, folder: Path) -> Ready:
     simplified = folder / "simplified.onnx"
     made = Ready(path, folder / "part", folder / "inputs.npz", tolerance_of(fixed.graph))
     fixed.save(simplified)
-    write_arrays(made.inputs, *seeded_inputs(fixed.graph.inputs, 0, fixed.index_extents).values())
+    drawn = seeded_inputs(fixed.graph.inputs, 0, fixed.index_extents, fixed.settled)
+    write_arrays(made.inputs, *drawn.values())
     with Worker("splitc", 1) as side:
         side.ask("compile", model=str(simplified), board="host", part=str(made.part))
     return made

@@ -58,7 +58,7 @@ def _moved(ready: Ready, trunk: Network, at: Cut) -> str:
     """
     _, decoder = codec_segments(at, ready.cut, ("encoder", "decoder"))
     head, tail = segments(trunk.graph, [at])
-    feed = seeded_inputs(trunk.graph.inputs, 0, trunk.index_extents)
+    feed = seeded_inputs(trunk.graph.inputs, 0, trunk.index_extents, trunk.settled)
     (tensor,), (restored,) = at.boundary, decoder.sends
     try:
         given = trunk.extract(head).run(feed)

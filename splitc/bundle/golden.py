@@ -189,7 +189,8 @@ def _runs(
     steady, unsteady, partly = runs
     why: dict[str, str] = {}
     failed: BadModelError | None = None
-    for sample in samples_of(graph.inputs, model.index_extents, seed, model.divisors)[:count]:
+    samples = samples_of(graph.inputs, model.index_extents, seed, model.divisors, model.settled)
+    for sample in samples[:count]:
         try:
             results = model.run(sample.arrays)
         except BadModelError as error:
@@ -252,7 +253,7 @@ def _scaled(
 ) -> dict[str, Array]:
     """Floats among the inputs times a factor."""
     return {
-        name: (a * factor(a)).astype(a.dtype) if a.dtype.kind == "f" else a
+        name: np.asarray(a * factor(a), a.dtype) if a.dtype.kind == "f" else a
         for name, a in feed.items()
     }
 

@@ -41,8 +41,9 @@ class _Values:
 
 
 def seeded_inputs(
-    inputs: Sequence[Tensor], seed: int, extents: Mapping[str, int] | None = None
-) -> dict[str, Array]:
+    inputs: Sequence[Tensor], seed: int, extents: Mapping[str, int] | None = None,
+    settled: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:  # fmt: skip
     """Inputs that are the same everywhere: the first of `samples_of`.
 
     Floats are normal. Integers of one byte, pixels and quantised values, span their
@@ -52,6 +53,7 @@ def seeded_inputs(
         inputs: Tensors with fixed shapes.
         seed: Of numpy's PCG64.
         extents: Of the tables that inputs index, by input name.
+        settled: Values of the inputs that can have no other, by input name.
 
     Returns:
         Arrays by tensor name.
@@ -59,14 +61,14 @@ def seeded_inputs(
     Raises:
         BadModelError: numpy has no such element type.
     """
-    extents = extents or {}
-    kinds = {t.name: _values(t, extents.get(t.name, 0)) for t in inputs}
+    extents, settled = extents or {}, settled or {}
+    kinds = {t.name: _values(t, extents.get(t.name, 0)) for t in inputs} | _only(settled)
     return dict(_drawn(inputs, kinds, 0, np.random.PCG64(seed)).arrays)
 
 
 def samples_of(
     inputs: Sequence[Tensor], extents: Mapping[str, int], seed: int,
-    divisors: Collection[str] = (),
+    divisors: Collection[str] = (), settled: Mapping[str, Array] | None = None,
 ) -> tuple[Sample, ...]:  # fmt: skip
     """Samples of a network's inputs, the same everywhere, of every kind that fits each.
 
@@ -75,11 +77,13 @@ def samples_of(
         extents: Of the tables that inputs index, by input name.
         seed: Of numpy's PCG64.
         divisors: Names of the inputs whose quotients are integers: no 0 among their elements.
+        settled: Values of the inputs that can have no other, by input name.
 
     Raises:
         BadModelError: numpy has no such element type.
     """
     kinds = {t.name: _values(t, extents.get(t.name, 0), t.name in divisors) for t in inputs}
+    kinds |= _only(settled or {})
     count = max(map(len, kinds.values()), default=1)
     first = _drawn(inputs, kinds, 0, np.random.PCG64(seed))
     others = (_drawn(inputs, kinds, k, np.random.PCG64([seed, k])) for k in range(1, count))
@@ -122,6 +126,15 @@ def _values(tensor: Tensor, extent: int, divides: bool = False) -> tuple[_Values
     if dtype.itemsize == 1:
         return _levels(dtype)
     return (*_FLAGS, _Values("small numbers", _small(-4 if dtype.kind == "i" else 0)))
+
+
+def _only(settled: Mapping[str, Array]) -> dict[str, tuple[_Values, ...]]:
+    """The one value of each input that declared shapes leave no other."""
+
+    def same(value: Array) -> Callable[[Generator, Shape], Array]:
+        return lambda rng, shape: value
+
+    return {name: (_Values("a settled size", same(value)),) for name, value in settled.items()}
 
 
 def _is_image(shape: Shape) -> bool:

@@ -165,6 +165,11 @@ class Network(Model, Protocol):
         """The inputs whose quotients are integers: 0 has no meaning there."""
         ...
 
+    @property
+    def settled(self) -> Mapping[str, Array]:
+        """The values of inputs that decide declared shapes, by input name: they have no other."""
+        ...
+
 
 class SplitInTwo:
     """What carriers share: head and tail are two segments, extracted."""

@@ -76,7 +76,9 @@ def measure_plan(
         with scratch() as place:
             begins("compiling the routes")
             bundle = _compiled(plan, network, place, emit)
-            inputs = seeded_inputs(network.graph.inputs, _SEED, network.index_extents)
+            inputs = seeded_inputs(
+                network.graph.inputs, _SEED, network.index_extents, network.settled
+            )
             trial = Trial(
                 bundle, "", len(plan.names), frames, 1.0, plan.scenario.link.mtu_bytes, inputs
             )

@@ -284,7 +284,7 @@ class TvmBackend:
 
 def seeded_arrays(network: Network) -> list[Array]:
     """The inputs that code is timed with, in the network's order."""
-    feed = seeded_inputs(network.graph.inputs, 0, network.index_extents)
+    feed = seeded_inputs(network.graph.inputs, 0, network.index_extents, network.settled)
     return [feed[tensor.name] for tensor in network.graph.inputs]
 
 

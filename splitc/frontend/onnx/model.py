@@ -25,6 +25,7 @@ from splitc.frontend.onnx.read import (
     digest_of,
     stored_bytes,
 )
+from splitc.frontend.onnx.settled import settled_inputs
 from splitc.frontend.onnx.shapes import value_info
 from splitc.ir.chain import Code, Insertion, check_bypass, check_chain, codes_of
 from splitc.ir.cut import Cut
@@ -37,6 +38,7 @@ from splitc.scratch import scratch
 if TYPE_CHECKING:
     import numpy as np
 
+    from splitc.arrays import Array
     from splitc.runtime.ort import Reference, Session
 
 
@@ -80,6 +82,11 @@ class OnnxModel(SplitInTwo):
     def divisors(self) -> frozenset[str]:
         """The inputs whose quotients are integers: 0 has no meaning there."""
         return divisors(self.proto.graph, self.tensors)
+
+    @property
+    def settled(self) -> dict[str, Array]:
+        """The values of inputs that decide declared shapes, by input name."""
+        return settled_inputs(self.proto.graph, self.tensors)
 
     def with_graph(self, graph: LayerGraph) -> OnnxModel:
         """The model with an annotated graph over the same layers."""

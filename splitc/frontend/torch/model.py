@@ -101,6 +101,11 @@ class TorchModel(SplitInTwo):
         """The inputs whose quotients are integers: 0 has no meaning there."""
         return divisors(self.module, [tensor.name for tensor in self.graph.inputs])
 
+    @property
+    def settled(self) -> dict[str, Array]:
+        """No input: a program that was exported has its shapes from its samples."""
+        return {}
+
     def with_graph(self, graph: LayerGraph) -> TorchModel:
         """The model with an annotated graph over the same layers."""
         return replace(self, graph=graph)
