@@ -131,6 +131,8 @@ class Built:
         packed_bytes: Memory for what is made of them once, when the part is loaded.
         shipped: Whose software is in the files, besides the model.
         device_bytes: Memory of a graphics processor's that it takes; 0 where none computes it.
+        unused: Features of the processor that the code turned out not to use, and that a machine
+            would have to give it.
     """
 
     model: str
@@ -148,6 +150,7 @@ class Built:
     packed_bytes: int = 0
     shipped: tuple[Shipped, ...] = ()
     device_bytes: int = 0
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -296,7 +296,7 @@ def describe_part(
         target=board.name,
         isa=board.processor.isa,
         cpu=board.processor.cpu,
-        features=board.processor.features,
+        features=tuple(each for each in board.processor.features if each not in built.unused),
         glibc=board.processor.glibc,
         entry="main",
         format=built.format,

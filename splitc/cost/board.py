@@ -28,7 +28,7 @@ _LEVELS = {
 _FEATURES = {
     # Products of bytes, by level: the kernel's flag, and the compiler's name.
     "x86-64-v3": {"avx_vnni": "+avxvnni"},
-    "x86-64-v4": {"avx512_vnni": "+avx512vnni"},
+    "x86-64-v4": {"avx512_vnni": "+avx512vnni", "amx_int8": "+amx-int8"},
 }  # fmt: skip
 _ON_REQUEST = {
     # Products of less exact numbers, by level: nothing uses them that does not ask for it.
@@ -38,7 +38,7 @@ _ORDER = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 _FLAG_OF = {
     # What the runner asks the processor for: the compiler's name, and the kernel's flag.
     "+avxvnni": "avx_vnni", "+avx512vnni": "avx512_vnni", "+avx512bf16": "avx512_bf16",
-    "+amx-bf16": "amx_bf16",
+    "+amx-bf16": "amx_bf16", "+amx-int8": "amx_int8",
     "+dotprod": "asimddp", "+fullfp16": "asimdhp",
 }  # fmt: skip
 
@@ -321,9 +321,10 @@ def x86_features(level: str) -> tuple[str, ...]:
 
 
 def _named_of(table: Mapping[str, Mapping[str, str]], level: str) -> tuple[str, ...]:
-    """The compiler's names of what a table has for a level and this machine has."""
+    """The compiler's names of what a table has for a level and this machine has, and gives."""
     flags = _flags()
-    return tuple(name for flag, name in table.get(level, {}).items() if flag in flags)
+    found = [name for flag, name in table.get(level, {}).items() if flag in flags]
+    return tuple(n for n in found if not (n.startswith(_OF_TILES) and why_no_tiles()))
 
 
 def host_isa() -> str:

@@ -25,6 +25,7 @@ from splitc.ir.graph import LayerGraph, Tensor
 from splitc.ir.layout import Layout, layout_of_maps
 from splitc.ir.model import Network
 from splitc.scratch import require_room
+from splitc_targets.kernels.product.tile_plan import RULES
 from splitc_targets.link.licences import install_licences
 from splitc_targets.link.toolchain import (
     LIBRARY,
@@ -274,12 +275,19 @@ class TvmBackend:
             kernels=code.kernels, activation_bytes=code.activation_bytes,
             weight_bytes=code.constant_bytes, weights=WEIGHTS if code.weights.bytes else "",
             file_bytes=code.weights.bytes, packed_bytes=code.packed_bytes,
-            shipped=install_licences(folder, board.processor.isa),
+            shipped=install_licences(folder, board.processor.isa), unused=unused_tiles(code, board),
         )  # fmt: skip
         if not runtime:
             return built
         install_runtime(board, folder)
         return replace(built, libraries=(LIBRARY,), runner=RUNNER)
+
+
+def unused_tiles(code: pipeline.Code, board: Board) -> tuple[str, ...]:
+    """Tiles that no kernel uses: a process need not ask for those."""
+    rules = {kernel.rule for kernel in code.kernels}
+    rows = core_of(board).tile_products
+    return tuple(row.feature for row in rows if RULES[row.weights] not in rules)
 
 
 def seeded_arrays(network: Network) -> list[Array]:

@@ -279,7 +279,11 @@ def of_bytes(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load | Non
         x_pixel=-(-conv.x_pixel // row.group), x_row=-(-conv.x_row // row.group),
         x_image=-(-conv.x_image // row.group),
     )  # fmt: skip
-    load = direct(fours, machine.using(row), ending)
+    using, tile = machine.using(row), machine.tiling("int8")
+    if tile is not None and ways.in_byte_tiles(fours, machine):
+        load = by_tiles(fours, using, tile, ending)
+    else:
+        load = direct(fours, using, ending)
     # Elements of four bytes are counted as floats are; results are bytes.
     return replace(load, written_bytes=load.written_bytes / row.group)
 

@@ -27,6 +27,7 @@ from splitc_targets.estimate.recurrent import recurrent_steps
 from splitc_targets.graph.views import View
 from splitc_targets.kernels.attention import products
 from splitc_targets.kernels.product.geometry import PAIR
+from splitc_targets.kernels.product.tile_plan import RULES
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan import arena
 from splitc_targets.plan.planner import Step
@@ -122,8 +123,11 @@ def _paired_winograd(step: Step, machine: Machine) -> Load:
     return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
 
 
+_WEIGHTS = {rule: weights for weights, rule in RULES.items()}
+
+
 def _tiles(step: Step, machine: Machine) -> Load:
-    spec, row = _spec(step), machine.tiling("bfloat16")
+    spec, row = _spec(step), machine.tiling(_WEIGHTS[step.rule])
     if row is None:
         return direct(spec, machine)
     return _sized(by_tiles(spec, machine, row, of_expression(spec.expression)), step)
@@ -171,7 +175,7 @@ _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
     "winograd2": _winograd, "winograd4": _winograd,
     "dot": _small("int8"), "half": _small("float16"), "pairs": _small("bfloat16"),
-    "pairwinograd2": _paired_winograd, "tiles": _tiles,
+    "pairwinograd2": _paired_winograd, "tiles": _tiles, "bytetiles": _tiles,
     "depthwise": _windows, "depthwise_dot": _windows, "pool": _windows, "recurrent": _recurrent,
     "attention": _attention,
 }  # fmt: skip

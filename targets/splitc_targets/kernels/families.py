@@ -227,6 +227,8 @@ def _winograd_family(m: int) -> Family:
 FAMILIES: tuple[Family, ...] = (
     Family("dot", PRODUCTS, multiplies_bytes, reads=frozenset({"int8", "uint8"}),
            weights=frozenset({"int8"}), sums="int32"),
+    Family("bytetiles", PRODUCTS, multiplies_bytes, reads=frozenset({"int8", "uint8"}),
+           weights=frozenset({"int8"}), sums="int32", instead_of="dot"),
     Family("half", PRODUCTS, _multiplies_halves, reads=frozenset({"float16"}),
            weights=frozenset({"float16"})),
     Family("pairs", PRODUCTS, _multiplies_pairs, reads=frozenset({BF16}),

@@ -91,6 +91,16 @@ def quickest(product: Product, machine: Machine, *, exact: bool = False) -> Cand
 DEEP = 32
 """Input channels from which on products in float16 are worth adding up in two steps."""
 
+
+def in_byte_tiles(conv: Conv, machine: Machine) -> bool:
+    """Whether a product of bytes by constants is quickest by tiles; the convolution in words."""
+    row, dot = machine.tiling("int8"), machine.multiplying("int8")
+    if row is None or dot is None or not tile_plan.supported(conv, 1):
+        return False
+    using = machine.using(dot)
+    return tile_plan.cycles(conv, row, using) < candidates.direct_cycles(conv, using)
+
+
 PAIRED = 8
 """Input channels from which on products in bfloat16 pay for rounding the input."""
 

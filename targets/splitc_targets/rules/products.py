@@ -14,7 +14,16 @@ from splitc_targets.graph.graph import Node, whole_numbers
 from splitc_targets.graph.views import View
 from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice
-from splitc_targets.kernels.product import direct, dot, geometry, half, pairs, tile_plan, tiles
+from splitc_targets.kernels.product import (
+    byte_tiles,
+    direct,
+    dot,
+    geometry,
+    half,
+    pairs,
+    tile_plan,
+    tiles,
+)
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.kernels.winograd import filters, paired
@@ -279,6 +288,9 @@ def _plan_dot(
         spec, channels=-(-spec.channels // dot.FOUR), x_channel=1,
         **{name: getattr(spec, name) // dot.FOUR for name in ("x_pixel", "x_row", "x_image")},
     )  # fmt: skip
+    tiled = _plan_byte_tiles(planner, node, spec, weights, start, offset, [view, *extras, target])
+    if tiled:
+        return True
     packed = dot.pack(weights, start, offset, spec, machine)
     return _append(
         planner, node, ("dot", spec, offset, packed.size), planner.constant(packed),
@@ -286,6 +298,40 @@ def _plan_dot(
         lambda name: dot.kernel(name, spec, machine, row, packed.size, offset),
         spec.flops * dot.FOUR, "dot",
         types=(row.reads, "int32", *beside_types(spec)),
+    )  # fmt: skip
+
+
+def _plan_byte_tiles(
+    planner: Planner, node: Node, spec: Conv, weights: Any, start: Any, offset: int,
+    args: list[View],
+) -> bool:  # fmt: skip
+    """Append a convolution of bytes by products of tiles; False where `dot` is to compute it.
+
+    Args:
+        planner: Gets the step.
+        node: What is computed.
+        spec: In words of four bytes.
+        weights: Whole numbers [out channels][channels][rows][columns].
+        start: What sums start from.
+        offset: Number less byte, of the input.
+        args: Views of the input, the operands and the result.
+    """
+    machine, row = planner.machine, planner.machine.tiling("int8")
+    if row is None or not ways.in_byte_tiles(spec, machine):
+        return False
+    made = byte_tiles.planned(spec, offset)
+    if made is None:
+        return False
+    packed = byte_tiles.pack(weights, start, offset, made, machine)
+    *read, target = args
+    *beside, result = beside_types(spec)
+    copy = [planner.fresh((made.copy_words,), "int32", (1,))] if made.copied else []
+    return _append(
+        planner, node, ("bytetiles", spec, offset), planner.constant(packed),
+        [*read, *copy, target],
+        lambda name: byte_tiles.kernel(name, made, machine, row, packed.size, offset),
+        spec.flops * row.group, "bytetiles",
+        types=(row.reads, "int32", *beside, *["int32"] * len(copy), result),
     )  # fmt: skip
 
 

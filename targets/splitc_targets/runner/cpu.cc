@@ -103,6 +103,7 @@ bool HasFeature(const std::string& name) {
   if (name == "+avx512bf16") return HasAll(Leaf(7, 1).a, 1u << 5);
   if (name == "+avxvnni") return HasAll(Leaf(7, 1).a, 1u << 4);
   if (name == "+amx-bf16") return HasTiles() && HasAll(Leaf(7).d, 1u << 22);
+  if (name == "+amx-int8") return HasTiles() && HasAll(Leaf(7).d, 1u << 25);
   return true;
 }
 

@@ -31,7 +31,7 @@ from splitc_targets.tvm.fallback import fall_back
 
 CHANNELS, SIDE = 32, 12
 RULES_OF = {
-    "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot"},
+    "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot", "bytetiles"},
     "half": {"half"}, "pairs": {"pairs", "pairwinograd2", "tiles"}, "depthwise": {"depthwise"},
     "depthwise_dot": {"depthwise_dot"}, "matmul": {"matmul"},
     "largest": {"pool"}, "mean": {"pool"},
@@ -39,10 +39,10 @@ RULES_OF = {
 """What the steps of a family are called."""
 
 
-def vnni(name: str) -> Board:
-    """A board whose core multiplies bytes."""
+def vnni(name: str, *more: str) -> Board:
+    """A board whose core multiplies bytes; more features of it."""
     board = load_board(name)
-    unit = msgspec.structs.replace(board.processor, features=("+avx512vnni",))
+    unit = msgspec.structs.replace(board.processor, features=("+avx512vnni", *more))
     return msgspec.structs.replace(board, unit=unit)
 
 
@@ -58,6 +58,7 @@ MACHINES = {
     "v3": machine_of(load_board("x86-64-v3")), "v4": machine_of(load_board("x86-64-v4")),
     "vnni": machine_of(vnni("x86-64-v4")), "bf16": machine_of(bf16("x86-64-v4")),
     "tiles": machine_of(bf16("x86-64-v4", "+amx-bf16")),
+    "byte tiles": machine_of(vnni("x86-64-v4", "+amx-int8")),
 }  # fmt: skip
 
 

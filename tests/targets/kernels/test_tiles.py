@@ -28,8 +28,9 @@ from splitc.errors import ToolchainError, UsageError
 from splitc.ir.text import parse_graph
 from splitc.runtime.part import load_part
 from splitc_targets import pipeline
-from splitc_targets.backend import TvmBackend
-from splitc_targets.kernels.product import tile_plan
+from splitc_targets.backend import TvmBackend, unused_tiles
+from splitc_targets.kernels.product import byte_tiles, tile_plan
+from splitc_targets.kernels.product.geometry import of_maps
 from splitc_targets.link.toolchain import zig
 from splitc_targets.loops import tiles
 from splitc_targets.machine.core import TileProduct
@@ -37,10 +38,12 @@ from splitc_targets.machine.machine import machine_of
 from splitc_targets.pipeline import Code
 from splitc_targets.tvm import adapter
 from tests.helpers import save
+from tests.targets.kernels.test_dot import Quantised, needs_dot
 from tests.targets.kernels.test_pairs import in_float64, needs_bf16, rounded, rules
 from tests.targets.nets import Array, Net, computed, wanted
 
 FEATURES = ("+avx512bf16", "+amx-bf16")
+BYTES = ("+avx512vnni", "+amx-int8")
 LACKING = why_not_here("x86_64", "x86-64-v4", FEATURES)
 SOURCE = Path(__file__).with_name("tiles.c")
 
@@ -150,7 +153,7 @@ def test_any_sizes_are_what_float64_gives_of_rounded_operands(
     def some(*values: int) -> int:
         return int(rng.choice(values))
 
-    for seed in range(24):
+    for seed in range(12):
         net, groups, kernel = Net(seed), some(1, 1, 2), some(1, 3, 5)
         channels = 32 * some(1, 2) if groups > 1 else some(8, 30, 32, 70)
         x = net.random(some(1, 2), channels * groups, some(5, 6), some(5, 16, 17, 31, 48))
@@ -200,6 +203,66 @@ def test_infinities_and_not_a_numbers_come_out_as_in_float32(twin: Twin) -> None
     np.testing.assert_array_equal(got[infinite], want[infinite])
     finite = np.isfinite(want)
     np.testing.assert_allclose(got[finite], want[finite], rtol=0, atol=1e-4)
+
+
+def of_bytes(cores: int = 2) -> Board:
+    """A board that multiplies tiles of bytes."""
+    board = load_board("x86-64-v4")
+    unit = msgspec.structs.replace(board.processor, features=BYTES)
+    return msgspec.structs.replace(board, unit=unit, cores=cores)
+
+
+@needs_dot
+def test_bytes_give_the_very_integers(twin: Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile_plan, "cycles", lambda *_: 0.0)
+    rng = np.random.default_rng(2)
+
+    def some(*values: int) -> int:
+        return int(rng.choice(values))
+
+    for seed in range(12):
+        net, groups, (rows, columns) = Quantised(seed), some(1, 1, 2), (some(1, 3), some(1, 2, 3))
+        channels = 64 * groups if groups > 1 else some(3, 8, 31, 64, 140)
+        out, pads = some(1, 5, 33, 70) * groups, [some(0, 1, 2) for _ in range(4)]
+        x = net.input(some(1, 2), channels, some(5, 6), some(4, 16, 35))
+        y = net.conv(x, channels, out, (rows, columns), some(0, 7, 255), group=groups, pads=pads,
+                     strides=[some(1, 2), some(1, 2)])  # fmt: skip
+        net.result(y)
+        net.result(net.matmul(net.input(some(1, 20), 64), 64, some(20, 33), some(0, 128)))
+        proto = net.proto()
+        code = pipeline.compile_module(adapter.lower(proto), of_bytes(some(1, 2)))
+        got, want = computed(code, proto, net.inputs), net.wanted()
+        assert [rule for rule in rules(code) if "tiles" in rule] == ["bytetiles"] * 2
+        assert twin.products() > 0
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_where_no_byte_stands_for_zero_the_border_is_left_to_another_family() -> None:
+    conv = of_maps((1, 64, 9, 9), (1, 64, 9, 9), 1, (3, 3), (1, 1), (1, 1))
+    inside = of_maps((1, 64, 9, 9), (1, 64, 7, 7), 1, (3, 3), (1, 1), (0, 0))
+    assert byte_tiles.planned(conv, 3) is None
+    assert byte_tiles.planned(inside, 3) is not None
+    assert byte_tiles.planned(conv, -256) is None
+    assert byte_tiles.planned(conv, -255) is not None
+
+
+def test_the_instruction_on_bytes_is_there() -> None:
+    net = Quantised(3)
+    net.result(net.conv(net.input(1, 64, 16, 32), 64, 64, (1, 1), 3))
+    code = pipeline.compile_module(adapter.lower(net.proto()), of_bytes())
+    assert "bytetiles" in rules(code)
+    text = adapter.assembly(code.library)
+    assert re.search(r"\btdpbusd\b", text) and re.search(r"\bldtilecfg\b", text)
+
+
+def test_a_part_asks_for_no_tiles_that_it_does_not_use() -> None:
+    net = Net(8)
+    net.outputs = [net.op("Relu", net.input(1, 64, 6, 6))]
+    for board in (asked(), of_bytes()):
+        code = pipeline.compile_module(adapter.lower(net.proto()), board)
+        assert set(unused_tiles(code, board)) == {"+amx-bf16", "+amx-int8"}
+    assert unused_tiles(compiled(some_convolution()), asked()) == ("+amx-int8",)
 
 
 @pytest.mark.parametrize("worst", [np.inf, np.nan, 3.395e38])
@@ -305,8 +368,10 @@ def test_a_machine_that_gives_no_tiles_says_so(monkeypatch: pytest.MonkeyPatch) 
     why = why_not_here("x86_64", "x86-64-v4", FEATURES)
     assert why == "it needs tiles, and the kernel gives none"
     assert why_not_here("x86_64", "x86-64-v4", FEATURES[:1]) == ""
+    assert load_board("host").processor.on_request == FEATURES[:1]
     monkeypatch.setattr("splitc.cost.board.why_no_tiles", lambda: "")
     assert why_not_here("x86_64", "x86-64-v4", FEATURES) == ""
+    assert load_board("host").processor.on_request == FEATURES
 
 
 def test_the_kernel_is_asked_once_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:

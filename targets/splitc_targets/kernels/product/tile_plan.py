@@ -21,12 +21,15 @@ class Plan:
         source: As the input lies, in words, flattened.
         conv: As tiles read it.
         copied: Whether that is a copy.
-        left, right: Columns that the copy has before and behind the map's.
+        above, below: Rows that the copy has before and behind the map's.
+        left, right: Columns, likewise.
     """
 
     source: Conv
     conv: Conv
     copied: bool
+    above: int
+    below: int
     left: int
     right: int
 
@@ -51,26 +54,40 @@ def supported(conv: Conv, group: int) -> bool:
     return conv.w_image == 0 and (conv.groups == 1 or conv.channels % (group * WORDS) == 0)
 
 
-def plan(conv: Conv) -> Plan:
-    """How a convolution in words is computed."""
+def plan(conv: Conv, *, rows: bool = False) -> Plan:
+    """How a convolution in words is computed.
+
+    Args:
+        conv: The convolution.
+        rows: Whether rows beyond the map are in the copy too: where they are not zeros' bits.
+            Kernel rows that meet none of the map's are left out otherwise.
+    """
     source = geometry.flattened(conv)
     channels = -(-source.channels // WORDS) * WORDS
-    reach = (source.out_width - 1) * source.stride[1]
-    reach += (source.kernel[1] - 1) * source.dilation[1] - source.pad[1]
-    left, right = max(0, source.pad[1]), max(0, reach - (source.width - 1))
-    copied = channels != source.channels or left + right > 0
+    above, below = _beyond(source, 0) if rows else (0, 0)
+    left, right = _beyond(source, 1)
+    copied = channels != source.channels or above + below + left + right > 0
     pixel = channels * source.groups
     made = source
     if copied:
         row = (source.width + left + right) * pixel
         made = replace(
             source, channels=channels, width=source.width + left + right,
-            pad=(source.pad[0], source.pad[1] - left), x_pixel=pixel, x_row=row,
-            x_image=row * source.height,
+            height=source.height + above + below,
+            pad=(source.pad[0] - above, source.pad[1] - left), x_pixel=pixel, x_row=row,
+            x_image=row * (source.height + above + below),
         )  # fmt: skip
     vectors = min(len(RIGHT), -(-(source.out_channels // source.groups) // WORDS))
     made = replace(made, tile=tiles.Tile(min(ROWS, made.out_width), vectors))
-    return Plan(source, made, copied, left, right)
+    return Plan(source, made, copied, above, below, left, right)
+
+
+def _beyond(conv: Conv, axis: int) -> tuple[int, int]:
+    """Rows or columns that a convolution reads before and behind the map's."""
+    size, out = ((conv.height, conv.out_height), (conv.width, conv.out_width))[axis]
+    last = (out - 1) * conv.stride[axis] - conv.pad[axis]
+    last += (conv.kernel[axis] - 1) * conv.dilation[axis]
+    return max(0, conv.pad[axis]), max(0, last - (size - 1))
 
 
 def workers(tasks: int, conv: Conv, machine: Machine) -> int:
@@ -93,6 +110,9 @@ def cycles(conv: Conv, row: TileProduct, machine: Machine) -> float:
     total = lines * made.tiles * vectors * each + copied
     return total / workers(lines * made.tiles, conv, machine)
 
+
+RULES = {"bfloat16": "tiles", "int8": "bytetiles"}
+"""What steps are called, by the weights that their instruction multiplies by."""
 
 _STORED = 3.0
 """Cycles of one row of a tile of sums: stored, loaded, and the expression's result stored."""

@@ -42,9 +42,7 @@ def pack(words: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndarra
     return direct.pack(np.pad(words, ((0, 0), (0, more), (0, 0), (0, 0))), made, machine)
 
 
-def kernel(
-    name: str, conv: Conv, machine: Machine, row: TileProduct, packed: int, fill: int = 0
-) -> Any:
+def kernel(name: str, conv: Conv, machine: Machine, row: TileProduct, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, [copy,] y) as a function of TVM's tensor IR.
 
     Args:
@@ -53,9 +51,25 @@ def kernel(
         machine: As the sums' vectors see it.
         row: The product.
         packed: Words of the weights.
-        fill: The word that stands for zeros beyond the map.
     """
-    made = plan(conv)
+    return function(name, plan(conv), machine, row, packed, 0, TileWriter)
+
+
+def function(
+    name: str, made: Plan, machine: Machine, row: TileProduct, packed: int, fill: int,
+    writer: type[TileWriter],
+) -> Any:  # fmt: skip
+    """A kernel as `kernel` gives it.
+
+    Args:
+        name: The function's.
+        made: The convolution.
+        machine: As the sums' vectors see it.
+        row: The product.
+        packed: Words of the weights.
+        fill: The word that stands for zeros beyond the map.
+        writer: Writes the products and what follows them.
+    """
     count = geometry.input_size(replace(made.source, channels=1, groups=1))
     count += made.source.channels * made.source.groups - 1
     copy = [Argument("copy", (made.copy_words,), "int32")] if made.copied else []
@@ -72,7 +86,7 @@ def kernel(
             *extra, target = extra
             _Copy(code, made, machine, read, target, fill).write()
             read = target
-        _Tiles(code, made, machine, (read, w, *extra, y), row).tasks()
+        writer(code, made, machine, (read, w, *extra, y), row).tasks()
 
     return emit.function(name, arguments, write)
 
@@ -94,25 +108,36 @@ class _Copy:
         count = workers(pixels, new, self.machine)
         with (
             code.loop("worker", count, parallel=count > 1) as worker,
-            _share(code, worker, count, pixels) as place,
+            share(code, worker, count, pixels) as place,
         ):
             line, pixel = code.bind(emit.div(place, old.width)), emit.mod(place, old.width)
-            image = code.bind(emit.div(line, old.height))
-            row, pixel = code.bind(emit.mod(line, old.height)), code.bind(pixel)
+            image, pixel = code.bind(emit.div(line, new.height)), code.bind(pixel)
+            row = code.bind(emit.mod(line, new.height) - made.above)
             from_ = image * old.x_image + row * old.x_row + pixel * old.x_pixel
             to = code.bind(line * new.x_row + (made.left + pixel) * new.x_pixel)
-            self._pixel(code.bind(from_), to)
-            self._beyond(pixel, 0, to - made.left * new.x_pixel, made.left)
-            self._beyond(pixel, old.width - 1, to + new.x_pixel, made.right)
+            if made.above + made.below:
+                inside = emit.tirx.And(
+                    emit.tirx.GE(emit.index(row), emit.const(0)),
+                    emit.tirx.LT(emit.index(row), emit.const(old.height)),
+                )
+                with code.when(inside):
+                    self._pixel(code.bind(from_), to)
+                with code.when(emit.tirx.Not(inside)):
+                    self._fill(to, 1)
+            else:
+                self._pixel(code.bind(from_), to)
+            self._beside(pixel, 0, to - made.left * new.x_pixel, made.left)
+            self._beside(pixel, old.width - 1, to + new.x_pixel, made.right)
 
-    def _beyond(self, pixel: Index, edge: int, at: Index, count: int) -> None:
+    def _beside(self, pixel: Index, edge: int, at: Index, count: int) -> None:
         """The columns beside the first or last pixel."""
-        if count == 0:
-            return
-        with self.code.when(emit.tirx.EQ(emit.index(pixel), emit.const(edge))):
-            start = self.code.bind(at)
-            with self.code.loop("fill", count * self.made.conv.x_pixel // WORDS) as n:
-                self._one(start + n * WORDS, emit.number(self.fill, WORDS, "int32"), WORDS)
+        if count:
+            with self.code.when(emit.tirx.EQ(emit.index(pixel), emit.const(edge))):
+                self._fill(self.code.bind(at), count)
+
+    def _fill(self, at: Index, pixels: int) -> None:
+        with self.code.loop("fill", pixels * self.made.conv.x_pixel // WORDS) as n:
+            self._one(at + n * WORDS, emit.number(self.fill, WORDS, "int32"), WORDS)
 
     def _pixel(self, from_: Index, to: Index) -> None:
         words = self.made.source.channels * self.made.source.groups
@@ -129,7 +154,7 @@ class _Copy:
         self.code.store(self.target, at, value, lanes)
 
 
-class _Tiles(Writer):
+class TileWriter(Writer):
     """Writes the products, and what follows the sums."""
 
     def __init__(
@@ -150,7 +175,7 @@ class _Tiles(Writer):
             self.on = Tiles(code, self.row, made.rows)
             self.room = code.scratch(made.rows * self.tile.vectors * WORDS, self.row.sums, "sums")
             self.on.begin()
-            with _share(code, worker, cores, total) as task:
+            with share(code, worker, cores, total) as task:
                 if geometry.blocks_outermost(conv, self.machine):
                     block, place = emit.div(task, lines * chunks), emit.mod(task, lines * chunks)
                 else:
@@ -230,7 +255,7 @@ class _Begun(Array):
         return emit.converted(total, self.dtype, "float32", lanes)
 
 
-def _share(code: Code, worker: Index, cores: int, tasks: int) -> Any:
+def share(code: Code, worker: Index, cores: int, tasks: int) -> Any:
     """The loop over a worker's tasks."""
     first = code.bind(emit.div(worker * tasks, cores))
     after = code.bind(emit.div((worker + 1) * tasks, cores))
