@@ -203,6 +203,7 @@ tanh.default tvm self
 _to_copy.default tvm self dtype layout~ device~ pin_memory~ non_blocking~ memory_format~
 topk.default own self k dim largest sorted~
 trunc.default tvm self
+unfold.default rewrite self dimension size step
 unsqueeze.default tvm self dim
 _unsafe_index_put.default own self indices values accumulate
 upsample_bicubic2d.default rewrite self output_size align_corners scales_h scales_w

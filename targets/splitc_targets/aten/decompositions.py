@@ -175,7 +175,7 @@ def scan(op: Any) -> Rewrite:
         kind = dtype or (x.dtype if x.dtype.is_floating_point else torch.int64)
         if x.dim() == 0:
             return x.to(kind).clone()
-        return NotImplemented if x.dtype == kind else op(x.to(kind), dim)
+        return NotImplemented if x.dtype == kind and dtype is None else op(x.to(kind), dim)
 
     return rewrite
 
@@ -275,6 +275,18 @@ def as_strided(
     return torch.index_select(x.reshape(-1), 0, place.reshape(-1)).reshape(tuple(size))
 
 
+def unfold(x: Tensor, dimension: int, size: int, step: int) -> Any:
+    """Windows along a dimension, the elements of each in a dimension at the end."""
+    if not x.dim():
+        return x.expand(size).clone() if size else x.reshape(1).narrow(0, 0, 0)
+    dim = dimension % x.dim()
+    count = (x.shape[dim] - size) // step + 1
+    places = (torch.arange(count) * step).unsqueeze(1) + torch.arange(size)
+    held = torch.index_select(x, dim, places.reshape(-1))
+    shape = (*x.shape[:dim], count, size, *x.shape[dim + 1 :])
+    return held.reshape(shape).movedim(dim + 1, -1)
+
+
 def constant_pad(x: Tensor, pad: Sequence[int], value: Any = 0) -> Any:
     """A negative width cuts off."""
     if all(n >= 0 for n in pad):
@@ -311,6 +323,20 @@ def product(x: Tensor, *dims: Any, dtype: Any = None) -> Any:
     if x.dim() == 0:
         return x.to(kind).clone()
     return NotImplemented if kind == x.dtype and dtype is None else aten.prod(x.to(kind), *dims)
+
+
+def empty_product(x: Tensor, y: Tensor) -> Any:
+    """A matrix product over no columns is nought."""
+    if x.shape[-1]:
+        return NotImplemented
+    return torch.zeros((*x.shape[:-1], y.shape[-1]), dtype=x.dtype)
+
+
+def addmm(x: Tensor, left: Tensor, right: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """Of a product over no columns only what is added to it is left."""
+    if left.shape[-1]:
+        return NotImplemented
+    return (x * beta).expand(left.shape[0], right.shape[1]).clone()
 
 
 def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -404,6 +430,9 @@ def rewrites() -> dict[Any, Rewrite]:
         aten.any.dims: any_of,
         aten.linalg_vector_norm.default: vector_norm,
         aten.squeeze.dims: squeeze,
+        aten.mm.default: empty_product,
+        aten.bmm.default: empty_product,
+        aten.addmm.default: addmm,
         aten.cumsum.default: scan(aten.cumsum),
         aten.cumprod.default: scan(aten.cumprod),
         aten.copy.default: copy,
@@ -411,6 +440,7 @@ def rewrites() -> dict[Any, Rewrite]:
         aten.index.Tensor: index,
         aten.index_put.default: index_put,
         aten.as_strided.default: as_strided,
+        aten.unfold.default: unfold,
         aten.constant_pad_nd.default: constant_pad,
         aten.native_group_norm.default: group_norm,
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import math
 import os
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax
@@ -325,6 +327,17 @@ def function(library: Any, name: str) -> Callable[..., None]:
     found = library[name]
 
     def call(*arrays: Any) -> None:
-        found(*map(tvm_ffi.from_dlpack, arrays))
+        found(*(tvm_ffi.from_dlpack(_compact(array)) for array in arrays))
 
     return call
+
+
+def _compact(array: Any) -> Any:
+    """An array with the strides that compiled code asks for, which are numpy's if it has elements.
+
+    A stride is the product of the extents behind it; numpy takes none of them for nought.
+    """
+    if array.size:
+        return array
+    behind = [math.prod(array.shape[dim + 1 :]) for dim in range(array.ndim)]
+    return np.lib.stride_tricks.as_strided(array, strides=[n * array.itemsize for n in behind])

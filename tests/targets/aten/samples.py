@@ -333,6 +333,7 @@ def reductions() -> Calls:
         "logsumexp": (lambda a: a.logsumexp(1), [x]),
         "cumsum": (lambda a: a.cumsum(1), [x]),
         "cumsum in doubles": (lambda a: a.cumsum(0, dtype=torch.float64), [x]),
+        "cumsum in its own type": (lambda a: a.cumsum(0, dtype=torch.float32), [x]),
         "cumprod": (lambda a: a.cumprod(2), [x]),
         "softmax": (lambda a: a.softmax(1), [x]),
         "log softmax": (lambda a: a.log_softmax(0), [x]),
@@ -395,6 +396,8 @@ def movements() -> Calls:
         "meshgrid": (lambda a: torch.meshgrid(a, a, indexing="xy"), [line]),
         "constant inside": (lambda a: a + torch.tensor([1.0, 2.0, 3.0, 4.0]), [line]),
         "cast": (lambda a: (a.to(torch.int32), (a > 0).float(), a.to(torch.bool)), [x]),
+        "windows": (
+            lambda a: (a.unfold(1, 2, 1), a.unfold(-1, 3, 2), a[0, 0, 0].unfold(0, 1, 1)), [x]),
         "pixels": (lambda a: F.pixel_shuffle(a.reshape(1, 4, 2, 3), 2), [x]),
     }  # fmt: skip
 
@@ -409,7 +412,26 @@ def products() -> Calls:
         "baddbmm": (lambda c, a, b: torch.baddbmm(c, a, b, beta=0.5, alpha=2), [c, a, b]),
         "einsum": (lambda a, b: torch.einsum("bij,bjk->ki", a, b), [a, b]),
         "linear": (F.linear, [a, some(6, 4), some(6)]),
+        "over no columns": (
+            lambda a, b, c: (
+                torch.addmm(c[:, 0], a[0, :, :0], b[0, :0], beta=0.5, alpha=2),
+                a[:, :, :0] @ b[:, :0],
+                a[0, :, :0] @ b[0, :0],
+            ),
+            [a, b, some(5, 2)],
+        ),
         "vector": (lambda a, b: a[0] @ b[0, :, 0], [a, b]),
+    }
+
+
+@group
+def tensors_without_elements() -> Calls:
+    none, some_rows = some(5, 0, 3), some(4, 5)
+    return {
+        "flip": (lambda a: a.flip((0, 1)), [none]),
+        "softmax": (lambda a: a.softmax(1), [none]),
+        "distances": (torch.cdist, [some_rows, some(0, 5)]),
+        "sum": (lambda a: a.sum(1), [none]),
     }
 
 
