@@ -44,6 +44,7 @@ UNSET = ("empty", "new_empty", "dropout", "random", "rand", "normal", "uniform",
          "exponential", "cauchy", "geometric", "multinomial")  # fmt: skip
 NO_INPUT, NOT_HERE, NO_RESULT = "no tensor goes in", "PyTorch refuses it", "no tensor comes out"
 COMPLEX, VALUES_DECIDE = "complex numbers", "values decide the shape of a result"
+DRAWS = "it gives other values at each run"
 UNTRIED = (NO_INPUT, NOT_HERE, NO_RESULT)
 BATCH = 10
 SECONDS = 300.0
@@ -163,20 +164,28 @@ def samples(op: Any, limit: int | None) -> Iterator[tuple[int, list[Any], Any]]:
 def why_apart(module: Call, tensors: list[torch.Tensor]) -> str:
     """Why a sample does not count for the bar; empty where it does.
 
-    PyTorch itself says which results have a shape that their operands' values decide: run on
+    What draws numbers, as attention with dropout does, is known by two runs that differ. PyTorch itself says which results have a shape that their operands' values decide: run on
     tensors without values, it gives them an extent that it does not know.
     """
     if not tensors:
         return NO_INPUT
     try:
         results = results_of(module, tensors)
+        torch.manual_seed(1)
+        again = results_of(module, tensors)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
         return NOT_HERE
     if not results:
         return NO_RESULT
     if any(each.is_complex() for each in (*results, *tensors)):
         return COMPLEX
+    if not all(map(_equal, results, again)):
+        return DRAWS
     return VALUES_DECIDE if _shaped_by_values(module, tensors) else ""
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool(np.array_equal(one.numpy(), other.numpy(), equal_nan=one.is_floating_point()))
 
 
 def _shaped_by_values(module: Call, tensors: list[torch.Tensor]) -> bool:
