@@ -4,10 +4,11 @@
 
 The OpInfo samples of torch.testing (float32, forward), which nobody here wrote, each as a
 network of one call through the torch door: read, refuse, lower, compile for this machine, run,
-compared with PyTorch at inference. What has no one right value is left out: operators that draw
-random numbers, memory that nobody wrote, and dropout that a call forces on.
+compared with PyTorch at inference. What has no one right value is left out or counted apart:
+operators that draw random numbers, memory that nobody wrote, and dropout that a call forces on.
+Apart are also complex numbers, and results whose shape the values decide.
 
-Needs `pip install expecttest`, which torch.testing imports. `--only abs,add` takes some of the
+Needs the extra `dev`: torch.testing imports expecttest. `--only abs,add` takes some of the
 operators, `--core` those of ATen's core set, `--limit N` so many samples of each; a process does
 ten operators, so that one that dies is counted and the rest go on.
 """
@@ -161,10 +162,20 @@ def samples(op: Any, limit: int | None) -> Iterator[tuple[int, list[Any], Any]]:
         yield number, *tree_flatten(((one.input, *one.args), dict(one.kwargs)))
 
 
+def calls_of(
+    name: str, op: Any, limit: int | None = None
+) -> Iterator[tuple[str, Call, list[torch.Tensor]]]:
+    """An operator's samples: what each is called, its call, and the tensors that go in."""
+    for number, leaves, spec in samples(op, limit):
+        call = Call(op.op, leaves, spec).eval()
+        yield f"{name}[{number}]", call, [leaves[at].detach().clone() for at in call.where]
+
+
 def why_apart(module: Call, tensors: list[torch.Tensor]) -> str:
     """Why a sample does not count for the bar; empty where it does.
 
-    What draws numbers, as attention with dropout does, is known by two runs that differ. PyTorch itself says which results have a shape that their operands' values decide: run on
+    What draws numbers, as attention with dropout does, gives other values at a second run.
+    PyTorch itself says which results have a shape that their operands' values decide: run on
     tensors without values, it gives them an extent that it does not know.
     """
     if not tensors:
@@ -279,13 +290,9 @@ def work(names: list[str], options: Options, kept: frozenset[str], told: Any) ->
     known = operators()
     for name in names:
         found: list[tuple[str, str, Call, list[torch.Tensor]]] = []
-        for number, leaves, spec in samples(known[name], options.limit):
-            sample = f"{name}[{number}]"
-            if sample in kept:
-                continue
-            call = Call(known[name].op, leaves, spec).eval()
-            tensors = [leaves[place].detach().clone() for place in call.where]
-            found.append((sample, why_apart(call, tensors), call, tensors))
+        for sample, call, tensors in calls_of(name, known[name], options.limit):
+            if sample not in kept:
+                found.append((sample, why_apart(call, tensors), call, tensors))
         untried = [each for each in found if each[1] in UNTRIED]
         told.send([Outcome(sample, name, "", "", apart) for sample, apart, _, _ in untried])
         todo = [each for each in found if each[1] not in UNTRIED]
@@ -354,6 +361,7 @@ def figures_of(found: list[Outcome], count: int) -> dict[str, Any]:
     by = Counter(one.outcome for one in counted)
     print(f"apart: {dict(apart)}")
     print(", ".join(f"{by[what]} {what}" for what in OUTCOMES), f"of {count} operators")
+    bad = Counter(one.outcome for one in tried_ones)
     share = 100 * by[PASSED] / max(1, len(counted))
     passed = sum(one.outcome == PASSED for one in tried_ones)
     of_all = 100 * passed / max(1, len(tried_ones))
@@ -361,6 +369,8 @@ def figures_of(found: list[Outcome], count: int) -> dict[str, Any]:
     print(f"passed of all {len(tried_ones)} that this PyTorch runs: {of_all:.2f} %")
     return {
         **{what: by[what] for what in OUTCOMES},
+        **{what: bad[what] for what in (WRONG, CRASHED, LATE)},
+        "refused_samples": sorted(one.sample for one in counted if one.outcome == REFUSED),
         "counted": len(counted),
         "counted_passed_percent": share,
         "all": len(tried_ones),

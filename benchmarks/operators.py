@@ -3,6 +3,8 @@
 
 python benchmarks/conformance.py --json FILE    # first, for the counts
 python benchmarks/operators.py --conformance FILE
+python benchmarks/conformance_torch.py --core --json FILE    # the same for PyTorch's
+python benchmarks/operators.py --torch FILE
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operators.md"
 COUNTS = ROOT / "docs" / "conformance.json"
 OUTCOMES = ("passed", "refused", "wrong", "crashed")
+TORCH = (*OUTCOMES, "counted", "counted_passed_percent", "operators", "apart", "refused_samples")
+"""What is kept of the counts of PyTorch's samples."""
 MOST = 12
 """So many reasons are listed."""
 
@@ -112,8 +116,9 @@ def _torch(counts: Mapping[str, Any]) -> list[str]:
     return [
         "## PyTorch",
         "",
-        f"Of PyTorch's own samples of the operators in ATen's core set: {named} "
-        "(`benchmarks/conformance_torch.py --core`).",
+        f"Of PyTorch's own samples of the operators in ATen's core set: {named}. Of the "
+        f"{found['counted']:,} that count {found['counted_passed_percent']:.2f} % pass "
+        "(`benchmarks/conformance_torch.py --core`, which says what is left out).",
         "",
     ]
 
@@ -204,6 +209,7 @@ def _limit(name: str, rule: Rule) -> str:
 def main() -> None:
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     made.add_argument("--conformance", type=Path, help="what conformance.py wrote as JSON")
+    made.add_argument("--torch", type=Path, help="what conformance_torch.py wrote as JSON")
     options = made.parse_args()
     if options.conformance is not None:
         found: dict[str, Any] = json.loads(options.conformance.read_text("utf-8"))
@@ -215,6 +221,12 @@ def main() -> None:
         )
         before: dict[str, Any] = json.loads(COUNTS.read_text("utf-8"))
         kept |= {name: before[name] for name in ("torch",) if name in before}
+        COUNTS.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+    if options.torch is not None:
+        found = json.loads(options.torch.read_text("utf-8"))
+        kept = json.loads(COUNTS.read_text("utf-8"))
+        kept["torch"] = {name: found[name] for name in TORCH}
+        kept["torch"]["counted_passed_percent"] = round(found["counted_passed_percent"], 2)
         COUNTS.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     counts: dict[str, Any] = json.loads(COUNTS.read_text("utf-8"))
     PAGE.write_text(page(counts), "utf-8")
