@@ -14,6 +14,7 @@ import numpy as np
 from splitc_targets.gpu.device import Device
 from splitc_targets.gpu.kernels import (
     attention,
+    gather,
     maps,
     ordering,
     products,
@@ -39,7 +40,6 @@ from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules import reduce, table
-from splitc_targets.rules import scan as scan_rules
 from splitc_targets.rules import scatter as scatter_rules
 from splitc_targets.rules.maps import describe, shapes_of
 from splitc_targets.tvm.adapter import CannotRun
@@ -60,6 +60,7 @@ KERNELS: dict[str, Write] = {
     "pool": lambda name, spec, _: windows.pool_kernel(name, spec),
     "whole": lambda name, spec, _: windows.whole_kernel(name, spec),
     "extremes": lambda name, spec, _: ordering.extremes_kernel(name, spec),
+    "gather": lambda name, spec, _: gather.gather_kernel(name, spec),
     "scatter": lambda name, spec, _: scatter.scatter_kernel(name, spec),
     "scan": lambda name, spec, _: scan.scan_kernel(name, spec),
     "sort": lambda name, spec, _: ordering.sort_kernel(name, spec),
@@ -78,9 +79,7 @@ KERNELS: dict[str, Write] = {
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in (
-        table.RULES | scan_rules.RULES | scatter_rules.RULES | reduce.BY_THREADS
-    ).items()
+    for op, rule in (table.RULES | scatter_rules.RULES | reduce.BY_THREADS).items()
 }
 """The processors' rules, and those of what only kernels of threads have."""
 

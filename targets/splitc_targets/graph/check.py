@@ -83,7 +83,7 @@ def _shape_faults(node: Node) -> Iterator[str]:
         yield f"{inputs[0].shape} has other elements than {node.output.shape}"
     if node.op == "permute_dims" and sorted(inputs[0].shape) != sorted(node.output.shape):
         yield f"{inputs[0].shape} is no permutation of {node.output.shape}"
-    if node.op == "map":
+    if node.op in _MAPS:
         shapes = [value.shape for value in inputs]
         try:
             broadcast = np.broadcast_shapes(*shapes, node.output.shape)
@@ -93,6 +93,7 @@ def _shape_faults(node: Node) -> Iterator[str]:
             yield f"{shapes} do not broadcast to {node.output.shape}"
 
 
+_MAPS = ("map", "typed map")
 _SAME_SIZE = frozenset({"reshape", "flatten", "squeeze", "expand_dims"})
 
 
@@ -103,7 +104,7 @@ def _expression_faults(node: Node) -> Iterator[str]:
     # A kernel's expression is over its own result and the extras, the last of its arguments.
     last = node.args[-1] if node.args else None
     beside = 1 + len(cast("list[Any]", last)) if isinstance(last, list) else 1
-    operands = len(node.inputs) if node.op == "map" else beside
+    operands = len(node.inputs) if node.op in _MAPS else beside
     for index in sorted(set(_operands(expression))):
         if index >= operands:
             yield f"its expression reads operand {index} of {operands}"

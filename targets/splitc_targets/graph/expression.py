@@ -77,6 +77,14 @@ DOUBLE = frozenset({
 })  # fmt: skip
 """Operations that are computed in float64 too."""
 
+CHOICES = frozenset({
+    "equal", "less", "at most", "isnan", "isinf", "isfinite", "and", "or", "xor", "not", "where",
+})  # fmt: skip
+"""Operations of truth values, which are the numbers 1 and 0; computed in every type."""
+
+DIVISIONS = frozenset({"quotient", "floor quotient", "rest", "floor rest"})
+"""Operations of integers that give something for every operand: see `loops.integers`."""
+
 
 def relu(x: Expression) -> Expression:
     """The larger of x and zero."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.graph.expression import Arg, Expression, operations
+from splitc_targets.graph.expression import DIVISIONS, Arg, Expression, operations
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.emit import BOOL, Argument, Array, Code, Index, Value
 from splitc_targets.loops.epilogue import finished
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
 
@@ -27,8 +27,9 @@ class Nest:
         ins: The operands' strides; 0 where an operand does not vary.
         expression: What is stored.
         dtype: The result's element type.
-        in_dtypes: The operands' element types. Arithmetic is on floats, of 64 bits where an
-            operand is; copies are of any type.
+        in_dtypes: The operands' element types.
+        computed: The type that is computed in, "" for floats, of 64 bits where an operand is.
+            Copies are of any type.
     """
 
     sizes: tuple[int, ...]
@@ -37,6 +38,12 @@ class Nest:
     expression: Expression = _SAME
     dtype: str = "float32"
     in_dtypes: tuple[str, ...] = ("float32",)
+    computed: str = ""
+
+    @property
+    def computes(self) -> str:
+        """The type that is computed in."""
+        return self.computed or ("float64" if "float64" in self.in_dtypes else "float32")
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -127,18 +134,19 @@ def _chunked(nest: Nest, machine: Machine) -> Nest:
     return Nest(
         (total // chunk, chunk), (nest.out[0] * chunk, nest.out[0]),
         tuple((s[0] * chunk, s[0]) for s in nest.ins),
-        nest.expression, nest.dtype, nest.in_dtypes,
+        nest.expression, nest.dtype, nest.in_dtypes, nest.computed,
     )  # fmt: skip
 
 
-_WIDE = {"float32", "float16", "bfloat16", "uint8", "int8"}
+_WIDE = {"float32", "float16", "bfloat16", "uint8", "int8", BOOL}
 """Types that are turned into each other by vectors."""
 
 
 def _lanes(nest: Nest, machine: Machine) -> int:
-    """Elements handled at once: a vector where the result is dense, of floats, bytes or int32."""
+    """Elements handled at once: a vector where the result is dense, but in copies of wide types."""
     types = {nest.dtype, *nest.in_dtypes}
-    if not (types <= _WIDE or types == {"int32"}) or nest.out[-1] != 1:
+    vectors = bool(nest.computed) or types <= _WIDE or types == {"int32"}
+    if not vectors or nest.out[-1] != 1:
         return 1
     return min(machine.lanes, 1 << max(0, (nest.sizes[-1] - 1).bit_length()))
 
@@ -196,10 +204,13 @@ def _one(
             return emit.shuffle(gathered, range(lanes))
         return arrays[i].spaced(where, step, lanes)
 
-    floats = "float64" if "float64" in nest.in_dtypes else "float32"
+    floats = nest.computes
+    divides = not DIVISIONS.isdisjoint(operations(nest.expression))
 
     def number(i: int) -> Value:
-        return emit.converted(operand(i), nest.in_dtypes[i], floats, lanes)
+        value = emit.converted(operand(i), nest.in_dtypes[i], floats, lanes)
+        # What a vector has beyond the last element is anything, and some divisors end a process.
+        return emit.first(value, used, 1, lanes, floats) if divides else value
 
     with code.scope():
         if nest.expression == Arg(0):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from splitc_targets.graph.expression import Arg, Do, Expression, Num
-from splitc_targets.loops import emit
+from splitc_targets.loops import choices, emit
 from splitc_targets.loops.emit import Code, Value
 
 
@@ -20,10 +20,11 @@ def evaluate(
 
     Args:
         code: Gets the statements.
-        expression: Of float64, one whose operations are in `DOUBLE`.
+        expression: Of float64, one whose operations are in `DOUBLE` or `CHOICES`; of integers,
+            one of `WRAPPING`, bounds, `DIVISIONS` and `CHOICES`.
         operand: Gives an operand's value.
         lanes: Of every vector.
-        dtype: The floats it is computed in.
+        dtype: The type it is computed in.
     """
     known: dict[Expression, Value] = {}
 
@@ -35,7 +36,9 @@ def evaluate(
                 known[of] = emit.number(of.value, lanes, dtype)
             else:
                 args = [value(arg) for arg in of.args]
-                if of.op in _LONG:
+                if choices.has(of.op) or choices.is_whole(dtype):
+                    known[of] = _kept_apart(code, of, args, lanes, dtype)
+                elif of.op in _LONG:
                     deep = [isinstance(arg, Do) for arg in of.args]
                     args = [
                         kept(code, a, lanes) if d else a for a, d in zip(args, deep, strict=True)
@@ -48,6 +51,25 @@ def evaluate(
         return known[of]
 
     return value(expression)
+
+
+def _kept_apart(code: Code, of: Do, args: Sequence[Value], lanes: int, dtype: str) -> Value:
+    """A choice, or one operation of integers, that no simplifier takes for what it is not.
+
+    LLVM takes it that no sum of 32 or 64 bits overflows, and would answer x < x + 1 by that; it
+    looks through no fence, which is for floats only.
+    """
+
+    def keep(value: Value) -> Value:
+        return kept(code, value, lanes, dtype)
+
+    if choices.has(of.op):
+        return keep(choices.chosen(of.op, dtype, lanes, keep, *args))
+    value = keep(OPS[of.op](code, lanes, *args))
+    if of.op not in choices.WRAPPING or not dtype.endswith(("32", "64")):
+        return value
+    whole, floats = emit.typed(dtype, lanes), emit.typed(f"float{dtype[-2:]}", lanes)
+    return emit.tirx.reinterpret(whole, emit.fence(emit.tirx.reinterpret(floats, value)))
 
 
 _SUMS = ("add", "subtract")
@@ -77,13 +99,13 @@ TVM's simplifier fails on the product of a choice and a number in every lane.
 """
 
 
-def kept(code: Code, value: Value, lanes: int) -> Value:
+def kept(code: Code, value: Value, lanes: int, dtype: str = "float32") -> Value:
     """A value in a register of its own.
 
     TVM's simplifier writes a named value out wherever it is read: a chain of operations that
     each read the one before many times would grow beyond all bounds.
     """
-    register = code.local(lanes, name="kept")
+    register = code.local(lanes, dtype, "kept")
     code.store(register, 0, value, lanes)
     return register.at(0, lanes)
 

@@ -33,6 +33,8 @@ Value = Any
 
 _SERIAL, _PARALLEL = 0, 1
 
+BOOL = "bool"
+
 _ON_STACK = 128
 """Elements up to which TVM puts an array on the stack, where LLVM turns it into registers.
 
@@ -123,13 +125,15 @@ def transposed(code: Code, rows: Sequence[Value]) -> list[Value]:
     return found
 
 
-def first(value: Value, used: int, rest: float, lanes: int) -> Value:
+def first(
+    value: Value, used: int, rest: float, lanes: int, dtype: str = "float32"
+) -> Value:  # fmt: skip
     """The first lanes of a vector; the others are `rest`."""
     if used >= lanes:
         return value
     count = tirx.Ramp(const(0), const(1), const(lanes))
     kept = tirx.LT(count, tirx.Broadcast(const(used), const(lanes)))
-    return tirx.Select(kept, value, number(rest, lanes))
+    return tirx.Select(kept, value, number(rest, lanes, dtype))
 
 
 def across(code: Code, value: Value, lanes: int, combine: Callable[[Value, Value], Value]) -> Value:
@@ -152,8 +156,11 @@ def fence(value: Value) -> Value:
 
 
 def stored(dtype: str) -> str:
-    """The element type that TVM knows an array's memory by: of bfloat16 it has no arithmetic."""
-    return "uint16" if dtype == BF16 else dtype
+    """The element type that kernels know an array's memory by.
+
+    Of bfloat16 TVM has no arithmetic; truth values are bytes, and go into vectors as such.
+    """
+    return {BF16: "uint16", BOOL: "uint8"}.get(dtype, dtype)
 
 
 def multiply_add(row: MultiplyAdd, reads: Value, weights: Value, sums: Value) -> Value:
@@ -183,6 +190,10 @@ def converted(value: Value, source: str, dtype: str, lanes: int) -> Value:
     """A value in another type; a float for a narrow integer by way of 32 bits, so that it wraps."""
     if source == dtype:
         return value
+    if dtype == BOOL:
+        zero = number(0, lanes, stored(source))
+        one, none = (number(truth, lanes, stored(BOOL)) for truth in (1, 0))
+        return tirx.Select(tirx.EQ(value, zero), none, one)
     if source == BF16:
         high = tirx.Cast(typed("uint32", lanes), value) << _all(16, lanes)
         return converted(tirx.reinterpret(typed("float32", lanes), high), "float32", dtype, lanes)
@@ -367,6 +378,9 @@ class Registers(Array):
         return self.pieces[number], i
 
 
+_BYTES_OR_HALVES = {*NARROW, BOOL}
+
+
 def _masked(i: Index, lanes: int, used: int) -> tuple[Any, Any]:
     where = tirx.Ramp(index(i), const(1), const(lanes))
     count = tirx.Ramp(const(0), const(1), const(lanes))
@@ -411,7 +425,7 @@ class Code:
     ) -> None:
         """Write a value's lanes from element `i` on; of the last ones only `used`."""
         buffer, i = array.piece(i)
-        if used is not None and used < lanes and array.dtype in NARROW:
+        if used is not None and used < lanes and array.dtype in _BYTES_OR_HALVES:
             self._store_pieces(array, i, value, used)
             return
         if used is not None and used < lanes:

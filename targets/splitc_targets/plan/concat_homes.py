@@ -8,7 +8,8 @@ from splitc_targets.graph.views import View, channels_last
 from splitc_targets.plan.planner import Planner
 
 WRITES_ANYWHERE = frozenset({
-    "nn.conv2d", "nn.conv2d_transpose", "nn.max_pool2d", "nn.avg_pool2d", "map", "concat", "lrn",
+    "nn.conv2d", "nn.conv2d_transpose", "nn.max_pool2d", "nn.avg_pool2d", "map", "typed map",
+    "concat", "lrn",
 })  # fmt: skip
 """Operations whose kernels can leave gaps between the pixels of their result."""
 

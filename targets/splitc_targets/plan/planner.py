@@ -220,9 +220,13 @@ class Planner:
         self.map([source], target, Arg(0), why)
 
     def map(
-        self, sources: list[View], target: View, expression: Expression, what: str = ""
-    ) -> None:
-        """Append an elementwise kernel; sources are broadcast to the target's shape."""
+        self, sources: list[View], target: View, expression: Expression, what: str = "",
+        computed: str = "",
+    ) -> None:  # fmt: skip
+        """Append an elementwise kernel; sources are broadcast to the target's shape.
+
+        `computed` is the type it computes in, where that is not the floats of its operands.
+        """
         if 0 in target.shape:
             return
         sources = [source.broadcast(target.shape) for source in sources]
@@ -230,7 +234,7 @@ class Planner:
         sizes, (out, *ins) = elementwise.collapse(target.shape, strides)
         spec = elementwise.Nest(
             sizes, out, tuple(ins), expression, target.buffer.dtype,
-            tuple(source.buffer.dtype for source in sources),
+            tuple(source.buffer.dtype for source in sources), computed,
         )  # fmt: skip
         machine = self.machine
         names = operations(expression)

@@ -9,6 +9,7 @@ from splitc_targets.graph.expression import Arg
 from splitc_targets.graph.graph import Node, Value
 from splitc_targets.graph.views import channels_last, ordered_like
 from splitc_targets.plan.planner import Planner, Rule, order_of
+from splitc_targets.rules import gather
 from splitc_targets.rules.sample import Taps, plan_named, resize, sample
 
 
@@ -18,7 +19,7 @@ def _map(planner: Planner, node: Node) -> bool:
     full = [view for view in views if view.shape == node.output.shape]
     inner = [view for view in full if view.buffer.kind != "constant"]
     target = planner.result(node.output, order_of(inner or full, node.output.shape))
-    planner.map(views, target, node.attrs["expression"])
+    planner.map(views, target, node.attrs["expression"], computed=node.attrs.get("computed", ""))
     return True
 
 
@@ -214,6 +215,7 @@ def _resize_nearest(planner: Planner, node: Node) -> bool:
 
 RULES: dict[str, Rule] = {
     "map": _map,
+    "typed map": _map,
     "reshape": _reshape,
     "flatten": _reshape,
     "squeeze": _reshape,
@@ -223,7 +225,7 @@ RULES: dict[str, Rule] = {
     "concat": _concat,
     "strided_slice": _strided_slice,
     "split": _split,
-    "take": _take,
+    "take": lambda planner, node: _take(planner, node) or gather.take(planner, node),
     "nn.pad": _pad,
     "image.resize2d": _resize,
     "sample": plan_named,

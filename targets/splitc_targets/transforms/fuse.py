@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from splitc_targets.graph.expression import (
-    DOUBLE,
+    CHOICES,
     Arg,
-    Do,
     Expression,
-    Num,
-    clip,
     operations,
-    relu,
     substitute,
 )
 from splitc_targets.graph.graph import Graph, Node, Value, constant, joined
 from splitc_targets.graph.regions import longest_run
+from splitc_targets.transforms.elementwise import TRUTH, computed_in, expression_of
 
 ANCHORS = frozenset({
     "nn.conv2d", "nn.conv1d", "nn.conv2d_transpose", "nn.conv1d_transpose", "matmul",
@@ -28,115 +25,14 @@ ANCHORS = frozenset({
 })  # fmt: skip
 """Operations whose kernels take an expression behind them."""
 
-_BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
-_UNARY = (
-    "negative", "abs", "sqrt", "floor", "ceil", "round", "exp", "log", "sin", "cos", "sign", "tanh",
-    "erf", "sigmoid", "atanh", "softplus",
-)  # fmt: skip
-
-
-def expression_of(node: Node) -> Expression | None:
-    """A node's arithmetic over its inputs, scalars written in; None where it has none."""
-    if len(node.outputs) != 1 or node.output.dtype not in ("float32", "float64"):
-        return None
-    if any(value.dtype != node.output.dtype for value in node.inputs):
-        return None
-    inputs = node.inputs
-    args: list[Expression] = []
-    for position, value in enumerate(inputs):
-        scalar = value.data is not None and value.size == 1
-        args.append(Num(float(value.data.reshape(())))) if scalar else args.append(Arg(position))  # type: ignore[union-attr]
-    if not any(isinstance(arg, Arg) for arg in args):
-        return None
-    expression = _arithmetic(node, args)
-    if expression is None or (
-        node.output.dtype == "float64" and not DOUBLE.issuperset(operations(expression))
-    ):
-        return None
-    return expression
-
-
-def _arithmetic(node: Node, args: list[Expression]) -> Expression | None:
-    op, x = node.op, args[0]
-    if op in _BINARY:
-        return _binary(op, x, args[1]) if len(args) == 2 else None
-    if op in _UNARY:
-        return Do(op, (x,))
-    if op == "clip":
-        low, high = (float(bound) for bound in node.args[1:3])
-        return clip(x, low, high)
-    if op == "prelu":
-        return Do("leaky", (x, args[1]))
-    if op == "nn.leakyrelu":
-        return Do("leaky", (x, Num(float(node.attrs["alpha"]))))
-    if op == "power" and len(args) == 2 and isinstance(args[1], Num):
-        return _power(x, args[1].value)
-    return _SPELT[op](x) if op in _SPELT else None
-
-
-def _binary(op: str, x: Expression, y: Expression) -> Expression:
-    if op == "divide" and isinstance(y, Num) and y.value != 0.0 and _exact(1.0 / y.value, y.value):
-        return Do("multiply", (x, Num(1.0 / y.value)))
-    return _bound(op, x, y) if op in _BOUNDS else Do(op, (x, y))
-
-
-_BOUNDS = {"maximum": "larger", "minimum": "smaller"}
-"""Bounds by a number, and the same of two tensors, either of which may be not-a-number."""
-
-
-def _bound(op: str, x: Expression, y: Expression) -> Expression:
-    if isinstance(x, Num):
-        x, y = y, x
-    return Do(op if isinstance(y, Num) else _BOUNDS[op], (x, y))
-
-
-def _exact(a: float, b: float) -> bool:
-    """Whether a is b's reciprocal without rounding: b is a power of two, and neither denormal."""
-    limits = np.finfo(np.float32)
-    normal = all(float(limits.tiny) <= abs(each) <= float(limits.max) for each in (a, b))
-    return normal and abs(np.frexp(b)[0]) == 0.5
-
-
-def _gelu(x: Expression, bell: Expression) -> Expression:
-    return Do("multiply", (Do("multiply", (x, Num(0.5))), Do("add", (bell, Num(1.0)))))
-
-
-def _gelu_exact(x: Expression) -> Expression:
-    return _gelu(x, Do("erf", (Do("multiply", (x, Num(0.7071067811865476))),)))
-
-
-def _gelu_tanh(x: Expression) -> Expression:
-    cube = Do("multiply", (Do("multiply", (x, x)), x))
-    inner = Do("add", (x, Do("multiply", (cube, Num(0.044715)))))
-    return _gelu(x, Do("tanh", (Do("multiply", (inner, Num(0.7978845608028654))),)))
-
-
-_SPELT: dict[str, Callable[[Expression], Expression]] = {
-    "nn.relu": relu,
-    "nn.silu": lambda x: Do("multiply", (x, Do("sigmoid", (x,)))),
-    "nn.gelu": _gelu_exact,
-    "nn.gelu_tanh": _gelu_tanh,
-    "square": lambda x: Do("multiply", (x, x)),
-    "rsqrt": lambda x: Do("divide", (Num(1.0), Do("sqrt", (x,)))),
-}
-"""Operations of one operand in terms of others."""
-
-
-def _power(x: Expression, exponent: float) -> Expression:
-    square, root = Do("multiply", (x, x)), Do("positive_ends", (x,))
-    known = {
-        1.0: x, 2.0: square, 3.0: Do("multiply", (square, x)),
-        0.5: Do("sqrt", (root,)), 0.75: Do("three_quarters", (root,)),
-        -0.5: Do("divide", (Num(1.0), Do("sqrt", (root,)))), -1.0: Do("divide", (Num(1.0), x)),
-    }  # fmt: skip
-    return known.get(exponent, Do("power", (x, Num(exponent))))
-
 
 def fuse(graph: Graph) -> None:
     """Gather elementwise operations behind anchors, and the rest in nodes called "map".
 
     An anchor keeps its arguments; its attribute `expression` is over operand 0, its own
-    result, and `extras`, further values. A map's expression is over its inputs.
+    result, and `extras`, further values. A map's expression is over its inputs. One of integers,
+    or with truth values in it, is a "typed map": its attribute `computed` is the type that it
+    computes in, and nothing it reads or writes is ever held in another.
     """
     done: set[Node] = set()
     order = {node: i for i, node in enumerate(graph.nodes)}
@@ -155,13 +51,13 @@ def fuse(graph: Graph) -> None:
             if start is None:
                 continue
             expression, extras = start
-            region, expression, extras, end = _grow(
+            region, grown = _grow(
                 node, expression, extras, order, consumers, outputs, done, channels=anchor
             )
             done.update(region)
             done.add(node)
             layers = joined(*(each.layers for each in (node, *region)))
-            placed[order[end]] = _fused(node, expression, extras, end.output, layers, anchor)
+            placed[order[grown.end]] = _fused(node, grown, layers, anchor)
     nodes: list[Node] = []
     for i, node in enumerate(graph.nodes):
         if i in placed:
@@ -179,17 +75,45 @@ def _as_map(node: Node) -> tuple[Expression, list[Value]] | None:
     return _over(own, node, {}, extras, 0), extras
 
 
-def _fused(
-    node: Node, expression: Expression, extras: list[Value], output: Value,
-    layers: tuple[str, ...], anchor: bool,
-) -> Node:  # fmt: skip
+@dataclass(frozen=True)
+class _Grown:
+    """An expression over a node's result, or a map's operands, that has taken in its readers.
+
+    Args:
+        expression: It.
+        extras: What it reads beside.
+        end: The last node taken in.
+        computed: The type it computes in; "bool" as long as it has truth values only.
+    """
+
+    expression: Expression
+    extras: list[Value]
+    end: Node
+    computed: str
+
+
+def _fused(node: Node, grown: _Grown, layers: tuple[str, ...], anchor: bool) -> Node:
+    expression, extras, output = grown.expression, grown.extras, grown.end.output
     if anchor:
         attrs = {**node.attrs, "expression": expression, "extras": len(extras)}
         fused = Node(node.op, [*node.args, extras], attrs, [output], node.call, layers=layers)
-    else:
+    elif _plain(grown):
         fused = Node("map", [extras], {"expression": expression}, [output], layers=layers)
+    else:
+        computed = "uint8" if grown.computed == TRUTH else grown.computed
+        attrs = {"expression": expression, "computed": computed}
+        fused = Node("typed map", [extras], attrs, [output], layers=layers)
     output.producer = fused
     return fused
+
+
+def _plain(grown: _Grown) -> bool:
+    """Whether a map is of floats alone."""
+    types = {value.dtype for value in (*grown.extras, grown.end.output)}
+    return types <= _FLOATS and CHOICES.isdisjoint(operations(grown.expression))
+
+
+_FLOATS = {"float32", "float64"}
 
 
 def _over(
@@ -215,15 +139,21 @@ _DEEPEST = 128
 def _grow(
     node: Node, expression: Expression, extras: list[Value], order: dict[Node, int],
     consumers: dict[Value, list[Node]], outputs: set[Value], done: set[Node], *, channels: bool,
-) -> tuple[list[Node], Expression, list[Value], Node]:  # fmt: skip
+) -> tuple[list[Node], _Grown]:  # fmt: skip
     """The longest run of elementwise consumers from which only one value is read outside."""
     inside: dict[Value, Expression] = {node.output: expression}
-    grown = [(expression, list(extras), node)]
+    computed = node.output.dtype if channels else computed_in(node) or TRUTH
+    grown = [_Grown(expression, list(extras), node, computed)]
     first = 1 if channels else 0
 
     def joins(reader: Node) -> bool:
         own = expression_of(reader) if reader not in done else None
         if own is None or reader.output.shape != node.output.shape:
+            return False
+        if channels and any(v.dtype != computed for v in (*reader.inputs, reader.output)):
+            return False
+        kinds = {grown[-1].computed, computed_in(reader) or TRUTH} - {TRUTH}
+        if len(kinds) > 1:
             return False
         if not all(v in inside or _readable(v, node, channels) for v in reader.inputs):
             return False
@@ -231,21 +161,19 @@ def _grow(
         if len(operations(longer)) > _DEEPEST:
             return False
         inside[reader.output] = longer
-        grown.append((longer, list(extras), reader))
+        grown.append(_Grown(longer, list(extras), reader, next(iter(kinds), TRUTH)))
         return True
 
     run = longest_run(
         node, lambda each: consumers.get(each.output, []), order.__getitem__, joins,
         lambda each: each.output in outputs,
     )  # fmt: skip
-    return run, *grown[len(run)]
+    return run, grown[len(run)]
 
 
 def _readable(value: Value, node: Node, channels: bool) -> bool:
     """Whether a kernel can read a value beside its own result."""
     shape = node.output.shape
-    if value.dtype != node.output.dtype:
-        return False
     if value.shape == shape:
         return True
     if not channels:

@@ -158,7 +158,7 @@ class _Writer:
         if shaped and start:
             data, elements = tirx.handle_add_byte_offset(data, _number(start)), 0
         extents = tirx.tvm_stack_make_shape(*map(_number, shape))
-        kind = tirx.const(0, stored(buffer.dtype))
+        kind = tirx.const(0, buffer.dtype if shaped else stored(buffer.dtype))
         return tirx.tvm_stack_make_array(
             data, extents, tirx.const(0, "int32"), len(shape), kind, _number(elements)
         )

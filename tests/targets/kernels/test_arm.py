@@ -46,6 +46,12 @@ class Cases:
         self.weights[name] = np.array(value, np.float32)
         return name
 
+    def number(self, value: int) -> str:
+        """A stored integer."""
+        name = f"w{len(self.weights)}"
+        self.weights[name] = np.array(value)
+        return name
+
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """A node within a case."""
         name = f"t{len(self.nodes)}"
@@ -136,6 +142,30 @@ def add_attention(to: Cases) -> None:
         to.case("MatMul", to.op("Softmax", scores, axis=-1), v)
 
 
+def add_choices(to: Cases) -> None:
+    """Truth values, whole numbers, running sums and what lies at computed places."""
+    x = to.input(3, 5, 37)
+    high, low = (
+        to.op(kind, x, to.scalar(limit)) for kind, limit in (("Greater", 0.5), ("Less", 0))
+    )
+    mask = to.op("Or", high, to.op("Not", low))
+    to.case("Where", mask, x, to.scalar(-1.5))
+    to.case("Cast", to.op("Xor", mask, to.op("IsNaN", to.op("Log", x))), to=1)
+    whole = to.op("Cast", to.op("Mul", x, to.scalar(20.0)), to=7)
+    for modulo in (0, 1):
+        to.case("Cast", to.op("Mod", whole, to.number(-7), fmod=modulo), to=1)
+    to.case("Cast", to.op("CumSum", whole, to.number(2), reverse=1), to=1)
+    for axis, exclusive in ((0, 1), (1, 0), (2, 1)):
+        to.case("CumSum", x, to.number(axis), exclusive=exclusive)
+    to.case("GatherElements", x, whole_below(to, whole, 5), axis=1)
+    to.case("Gather", to.weight(5, 37), whole_below(to, whole, 5), axis=0)
+
+
+def whole_below(to: Cases, whole: str, end: int) -> str:
+    """Whole numbers from 0 to below an end."""
+    return to.op("Mod", whole, to.number(end))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rpi4", "rpi3"])
 def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
@@ -145,6 +175,7 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     add_convolutions(cases)
     add_others(cases)
     add_attention(cases)
+    add_choices(cases)
     proto = cases.model()
     model = splitc.load(proto)
     feed = seeded_inputs(model.graph.inputs, 1)
@@ -152,6 +183,7 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     found, rules = emulated(proto, name, list(feed.values()), tmp_path)
     assert rules >= {
         "attention", "conv", "depthwise", "winograd2", "winograd4", "pool", "softmax", "recurrent",
+        "map", "gather", "scan",
     }  # fmt: skip
     kinds = {node.output[0]: node.op_type for node in proto.graph.node}
     for got, (output, want) in zip(found, wanted.items(), strict=True):

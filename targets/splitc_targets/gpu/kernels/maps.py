@@ -21,7 +21,7 @@ def map_kernel(name: str, nest: Nest) -> Kernel:
     total = math.prod(nest.sizes)
     types = [_computed(dtype) for dtype in (nest.dtype, *nest.in_dtypes)]
     dtype, *given = types
-    floats = "float64" if "float64" in nest.in_dtypes else "float32"
+    floats = nest.computes
 
     def write(code: Threads, *arrays: Array) -> None:
         number, inside = in_range(code, total, THREADS)

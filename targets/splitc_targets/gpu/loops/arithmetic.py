@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from splitc_targets.graph.expression import Arg, Expression, Num
+from splitc_targets.loops import choices
 from splitc_targets.loops.emit import Code, Value, converted, tirx
 
 Emit = Callable[..., Value]
+
+NARROW_INTEGERS = frozenset({"int8", "uint8", "int16", "uint16"})
+"""Types that are computed in 32 bits and wrap after each operation: OpenCL chooses of no others."""
 
 
 def finished(
@@ -26,23 +30,37 @@ def finished(
         expression: Over operands in the floats it is computed in.
         operand: Gives them.
         dtype: What it is converted to.
-        floats: What it is computed in.
+        floats: The type it is computed in, integers too.
     """
     known: dict[Expression, Value] = {}
+    narrow = floats
+    floats = "int32" if narrow in NARROW_INTEGERS else floats
+
+    def wrapped(made: Value) -> Value:
+        if narrow == floats:
+            return made
+        return converted(converted(made, floats, narrow, 1), narrow, floats, 1)
 
     def value(of: Expression) -> Value:
         if of not in known:
             if isinstance(of, Arg):
-                known[of] = code.bind(operand(of.index), "x")
+                known[of] = code.bind(converted(operand(of.index), narrow, floats, 1), "x")
             elif isinstance(of, Num):
                 known[of] = tirx.const(of.value, floats)
             else:
                 args = [value(arg) for arg in of.args]
-                made = OPS[of.op](*args) if of.op in OPS else LONG[of.op](code, floats, *args)
-                known[of] = _kept(code, made, floats)
+                known[of] = _kept(code, wrapped(_made(code, of.op, floats, args)), floats)
         return known[of]
 
     return converted(value(expression), floats, dtype, 1)
+
+
+def _made(code: Code, op: str, dtype: str, args: list[Value]) -> Value:
+    if choices.has(op):
+        return choices.chosen(op, dtype, 1, lambda value: _kept(code, value, dtype), *args)
+    if choices.is_whole(dtype):
+        return OF_INTEGERS[op](*args)
+    return OPS[op](*args) if op in OPS else LONG[op](code, dtype, *args)
 
 
 def _kept(code: Code, value: Value, dtype: str) -> Value:
@@ -153,6 +171,11 @@ OPS: dict[str, Emit] = {
     "positive_ends": _positive_ends,
 }
 """Operations that are an expression of their operands."""
+
+OF_INTEGERS: dict[str, Emit] = {
+    **{op: OPS[op] for op in choices.WRAPPING}, "maximum": tirx.max, "minimum": tirx.min,
+}  # fmt: skip
+"""The same of integers."""
 
 LONG: dict[str, Emit] = {"softplus": _softplus, "atanh": _atanh}
 """Those that keep something on the way: (code, dtype, operands) -> value."""

@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, const, index, tirx
+from splitc_targets.loops.emit import (
+    Argument,
+    Array,
+    Code,
+    Index,
+    Value,
+    const,
+    index,
+    stored,
+    tirx,
+)
 
 _THREAD_INDEX = 1
 
@@ -49,7 +59,7 @@ class Kernel:
         arrays = [
             (Halves if half else Array)(
                 tirx.decl_buffer(
-                    (max(1, math.prod(each.shape)),), "uint16" if half else each.dtype,
+                    (max(1, math.prod(each.shape)),), "uint16" if half else stored(each.dtype),
                     name=each.name,
                 )
             )
