@@ -56,6 +56,29 @@ def test_tensors_between_kernels_take_half_the_memory_in_float16() -> None:
     np.testing.assert_allclose(got, want, atol=7 * 2**-11)
 
 
+@needs_opencl
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"), [(1, 4097, 70), (8, 129, 33), (3, 5, 1), (1, 2560, 40)]
+)
+def test_few_rows_read_weights_of_half_the_bytes_and_are_summed_in_float32(
+    rows: int, depth: int, columns: int
+) -> None:
+    net = Net(0)
+    # Multiples of 1/8 below 8, which float16 has; their sums it has not, float32 does.
+    weights = np.floor(net.random(depth, columns) * 8).clip(-63, 63) / 8
+    x = net.input(rows, depth)
+    net.inputs[x] = np.floor(net.inputs[x] * 8).clip(-63, 63) / 8
+    net.outputs = [net.op("MatMul", x, weights.astype(np.float32))]
+    proto = net.proto()
+    whole, half = compiled(proto), compiled(proto, simulated("float16"))
+    assert "splitc_float(" in half.program.source
+    # Constants begin at multiples of 64 bytes.
+    assert half.weights.bytes <= whole.weights.bytes / 2 + 64
+    (got,) = run(half, *net.inputs.values())
+    want = net.inputs[x].astype(np.float64) @ weights
+    np.testing.assert_array_equal(got, want)
+
+
 def test_whole_numbers_stay_as_exact_as_they_are() -> None:
     net = Net(0)
     counted = net.op("Round", net.op("MatMul", net.input(9, 40), net.random(40, 30)))

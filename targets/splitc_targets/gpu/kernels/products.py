@@ -66,7 +66,19 @@ def packed(
     laid = pack(weights, conv.groups)
     if _by_tensor_cores(product, device):
         return tensor_products.packed(product, laid, device.precision)
+    if bytes_of_weights(product, device) == 2:
+        with np.errstate(over="ignore"):
+            laid = laid.astype(np.float16)
     return product, laid
+
+
+def bytes_of_weights(product: Product, device: Device) -> int:
+    """Of each number of a right operand that the usual units read, as memory has it.
+
+    A product of few rows takes as long as its weights are read. Of tensors whose types are still
+    to be chosen it is 4.
+    """
+    return 2 if device.precision == "float16" and product.w_group and few(product) else 4
 
 
 def pack(weights: np.ndarray[Any, Any], groups: int) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from splitc_targets.gpu.device import Device
 from splitc_targets.gpu.kernels.product import Product, dense, store
-from splitc_targets.gpu.kernels.products import WIDE, few, tile_of
+from splitc_targets.gpu.kernels.products import WIDE, bytes_of_weights, few, tile_of
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
 from splitc_targets.kernels.product import geometry
 from splitc_targets.kernels.product.direct import operand_arguments
@@ -38,7 +38,7 @@ _WORTH = 0.75
 """What part of the whole's cycles parts may take at most, as predicted: the model is rough."""
 _BYTES, _BLOCK_BYTES = 10.0, 3.0
 """Bytes a cycle that a multiprocessor gets of memory, and that a block of a product of few rows
-asks for: two loads of each thread under way, some 600 cycles each. Assumptions."""
+asks for: two loads of 4 bytes of each thread under way, some 600 cycles each. Assumptions."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,9 @@ def _cycles(product: Product, device: Device) -> float:
     """Cycles of the product's kernel where as many blocks run beside each other as there are."""
     blocks = _blocks(product, device)
     if few(product):
-        read = 4.0 * product.shares * product.depth * product.columns
-        return read / min(device.units * _BYTES, blocks * _BLOCK_BYTES)
+        each = bytes_of_weights(product, device)
+        read = float(each) * product.shares * product.depth * product.columns
+        return read / min(device.units * _BYTES, blocks * _BLOCK_BYTES * each / 4)
     tile = tile_of(product, device)
     beside = min(max(1, device.resident // tile.threads), -(-blocks // device.units), 8)
     own = tile.own_rows * tile.own_columns
