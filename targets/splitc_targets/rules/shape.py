@@ -7,10 +7,11 @@ import numpy as np
 
 from splitc_targets.graph.expression import Arg
 from splitc_targets.graph.graph import Node, Value
+from splitc_targets.graph.resizing import Taps
 from splitc_targets.graph.views import channels_last, ordered_like
 from splitc_targets.plan.planner import Planner, Rule, order_of
 from splitc_targets.rules import gather
-from splitc_targets.rules.sample import Taps, plan_named, resize, sample
+from splitc_targets.rules.sample import plan_named, resize, sample
 
 
 def _map(planner: Planner, node: Node) -> bool:

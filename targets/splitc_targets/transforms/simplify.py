@@ -14,6 +14,7 @@ from splitc_targets.transforms.recognise import (
     guard_softmax,
     name_local_normalisation,
 )
+from splitc_targets.transforms.resizing import convolve_before_enlarging, drop_same_size
 from splitc_targets.transforms.spelling import (
     pad_apart,
     spell,
@@ -39,6 +40,8 @@ def simplify(graph: Graph) -> None:
     fold(graph)
     spell_prelu(graph)
     name_moves(graph)
+    drop_same_size(graph)
     merge_affine(graph)
+    convolve_before_enlarging(graph)
     pad_apart(graph)
     graph.prune()
