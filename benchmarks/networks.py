@@ -260,11 +260,15 @@ OWN: Mapping[str, Callable[[int], ModelProto]] = {
 }
 NAMES = (*zoo.NAMES, *OWN)
 """Every network in floats that `build` knows."""
-QUANTISED = (*(f"{name}-int8" for name in ("mobilenet_v2", "resnet18", "unet")), "resnet18-qdq")
-"""The same quantised by onnxruntime: bytes, with a scale for each channel of the weights.
+IN_INTEGERS = tuple(f"{name}-int8" for name in ("mobilenet_v2", "resnet18", "unet"))
+"""The same quantised by onnxruntime: bytes, with a scale for each channel of the weights, as
+operators on integers. OpenVINO computes such in floats."""
 
-As operators on integers, or (qdq) as those on floats between conversions.
-"""
+QDQ = tuple(f"{name}-qdq" for name in ("mobilenet_v2", "resnet18", "resnet50", "squeezenet"))
+"""The same as `splitc quantize` makes them: operators on floats between conversions to bytes, the
+form that OpenVINO too computes on bytes."""
+
+QUANTISED = (*IN_INTEGERS, *QDQ)
 
 HALVES = tuple(f"{name}-half" for name in ("resnet50", "mobilenet_v2"))
 """The same in float16."""
@@ -282,19 +286,26 @@ def build(name: str, seed: int = 0) -> ModelProto:
 
         made: ModelProto = convert_float_to_float16(build(name.removesuffix("-half"), seed))
         return made
-    if name in QUANTISED:
-        plain, _, form = name.rpartition("-")
-        return quantised(build(plain, seed), "QDQ" if form == "qdq" else "QOperator")
+    if name in IN_INTEGERS:
+        return in_integers(build(name.removesuffix("-int8"), seed))
+    if name in QDQ:
+        return between_conversions(build(name.removesuffix("-qdq"), seed))
     return OWN[name](seed) if name in OWN else zoo.build(name, seed=seed)
 
 
-def quantised(proto: ModelProto, form: str = "QOperator") -> ModelProto:
-    """A network as onnxruntime quantises it, calibrated on normal numbers.
+def between_conversions(proto: ModelProto) -> ModelProto:
+    """A network as `splitc quantize` makes it, with ranges from normal numbers."""
+    from splitc.quantization import quantize
 
-    Args:
-        proto: With one input.
-        form: "QOperator" or "QDQ".
-    """
+    network = splitc.load(proto)
+    (entry,) = network.graph.inputs
+    draw = np.random.default_rng(0)
+    images = [{entry.name: draw.standard_normal(entry.shape, np.float32)} for _ in range(4)]
+    return quantize(network, images).model.proto
+
+
+def in_integers(proto: ModelProto) -> ModelProto:
+    """A network of one input as onnxruntime quantises it, calibrated on normal numbers."""
     from onnxruntime import quantization
 
     entry = proto.graph.input[0]
@@ -310,7 +321,7 @@ def quantised(proto: ModelProto, form: str = "QOperator") -> ModelProto:
         plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
         onnx.save(splitc.load(proto).proto, plain)
         quantization.quantize_static(
-            str(plain), str(made), Images(), quant_format=quantization.QuantFormat[form],
+            str(plain), str(made), Images(), quant_format=quantization.QuantFormat.QOperator,
             per_channel=True, activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
