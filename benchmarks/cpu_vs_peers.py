@@ -9,7 +9,8 @@ quickest in float32, round by round. Bars: a geometric mean of at most 0.75, non
 GFLOP/s count convolutions and matrix products; the machine's sgemm rate is the best that numpy's
 BLAS and onnxruntime reach with as many threads. onnxruntime gets the network as it was made or as
 splitc simplifies it, whichever it runs faster; OpenVINO as it was made. Quantised networks are run
-where they are named; splitc computes them on bytes where the processor has VNNI.
+where they are named; splitc computes them on bytes where the processor has VNNI, OpenVINO those of
+them that are QDQ, by itself too, which counts there: a line says how many products it has on bytes.
 `--bf16` runs splitc's code with products in bfloat16 too, told under each row; the bar is 0.65 of
 splitc's own time in float32, where the processor has no tiles (AMX).
 `--profile NETWORK` says instead what each function of splitc's code takes.
@@ -46,6 +47,7 @@ class Row:
         ms: Of each side; "openvino default" is OpenVINO in what it takes by itself.
         ratios: splitc's time over each other's.
         default: What OpenVINO takes by itself.
+        openvino_on_bytes: How many of its products are of bytes there, of a quantised network.
         over_bf16: splitc's time in bfloat16 over its own in float32, and over OpenVINO's by itself.
     """
 
@@ -59,6 +61,7 @@ class Row:
     relative_error: float = 0.0
     onnxruntime_ran: str = ""
     default: str = ""
+    openvino_on_bytes: str = ""
     over_bf16: dict[str, float] = field(default_factory=dict[str, float])
     failure: str = ""
 
@@ -73,6 +76,8 @@ class Row:
         if BFLOAT16 in self.ms:
             beside = [f"{self.over_bf16[side]:.2f} of {side}" for side in self.over_bf16]
             quick = f"\n    in bf16 {self.ms[BFLOAT16]:.2f} ms: {', '.join(beside)}"
+        if self.openvino_on_bytes:
+            quick += f"\n    OpenVINO's products on bytes: {self.openvino_on_bytes}"
         return (
             f"{head} {self.ratio:5.2f} {times} {self.default:>4} "
             f"{self.sgemm_share:4.0%} {self.relative_error:5.0e}{quick}"
@@ -115,12 +120,14 @@ def compare(
             sides[name].ask("load", part=str(part), inputs=str(network.inputs))
         models, inputs = [str(network.original), str(network.simplified)], str(network.inputs)
         taken: int = sides["onnxruntime"].ask("load", models=models, inputs=inputs)
-        default = ""
+        default, on_bytes = "", ""
         if "openvino" in sides:
             sides["openvino"].ask("load", models=models, inputs=inputs)
             default = sides["openvino default"].ask(
                 "load", models=models, inputs=inputs, precision=""
             )
+            if network.name in QUANTISED:
+                on_bytes = "{} of {}".format(*sides["openvino default"].ask("products_on_bytes"))
         error = difference(sides["splitc"], sides["onnxruntime"], folder)
         took: dict[str, list[float]] = {name: [] for name in sides}
         for batches in in_turn(*sides.values(), rounds=rounds, batch_s=batch_s):
@@ -129,10 +136,11 @@ def compare(
     over = {name: _ratio(took, (name,)) for name in sides if name not in parts}
     beside = [n for n in ("splitc", "openvino default") if BFLOAT16 in took and n in took]
     rate = network.flops / median(took["splitc"])
+    others = FLOAT32 if network.name not in QUANTISED else (*FLOAT32, "openvino default")
     return Row(
-        network.name, threads, _ratio(took, [name for name in FLOAT32 if name in sides]),
+        network.name, threads, _ratio(took, [name for name in others if name in sides]),
         {name: median(seconds) * 1e3 for name, seconds in took.items()}, over,
-        rate / 1e9, rate / sgemm, error, ("original", "simplified")[taken], default,
+        rate / 1e9, rate / sgemm, error, ("original", "simplified")[taken], default, on_bytes,
         {name: _ratio(took, (name,), BFLOAT16) for name in beside},
     )  # fmt: skip
 

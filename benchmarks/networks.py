@@ -295,12 +295,11 @@ def build(name: str, seed: int = 0) -> ModelProto:
 
 def between_conversions(proto: ModelProto) -> ModelProto:
     """A network as `splitc quantize` makes it, with ranges from normal numbers."""
+    from splitc.bundle.golden import seeded_inputs
     from splitc.quantization import quantize
 
     network = splitc.load(proto)
-    (entry,) = network.graph.inputs
-    draw = np.random.default_rng(0)
-    images = [{entry.name: draw.standard_normal(entry.shape, np.float32)} for _ in range(4)]
+    images = [seeded_inputs(network.graph.inputs, seed) for seed in range(4)]
     return quantize(network, images).model.proto
 
 

@@ -250,11 +250,20 @@ class Openvino(Side):
         if precision:
             settings["INFERENCE_PRECISION_HINT"] = precision
         made = openvino.Core().compile_model(models[0], "CPU", settings)
+        self._graph: Any = made.get_runtime_model()
         self._request = made.create_infer_request()
         for place, array in enumerate(_read(inputs)):
             self._request.set_input_tensor(place, openvino.Tensor(array))
         self._results = len(made.outputs)
         return made.get_property("INFERENCE_PRECISION_HINT").to_string()
+
+    def products_on_bytes(self) -> tuple[int, int]:
+        """How many convolutions and matrix products it computes on bytes, and of how many."""
+        products = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
+        told = [node.get_rt_info() for node in self._graph.get_ops()]
+        types = [_told(each, "primitiveType") for each in told
+                 if _told(each, "layerType") in products]  # fmt: skip
+        return sum(each.endswith("_I8") for each in types), len(types)
 
     def once(self) -> None:
         """Run once."""
@@ -265,6 +274,12 @@ class Openvino(Side):
         self.once()
         made = range(self._results)
         np.savez(target, *(self._request.get_output_tensor(k).data for k in made))
+
+
+def _told(info: Any, name: str) -> str:
+    """What OpenVINO tells of a node."""
+    found = info[name]
+    return str(getattr(found, "value", found))
 
 
 class Numpy(Side):

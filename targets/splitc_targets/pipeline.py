@@ -30,6 +30,7 @@ from splitc_targets.rules.table import RULES
 from splitc_targets.transforms.attention import join_attention
 from splitc_targets.transforms.element_types import choose_types
 from splitc_targets.transforms.fuse import fuse
+from splitc_targets.transforms.requantise import requantise
 from splitc_targets.transforms.simplify import simplify
 from splitc_targets.transforms.widen import widen
 from splitc_targets.transforms.zero_points import take_out_zero_points
@@ -115,6 +116,7 @@ def prepared(lowered: Any, machine: Machine | None) -> Graph:
     ]
     if machine is not None:
         rewrites.insert(3, ("zero points", partial(take_out_zero_points, machine=machine)))
+        rewrites.append(("requantise", requantise))
         rewrites.append(("element types", partial(choose_types, machine=machine)))
     for name, rewrite in rewrites:
         rewrite(graph)

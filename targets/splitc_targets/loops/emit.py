@@ -252,6 +252,10 @@ def on_aarch64() -> bool:
     return target is not None and str(target.attrs.get("mtriple", "")).startswith("aarch64")
 
 
+NEAREST = 8
+"""How many floats `nearest_bytes` takes."""
+
+
 def nearest_bytes(code: Code, value: Value, shift: float, dtype: str) -> Value:
     """Whole numbers nearest to eight floats (half to even), plus a shift, as the nearest bytes.
 

@@ -22,6 +22,7 @@ from splitc_targets.loops import emit
 from splitc_targets.loops.arithmetic import evaluate
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.loops.fused import Fused, converts
+from splitc_targets.loops.narrowing import narrows, nearest_bytes
 
 
 def parameters(spec: Fused, batch: int, height: int, width: int, channels: int) -> list[Argument]:
@@ -32,8 +33,8 @@ def parameters(spec: Fused, batch: int, height: int, width: int, channels: int) 
     ]
 
 
-_TOGETHER = 8
-"""Lanes of two vectors of AArch64's."""
+_TOGETHER = (4, 2)
+"""Vectors that may be finished together, the most first."""
 
 
 def _saturating(spec: Fused) -> Clamped | None:
@@ -60,19 +61,22 @@ class Epilogue:
         lanes: Of a vector of channels.
         extra: The operands' arrays.
         y: The result's.
+        together: Vectors of sums that are finished as one.
     """
 
     def __init__(
-        self, code: Code, spec: Fused, lanes: int, extra: Sequence[Array], y: Array
-    ) -> None:
-        self.code, self.spec, self.lanes = code, spec, lanes
+        self, code: Code, spec: Fused, lanes: int, extra: Sequence[Array], y: Array,
+        together: int = 1,
+    ) -> None:  # fmt: skip
+        self.code, self.spec, self.lanes = code, spec, lanes * together
         self.extra, self.y = extra, y
-        self._bytes = _saturating(spec) if emit.on_aarch64() else None
+        self._vector, self._bytes = lanes, _saturating(spec)
+        self._narrows = self._bytes is not None and narrows(self.lanes, lanes)
 
     def shares(self, vectors: int, used: int) -> Iterator[tuple[Epilogue, int, int]]:
         """How a pixel's vectors of sums are finished: with what, which first, and how many.
 
-        Two together where an instruction narrows both to bytes.
+        Several together where the target narrows them to bytes so.
 
         Args:
             vectors: Of sums.
@@ -80,22 +84,24 @@ class Epilogue:
         """
         j = 0
         while j < vectors:
-            count = _TOGETHER // self.lanes if self._bytes is not None else 1
-            if count < 1 or used < (j + count) * self.lanes:
-                count = 1
-            wide = self if count == 1 else self.of(count)
-            yield wide, j, count
+            count = next((n for n in _TOGETHER if self._whole(n, used - j * self.lanes)), 1)
+            yield (self if count == 1 else self.of(count)), j, count
             j += count
+
+    def _whole(self, count: int, used: int) -> bool:
+        """Whether so many vectors are narrowed together, all of whose channels are there."""
+        lanes = count * self.lanes
+        return self._bytes is not None and lanes <= used and narrows(lanes, self._vector)
 
     def of(self, count: int) -> Epilogue:
         """The same for so many vectors together."""
-        return Epilogue(self.code, self.spec, count * self.lanes, self.extra, self.y)
+        return Epilogue(self.code, self.spec, self.lanes, self.extra, self.y, count)
 
     def _nearest(self, ends: Clamped, read: Callable[[int], Value]) -> Value:
         """Bytes by a conversion that rounds and narrowing that saturates."""
         value = evaluate(self.code, ends.value, read, self.lanes)
         dtype = self.spec.y_dtype
-        made = emit.nearest_bytes(self.code, value, ends.shift, dtype)
+        made = nearest_bytes(self.code, value, self.lanes, ends.shift, dtype)
         limits = np.iinfo(dtype)
         if ends.low > limits.min:
             low = emit.number(int(ends.low), self.lanes, dtype)
@@ -159,7 +165,7 @@ class Epilogue:
                 return emit.splat(beside.number(at), self.lanes)
             return beside.number(at, self.lanes, used)
 
-        if self._bytes is not None and self.lanes == _TOGETHER:
+        if self._bytes is not None and self._narrows:
             value = self._nearest(self._bytes, read)
         else:
             value = finished(self.code, self.spec.expression, read, self.lanes, self.spec.y_dtype)
