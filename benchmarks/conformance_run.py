@@ -46,7 +46,7 @@ from splitc.frontend.onnx.bounded import bounded, counted_results
 from splitc.frontend.onnx.model import OnnxModel
 from splitc.ir.cut import Cut
 from splitc.ir.layout import maps_of
-from splitc.runtime.counted import kept_rows
+from splitc.runtime.counted import kept_together
 from splitc_targets import pipeline
 from splitc_targets.backend import TvmBackend
 
@@ -162,7 +162,8 @@ def _results(form: Form, stage: _Stage, *, fast: bool, split: bool) -> Arrays:
         with _only_shipped():
             made = code.here()(*given)
         values |= dict(zip(part.graph.outputs, made, strict=True))
-    values |= {name: kept_rows(values[name]) for name in counted_results(model)}
+    for names in counted_results(model):
+        values |= zip(names, kept_together([values[name] for name in names]), strict=True)
     return {name: values[name] for name in model.graph.outputs}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from splitc.arrays import Array, Arrays
 from splitc.errors import UsageError, nearest
-from splitc.runtime.counted import kept_rows
+from splitc.runtime.counted import kept_together
 from splitc.runtime.manifest import Manifest, Route, Source, TensorSpec
 from splitc.runtime.part import Part, run_by_name, stack_samples
 
@@ -64,7 +64,9 @@ class OpenSplit:
         feed, samples = read_feed(self._source.inputs, inputs)
         if samples is None:
             made = self._run(self._routes[name], feed)
-            return made | {n: kept_rows(made[n]) for n in self._source.counted}
+            for names in self._source.counted:
+                made |= zip(names, kept_together([made[name] for name in names]), strict=True)
+            return made
         frames = ({n: array[k] for n, array in feed.items()} for k in range(samples))
         return stack_samples([self._run(self._routes[name], frame) for frame in frames])
 

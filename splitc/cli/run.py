@@ -64,7 +64,8 @@ def run_(
     classes = given.labels if labels is None else read_labels(Path(labels), len(given))
     folder = None if out is None else made_folder(Path(out))
     source = opened.manifest.source
-    rows = {s.name: s.shape[0] or 0 for s in source.outputs if s.name in source.counted}
+    counted = {name for names in source.counted for name in names}
+    rows = {s.name: s.shape[0] or 0 for s in source.outputs if s.name in counted}
     results = Results(len(given), classes, rows)
     seconds: list[float] = []
     with show.progress(quiet) as step:

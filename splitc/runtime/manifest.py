@@ -198,8 +198,9 @@ class PartManifest(Strict, frozen=True, omit_defaults=True):
 class Source(Strict, frozen=True, omit_defaults=True):
     """The model that was compiled: file name, sha256, its inputs and results.
 
-    `counted` names results whose number of rows hangs on values, the boxes that a detector keeps:
-    parts give as many rows as there can be, and those of -1 behind stand for nothing.
+    `counted` names results whose number of rows hangs on values, the boxes that a detector keeps,
+    those together that have the same rows: parts give as many rows as there can be, and those
+    behind that are -1 in all of them stand for nothing.
     `quantized` says what was made of it with `--precision int8`; everything else in the bundle
     is held against that.
     """
@@ -208,7 +209,7 @@ class Source(Strict, frozen=True, omit_defaults=True):
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    counted: tuple[str, ...] = ()
+    counted: tuple[tuple[str, ...], ...] = ()
     quantized: QuantizedEntry | None = None
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from splitc.build.backend import Unsupported
-from splitc.frontend.onnx.bounded import rows_of
+from splitc.frontend.onnx.bounded import rows_of, why_not_by_rows
 from splitc.frontend.onnx.model import OnnxModel
 
 _COUNTED = {
@@ -47,7 +47,9 @@ def shapeless(model: OnnxModel) -> list[Unsupported]:
 def _why(model: OnnxModel, node: NodeProto) -> str:
     counted = _COUNTED.get(node.op_type)
     if counted and rows_of(model, node) is None:
-        return f"{counted} depends on values, and code is made for fixed shapes"
+        read = why_not_by_rows(model, node) if node.op_type == "NonMaxSuppression" else ""
+        why = f"{counted} depends on values, and code is made for fixed shapes"
+        return f"{why}; {read}" if read else why
     if counted:
         return ""
     if all(_fixed(model, name) for name in node.output):

@@ -15,7 +15,7 @@ from splitc.bundle.bundle import require
 from splitc.errors import UnsupportedOpError
 from splitc.frontend.onnx.bounded import bounded
 from splitc.frontend.onnx.model import OnnxModel
-from splitc.runtime.counted import filled_rows, kept_rows
+from splitc.runtime.counted import filled_rows, kept_rows, kept_together
 from tests.targets.emulated import emulated
 from tests.targets.nets import Net, compiled, computed, wanted
 
@@ -130,7 +130,7 @@ def test_a_detector_is_cut_compiled_and_verified_whole(cut: str, tmp_path: Path)
     require(bundle.verify())
     (*_, kept) = bundle.manifest.source.outputs
     assert kept.shape == (9, 3)
-    assert bundle.manifest.source.counted == (kept.name,)
+    assert bundle.manifest.source.counted == ((kept.name,),)
     x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32) / 10
     right = wanted(proto, {"x1": x})[2]
     assert 0 < len(right) < 9
@@ -148,14 +148,73 @@ def test_rows_of_nothing_are_no_results() -> None:
     assert kept_rows(filled_rows(rows[:0], 4)).shape == (0, 3)
 
 
-def test_what_reads_the_boxes_kept_is_refused_by_name() -> None:
-    proto = detector()
-    kept = proto.graph.output[2].name
-    shift = TensorProto(data_type=TensorProto.INT64, int64_data=[1], name="shift")
-    proto.graph.initializer.append(shift)
-    proto.graph.node.add(op_type="Add", input=[kept, "shift"], output=["more"], name="more")
-    proto.graph.output[2].name = "more"
-    model = splitc.load(proto)
-    with pytest.raises(UnsupportedOpError, match="how many boxes it keeps") as caught:
-        splitc.compile(model, cut="auto", head="host")
+def reading(kind: str) -> tuple[ModelProto, Net]:
+    """A detector that computes with what it keeps, as exporters write it."""
+    net = Net(6, opset=13)
+    boxes = net.op("Mul", net.input(1, 40, 4, values=boxes_of(net, 1, 40)), np.array(1, np.float32))
+    scores = net.op("Sigmoid", net.input(1, 3, 40))
+    limits = [*LIMITS["few"][:2], np.array([0.87], np.float32)]
+    kept = net.op("NonMaxSuppression", boxes, scores, *limits)
+    column = [net.op("Gather", kept, np.array([k]), axis=1) for k in range(3)]
+    place = net.op("Squeeze", column[2], np.array([1]))
+    best = net.op("Gather", net.op("Squeeze", boxes, np.array([0])), place, axis=0)
+    score = net.op("GatherND", scores, kept)
+    label = net.op("Squeeze", net.op("Slice", kept, *map(np.array, ([1], [2], [1]))), np.array([1]))
+    flat = net.op("Add", net.op("Mul", column[1], np.array(40)), column[2])
+    same = net.op("Gather", net.op("Reshape", scores, np.array([-1])), flat, axis=0)
+    ends = {
+        "one table": lambda: [net.op(
+            "Concat", net.op("Cast", column[0], to=1), best, same,
+            net.op("Cast", column[1], to=1), axis=1,
+        )],
+        "apart": lambda: [best, score, net.op("Sub", label, np.array(1)), kept],
+        "flags beside": lambda: [net.op("Greater", score, np.array(0.5, np.float32)), score],
+        "flags alone": lambda: [net.op("Greater", score, np.array(0.5, np.float32))],
+        "aside": lambda: [net.op("Unsqueeze", best, np.array([0]))],
+        "the largest": lambda: [net.op("ReduceMax", best, axes=[0], keepdims=0)],
+        "one of them": lambda: [net.op("Gather", best, np.array([0]), axis=0)],
+        "how many": lambda: [net.op("Shape", best)],
+    }  # fmt: skip
+    net.outputs = ends[kind]()
+    return net.proto(), net
+
+
+@pytest.mark.parametrize("kind", ["one table", "apart", "flags beside"])
+def test_what_is_computed_of_each_box_kept_has_as_many_rows(kind: str, tmp_path: Path) -> None:
+    proto, net = reading(kind)
+    bundle = splitc.compile(
+        splitc.load(proto), cut="device", head="host", output=tmp_path / "d.splitc"
+    )
+    require(bundle.verify())
+    (names,) = bundle.manifest.source.counted
+    assert {*names} == {*net.outputs}
+    right = wanted(proto, net.inputs)
+    assert 0 < len(right[0]) < 9
+    made = bundle.run(net.inputs)
+    for name, value in zip(net.outputs, right, strict=True):
+        # A sigmoid may be off by a rounding.
+        np.testing.assert_allclose(made[name], value, rtol=3e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("flags alone", "no result of them has signed numbers"), ("aside", "not the first axis"),
+        ("the largest", "ReduceMax.* is not computed row by row"),
+        ("one of them", "Gather.* is not computed row by row"),
+        ("how many", "Shape.* is not computed row by row"),
+    ],
+)  # fmt: skip
+def test_what_computes_across_the_boxes_kept_is_refused_by_name(kind: str, why: str) -> None:
+    model = splitc.load(reading(kind)[0])
+    with pytest.raises(UnsupportedOpError, match=why) as caught:
+        splitc.compile(model, cut="device", head="host")
     assert "NonMaxSuppression" in caught.value.at
+
+
+def test_results_of_the_same_rows_end_where_all_of_them_do() -> None:
+    labels, scores = np.array([-1, 3, -1, -1, -1]), np.array([0.5, 0.25, 0.125, -1, -1])
+    made = kept_together([labels, scores])
+    np.testing.assert_array_equal(made[0], [-1, 3, -1])
+    np.testing.assert_array_equal(made[1], [0.5, 0.25, 0.125])
+    assert [len(rows) for rows in kept_together([np.full(3, -1), np.zeros(3, bool)])] == [0, 0]
