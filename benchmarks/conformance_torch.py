@@ -30,6 +30,7 @@ from conformance_run import CRASHED, PASSED, REFUSED, WRONG
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 import splitc
@@ -112,6 +113,22 @@ class Together(nn.Module):
         return found
 
 
+class Watching(TorchDispatchMode):
+    """Sees whether an operator that is called draws random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drew = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:  # fmt: skip
+        before = torch.get_rng_state()
+        made = func(*args, **(kwargs or {}))
+        self.drew |= not torch.equal(before, torch.get_rng_state())
+        return made
+
+
 @dataclass(frozen=True)
 class Options:
     """How many samples of an operator are tried, and how many become one network."""
@@ -174,29 +191,24 @@ def calls_of(
 def why_apart(module: Call, tensors: list[torch.Tensor]) -> str:
     """Why a sample does not count for the bar; empty where it does.
 
-    What draws numbers, as attention with dropout does, gives other values at a second run.
+    What draws numbers, as attention with dropout does, moves PyTorch's generator on.
     PyTorch itself says which results have a shape that their operands' values decide: run on
     tensors without values, it gives them an extent that it does not know.
     """
     if not tensors:
         return NO_INPUT
     try:
-        results = results_of(module, tensors)
-        torch.manual_seed(1)
-        again = results_of(module, tensors)
+        with Watching() as watching:
+            results = results_of(module, tensors)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
         return NOT_HERE
     if not results:
         return NO_RESULT
     if any(each.is_complex() for each in (*results, *tensors)):
         return COMPLEX
-    if not all(map(_equal, results, again)):
+    if watching.drew:
         return DRAWS
     return VALUES_DECIDE if _shaped_by_values(module, tensors) else ""
-
-
-def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return bool(np.array_equal(one.numpy(), other.numpy(), equal_nan=one.is_floating_point()))
 
 
 def _shaped_by_values(module: Call, tensors: list[torch.Tensor]) -> bool:
