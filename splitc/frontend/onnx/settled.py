@@ -146,7 +146,7 @@ class _Backwards:
         if first is not None and end is not None and steps:
             self._want(delta, (end - first) / steps)
             return
-        step = self._chosen(delta, np.float64(_FREE))
+        step = self._chosen(delta, np.asarray(_FREE, np.float64))
         if step is not None:
             self._undo("Sub", limit, start, steps * step)
 
@@ -179,7 +179,8 @@ class _Backwards:
         elif node.op_type in _ROUNDED:
             self._want(node.input[0], value + _ROUNDED[node.op_type])
         elif node.op_type in _UNDONE:
-            self._undo(node.op_type, *node.input, value)
+            left, right = node.input
+            self._undo(node.op_type, left, right, value)
         elif node.op_type == "Concat" and value.ndim == 1:
             sizes = [self._tensors[each].elements or 0 for each in node.input]
             if sum(sizes) == value.size:
@@ -195,7 +196,7 @@ class _Backwards:
             if known is not None:
                 self._want(right, second(value, known))
                 return
-            other = self._chosen(right, np.float64(_FREE))
+            other = self._chosen(right, np.asarray(_FREE, np.float64))
             if other is not None:
                 self._want(left, first(value, other))
 
