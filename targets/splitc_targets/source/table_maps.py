@@ -155,7 +155,7 @@ _CELLS = "activations that onnx does not name"
 
 
 def _counted(node: Node) -> str:
-    """Only what fills its rows up may read it (frontend/onnx/bounded.py)."""
+    """Only what fills its rows up may read it, behind which its readers are (bounded.py)."""
     readers = [each for each in node.draft.nodes if node.output(0) in each.input]
     if all(each.op_type == "Concat" for each in readers):
         return ""
@@ -295,7 +295,7 @@ MAPS: dict[str, Operator] = {
         "splitc", "center_point_box",
         inputs=dict.fromkeys(
             ("max_output_boxes_per_class", "iou_threshold", "score_threshold"), stored()),
-        types=("float32",), check=_counted, note="but as a result of the network",
+        types=("float32",), check=_counted, note="read by what computes across the boxes kept",
     ),
     "DepthToSpace": op("TVM", "blocksize", "mode"),
     "SpaceToDepth": op("TVM", "blocksize", attributes={"mode": only("DCR", why="no fixed shape",
