@@ -44,10 +44,6 @@ NETS: dict[str, tuple[str, Callable[[Net], str]]] = {
         "conv2d by dlight's Matmul",
         lambda n: n.op("Conv", n.input(1, 5, 7, 9), n.input(3, 5, 3, 3)),
     ),
-    "rows by their numbers": (
-        "take by dlight's Fallback",
-        lambda n: n.op("Gather", n.input(7, 5), n.input(3, values=np.array([6, 0, 3])), axis=0),
-    ),
     "nests that hand on tensors of equal names": (
         "batch_norm by dlight's Fallback",
         lambda n: n.op(
