@@ -26,6 +26,7 @@ from nets import macs
 from splitc.arrays import Array
 from splitc.bundle.golden import seeded_inputs
 from splitc.ir.graph import LayerGraph
+from splitc.runtime.counted import kept_rows
 
 _SIDE_S = 10.0
 """Seconds that the rounds of a side may take together."""
@@ -210,6 +211,8 @@ def difference(first: Worker, second: Worker, folder: Path) -> float:
     for side, path in zip((first, second), written, strict=True):
         side.ask("outputs", target=str(path))
     ours, theirs = (read_arrays(path) for path in written)
+    # A part gives boxes that are kept in as many rows as there can be, the others do not.
+    ours = [a if a.shape == b.shape else kept_rows(a) for a, b in zip(ours, theirs, strict=True)]
     return max(
         float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in zip(ours, theirs, strict=True)
     )

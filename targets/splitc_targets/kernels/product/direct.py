@@ -121,15 +121,19 @@ class Writer:
     def _chunks(self, runs: list[Segment]) -> int:
         """In how many stretches a single long row is cut, so that cores share it evenly."""
         conv = self.conv
-        if len(runs) > 2 or conv.batch * conv.out_height > 1 or runs[0].count < 2:
-            return 1
-        if len(runs) == 2 and runs[1].count > 1:  # the last stretch takes one tile of it
+        tiles = self._longest(runs).count
+        # The tiles at the row's ends are the first and the last stretch's, beside their share.
+        if conv.batch * conv.out_height > 1 or tiles < 2 or sum(r.count for r in runs) > 2 * tiles:
             return 1
         row_bytes = 4 * conv.x_pixel * self.tile.rows
         tiles_in_cache = max(1, self.machine.l1_bytes // (2 * max(1, row_bytes)))
-        wanted = max(4 * self.machine.cores, runs[0].count // max(1, tiles_in_cache))
-        limit = min(runs[0].count, wanted)
-        return next((n for n in range(limit, 2 * limit) if runs[0].count % n == 0), limit)
+        wanted = max(4 * self.machine.cores, tiles // max(1, tiles_in_cache))
+        limit = min(tiles, wanted)
+        return next((n for n in range(limit, 2 * limit) if tiles % n == 0), limit)
+
+    def _longest(self, runs: list[Segment]) -> Segment:
+        """The run whose tiles are shared."""
+        return max(runs, key=lambda run: run.count)
 
     def _block(
         self, block: Index, line: Index, chunk: Index, runs: list[Segment], chunks: int
@@ -159,23 +163,26 @@ class Writer:
         line: Index, chunk: Index, runs: list[Segment], chunks: int,
     ) -> None:  # fmt: skip
         code, spot = self.code, self.spot(group, within, vectors, ragged, line)
-        for number, run in enumerate(runs):
+        longest = self._longest(runs)
+        for run in runs:
             if chunks == 1:
                 with code.loop("tile", run.count) as t:
                     self._tile(spot, run, run.start + t * run.size)
-            elif number == 0:
+            elif run is longest:
                 share, more = divmod(run.count, chunks)
                 if more == 0:
                     with code.loop("tile", share) as t:
-                        self._tile(spot, run, (chunk * share + t) * run.size)
+                        self._tile(spot, run, run.start + (chunk * share + t) * run.size)
                 else:
                     first = code.bind(emit.div(chunk * run.count, chunks))
                     after = code.bind(emit.div((chunk + 1) * run.count, chunks))
                     with code.loop("tile", after - first, start=first) as t:
-                        self._tile(spot, run, t * run.size)
+                        self._tile(spot, run, run.start + t * run.size)
             else:
-                with code.when(emit.tirx.EQ(emit.index(chunk), emit.const(chunks - 1))):
-                    self._tile(spot, run, run.start)
+                whose = 0 if run.start < longest.start else chunks - 1
+                here = emit.tirx.EQ(emit.index(chunk), emit.const(whose))
+                with code.when(here), code.loop("tile", run.count) as t:
+                    self._tile(spot, run, run.start + t * run.size)
 
     def spot(self, group: Index, within: Index, vectors: int, ragged: bool, line: Index) -> Spot:
         """Where a block of channels over a row lies; of its last vector some may be beyond them."""
