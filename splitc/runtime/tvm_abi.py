@@ -78,7 +78,7 @@ class Arguments:
 
 def _described(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[_Tensor, Any, Any]:
     """A tensor without data, and the memory that it refers to."""
-    strides = _compact(shape)
+    strides = strides_of(shape)
     extents = (ctypes.c_int64 * len(shape))(*shape)
     steps = (ctypes.c_int64 * len(shape))(*map(int, strides))
     tensor = _Tensor(
@@ -110,11 +110,12 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     for extent in shape:
         size *= extent
     memory = np.empty(size + ALIGNMENT, np.uint8)
-    # Compiled code wants the strides of its own rule, which are not numpy's where an extent is 0.
-    strides = [int(step) * dtype.itemsize for step in _compact(shape)]
-    return np.ndarray(shape, dtype, memory, -address(memory) % ALIGNMENT, strides)
+    return np.ndarray(shape, dtype, memory, -address(memory) % ALIGNMENT)
 
 
-def _compact(shape: tuple[int, ...]) -> Sequence[Any]:
-    """Distances between neighbours in C order, in elements: products of the extents behind."""
+def strides_of(shape: tuple[int, ...]) -> Sequence[int]:
+    """The strides that compiled code asks for, in elements: products of the extents behind.
+
+    numpy's are the same where there are elements.
+    """
     return np.cumprod((1, *shape[:0:-1]), dtype=np.int64)[::-1].tolist() if shape else ()

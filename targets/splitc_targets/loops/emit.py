@@ -252,39 +252,6 @@ def on_aarch64() -> bool:
     return target is not None and str(target.attrs.get("mtriple", "")).startswith("aarch64")
 
 
-NEAREST = 8
-"""How many floats `nearest_bytes` takes."""
-
-
-def nearest_bytes(code: Code, value: Value, shift: float, dtype: str) -> Value:
-    """Whole numbers nearest to eight floats (half to even), plus a shift, as the nearest bytes.
-
-    By AArch64's conversion that rounds and its narrowing that saturates: not-a-number becomes 0
-    before the shift.
-
-    Args:
-        code: Gets the statements.
-        value: Eight floats.
-        shift: A whole number within 16 bits, far from its ends.
-        dtype: "int8" or "uint8".
-    """
-    halves: list[Value] = []
-    for first in (0, 4):
-        four = shuffle([value], range(first, first + 4))
-        whole = tirx.call_llvm_pure_intrin("int32x4", "llvm.aarch64.neon.fcvtns", four)
-        halves.append(code.bind(tirx.call_llvm_pure_intrin("int16x4", _NARROW + "sqxtn", whole)))
-    found = code.bind(shuffle(halves, range(8)), "words")
-    if shift:
-        moved = number(shift, 8, "int16")
-        found = tirx.call_llvm_pure_intrin("int16x8", "llvm.sadd.sat", found, moved)
-    name = "sqxtun" if dtype == "uint8" else "sqxtn"
-    made = tirx.call_llvm_pure_intrin("int8x8", _NARROW + name, found)
-    return made if dtype == "int8" else tirx.reinterpret("uint8x8", made)
-
-
-_NARROW = "llvm.aarch64.neon."
-
-
 class Array:
     """A flat tensor that a kernel reads or writes."""
 

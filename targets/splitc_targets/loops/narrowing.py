@@ -15,6 +15,9 @@ from splitc_targets.loops.emit import Code, Value
 ZMM_LANES = 16
 """Floats of a register of AVX-512."""
 
+_NEON_LANES = 8
+"""Floats of two registers of AArch64, whose words fill one."""
+
 _MOST = 4
 """Registers of floats whose bytes fill one."""
 
@@ -27,7 +30,7 @@ def narrows(lanes: int, vector: int) -> bool:
         vector: How many a vector register holds.
     """
     if emit.on_aarch64():
-        return lanes == emit.NEAREST
+        return lanes == _NEON_LANES
     return vector == ZMM_LANES and lanes in (ZMM_LANES, 2 * ZMM_LANES, _MOST * ZMM_LANES)
 
 
@@ -42,7 +45,7 @@ def nearest_bytes(code: Code, value: Value, lanes: int, shift: float, dtype: str
         dtype: "int8" or "uint8".
     """
     if emit.on_aarch64():
-        return emit.nearest_bytes(code, value, shift, dtype)
+        return _by_neon(code, value, shift, dtype)
     given = lanes // ZMM_LANES
     whole = [_rounded(code, value, k) for k in range(given)]
     # What is missing of four is what is there once more.
@@ -55,6 +58,23 @@ def nearest_bytes(code: Code, value: Value, lanes: int, shift: float, dtype: str
     return emit.tirx.reinterpret(emit.typed(dtype, lanes), emit.shuffle([fours], order))
 
 
+def _by_neon(code: Code, value: Value, shift: float, dtype: str) -> Value:
+    """The same of eight floats by AArch64's instructions: what is no number is 0 and the shift."""
+    tirx, halves = emit.tirx, list[Value]()
+    for first in (0, 4):
+        four = emit.shuffle([value], range(first, first + 4))
+        whole = tirx.call_llvm_pure_intrin("int32x4", f"{_NEON}fcvtns", four)
+        halves.append(code.bind(tirx.call_llvm_pure_intrin("int16x4", f"{_NEON}sqxtn", whole)))
+    found = code.bind(emit.shuffle(halves, range(_NEON_LANES)), "words")
+    if shift:
+        moved = emit.number(shift, _NEON_LANES, "int16")
+        found = tirx.call_llvm_pure_intrin("int16x8", "llvm.sadd.sat", found, moved)
+    name = "sqxtun" if dtype == "uint8" else "sqxtn"
+    made = tirx.call_llvm_pure_intrin("int8x8", f"{_NEON}{name}", found)
+    return made if dtype == "int8" else tirx.reinterpret("uint8x8", made)
+
+
+_NEON = "llvm.aarch64.neon."
 _X86 = "llvm.x86.avx512."
 _AS_SET = 4
 """To round as the processor is set to: to nearest, half to even."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import math
 import os
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from splitc.cost.board import Board
 from splitc.errors import ToolchainError, UnsupportedOpError
+from splitc.runtime.tvm_abi import strides_of
 from splitc.scratch import owned, require_room
 from splitc_targets.source.for_tvm import for_tvm
 from splitc_targets.tvm import runtime_calls
@@ -333,11 +333,8 @@ def function(library: Any, name: str) -> Callable[..., None]:
 
 
 def _compact(array: Any) -> Any:
-    """An array with the strides that compiled code asks for, which are numpy's if it has elements.
-
-    A stride is the product of the extents behind it; numpy takes none of them for nought.
-    """
+    """An array with the strides that compiled code asks for, where numpy has others."""
     if array.size:
         return array
-    behind = [math.prod(array.shape[dim + 1 :]) for dim in range(array.ndim)]
-    return np.lib.stride_tricks.as_strided(array, strides=[n * array.itemsize for n in behind])
+    strides = [step * array.itemsize for step in strides_of(array.shape)]
+    return np.lib.stride_tricks.as_strided(array, strides=strides)

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product import dot, tiles
-from splitc_targets.kernels.product.direct import Spot
 from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.product.tile_plan import Plan, plan
-from splitc_targets.loops.emit import Value
 from splitc_targets.machine.core import TileProduct
 from splitc_targets.machine.machine import Machine
 
@@ -60,16 +58,5 @@ def kernel(
     return tiles.function(name, made, machine, row, packed, word, _ByteTiles)
 
 
-class _ByteTiles(tiles.TileWriter):
-    """Whole numbers, which start from what follows the weights of a block."""
-
-    summed = "int32"
-
-    @property
-    def depth(self) -> int:
-        return self.taps + 1
-
-    def first(self, spot: Spot, j: int) -> Value:
-        lanes = self.machine.lanes
-        at = spot.weights + (self.taps * spot.vectors + j) * lanes
-        return self.code.bind(self.w.at(at, lanes), "start")
+class _ByteTiles(dot.WholeSums, tiles.TileWriter):
+    """Products of tiles of bytes."""

@@ -19,7 +19,12 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product import geometry
-from splitc_targets.kernels.product.direct import InstructionWriter, Spot, operand_arguments
+from splitc_targets.kernels.product.direct import (
+    InstructionWriter,
+    Spot,
+    Writer,
+    operand_arguments,
+)
 from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, Words
@@ -98,19 +103,25 @@ def kernel(
     return emit.function(name, arguments, write)
 
 
-class _Dot(InstructionWriter):
-    """Four channels a step; what lies outside of the map adds nothing."""
+class WholeSums(Writer):
+    """Sums that are whole numbers, and start from what follows the weights of a block."""
 
     summed = "int32"
 
     @property
     def depth(self) -> int:
+        """Elements of the weights for each output channel, and what its sums start from."""
         return self.taps + 1
 
     def first(self, spot: Spot, j: int) -> Value:
+        """What a vector of channels' sums begin with."""
         lanes = self.machine.lanes
         at = spot.weights + (self.taps * spot.vectors + j) * lanes
         return self.code.bind(self.w.at(at, lanes), "start")
+
+
+class _Dot(WholeSums, InstructionWriter):
+    """Four channels a step; what lies outside of the map adds nothing."""
 
 
 class _Padded(_Dot):

@@ -164,6 +164,7 @@ class _Writer(Writer):
     ) -> None:  # fmt: skip
         super().__init__(code, spec, machine, arrays)
         self.w, self.row, self.runs = arrays[1], row, runs(spec)
+        self.words = _words(spec, spec.kernel[0])
         self.patterns = {pattern: k for k, pattern in enumerate(patterns(spec))}
         self.zero = emit.number(-spec.offset, UNIT, row.reads)
 
@@ -174,7 +175,7 @@ class _Writer(Writer):
         with code.scope():
             column = code.bind(column)
             sums = code.local(run.size * vectors * LANES, "int32")
-            unit = code.bind(emit.div(spot.channel, UNIT) * (UNIT * _words(spec, rows)))
+            unit = code.bind(emit.div(spot.channel, UNIT) * (UNIT * self.words))
             rest = unit + rows * len(self.patterns) * UNIT
             for j in range(vectors):
                 start = code.bind(self.w.at(rest + j * LANES, LANES), "start")
