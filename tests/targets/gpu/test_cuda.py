@@ -43,6 +43,8 @@ def _net() -> Net:
     net.outputs.append(net.op("MatMul", net.input(512, 512), net.random(512, 512)))
     deep = net.op("MatMul", net.input(49, 2048), net.random(2048, 256))  # Its depth is shared.
     net.outputs.append(net.op("Relu", deep))
+    for rows in (1, 8):  # A few rows read weights in float16 where products are in that.
+        net.outputs.append(net.op("MatMul", net.input(rows, 1280), net.random(1280, 1000)))
     for size in (64, 128, 240):
         q, k, v = net.input(12, 197, size), net.input(12, size, 197), net.input(12, 197, size)
         scores = net.op("Softmax", net.op("MatMul", q, k), axis=-1)
