@@ -132,10 +132,16 @@ def _append(
     """
     view, *rest = args
     planner.step(
-        key, build, [view, packed, *rest], rule, describe(node),
+        key, build, [view, packed, *rest], rule, describe(node) + _precision(rule),
         shapes_of(node.args[0], node.args[1], node.output), flops, types, product, choice,
     )  # fmt: skip
     return True
+
+
+def _precision(rule: str) -> str:
+    """In words what operands are rounded to, where it is less than the network says."""
+    family = families.named(rule)
+    return " in bf16" if family is not None and BF16 in family.reads else ""
 
 
 def instruction(planner: Planner, weights: str) -> MultiplyAdd:

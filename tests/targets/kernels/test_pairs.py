@@ -260,6 +260,14 @@ def test_weights_are_rounded_to_nearest_even_and_take_half_the_bytes() -> None:
     assert weights.buffer.size * 4 == 2 * 64 * 48
 
 
+def test_kernels_say_which_of_them_multiply_in_bfloat16() -> None:
+    net = Net(8)
+    y = net.op("Conv", net.input(1, 3, 12, 12), net.random(32, 3, 3, 3))
+    net.outputs = [net.op("Conv", y, net.random(64, 32, 1, 1))]
+    said = [kernel.op for kernel in compiled(net).kernels if kernel.rule != "map"]
+    assert said == ["conv2d", "conv2d in bf16"]
+
+
 @needs_bf16
 def test_the_instructions_are_there_and_no_function_is_called() -> None:
     net = Net(6)
