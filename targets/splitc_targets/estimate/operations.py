@@ -11,6 +11,7 @@ from splitc_targets.machine.machine import Machine
 
 HEAVY = frozenset((
     "sigmoid", "tanh", "exp", "erf", "log", "power", "sin", "cos", "softplus", "atanh",
+    "sinh", "cosh", "asinh", "acosh", "tan", "asin", "acos", "atan", "remainder", "floor remainder",
     "three_quarters",
     # As networks' layers call them.
     "gelu", "silu", "swish", "mish", "elu", "selu", "celu", "pow", "softsign",

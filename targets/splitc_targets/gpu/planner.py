@@ -39,8 +39,8 @@ from splitc_targets.kernels.suppression import Suppression
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
-from splitc_targets.rules import reduce, table
 from splitc_targets.rules import scatter as scatter_rules
+from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
 from splitc_targets.tvm.adapter import CannotRun
 
@@ -79,7 +79,7 @@ KERNELS: dict[str, Write] = {
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in (table.RULES | scatter_rules.RULES | reduce.BY_THREADS).items()
+    for op, rule in (table.RULES | scatter_rules.RULES).items()
 }
 """The processors' rules, and those of what only kernels of threads have."""
 

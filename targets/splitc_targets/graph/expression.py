@@ -59,7 +59,10 @@ def heavy(expression: Expression) -> bool:
     return any(name in _HEAVY for name in operations(expression))
 
 
-_HEAVY = ("exp", "tanh", "erf", "sigmoid", "softplus", "atanh")
+_HEAVY = (
+    "exp", "tanh", "erf", "sigmoid", "softplus", "sinh", "cosh", "asinh", "acosh", "atanh", "asin",
+    "acos", "atan",
+)  # fmt: skip
 
 
 def substitute(expression: Expression, arg: Callable[[int], Expression]) -> Expression:
@@ -73,7 +76,8 @@ def substitute(expression: Expression, arg: Callable[[int], Expression]) -> Expr
 
 DOUBLE = frozenset({
     "add", "subtract", "multiply", "divide", "maximum", "minimum", "negative", "abs", "sqrt",
-    "floor", "ceil", "round", "larger", "smaller",
+    "floor", "ceil", "round", "larger", "smaller", "power", "sin", "cos", "remainder",
+    "floor remainder",
 })  # fmt: skip
 """Operations that are computed in float64 too."""
 
@@ -83,7 +87,12 @@ CHOICES = frozenset({
 """Operations of truth values, which are the numbers 1 and 0; computed in every type."""
 
 DIVISIONS = frozenset({"quotient", "floor quotient", "rest", "floor rest"})
-"""Operations of integers that give something for every operand: see `loops.integers`."""
+"""Operations of integers that give something for every operand: see `loops.choices`."""
+
+BITS = frozenset({
+    "bits and", "bits or", "bits xor", "bits not", "left shift", "right shift",
+})  # fmt: skip
+"""Operations on the bits of integers; a shift takes every operand, see `loops.choices`."""
 
 
 def relu(x: Expression) -> Expression:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
@@ -23,7 +25,20 @@ KINDS: dict[str, tuple[float, Callable[[Value, Value], Value]]] = {
     "max": (-math.inf, emit.larger),
     "min": (math.inf, emit.smaller),
 }
-"""What a reduction starts from, and how it combines two."""
+"""What a reduction of floats starts from, and how it combines two."""
+
+_BOUNDS: dict[str, tuple[str, Callable[[Value, Value], Value]]] = {
+    "max": ("min", emit.maximum), "min": ("max", emit.minimum),
+}  # fmt: skip
+"""Of integers that are bounded: the end of their type to start from, and how two are combined."""
+
+
+def combined(kind: str, dtype: str) -> tuple[float, Callable[[Value, Value], Value]]:
+    """What a reduction of a type starts from, and how it combines two."""
+    if dtype.startswith("float") or kind not in _BOUNDS:
+        return KINDS[kind]
+    end, combine = _BOUNDS[kind]
+    return getattr(np.iinfo(dtype), end), combine
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,7 @@ class Reduction:
         kept: (size, distance in the input, distance in the result) of each kept dimension.
         reduced: (size, distance in the input) of each other dimension.
         kind: A key of `KINDS`.
-        dtype: The elements' type; processors' kernels have float32 only.
+        dtype: The elements' type.
     """
 
     kept: tuple[tuple[int, int, int], ...]
@@ -72,7 +87,7 @@ def kernel(name: str, spec: Reduction, machine: Machine) -> Any:
 class _Writer:
     def __init__(self, code: Code, spec: Reduction, machine: Machine, x: Array, y: Array) -> None:
         self.code, self.spec, self.machine, self.x, self.y = code, spec, machine, x, y
-        self.start, self.combine = KINDS[spec.kind]
+        self.start, self.combine = combined(spec.kind, spec.dtype)
 
     def tasks(self) -> None:
         """The parallel loop over results, or over vectors of them."""
@@ -143,7 +158,7 @@ class _Writer:
 
         def vector(where: Index, chain: int, used: int) -> None:
             value = code.bind(self.x.at(where, lanes, used))
-            value = emit.first(value, used, self.start, lanes)
+            value = emit.first(value, used, self.start, lanes, self.spec.dtype)
             met = self.combine(totals.at(chain * lanes, lanes), value)
             code.store(totals, chain * lanes, met, lanes)
 
@@ -164,9 +179,10 @@ class _Writer:
 
     def _totals(self, count: int, lanes: int | None = None) -> Array:
         lanes = lanes or self.machine.lanes
-        totals = self.code.local(count * lanes)
+        dtype = self.spec.dtype
+        totals = self.code.local(count * lanes, dtype)
         for cell in range(count):
-            self.code.store(totals, cell * lanes, emit.number(self.start, lanes), lanes)
+            self.code.store(totals, cell * lanes, emit.number(self.start, lanes, dtype), lanes)
         return totals
 
     def _over(
@@ -183,4 +199,4 @@ class _Writer:
     def _finished(self, total: Value, lanes: int) -> Value:
         if self.spec.kind != "mean":
             return total
-        return total * emit.number(1.0 / self.spec.count, lanes)
+        return total * emit.number(1.0 / self.spec.count, lanes, self.spec.dtype)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from splitc_targets.graph.expression import Arg, Do, Expression, Num
-from splitc_targets.loops import choices, emit
+from splitc_targets.loops import angles, choices, emit
 from splitc_targets.loops.emit import Code, Value
 
 
@@ -21,7 +21,7 @@ def evaluate(
     Args:
         code: Gets the statements.
         expression: Of float64, one whose operations are in `DOUBLE` or `CHOICES`; of integers,
-            one of `WRAPPING`, bounds, `DIVISIONS` and `CHOICES`.
+            one of `WRAPPING`, bounds, `DIVISIONS`, `BITS` and `CHOICES`.
         operand: Gives an operand's value.
         lanes: Of every vector.
         dtype: The type it is computed in.
@@ -41,9 +41,10 @@ def evaluate(
                 elif of.op in _LONG:
                     deep = [isinstance(arg, Do) for arg in of.args]
                     args = [
-                        kept(code, a, lanes) if d else a for a, d in zip(args, deep, strict=True)
+                        kept(code, a, lanes, dtype) if d else a
+                        for a, d in zip(args, deep, strict=True)
                     ]
-                    known[of] = kept(code, OPS[of.op](code, lanes, *args), lanes)
+                    known[of] = kept(code, OPS[of.op](code, lanes, *args), lanes, dtype)
                 else:
                     if of.op in _SUMS:
                         args = _apart(of, args)
@@ -91,7 +92,8 @@ def _apart(sum_: Do, args: Sequence[Value]) -> list[Value]:
 
 _LONG = frozenset({
     "exp", "log", "sigmoid", "tanh", "erf", "power", "sin", "cos", "leaky", "sign", "softplus",
-    "atanh", "positive_ends",
+    "sinh", "cosh", "asinh", "acosh", "atanh", "tan", "asin", "acos", "atan", "remainder",
+    "floor remainder", "positive_ends",
 })  # fmt: skip
 """Operations that read their operand many times, or choose.
 
@@ -117,12 +119,7 @@ def _num(value: float, lanes: int) -> Value:
     return emit.number(value, lanes)
 
 
-def _poly(x: Value, coefficients: Sequence[float], lanes: int) -> Value:
-    """Horner's scheme, highest power first."""
-    result = _num(coefficients[0], lanes)
-    for coefficient in coefficients[1:]:
-        result = result * x + _num(coefficient, lanes)
-    return result
+_poly = emit.polynomial
 
 
 def _clamp(x: Value, low: float, high: float, lanes: int) -> Value:
@@ -279,8 +276,62 @@ def atanh(code: Code, lanes: int, x: Value) -> Value:
     size, half = code.bind(emit.tirx.abs(x), "size"), _num(0.5, lanes)
     ratio = code.bind(size * _num(2.0, lanes) / (_num(1.0, lanes) - size), "ratio")
     value = code.bind(kept(code, log1p(code, lanes, ratio), lanes) * half, "half")
-    below = emit.tirx.LT(x, _num(0.0, lanes))
-    return emit.tirx.Select(below, _num(-1.0, lanes) * value, value)
+    return emit.copysign(value, x)
+
+
+_SINH = (1 / 362880, 1 / 5040, 1 / 120, 1 / 6)
+"""(sinh(x) - x) / x^3 in powers of x squared, its own series: within 3e-8 up to 1."""
+
+
+def _halves(code: Code, lanes: int, x: Value) -> tuple[Value, Value]:
+    """Half of exp(|x|) and of exp(-|x|), without overflow where the sum has none."""
+    root = emit.tirx.abs(x) * _num(0.5, lanes)
+    root = kept(code, exp(code, lanes, root), lanes)
+    half = _num(0.5, lanes)
+    return code.bind(half * root * root, "grows"), code.bind(half / root / root, "falls")
+
+
+def sinh(code: Code, lanes: int, x: Value) -> Value:
+    """Hyperbolic sine, a few ulp near 0 too."""
+    grows, falls = _halves(code, lanes, x)
+    square = code.bind(x * x, "square")
+    near = x + x * square * _poly(square, _SINH, lanes)
+    inside = emit.tirx.LT(emit.tirx.abs(x), _num(1.0, lanes))
+    return emit.tirx.Select(inside, near, emit.copysign(code.bind(grows - falls), x))
+
+
+def cosh(code: Code, lanes: int, x: Value) -> Value:
+    """Hyperbolic cosine, a few ulp."""
+    grows, falls = _halves(code, lanes, x)
+    return grows + falls
+
+
+_FAR = 2.0**13
+"""Beyond, a square and one more are the square in float32."""
+
+
+def _far_or(code: Code, lanes: int, size: Value, near: Value) -> Value:
+    """log(2 size) where a number is far from 0, else log(1 + near)."""
+    far = kept(code, log(code, lanes, size), lanes) + _num(math.log(2.0), lanes)
+    close = kept(code, log1p(code, lanes, near), lanes)
+    return emit.tirx.Select(emit.tirx.LT(_num(_FAR, lanes), size), far, close)
+
+
+def asinh(code: Code, lanes: int, x: Value) -> Value:
+    """log(x + sqrt(x^2 + 1)), a few ulp near 0 too."""
+    one, size = _num(1.0, lanes), code.bind(emit.tirx.abs(x), "size")
+    square = code.bind(size * size, "square")
+    near = kept(code, size + square / (one + emit.tirx.sqrt(square + one)), lanes)
+    return emit.copysign(_far_or(code, lanes, size, near), x)
+
+
+def acosh(code: Code, lanes: int, x: Value) -> Value:
+    """log(x + sqrt(x^2 - 1)), a few ulp near 1 too; not-a-number below 1."""
+    one = _num(1.0, lanes)
+    more = code.bind(x - one, "more")
+    near = kept(code, more + emit.tirx.sqrt(more * (more + _num(2.0, lanes))), lanes)
+    value = _far_or(code, lanes, x, near)
+    return emit.tirx.Select(emit.tirx.LT(x, one), _num(math.nan, lanes), value)
 
 
 def _positive_ends(code: Code, lanes: int, x: Value) -> Value:
@@ -345,7 +396,17 @@ OPS: dict[str, Emit] = {
     "leaky": _leaky,
     "three_quarters": _three_quarters,
     "softplus": softplus,
+    "sinh": sinh,
+    "cosh": cosh,
+    "asinh": asinh,
+    "acosh": acosh,
     "atanh": atanh,
+    "tan": angles.tan,
+    "asin": angles.asin,
+    "acos": angles.acos,
+    "atan": angles.atan,
+    "remainder": angles.remainder,
+    "floor remainder": angles.floor_remainder,
     "positive_ends": _positive_ends,
 }
 """Every operation that kernels can compute on vectors: (code, lanes, operands) -> value."""

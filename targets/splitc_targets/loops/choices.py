@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from splitc_targets.graph.expression import CHOICES, DIVISIONS
+from splitc_targets.graph.expression import BITS, CHOICES, DIVISIONS
 from splitc_targets.loops.emit import Value, number, tirx, typed
 
 WRAPPING = frozenset({"add", "subtract", "multiply"})
@@ -19,7 +19,7 @@ WRAPPING = frozenset({"add", "subtract", "multiply"})
 
 
 def chosen(op: str, dtype: str, lanes: int, keep: Callable[[Value], Value], *args: Value) -> Value:
-    """What an operation of `CHOICES` or `DIVISIONS` gives.
+    """What an operation of `CHOICES`, `DIVISIONS` or `BITS` gives.
 
     Args:
         op: Its name.
@@ -33,7 +33,7 @@ def chosen(op: str, dtype: str, lanes: int, keep: Callable[[Value], Value], *arg
 
 def has(op: str) -> bool:
     """Whether an operation is one of these."""
-    return op in CHOICES or op in DIVISIONS
+    return op in CHOICES or op in DIVISIONS or op in BITS
 
 
 def is_whole(dtype: str) -> bool:
@@ -53,6 +53,8 @@ class _Typed:
             return _BITS[op](left, right) if is_whole(self.dtype) else self.logic(op, left, right)
         if op in DIVISIONS:
             return self.divided(op, *args)
+        if op in BITS:
+            return self.shifted(op, *args) if op in _SHIFTS else _OF_BITS[op](*args)
         return self.truth_of(self.tests(op, *args))
 
     def number(self, value: float, dtype: str = "") -> Value:
@@ -126,6 +128,20 @@ class _Typed:
             quotient = self.keep(quotient - below)
         return tirx.Select(none, zero, tirx.Select(turned, zero - x, quotient))
 
+    def shifted(self, op: str, x: Value, by: Value) -> Value:
+        """x moved by so many bits; by as many as there are or more, or fewer than none, all go.
+
+        What is left then is the sign of what moves right, and else 0.
+        """
+        zero = none = self.number(0)
+        if self.signed and op == "right shift":
+            none = self.keep(tirx.Select(tirx.LT(x, zero), self.number(-1), zero))
+        width = int(self.dtype.lstrip("uint"))
+        # TVM's simplifier takes by < width of unsigned numbers for a difference below zero.
+        beyond = self.keep(tirx.bitwise_and(by, tirx.bitwise_not(self.number(width - 1))))
+        within = tirx.bitwise_and(by, self.number(width - 1))
+        return tirx.Select(tirx.EQ(beyond, zero), _SHIFTS[op](x, within), none)
+
     @property
     def signed(self) -> bool:
         return self.dtype.startswith("int")
@@ -133,4 +149,12 @@ class _Typed:
 
 _BITS: dict[str, Callable[[Value, Value], Value]] = {
     "and": tirx.bitwise_and, "or": tirx.bitwise_or, "xor": tirx.bitwise_xor,
+}  # fmt: skip
+
+_OF_BITS: dict[str, Callable[..., Value]] = {
+    "bits and": tirx.bitwise_and, "bits or": tirx.bitwise_or, "bits xor": tirx.bitwise_xor,
+    "bits not": tirx.bitwise_not,
+}  # fmt: skip
+_SHIFTS: dict[str, Callable[[Value, Value], Value]] = {
+    "left shift": tirx.shift_left, "right shift": tirx.shift_right,
 }  # fmt: skip

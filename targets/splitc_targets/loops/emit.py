@@ -93,6 +93,19 @@ def number(value: float, lanes: int, dtype: str = "float32") -> Value:
     return one if lanes == 1 else tirx.Broadcast(one, const(lanes))
 
 
+def polynomial(x: Value, coefficients: Sequence[float], lanes: int) -> Value:
+    """Horner's scheme in float32, highest power first."""
+    result = number(coefficients[0], lanes)
+    for coefficient in coefficients[1:]:
+        result = result * x + number(coefficient, lanes)
+    return result
+
+
+def copysign(size: Value, sign: Value) -> Value:
+    """A float with the sign of another."""
+    return tirx.call_llvm_pure_intrin(str(size.ty.dtype), "llvm.copysign", size, sign)
+
+
 def splat(value: Value, lanes: int) -> Value:
     """A scalar in every lane."""
     return value if lanes == 1 else tirx.Broadcast(value, const(lanes))

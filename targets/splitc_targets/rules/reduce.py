@@ -22,7 +22,7 @@ TYPES: dict[str, frozenset[str]] = {
     "max": _FLOATS | _WHOLE | _NARROW,
     "min": _FLOATS | _WHOLE | _NARROW,
 }
-"""What kernels of threads combine: a whole number's mean is rounded as TVM's loops do it."""
+"""What kernels combine: a whole number's mean is rounded as TVM's loops do it."""
 
 
 def _reduce(kind: str, types: frozenset[str]) -> Rule:
@@ -72,6 +72,4 @@ def _described(x: View, y: View, axes: set[int], kind: str) -> reduction.Reducti
     )  # fmt: skip
 
 
-RULES: dict[str, Rule] = {kind: _reduce(kind, _SINGLE) for kind in reduction.KINDS}
-BY_THREADS: dict[str, Rule] = {kind: _reduce(kind, types) for kind, types in TYPES.items()}
-"""For devices whose kernels combine other types too."""
+RULES: dict[str, Rule] = {kind: _reduce(kind, types) for kind, types in TYPES.items()}

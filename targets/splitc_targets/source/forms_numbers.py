@@ -66,6 +66,21 @@ def thresholded(node: Node) -> bool:
     return True
 
 
+def shrink(node: Node) -> bool:
+    """Shrink as two choices: what lies within the threshold is 0."""
+    given, draft = node.given, node.draft
+    if not node.dtype().startswith("float"):
+        return False
+    dtype, x = np.dtype(node.dtype()), node.input(0)
+    threshold, bias = (np.array(given.get(k, d), dtype) for k, d in (("lambd", 0.5), ("bias", 0.0)))
+    zero, moves = draft.constant(np.array(0, dtype)), draft.constant(bias)
+    above = draft.add("Greater", x, draft.constant(threshold))
+    below = draft.add("Less", x, draft.constant(-threshold))
+    rest = draft.add("Where", below, draft.add("Add", x, moves), zero)
+    draft.add("Where", above, draft.add("Sub", x, moves), rest, output=node.output(0))
+    return True
+
+
 def celu(node: Node) -> bool:
     """Celu of a number without axes, alpha elu(x / alpha): onnx's function gives it one."""
     draft = node.draft
@@ -278,6 +293,22 @@ def dropout(node: Node) -> bool:
             return False
         mask = draft.constant(np.ones(shape, bool))
         draft.add("Identity", mask, output=node.output(1))
+    return True
+
+
+def hardmax(node: Node) -> bool:
+    """Hardmax of one axis: 1 where a place along it is that of the first largest, else 0."""
+    shape, draft = node.shape(), node.draft
+    if shape is None or not shape or not node.dtype().startswith("float"):
+        return False
+    if draft.was < FLAT_BEFORE and node.given.get("axis", 1) not in (-1, len(shape) - 1):
+        return False
+    axis: int = node.given.get("axis", -1 if draft.was >= FLAT_BEFORE else 1) % len(shape)
+    place = draft.add("ArgMax", node.input(0), axis=axis, keepdims=1)
+    row = [-1 if k == axis else 1 for k in range(len(shape))]
+    hit = draft.add("Equal", place, draft.constant(np.arange(shape[axis]).reshape(row)))
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(node.dtype()))
+    draft.add("Cast", hit, output=node.output(0), to=code)
     return True
 
 

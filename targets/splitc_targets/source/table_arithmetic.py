@@ -15,7 +15,6 @@ from splitc_targets.source.rules import (
     SIGNED,
     STORED,
     TVM,
-    UNSIGNED,
     Check,
     Operator,
     missing,
@@ -31,9 +30,13 @@ _TEXT = "text has no fixed size and no target computes on it"
 
 
 def _mod(node: Node) -> str:
-    if not node.given.get("fmod") and node.dtype().startswith("float"):
-        return "fmod=0 of floats, which opsets before 28 do not define"
-    return ""
+    floored = not node.given.get("fmod") and node.dtype().startswith("float")
+    return f"fmod=0 of floats, {_UNDEFINED}" if floored and node.draft.was < _FLOORED else ""
+
+
+_FLOORED = 28
+"""From this opset on Mod of floats may follow the divisor's sign."""
+_UNDEFINED = "which opsets before 28 do not define"
 
 
 def _masked(node: Node) -> str:
@@ -120,7 +123,7 @@ ARITHMETIC: dict[str, Operator] = {
     "BitShift": op(
         "TVM",
         "direction",
-        types=UNSIGNED,
+        types=INTEGERS,
     ),
     "Bernoulli": missing(_RANDOM),
     "BitCast": op("splitc", "to", check=_bits, note="types that are no numbers of 8 to 64 bits"),
@@ -182,7 +185,7 @@ ARITHMETIC: dict[str, Operator] = {
     "LogSoftmax": op("TVM", "axis", types=FLOATS),
     "MatMul": op(types=NUMBERS),
     "MatMulInteger": op("splitc", inputs={"a_zero_point": TVM, "b_zero_point": TVM}),
-    "Mod": op("TVM", "fmod", types=NUMBERS, check=_mod, note="fmod=0 of floats"),
+    "Mod": op("TVM", "fmod", types=NUMBERS, check=_mod, note=f"fmod=0 of floats, {_UNDEFINED}"),
     "Multinomial": missing(_RANDOM),
     "PRelu": op(types=FLOATS, check=_slopes, note=_UNLIKE),
     "Pow": op("splitc", types=FLOATS, check=_pow),
@@ -218,7 +221,7 @@ ARITHMETIC: dict[str, Operator] = {
     ),
     "Selu": op("TVM", "alpha", "gamma", types=("float32",)),
     "Sign": op(types=(*FLOATS, *SIGNED)),
-    "Shrink": op("TVM", "bias", "lambd", types=FLOATS),
+    "Shrink": op("splitc", "bias", "lambd", types=FLOATS),
     "Softmax": op("TVM", "axis", types=FLOATS),
     "SwiGLU": op("splitc", "alpha"),
     "Swish": op("splitc", "alpha"),

@@ -27,10 +27,11 @@ TRUTH = "bool"
 _BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 _UNARY = (
     "negative", "abs", "sqrt", "floor", "ceil", "round", "exp", "log", "sin", "cos", "sign", "tanh",
-    "erf", "sigmoid", "atanh", "softplus",
+    "erf", "sigmoid", "sinh", "cosh", "asinh", "acosh", "atanh", "tan", "asin", "acos", "atan",
+    "softplus",
 )  # fmt: skip
-_INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
-_TYPES = {"float32", "float64", TRUTH} | _INTEGERS
+INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+_TYPES = {"float32", "float64", TRUTH} | INTEGERS
 
 
 def computed_in(node: Node) -> str | None:
@@ -61,7 +62,7 @@ def expression_of(node: Node) -> Expression | None:
         return expression
     if kind == TRUTH or any(v.dtype != kind for v in (*node.inputs, node.output)):
         return None
-    expression = _arithmetic(node, args) if kind not in _INTEGERS else _of_integers(node, args)
+    expression = _arithmetic(node, args) if kind not in INTEGERS else _of_integers(node, args, kind)
     if expression is None or (kind == "float64" and not DOUBLE.issuperset(operations(expression))):
         return None
     return expression
@@ -81,6 +82,9 @@ def _chosen(node: Node, args: list[Expression], kind: str) -> Expression | None:
         return Do("where", tuple(args))
     if op == "astype":
         return _of_truth(node, x)
+    if op == "within":
+        low, high, y = args
+        return Do("where", (Do("at most", (low, high)), y, Num(0)))
     if truths and op in _LOGIC:
         return Do(_LOGIC[op], tuple(args))
     if truths and op in ("equal", "not_equal"):
@@ -117,21 +121,40 @@ _COMPARISONS: dict[str, Callable[[Expression, Expression], Expression]] = {
 }
 
 
-def _of_integers(node: Node, args: list[Expression]) -> Expression | None:
-    """Arithmetic of integers, which wraps; divisions give something for every operand."""
+def _of_integers(node: Node, args: list[Expression], kind: str) -> Expression | None:
+    """Arithmetic of integers, which wraps; divisions and shifts take every operand."""
     op = node.op.removeprefix("tir.").rstrip("0123456789")
     if op in _OF_INTEGERS and len(args) == 2:
         return Do(_OF_INTEGERS[op], tuple(args))
-    if op == "negative":
-        return Do("subtract", (Num(0), args[0]))
-    return None
+    return _OF_ONE_INTEGER[op](args[0], kind) if op in _OF_ONE_INTEGER else None
 
 
 _OF_INTEGERS = {
     "add": "add", "subtract": "subtract", "multiply": "multiply", "maximum": "maximum",
     "minimum": "minimum", "divide": "quotient", "floor_divide": "floor quotient", "mod": "rest",
-    "floor_mod": "floor rest",
+    "floor_mod": "floor rest", "bitwise_and": "bits and", "bitwise_or": "bits or",
+    "bitwise_xor": "bits xor", "left_shift": "left shift", "right_shift": "right shift",
 }  # fmt: skip
+
+
+def _size(x: Expression, kind: str) -> Expression:
+    return x if kind.startswith("u") else Do("maximum", (x, Do("subtract", (Num(0), x))))
+
+
+def _sign(x: Expression, kind: str) -> Expression:
+    positive = Do("less", (Num(0), x))
+    if kind.startswith("u"):
+        return positive
+    return Do("where", (positive, Num(1), Do("where", (Do("less", (x, Num(0))), Num(-1), Num(0)))))
+
+
+_OF_ONE_INTEGER: dict[str, Callable[[Expression, str], Expression]] = {
+    "negative": lambda x, _: Do("subtract", (Num(0), x)),
+    "bitwise_not": lambda x, _: Do("bits not", (x,)),
+    "nn.relu": lambda x, _: relu(x),
+    "abs": _size,
+    "sign": _sign,
+}
 
 
 def _arithmetic(node: Node, args: list[Expression]) -> Expression | None:
@@ -147,12 +170,14 @@ def _arithmetic(node: Node, args: list[Expression]) -> Expression | None:
         return Do("leaky", (x, args[1]))
     if op == "nn.leakyrelu":
         return Do("leaky", (x, Num(float(node.attrs["alpha"]))))
-    if op == "power" and len(args) == 2 and isinstance(args[1], Num):
-        return _power(x, args[1].value)
-    if op == "floor_mod" and len(args) == 2:
-        whole = Do("floor", (Do("divide", (x, args[1])),))
-        return Do("subtract", (x, Do("multiply", (whole, args[1]))))
+    if op == "power" and len(args) == 2:
+        return _power(x, args[1].value) if isinstance(args[1], Num) else Do("power", tuple(args))
+    if op in _REMAINDERS and len(args) == 2:
+        return Do(_REMAINDERS[op], tuple(args))
     return _SPELT[op](x) if op in _SPELT else None
+
+
+_REMAINDERS = {"mod": "remainder", "floor_mod": "floor remainder"}
 
 
 def _binary(op: str, x: Expression, y: Expression) -> Expression:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from splitc_targets.graph.graph import Graph, Node, Value, constant, made
+from splitc_targets.transforms.elementwise import INTEGERS
 
 
 def spell(graph: Graph) -> None:
@@ -110,6 +111,38 @@ def _scattered_slice(node: Node) -> Steps | None:
     return [*before, *behind, whole], whole.output
 
 
+def _triangle(node: Node) -> Steps | None:
+    """The part of matrices on one side of a diagonal: a choice by the places' own numbers."""
+    if node.op not in ("tril", "triu") or node.output.size == 0:
+        return None
+    x, shift = node.args
+    rows, columns = x.shape[-2:]
+    if not isinstance(shift, int):
+        return None
+    if x.dtype == "bool" and rows * columns <= _STORED:
+        side = np.triu if node.op == "triu" else np.tril
+        kept = constant(side(np.ones((rows, columns), bool), shift))
+        step = made("logical_and", [x, kept], x.shape, x.dtype)
+        return [step], step.output
+    if max(rows, columns) + abs(shift) > _COUNTED.get(x.dtype, 0):
+        return None
+    down, along = np.arange(rows) + shift, np.arange(columns)
+    low, high = (down, along) if node.op == "triu" else (along, down)
+    sides = [
+        constant(side.astype(x.dtype).reshape((-1, 1) if side is down else (1, -1)))
+        for side in (low, high)
+    ]
+    step = made("within", [*sides, x], x.shape, x.dtype)
+    return [step], step.output
+
+
+_COUNTED = {"float32": 2**24, "float64": 2**53, "int32": 2**31 - 1, "int64": 2**63 - 1}
+"""Whole numbers up to which a type has them all."""
+
+_STORED = 2**20
+"""Truth values of a mask that is stored with the weights."""
+
+
 def _softplus(node: Node) -> Steps | None:
     """max(x, 0) + log(1 + exp(-|x|)), as Softplus arrives: without rounding the sum with 1."""
     if node.op != "add" or node.output.dtype != "float32":
@@ -178,6 +211,7 @@ def _other(node: Node | None, op: str, number: float) -> Value | None:
 _SPELLINGS: tuple[Callable[[Node], Steps | None], ...] = (
     _of_nothing,
     _group_norm,
+    _triangle,
     _softplus,
     _log_sum_exp,
     _scattered_slice,
@@ -185,6 +219,11 @@ _SPELLINGS: tuple[Callable[[Node], Steps | None], ...] = (
 
 
 _OF_STACK = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}
+_STACKED: dict[str, frozenset[str]] = {
+    "mean": frozenset({"float32", "float64"}),
+    **dict.fromkeys(("sum", "max", "min"), frozenset({"float32", "float64"}) | INTEGERS),
+}
+"""Types of which one after the other gives what all at once do."""
 
 
 def unstack(graph: Graph) -> None:
@@ -199,7 +238,7 @@ def unstack(graph: Graph) -> None:
             node.op in _OF_STACK
             and source is not None
             and source.op == "stack"
-            and node.output.dtype in ("float32", "float64")
+            and node.output.dtype in _STACKED[node.op]
             and node.attrs["axis"] == (source.attrs["axis"],)
             and not node.attrs["keepdims"]
             and len(consumers[source.output]) == 1
@@ -288,16 +327,23 @@ def spell_batch_norm(graph: Graph) -> None:
 def spell_prelu(graph: Graph) -> None:
     """PReLU with its slopes in a shape that is broadcast as other operands are."""
     replaced: dict[Value, Value] = {}
-    for position, node in enumerate(graph.nodes):
-        if node.op != "nn.prelu" or node.output.dtype != "float32" or node.args[1].data is None:
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op != "nn.prelu" or node.output.dtype != "float32":
+            nodes.append(node)
             continue
         x, slopes = node.args[:2]
         shape = [1] * len(x.shape)
         if x.shape:
-            shape[node.attrs["axis"]] = -1
-        spelt = made("prelu", [x, _stored(slopes.data, shape)], x.shape, x.dtype)
-        graph.nodes[position] = spelt
-        replaced[node.output] = spelt.output
+            shape[node.attrs["axis"]] = slopes.size
+        if slopes.data is not None:
+            beside = _stored(slopes.data, shape)
+        else:
+            nodes.append(made("reshape", [slopes, tuple(shape)], tuple(shape), slopes.dtype))
+            beside = nodes[-1].output
+        nodes.append(made("prelu", [x, beside], x.shape, x.dtype))
+        replaced[node.output] = nodes[-1].output
+    graph.nodes = nodes
     graph.replace(replaced)
 
 

@@ -52,6 +52,18 @@ class Cases:
         self.weights[name] = np.array(value)
         return name
 
+    def byte(self, value: int) -> str:
+        """A stored byte."""
+        name = f"w{len(self.weights)}"
+        self.weights[name] = np.array(value, np.uint8)
+        return name
+
+    def axes(self, *axes: int) -> str:
+        """Stored axes."""
+        name = f"w{len(self.weights)}"
+        self.weights[name] = np.array(axes)
+        return name
+
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """A node within a case."""
         name = f"t{len(self.nodes)}"
@@ -70,7 +82,7 @@ class Cases:
 
     def model(self) -> ModelProto:
         """All of them."""
-        return model_of(self.nodes, {**self.inputs}, self.outputs, self.weights)
+        return model_of(self.nodes, {**self.inputs}, self.outputs, self.weights, opset=18)
 
 
 def add_convolutions(to: Cases) -> None:
@@ -161,6 +173,31 @@ def add_choices(to: Cases) -> None:
     to.case("Gather", to.weight(5, 37), whole_below(to, whole, 5), axis=0)
 
 
+def add_operators(to: Cases) -> None:
+    """Functions of angles, remainders, bits, triangles and reductions of whole numbers."""
+    x, tokens = to.input(3, 5, 37), to.input(2, 5, 36)
+    within = to.op("Tanh", x)
+    for kind in ("Asin", "Acos", "Atanh"):
+        to.case(kind, within)
+    for kind in ("Tan", "Atan", "Sinh", "Cosh", "Asinh"):
+        to.case(kind, x)
+    to.case("Acosh", to.op("Exp", to.op("Abs", x)))
+    to.case("Mod", x, within, fmod=1)
+    to.case("Pow", to.op("Abs", x), within)
+    for upper in (0, 1):
+        to.case("Trilu", tokens, to.number(2), upper=upper)
+    whole = to.op("Cast", to.op("Mul", x, to.scalar(20.0)), to=7)
+    bits = to.op("BitwiseXor", whole, to.op("BitwiseNot", to.op("BitwiseAnd", whole, to.number(9))))
+    to.case("Cast", to.op("BitwiseOr", bits, to.number(64)), to=1)
+    byte = to.op("Cast", to.op("Mul", to.op("Abs", x), to.scalar(40.0)), to=2)
+    for direction in ("LEFT", "RIGHT"):
+        moved = to.op("BitShift", byte, to.byte(3), direction=direction)
+        to.case("Cast", moved, to=1)
+    for kind in ("ReduceSum", "ReduceMax", "ReduceMin"):
+        to.case("Cast", to.op(kind, whole, to.axes(1)), to=1)
+        to.case("Cast", to.op(kind, whole, to.axes(2)), to=1)
+
+
 def whole_below(to: Cases, whole: str, end: int) -> str:
     """Whole numbers from 0 to below an end."""
     return to.op("Mod", whole, to.number(end))
@@ -176,6 +213,7 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     add_others(cases)
     add_attention(cases)
     add_choices(cases)
+    add_operators(cases)
     proto = cases.model()
     model = splitc.load(proto)
     feed = seeded_inputs(model.graph.inputs, 1)

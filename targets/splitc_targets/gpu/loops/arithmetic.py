@@ -135,6 +135,13 @@ def _sign(x: Value) -> Value:
     return tirx.Select(tirx.LT(zero, x), _number(1.0, x), below)
 
 
+def _floor_remainder(x: Value, y: Value) -> Value:
+    """What is left of x over y, with the sign of y."""
+    rest, zero = tirx.fmod(x, y), _number(0.0, x)
+    left, right = (tirx.And(tirx.LT(a, zero), tirx.LT(zero, b)) for a, b in ((rest, y), (y, rest)))
+    return tirx.Select(tirx.Or(left, right), rest + y, rest)
+
+
 def _positive_ends(x: Value) -> Value:
     """x without the sign of -0 and of -infinity, whose roots as powers are positive."""
     zero, lowest = _number(0.0, x), _number(float("-inf"), x)
@@ -164,6 +171,16 @@ OPS: dict[str, Emit] = {
     "log": tirx.log,
     "sign": _sign,
     "tanh": tirx.tanh,
+    "sinh": tirx.sinh,
+    "cosh": tirx.cosh,
+    "asinh": tirx.asinh,
+    "acosh": tirx.acosh,
+    "tan": tirx.tan,
+    "asin": tirx.asin,
+    "acos": tirx.acos,
+    "atan": tirx.atan,
+    "remainder": tirx.fmod,
+    "floor remainder": _floor_remainder,
     "erf": tirx.erf,
     "sigmoid": _sigmoid,
     "leaky": lambda x, slope: tirx.Select(tirx.LT(x, _number(0.0, x)), x * slope, x),
