@@ -62,15 +62,16 @@ class Epilogue:
         extra: The operands' arrays.
         y: The result's.
         together: Vectors of sums that are finished as one.
+        near: Whether what is rounded to bytes is known to lie within `narrowing.FAR_END` of 0.
     """
 
     def __init__(
         self, code: Code, spec: Fused, lanes: int, extra: Sequence[Array], y: Array,
-        together: int = 1,
+        together: int = 1, *, near: bool = False,
     ) -> None:  # fmt: skip
         self.code, self.spec, self.lanes = code, spec, lanes * together
         self.extra, self.y = extra, y
-        self._vector, self._bytes = lanes, _saturating(spec)
+        self._vector, self._bytes, self._near = lanes, _saturating(spec), near
         self._narrows = self._bytes is not None and narrows(self.lanes, lanes)
 
     def shares(self, vectors: int, used: int) -> Iterator[tuple[Epilogue, int, int]]:
@@ -95,13 +96,14 @@ class Epilogue:
 
     def of(self, count: int) -> Epilogue:
         """The same for so many vectors together."""
-        return Epilogue(self.code, self.spec, self.lanes, self.extra, self.y, count)
+        given = self.code, self.spec, self.lanes, self.extra, self.y
+        return Epilogue(*given, count, near=self._near)
 
     def _nearest(self, ends: Clamped, read: Callable[[int], Value]) -> Value:
         """Bytes by a conversion that rounds and narrowing that saturates."""
         value = evaluate(self.code, ends.value, read, self.lanes)
         dtype = self.spec.y_dtype
-        made = nearest_bytes(self.code, value, self.lanes, ends.shift, dtype)
+        made = nearest_bytes(self.code, value, self.lanes, ends.shift, dtype, near=self._near)
         limits = np.iinfo(dtype)
         if ends.low > limits.min:
             low = emit.number(int(ends.low), self.lanes, dtype)

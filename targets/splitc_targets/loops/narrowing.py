@@ -3,14 +3,21 @@
 """Floats to the nearest bytes by a target's own instructions, several vectors together.
 
 AArch64 rounds by a conversion and narrows by instructions that saturate, eight floats at a time.
+Its small cores convert a vector in two cycles or more, where they add two vectors in one. A sum of
+whole numbers that starts from the bits of 1.5 * 2^23 is, as bits, the float of that much more; and
+adding 1.5 * 2^23 leaves the nearest whole number in a float's last bits.
 AVX-512 rounds by a conversion as well, and packs pairs of vectors to words and these to bytes, both
 of which saturate; four vectors make the bytes of one.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Code, Value
+from splitc_targets.loops.emit import Array, Code, Index, Value
 
 ZMM_LANES = 16
 """Floats of a register of AVX-512."""
@@ -22,6 +29,36 @@ _MOST = 4
 """Registers of floats whose bytes fill one."""
 
 
+_UP = 1.5 * 2**23
+"""Floats about it are whole numbers, their last bits those of how far they are from it."""
+
+MOVED = int(np.float32(_UP).view(np.int32))
+"""What sums start from beside their own, to be floats as they lie: see `MovedSums`."""
+
+FAR_SUM = 2.0**22
+"""What such sums lie within."""
+
+FAR_END = 2.0**15 - 2048
+"""What lies within it is narrowed to 16 bits, and shifted by what `nearest_bytes` takes, whole."""
+
+
+class MovedSums(Array):
+    """Sums of whole numbers, within `FAR_SUM` of 0, that started from `MOVED` more."""
+
+    def __init__(self, sums: Array) -> None:
+        super().__init__(sums.buffer, sums.dtype)
+        self.sums = sums
+
+    def piece(self, i: Index) -> tuple[Any, Index]:
+        """The buffer that holds an element, and where in it."""
+        return self.sums.piece(i)
+
+    def number(self, i: Index, lanes: int = 1, used: int | None = None) -> Value:
+        """Sums as floats, without what they started from."""
+        as_floats = emit.tirx.reinterpret(emit.typed("float32", lanes), self.at(i, lanes, used))
+        return as_floats - emit.number(_UP, lanes)
+
+
 def narrows(lanes: int, vector: int) -> bool:
     """Whether the target in scope has instructions that make bytes of so many floats at once.
 
@@ -30,11 +67,13 @@ def narrows(lanes: int, vector: int) -> bool:
         vector: How many a vector register holds.
     """
     if emit.on_aarch64():
-        return lanes == _NEON_LANES
+        return lanes in (_NEON_LANES, 2 * _NEON_LANES)
     return vector == ZMM_LANES and lanes in (ZMM_LANES, 2 * ZMM_LANES, _MOST * ZMM_LANES)
 
 
-def nearest_bytes(code: Code, value: Value, lanes: int, shift: float, dtype: str) -> Value:
+def nearest_bytes(
+    code: Code, value: Value, lanes: int, shift: float, dtype: str, *, near: bool = False
+) -> Value:
     """Whole numbers nearest to floats (half to even), plus a shift, as the nearest bytes.
 
     Args:
@@ -43,9 +82,10 @@ def nearest_bytes(code: Code, value: Value, lanes: int, shift: float, dtype: str
         lanes: How many, which `narrows` says yes to.
         shift: A whole number within 16 bits, far from its ends.
         dtype: "int8" or "uint8".
+        near: Whether the floats are known to lie within `FAR_END` of 0.
     """
     if emit.on_aarch64():
-        return _by_neon(code, value, shift, dtype)
+        return _by_neon(code, value, lanes, shift, dtype, near)
     given = lanes // ZMM_LANES
     whole = [_rounded(code, value, k) for k in range(given)]
     # What is missing of four is what is there once more.
@@ -58,20 +98,46 @@ def nearest_bytes(code: Code, value: Value, lanes: int, shift: float, dtype: str
     return emit.tirx.reinterpret(emit.typed(dtype, lanes), emit.shuffle([fours], order))
 
 
-def _by_neon(code: Code, value: Value, shift: float, dtype: str) -> Value:
-    """The same of eight floats by AArch64's instructions: what is no number is 0 and the shift."""
+def _by_neon(
+    code: Code, value: Value, lanes: int, shift: float, dtype: str, near: bool
+) -> Value:  # fmt: skip
+    """The same of eight or 16 floats by AArch64's instructions."""
+    made: list[Value] = []
+    for first in range(0, lanes, _NEON_LANES):
+        fours = [emit.shuffle([value], range(k, k + 4)) for k in (first, first + 4)]
+        words = _added(code, fours, shift) if near else _converted(code, fours, shift)
+        name = "sqxtun" if dtype == "uint8" else "sqxtn"
+        made.append(emit.tirx.call_llvm_pure_intrin("int8x8", f"{_NEON}{name}", words))
+    whole = made[0] if len(made) == 1 else emit.shuffle([*map(code.bind, made)], range(lanes))
+    return whole if dtype == "int8" else emit.tirx.reinterpret(f"uint8x{lanes}", whole)
+
+
+def _converted(code: Code, fours: list[Value], shift: float) -> Value:
+    """Eight words: what is no number is 0 and the shift."""
     tirx, halves = emit.tirx, list[Value]()
-    for first in (0, 4):
-        four = emit.shuffle([value], range(first, first + 4))
+    for four in fours:
         whole = tirx.call_llvm_pure_intrin("int32x4", f"{_NEON}fcvtns", four)
         halves.append(code.bind(tirx.call_llvm_pure_intrin("int16x4", f"{_NEON}sqxtn", whole)))
-    found = code.bind(emit.shuffle(halves, range(_NEON_LANES)), "words")
-    if shift:
-        moved = emit.number(shift, _NEON_LANES, "int16")
-        found = tirx.call_llvm_pure_intrin("int16x8", "llvm.sadd.sat", found, moved)
-    name = "sqxtun" if dtype == "uint8" else "sqxtn"
-    made = tirx.call_llvm_pure_intrin("int8x8", f"{_NEON}{name}", found)
-    return made if dtype == "int8" else tirx.reinterpret("uint8x8", made)
+    return _shifted(code, emit.shuffle(halves, range(_NEON_LANES)), shift)
+
+
+def _added(code: Code, fours: list[Value], shift: float) -> Value:
+    """Eight words, of floats within `FAR_END`: the lower halves of what an addition leaves."""
+    even = 0.0 if shift % 2 else shift  # An odd one would change which numbers are even.
+    halves = [
+        code.bind(emit.tirx.reinterpret("int16x8", emit.fence(four) + emit.number(_UP + even, 4)))
+        for four in fours
+    ]
+    lower = range(0, 2 * _NEON_LANES, 2)
+    return _shifted(code, emit.shuffle(halves, lower), shift - even)
+
+
+def _shifted(code: Code, words: Value, shift: float) -> Value:
+    words = code.bind(words, "words")
+    if not shift:
+        return words
+    moved = emit.number(int(shift), _NEON_LANES, "int16")
+    return emit.tirx.call_llvm_pure_intrin("int16x8", "llvm.sadd.sat", words, moved)
 
 
 _NEON = "llvm.aarch64.neon."

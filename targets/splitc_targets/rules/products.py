@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from splitc_targets.graph.expression import Arg, operations, substitute
+from splitc_targets.graph.expression import Arg, clamped, operations, substitute
 from splitc_targets.graph.graph import Node, whole_numbers
+from splitc_targets.graph.reach import Interval, furthest, interval
 from splitc_targets.graph.views import View
 from splitc_targets.kernels import families, ways
 from splitc_targets.kernels.choice import Choice
@@ -29,8 +30,9 @@ from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.kernels.winograd import filters, paired
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
+from splitc_targets.loops import narrowing
 from splitc_targets.loops.bfloat16 import BF16
-from splitc_targets.loops.fused import beside_types, without_bias
+from splitc_targets.loops.fused import Operand, beside_types, without_bias
 from splitc_targets.machine.core import MultiplyAdd, TileProduct
 from splitc_targets.plan.choices import decided, filled
 from splitc_targets.plan.planner import Planner
@@ -274,6 +276,48 @@ def whole_bias(
     return without, bias
 
 
+def near(
+    planner: Planner, spec: _Ends, weights: Any, start: Any, offset: int, extras: list[View]
+) -> _Ends:  # fmt: skip
+    """A kernel that sums products of bytes, with how far its sums and ends lie from 0.
+
+    Nothing is said but on AArch64, whose conversions are slow.
+
+    Args:
+        planner: Whose machine it is for.
+        spec: The kernel.
+        weights: Whole numbers [out channels][channels][rows][columns].
+        start: What sums start from [out channels].
+        offset: Number less byte, of the input.
+        extras: Views of the kernel's operands.
+    """
+    if not planner.machine.lane_fma:
+        return spec
+    whole, limits = weights.astype(np.float64), np.iinfo(instruction(planner, "int8").reads)
+    ends = [whole * (limits.min + offset), whole * (limits.max + offset), 0 * whole]
+    low, high = (np.sum(f.reduce(ends), (1, 2, 3)) + start for f in (np.minimum, np.maximum))
+    read = [_bounds(*each, len(low)) for each in zip(spec.operands, extras, strict=True)]
+    rounded = clamped(spec.expression)
+    found = interval(rounded.value, [(low, high), *read]) if rounded else None
+    return replace(
+        spec,
+        near_sums=furthest((low, high)) < narrowing.FAR_SUM,
+        near_ends=found is not None and furthest(found) < narrowing.FAR_END,
+    )
+
+
+def _bounds(operand: Operand, view: View, channels: int) -> Interval | None:
+    """Between what an operand's numbers lie, by channel where it has one for each."""
+    data, count = view.buffer.data, {"channel": channels, "scalar": 1}.get(operand.kind)
+    if data is not None and data.size == count:
+        stored = np.asarray(data, np.float64).ravel()
+        return stored, stored
+    if operand.dtype not in ("int8", "uint8"):
+        return None
+    limits = np.iinfo(operand.dtype)
+    return np.asarray(float(limits.min)), np.asarray(float(limits.max))
+
+
 def _plan_dot(
     planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], _: str
 ) -> bool:
@@ -297,6 +341,7 @@ def _plan_dot(
     tiled = _plan_byte_tiles(planner, node, spec, weights, start, offset, [view, *extras, target])
     if tiled:
         return True
+    spec = near(planner, spec, weights, start, offset, extras)
     packed = dot.pack(weights, start, offset, spec, machine)
     return _append(
         planner, node, ("dot", spec, offset, packed.size), planner.constant(packed),

@@ -25,7 +25,7 @@ from splitc_targets.rules.maps import (
     shapes_of,
     step,
 )
-from splitc_targets.rules.products import instruction, whole_bias
+from splitc_targets.rules.products import instruction, near, whole_bias
 
 
 def _plan_depthwise(planner: Planner, node: Node) -> bool:
@@ -63,6 +63,7 @@ def _plan_depthwise_of_bytes(planner: Planner, node: Node) -> bool:
         offset=round(node.attrs["offset"]),
     )  # fmt: skip
     spec, start = whole_bias(plain, extras, len(weights))
+    spec = near(planner, spec, weights, start, spec.offset, extras)
     planner.step(
         ("depthwise_dot", spec), lambda name: window_bytes.kernel(name, spec, machine, row),
         [view, planner.constant(window_bytes.pack(weights, start, spec)), *extras, target],

@@ -90,7 +90,7 @@ class Writer:
             conv = replace(conv, expression=expression)
         self.code, self.conv, self.machine = code, conv, machine
         self.x, self.w, *extra, y = arrays
-        self.epilogue = Epilogue(code, conv, machine.lanes, extra, y)
+        self.epilogue = Epilogue(code, conv, machine.lanes, extra, y, near=conv.near_ends)
         self.tile = tile_of(conv, machine)
         self.blocks = blocks(conv, self.tile, machine.lanes)
         self.taps = conv.kernel[0] * conv.kernel[1] * conv.channels

@@ -28,6 +28,7 @@ from splitc_targets.kernels.product.direct import (
 from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, Words
+from splitc_targets.loops.narrowing import MOVED, MovedSums
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
@@ -60,7 +61,7 @@ def pack(
         machine: As the instruction's tiles see it.
     """
     whole = weights.astype(np.int64)
-    begin = start.astype(np.int64) + offset * whole.sum((1, 2, 3))
+    begin = start.astype(np.int64) + offset * whole.sum((1, 2, 3)) + MOVED * conv.near_sums
     beyond = -offset * whole.sum(1)
     count = conv.channels * FOUR - weights.shape[1]
     fours = np.pad(weights.astype(np.int8), ((0, 0), (0, count), (0, 0), (0, 0)))
@@ -118,6 +119,9 @@ class WholeSums(Writer):
         lanes = self.machine.lanes
         at = spot.weights + (self.taps * spot.vectors + j) * lanes
         return self.code.bind(self.w.at(at, lanes), "start")
+
+    def _store(self, spot: Spot, run: Segment, sums: Array, column: Index) -> None:
+        super()._store(spot, run, MovedSums(sums) if self.conv.near_sums else sums, column)
 
 
 class _Dot(WholeSums, InstructionWriter):

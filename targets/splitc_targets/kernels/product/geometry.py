@@ -33,6 +33,8 @@ class Conv:
         blocks_outer: Whether blocks of output channels are the outer loop, pixels the inner;
             None leaves it to the caches' sizes.
         y_dtype: The result's element type: floats or bytes.
+        near_sums: Whether sums of whole numbers are known to lie within `narrowing.FAR_SUM` of 0.
+        near_ends: Whether what is rounded to bytes is, within `narrowing.FAR_END`.
     """
 
     batch: int
@@ -60,6 +62,8 @@ class Conv:
     tile: tiles.Tile | None = None
     blocks_outer: bool | None = None
     y_dtype: str = "float32"
+    near_sums: bool = False
+    near_ends: bool = False
 
     @property
     def flops(self) -> int:

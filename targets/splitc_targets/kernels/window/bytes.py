@@ -26,6 +26,8 @@ from splitc_targets.kernels.window.geometry import FOUR, LANES, UNIT, Windows
 from splitc_targets.kernels.window.windows import Bounds, Spot, Writer, arguments
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
+from splitc_targets.loops.epilogue import Epilogue
+from splitc_targets.loops.narrowing import MOVED, MovedSums
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
@@ -42,9 +44,12 @@ class ByteWindows(Windows):
 
     Args:
         offset: Number less byte, of the input: the byte -offset stands for 0.
+        near_sums, near_ends: As of a convolution (`geometry.Conv`).
     """
 
     offset: int = 0
+    near_sums: bool = False
+    near_ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def pack(
         start: Whole numbers that are added to the sums [channels].
         spec: The operation.
     """
-    whole = weights[:, 0].astype(np.int64)
+    whole, first = weights[:, 0].astype(np.int64), MOVED * spec.near_sums
     rows, units = spec.kernel[0], -(-spec.channels // UNIT)
     none = np.zeros((*whole.shape[:2], 1), np.int64)
     columns = np.concatenate([whole, none], 2).astype(np.int8)  # the last stands for no tap
@@ -123,7 +128,7 @@ def pack(
     ]  # fmt: skip
     each = [
         np.stack(words, 2).reshape(spec.channels, -1),
-        (start.astype(np.int64) + spec.offset * whole.sum((1, 2)))[:, None],
+        (start.astype(np.int64) + spec.offset * whole.sum((1, 2)) + first)[:, None],
         -spec.offset * whole.sum(2),
     ]
     both = np.concatenate(each, 1).astype(np.int32)
@@ -164,6 +169,8 @@ class _Writer(Writer):
     ) -> None:  # fmt: skip
         super().__init__(code, spec, machine, arrays)
         self.w, self.row, self.runs = arrays[1], row, runs(spec)
+        given = code, spec, machine.lanes, arrays[2:-1], arrays[-1]
+        self.epilogue = Epilogue(*given, near=spec.near_ends)
         self.words = _words(spec, spec.kernel[0])
         self.patterns = {pattern: k for k, pattern in enumerate(patterns(spec))}
         self.zero = emit.number(-spec.offset, UNIT, row.reads)
@@ -252,6 +259,7 @@ class _Writer(Writer):
 
         y = self.code.bind(where((spec.y_image, spec.y_row, spec.y_pixel)))
         places = self.epilogue.places(where, spec.out_height, spec.out_width)
+        sums = MovedSums(sums) if spec.near_sums else sums
         for ends, j, count in self.epilogue.shares(vectors, spot.used):
             first, used = j * LANES, min(count * LANES, spot.used - j * LANES)
             with self.code.scope():
