@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 
@@ -147,3 +147,45 @@ _STEPS: dict[str, Callable[[Clamped, float], Clamped]] = {
     "minimum": lambda of, high: replace(of, low=min(of.low, high), high=min(of.high, high)),
 }
 """Of an operation with a number on the right: what it makes of a whole number within bounds."""
+
+
+def in_few_steps(expression: Expression, whole: Collection[int] = ()) -> Expression:
+    """The same value: what is rounded clipped by one pair of bounds, whole numbers added at once.
+
+    Between conversions to bytes and back a network adds zero points and takes them off again.
+
+    Args:
+        expression: Computed in float32.
+        whole: Operands that are bytes, whose sums with small whole numbers are exact.
+    """
+    if not isinstance(expression, Do):
+        return expression
+    ends = clamped(expression)
+    if ends is not None and -_EXACT < ends.low <= ends.high < _EXACT and abs(ends.shift) < _EXACT:
+        made = Do("round", (in_few_steps(ends.value, whole),))
+        return _plus(clip(made, ends.low - ends.shift, ends.high - ends.shift), ends.shift)
+    source, number = _moved(expression)
+    if isinstance(source, Arg) and source.index in whole and abs(number) < _EXACT:
+        return _plus(source, number)
+    return Do(expression.op, tuple(in_few_steps(arg, whole) for arg in expression.args))
+
+
+_EXACT = 2.0**20
+"""Whole numbers below which sums of a few are exact in float32."""
+
+
+def _plus(expression: Expression, number: float) -> Expression:
+    return Do("add", (expression, Num(number))) if number else expression
+
+
+def _moved(expression: Expression) -> tuple[Expression, float]:
+    """What small whole numbers are added to, and their sum."""
+    match expression:
+        case Do("add", (inner, Num(value=by))) if by == round(by) and abs(by) < _EXACT:
+            source, number = _moved(inner)
+            return source, number + by
+        case Do("subtract", (inner, Num(value=by))) if by == round(by) and abs(by) < _EXACT:
+            source, number = _moved(inner)
+            return source, number - by
+        case _:
+            return expression, 0.0

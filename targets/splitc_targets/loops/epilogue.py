@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from splitc_targets.graph.expression import Clamped, Expression, clamped
+from splitc_targets.graph.expression import Clamped, Expression, clamped, in_few_steps
 from splitc_targets.loops import emit
 from splitc_targets.loops.arithmetic import evaluate
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value
@@ -37,16 +37,18 @@ _TOGETHER = (4, 2)
 """Vectors that may be finished together, the most first."""
 
 
-def _saturating(spec: Fused) -> Clamped | None:
+def _saturating(expression: Expression, dtype: str) -> Clamped | None:
     """A kernel's end as rounding and clipping within its result's bytes, if it is that."""
-    if spec.y_dtype not in ("int8", "uint8"):
+    if dtype not in _BYTES:
         return None
-    ends, limits = clamped(spec.expression), np.iinfo(spec.y_dtype)
+    ends, limits = clamped(expression), np.iinfo(dtype)
     if ends is None or abs(ends.shift) > _FAR:
         return None
     # Beyond a byte numbers wrap: what is not clipped to it, or to nothing within, is no clamp.
     return ends if limits.min <= ends.low <= ends.high <= limits.max else None
 
+
+_BYTES = ("int8", "uint8")
 
 _FAR = 1024
 """Shifts up to which a number clipped to 16 bits and shifted is still beyond a byte."""
@@ -71,7 +73,10 @@ class Epilogue:
     ) -> None:  # fmt: skip
         self.code, self.spec, self.lanes = code, spec, lanes * together
         self.extra, self.y = extra, y
-        self._vector, self._bytes, self._near = lanes, _saturating(spec), near
+        self._vector, self._near = lanes, near
+        whole = [k + 1 for k, each in enumerate(spec.operands) if each.dtype in _BYTES]
+        self._expression = in_few_steps(spec.expression, whole)
+        self._bytes = _saturating(self._expression, spec.y_dtype)
         self._narrows = self._bytes is not None and narrows(self.lanes, lanes)
 
     def shares(self, vectors: int, used: int) -> Iterator[tuple[Epilogue, int, int]]:
@@ -170,7 +175,7 @@ class Epilogue:
         if self._bytes is not None and self._narrows:
             value = self._nearest(self._bytes, read)
         else:
-            value = finished(self.code, self.spec.expression, read, self.lanes, self.spec.y_dtype)
+            value = finished(self.code, self._expression, read, self.lanes, self.spec.y_dtype)
         self.code.store(self.y, out, value, self.lanes, used)
 
     def store_row(

@@ -341,7 +341,7 @@ def _plan_dot(
     tiled = _plan_byte_tiles(planner, node, spec, weights, start, offset, [view, *extras, target])
     if tiled:
         return True
-    spec = near(planner, spec, weights, start, offset, extras)
+    spec = dot.tiled(near(planner, spec, weights, start, offset, extras), machine)
     packed = dot.pack(weights, start, offset, spec, machine)
     return _append(
         planner, node, ("dot", spec, offset, packed.size), planner.constant(packed),

@@ -20,7 +20,11 @@ from onnxruntime import quantization
 
 from splitc.cost.board import load_board
 from splitc.errors import SplitcError
+from splitc_targets import pipeline
+from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.machine.machine import machine_of
+from splitc_targets.tvm import adapter
 from tests.helpers import save
 from tests.targets.emulated import emulated
 from tests.targets.nets import Net, compiled, computed
@@ -232,6 +236,48 @@ def test_ends_within_bytes_on_a_core_that_saturates(tmp_path: Path, qemu: None) 
         assert far.max() <= 1
         assert far.mean() < 0.01
         assert len(np.unique(want)) > 2
+
+
+def at_the_bounds() -> Quantised:
+    """Sums just within and beyond 2^22, ends just within and beyond 16 bits, ties, zero points."""
+    net = Quantised(2)
+    one, none = net.keep(1.0, np.float32), net.keep(0, np.uint8)
+    for depth in (129, 130):  # of products of 255 and 127: 4.18 and 4.21 million
+        x = net.input(1, depth, 5, 7)
+        net.inputs[x][0, :, 0, :2] = [[255, 0]] * depth
+        for out, scale, zero in ((7, 1 / 256, 0), (24, 1 / 256, 3), (12, 1 / 128, 128),
+                                 (16, 1 / 512, 77)):  # fmt: skip
+            w = net.rng.integers(-1, 2, (out, depth, 1, 1))
+            w[0], w[1], w[2] = 127, -127, np.resize([127, -127], (depth, 1, 1))
+            y = net.op("QLinearConv", x, one, none, net.keep(w, np.int8),
+                       net.keep(scale * 2.0 ** np.arange(out).clip(0, 3), np.float32),
+                       net.keep(np.zeros(out), np.int8), one, net.keep(zero, np.uint8))  # fmt: skip
+            net.result(y)
+    x = net.input(1, 20, 6, 9)
+    for scale, zero in ((0.5, 0), (1 / 16, 3), (1 / 64, 128)):
+        w = net.keep(net.rng.integers(-127, 128, (20, 1, 3, 3)), np.int8)
+        y = net.op("QLinearConv", x, one, none, w, net.keep(np.full(20, scale), np.float32),
+                   net.keep(np.zeros(20), np.int8), one, net.keep(zero, np.uint8),
+                   group=20, pads=[1, 1, 1, 1])  # fmt: skip
+        net.result(y)
+    return net
+
+
+def test_bounds_of_sums_and_ends_are_known() -> None:
+    """All four cases stand in the network that is held against onnxruntime below."""
+    steps = pipeline.plan_module(adapter.lower(at_the_bounds().proto()), load_board("rpi5")).steps
+    specs = [spec for step in steps if isinstance(step.key, tuple) for spec in step.key]
+    known = {(s.near_sums, s.near_ends) for s in specs if isinstance(s, (Conv, ByteWindows))}
+    assert known == {(a, b) for a in (True, False) for b in (True, False)}
+
+
+@pytest.mark.slow
+def test_sums_and_ends_at_the_bounds_of_what_is_added(tmp_path: Path, qemu: None) -> None:
+    net = at_the_bounds()
+    found, rules = emulated(net.proto(), "rpi5", list(net.inputs.values()), tmp_path)
+    assert {"dot", "depthwise_dot"} <= rules
+    for name, got, want in zip(net.outputs, found, net.wanted(), strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=name)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ A block of the packed weights is [taps][channel], then [channel] that sums start
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from splitc_targets.kernels.product.geometry import Conv, Segment
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, Words
 from splitc_targets.loops.narrowing import MOVED, MovedSums
+from splitc_targets.machine import tiles
 from splitc_targets.machine.core import MultiplyAdd
 from splitc_targets.machine.machine import Machine
 
@@ -45,6 +47,17 @@ def pads(conv: Conv) -> bool:
         if conv.pad[axis] or (out - 1) * conv.stride[axis] + reach >= size:
             return True
     return False
+
+
+def tiled(conv: Conv, machine: Machine) -> Conv:
+    """The convolution with a tile that leaves no vector alone where two are narrowed to bytes."""
+    flat = geometry.flattened(conv)
+    per_group = conv.out_channels // conv.groups
+    vectors = -(-per_group // machine.lanes)
+    if not machine.lane_fma or conv.tile is not None or vectors % 2:
+        return conv
+    found = tiles.ranked(machine, flat.out_width, per_group, 4 * flat.x_pixel * flat.stride[1])
+    return replace(conv, tile=next((tile for _, tile in found if tile.vectors % 2 == 0), None))
 
 
 def pack(
