@@ -142,7 +142,7 @@ def kernel_table(built: Built) -> Table:
             plain(layers_of(kernel)), plain(kernel.rule), str(kernel.calls),
             "" if once else f"{kernel.predicted_ms:,.{digits}f}",
             "" if once else f"{kernel.predicted_ms / total:.1%}",
-            plain(f"{kernel.op}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
+            plain(f"{_spaced(kernel.op)}  {kernel.shapes}"), plain(kernel.tuned), style=slow,
         )  # fmt: skip
     weights = f"{short_bytes(built.weight_bytes)} of weights"
     memory = f"{short_bytes(built.activation_bytes)} for tensors between kernels"
@@ -153,6 +153,11 @@ def kernel_table(built: Built) -> Table:
     table.caption = f"{total:,.{digits}f} ms predicted; {memory}"
     table.caption_justify = "left"
     return table
+
+
+def _spaced(op: str) -> str:
+    """What a kernel computes, so that a narrow column breaks it between operations."""
+    return op.replace("+", " + ")
 
 
 def decimals(total_ms: float) -> int:
