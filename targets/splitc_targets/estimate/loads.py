@@ -220,7 +220,7 @@ def by_winograd(
 ) -> Load:
     """Winograd's convolution with m x m tiles, cut as it is planned; `pair` as plans have it."""
     made = winograd.plan(conv, machine, m, pair)
-    parts = winograd.parts(conv, machine, made)
+    parts = winograd.parts(machine, made)
     pixels = conv.batch * conv.out_height * conv.out_width
     vectors = sum(made.vectors)
     cycles = (
@@ -232,7 +232,7 @@ def by_winograd(
     items = made.chunks * (1 if made.fused else made.blocks)
     busiest = _busiest(items, made.workers)
     return Load(
-        cycles * busiest, _winograd_near_bytes(conv, machine, made) * busiest,
+        cycles * busiest, _stages_near_bytes(machine, made) * busiest,
         weight_bytes=4 * winograd.filter_size(conv, machine, m, pair),
         again_bytes=parts.again_bytes,
         read_bytes=4 * conv.batch * conv.height * conv.width * conv.channels
@@ -242,14 +242,14 @@ def by_winograd(
     )  # fmt: skip
 
 
-def _winograd_near_bytes(conv: Conv, machine: Machine, made: winograd.Plan) -> float:
+def _stages_near_bytes(machine: Machine, made: winograd.Plan) -> float:
     """What all chunks read of L2: filters for their tiles, and what the stages pass on."""
     runs = -(-made.size // made.rows)
-    each = float(made.factor_bytes * conv.channels * made.vectors[0] * machine.lanes)
+    each = 4.0 * made.work.channels * made.vectors[0] * machine.lanes
     filters = each * len(made.vectors) * (runs if each > machine.l1_bytes / 2 else 1)
-    tiles_bytes = made.factor_bytes * made.size * made.depth * (len(made.vectors) + 2.0)
+    tiles_bytes = made.factor_bytes * made.size * made.work.depth * (len(made.vectors) + 2.0)
     products = 8.0 * made.size * sum(made.vectors) * machine.lanes
-    return made.chunks * made.positions * (filters + tiles_bytes + products)
+    return made.chunks * made.work.positions * (filters + tiles_bytes + products)
 
 
 def by_tiles(conv: Conv, machine: Machine, row: TileProduct, ending: Ending = PLAIN) -> Load:

@@ -77,7 +77,7 @@ class _Writer:
         before = code.bind(block * (plan.group * each))
         # The last block may have fewer vectors.
         width = code.bind(emit.least(plan.group * each, total - before))
-        start = before * (plan.positions * self.channels)
+        start = before * (plan.work.positions * self.channels)
         start += (part * each - before) * self.channels + channel * (vectors * lanes)
         start, step = code.bind(start), code.bind(width * self.channels)
         source = code.bind(channel * (_TAPS * total) + part * each)
@@ -87,8 +87,8 @@ class _Writer:
 
     def _vector(self, source: Index, taps: int, target: Index, step: Index) -> None:
         """G g G^T of one vector of output channels."""
-        code, lanes, n = self.code, self.lanes, self.plan.m + 2
-        matrix = filter_matrix(self.plan.m)
+        code, lanes, n = self.code, self.lanes, self.plan.work.m + 2
+        matrix = filter_matrix(self.plan.work.m)
         g = [code.bind(self.g.at(source + k * taps, lanes), "g") for k in range(_TAPS)]
         for row in range(n):
             half = [self._sum(matrix[row], g[column::3]) for column in range(3)]

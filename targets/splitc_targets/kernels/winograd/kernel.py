@@ -80,7 +80,7 @@ class Writer(Stages):
             self._phased()
 
     def _fused(self) -> None:
-        plan, code = self.plan, self.code
+        plan, code, depth = self.plan, self.code, self.work.depth
         with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
             v = self._scratch(worker)
             first, after = self._share(worker, plan.chunks)
@@ -90,20 +90,20 @@ class Writer(Stages):
                     code.loop("t", end - start) as t,
                     code.loop("part", self.parts()) as part,
                 ):
-                    self.input(start + t, code.bind(v + t * plan.depth), part, self.border(worker))
+                    self.input(start + t, code.bind(v + t * depth), part, self.border(worker))
                 with code.loop("block", plan.blocks) as block:
                     self._block(worker, worker, start, end, block)
 
     def _phased(self) -> None:
-        plan, code, parts = self.plan, self.code, self.parts()
+        plan, code, parts, work = self.plan, self.code, self.parts(), self.work
         with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
-            first, after = self._share(worker, plan.tiles * parts)
+            first, after = self._share(worker, work.tiles * parts)
             with code.loop("task", after - first, start=first) as task:
                 tile, part = code.bind(emit.div(task, parts)), code.bind(emit.mod(task, parts))
                 # The chunk whose bounds, as `_bounds` rounds them, hold this tile.
-                chunk = code.bind(emit.div((tile + 1) * plan.chunks - 1, plan.tiles))
+                chunk = code.bind(emit.div((tile + 1) * plan.chunks - 1, work.tiles))
                 t = tile - self._bounds(chunk)[0]
-                v = code.bind(self._scratch(chunk) + t * plan.depth)
+                v = code.bind(self._scratch(chunk) + t * work.depth)
                 self.input(tile, v, part, self.border(worker))
         items = plan.blocks * plan.chunks
         with code.loop("worker", plan.workers, parallel=plan.workers > 1) as worker:
@@ -115,7 +115,7 @@ class Writer(Stages):
 
     def _scratch(self, number: Index) -> Index:
         """Where the transformed input of that number begins: a worker's own, or a chunk's."""
-        return self.code.bind(number * (self.plan.positions * self.plan.v_step))
+        return self.code.bind(number * (self.work.positions * self.plan.v_step))
 
     def _share(self, worker: Index, items: int) -> tuple[Index, Index]:
         """A worker's items (from, to)."""
@@ -125,15 +125,15 @@ class Writer(Stages):
 
     def _bounds(self, chunk: Index) -> tuple[Index, Index]:
         """A chunk's tiles (from, to); sizes differ by one at most."""
-        total, chunks, bind = self.plan.tiles, self.plan.chunks, self.code.bind
+        total, chunks, bind = self.work.tiles, self.plan.chunks, self.code.bind
         after = bind(emit.div((chunk + 1) * total, chunks))
         return bind(emit.div(chunk * total, chunks)), after
 
     def _block(self, worker: Index, input_: Index, start: Index, end: Index, block: Index) -> None:
         """One block of output channels over one chunk, whose transformed input has a number."""
-        plan, code = self.plan, self.code
-        p = code.bind(plan.p_start + worker * (plan.positions * plan.p_step))
-        v = code.bind(input_ * (plan.positions * plan.v_step // plan.pair))
+        plan, code, work = self.plan, self.code, self.work
+        p = code.bind(plan.p_start + worker * (work.positions * plan.p_step))
+        v = code.bind(input_ * (work.positions * plan.v_step // work.pair))
         self._products(v, p, block)
         with code.loop("t", end - start) as t:
             place = self.place(start + t)
@@ -145,15 +145,15 @@ class Writer(Stages):
         Distances in v and u are in elements of the factors, of a pair of channels each or of one.
         """
         plan, code, lanes = self.plan, self.code, self.machine.lanes
-        channels, vectors = self.conv.channels // plan.pair, plan.vectors
-        u = code.bind(block * (plan.positions * channels * plan.width))
+        positions, channels, vectors = self.work.positions, self.work.channels, plan.vectors
+        u = code.bind(block * (positions * channels * plan.width))
         # Of the last block, which may have fewer vectors.
         first = (plan.blocks - 1) * plan.group
         total, whole = sum(vectors[first:]), vectors[first:].count(vectors[0])
         step = self._of(block, plan.width // lanes, total)
         each = vectors[0] * lanes
-        with code.loop("position", plan.positions) as position:
-            v_at = code.bind(v + position * (plan.v_step // plan.pair))
+        with code.loop("position", positions) as position:
+            v_at = code.bind(v + position * (plan.v_step // self.work.pair))
             u_at = code.bind(u + position * step * (channels * lanes))
             p_at = code.bind(p + position * plan.p_step)
             with code.loop("part", self._of(block, plan.group, whole)) as part:
@@ -179,7 +179,7 @@ class Writer(Stages):
             count = sizes.count(size)
             with code.loop("rows", count) as run, code.scope():
                 row = start + run * size
-                v_at = code.bind(v + row * (plan.depth // plan.pair))
+                v_at = code.bind(v + row * (self.work.depth // self.work.pair))
                 p_at = code.bind(p + row * plan.width)
                 self._product(v_at, u, p_at, size, vectors)
             start += count * size
@@ -191,7 +191,7 @@ class Writer(Stages):
         for cell in range(rows * vectors):
             code.store(sums, cell * lanes, emit.number(0.0, lanes), lanes)
         step = lanes if self.machine.lane_fma else 1
-        channels = self.conv.channels // self.plan.pair
+        channels = self.work.channels
         main = channels // step
         with code.loop("c", main) as c:
             self._step(sums, v, u, c * step, step, rows, vectors)
@@ -206,7 +206,7 @@ class Writer(Stages):
         self, sums: Array, v: Index, u: Index, channel: Index, step: int, rows: int, vectors: int
     ) -> None:
         """`step` input channels: weights by vectors, tiles by scalars or lanes."""
-        code, lanes, depth = self.code, self.machine.lanes, self.plan.depth // self.plan.pair
+        code, lanes, depth = self.code, self.machine.lanes, self.work.depth // self.work.pair
         at = [v + i * depth + channel for i in range(rows)]
         whole = [code.bind(self.factors.at(a, step), "a") for a in at] if step > 1 else []
         for k in range(step):

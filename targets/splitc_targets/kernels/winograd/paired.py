@@ -46,7 +46,7 @@ def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndar
     matrix, wide = filter_matrix(M), sum(made.vectors) * machine.lanes
     u = np.einsum("ar,kcrs,bs->abkc", matrix, weights.astype(np.float64), matrix)
     words = np.ascontiguousarray(pairs.rounded(u)).view(np.int32)
-    words = words.reshape(made.positions, conv.out_channels, conv.channels // PAIR)
+    words = words.reshape(made.work.positions, conv.out_channels, conv.channels // PAIR)
     words = np.pad(words.transpose(0, 2, 1), ((0, 0), (0, 0), (0, wide - conv.out_channels)))
     packed = np.empty(filter_size(conv, machine, M, PAIR), np.int32)
     first = at = 0

@@ -15,25 +15,21 @@ from splitc_targets.machine.machine import Machine
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a convolution's tiles are cut into chunks and who computes them.
+class Work:
+    """What an algorithm of three stages asks for: transforms around products at some positions.
 
     Args:
         m: Rows and columns of a tile of results.
         down, across: Tiles of one image.
         tiles: Tiles of all images.
-        chunks: Chunks of about equally many tiles.
-        fused: Whether a core takes a chunk through all stages.
-        workers: Cores that share the chunks, or the blocks and chunks.
-        rows: Tiles that a product's register block holds.
-        vectors: Vectors of output channels of each register block.
-        group: Register blocks of a block of output channels, for which a core reads its chunk's
-            transformed input once.
-        depth: Input channels, up to whole vectors.
-        width: Output channels of the widest block.
+        positions: Products for each tile.
+        channels: Elements of the factors that a product sums over.
+        depth: Channels of a tile's transformed input at one position, up to whole vectors.
+        out_channels: Channels of a product.
         border: Elements of a worker's scratch for tiles at the border.
-        line: Elements between positions, beyond their rows, so that not all fall on a few
-            cache sets.
+        into, out: Operations, and loads and stores, of a vector of a tile's input, and of its
+            products.
+        flops: Of the mathematics.
         pair: Channels of an element of the products' factors: of bfloat16 2, else 1.
     """
 
@@ -41,22 +37,49 @@ class Plan:
     down: int
     across: int
     tiles: int
+    positions: int
+    channels: int
+    depth: int
+    out_channels: int
+    border: int
+    into: tuple[float, float]
+    out: tuple[float, float]
+    flops: int
+    pair: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How tiles are cut into chunks and who computes them.
+
+    Args:
+        work: What there is to do.
+        chunks: Chunks of about equally many tiles.
+        fused: Whether a core takes a chunk through all stages.
+        workers: Cores that share the chunks, or the blocks and chunks.
+        rows: Tiles that a product's register block holds.
+        vectors: Vectors of output channels of each register block.
+        group: Register blocks of a block of output channels, for which a core reads its chunk's
+            transformed input once.
+        width: Output channels of the widest block.
+        line: Elements between positions, beyond their rows, so that not all fall on a few
+            cache sets.
+    """
+
+    work: Work
     chunks: int
     fused: bool
     workers: int
     rows: int
     vectors: tuple[int, ...]
     group: int
-    depth: int
     width: int
-    border: int
     line: int = 16
-    pair: int = 1
 
     @property
     def size(self) -> int:
         """Tiles of the largest chunk."""
-        return -(-self.tiles // self.chunks)
+        return -(-self.work.tiles // self.chunks)
 
     @property
     def blocks(self) -> int:
@@ -64,14 +87,9 @@ class Plan:
         return -(-len(self.vectors) // self.group)
 
     @property
-    def positions(self) -> int:
-        """Products per tile and pair of channels."""
-        return (self.m + 2) ** 2
-
-    @property
     def v_step(self) -> int:
         """Elements of a position of a chunk's transformed input."""
-        return self.size * self.depth + self.line
+        return self.size * self.work.depth + self.line
 
     @property
     def p_step(self) -> int:
@@ -81,22 +99,27 @@ class Plan:
     @property
     def v_count(self) -> int:
         """Elements of all transformed input that is kept at a time."""
-        return (self.workers if self.fused else self.chunks) * self.positions * self.v_step
+        return (self.workers if self.fused else self.chunks) * self.work.positions * self.v_step
 
     @property
     def factor_bytes(self) -> int:
         """Of an element of transformed input, or of a transformed filter."""
-        return 4 // self.pair
+        return 4 // self.work.pair
 
     @property
     def p_start(self) -> int:
         """Elements of scratch before the products: transformed input, where it is float32 too."""
-        return self.v_count if self.pair == 1 else 0
+        return self.v_count if self.work.pair == 1 else 0
 
     @property
     def workspace(self) -> int:
         """Elements of scratch in float32."""
-        return self.p_start + self.workers * (self.positions * self.p_step + self.border)
+        work = self.work
+        return self.p_start + self.workers * (work.positions * self.p_step + work.border)
+
+    def filter_size(self, lanes: int) -> int:
+        """Elements of the transformed filters, of so many channels each."""
+        return self.work.positions * self.work.channels * sum(self.vectors) * lanes
 
 
 def supported(conv: Conv) -> bool:
@@ -107,9 +130,8 @@ def supported(conv: Conv) -> bool:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=1024)
 def plan(conv: Conv, machine: Machine, m: int, pair: int = 1) -> Plan:
-    """The chunks, and fused or phased, with the fewest predicted cycles.
+    """The chunks of Winograd's convolution.
 
     Args:
         conv: As `supported` has it; its channels are whole elements of `pair`.
@@ -117,33 +139,43 @@ def plan(conv: Conv, machine: Machine, m: int, pair: int = 1) -> Plan:
         m: Rows and columns of a tile of results.
         pair: Channels of an element of the products' factors.
     """
-    total = conv.batch * -(-conv.out_height // m) * -(-conv.out_width // m)
-    sizes = range(min(total, _SMALLEST), min(total, _LARGEST) + 1)
+    down, across = -(-conv.out_height // m), -(-conv.out_width // m)
+    positions = (m + 2) ** 2
+    moved = 2.0 * positions + m**2
+    into, out = (144.0, 100.0) if m == 4 else (32.0, 24.0)
+    work = Work(
+        m, down, across, conv.batch * down * across, positions, conv.channels // pair,
+        depth=-(-conv.channels // machine.lanes) * machine.lanes,
+        out_channels=conv.out_channels, border=positions * PART * machine.lanes,
+        into=(into, moved), out=(out, moved), flops=conv.flops, pair=pair,
+    )  # fmt: skip
+    return cut(work, machine)
+
+
+@functools.lru_cache(maxsize=1024)
+def cut(work: Work, machine: Machine) -> Plan:
+    """The chunks, and fused or phased, with the fewest predicted cycles."""
+    sizes = range(min(work.tiles, _SMALLEST), min(work.tiles, _LARGEST) + 1)
     made = (
         each
-        for chunks in sorted({-(-total // size) for size in sizes})
-        for each in _plans(conv, machine, m, pair, chunks)
+        for chunks in sorted({-(-work.tiles // size) for size in sizes})
+        for each in _plans(work, machine, chunks)
     )
-    return min(made, key=lambda each: cycles(conv, machine, each))
+    return min(made, key=lambda each: cycles(machine, each))
 
 
-def _plans(conv: Conv, machine: Machine, m: int, pair: int, chunks: int) -> Iterator[Plan]:
+def _plans(work: Work, machine: Machine, chunks: int) -> Iterator[Plan]:
     """The plans with so many chunks."""
-    lanes = machine.lanes
-    down, across = -(-conv.out_height // m), -(-conv.out_width // m)
-    total = conv.batch * down * across
-    depth = -(-conv.channels // lanes) * lanes
-    tile = tiles.choose(machine, -(-total // chunks), conv.out_channels, 4 // pair * depth)
-    vectors = tuple(tiles.split(-(-conv.out_channels // lanes), tile.vectors))
+    lanes, size = machine.lanes, -(-work.tiles // chunks)
+    tile = tiles.choose(machine, size, work.out_channels, 4 // work.pair * work.depth)
+    vectors = tuple(tiles.split(-(-work.out_channels // lanes), tile.vectors))
     wide = min(len(vectors), max(1, _WIDE // (tile.vectors * lanes)))
     for group, fused in itertools.product(sorted({1, wide}), (True, False)):
         items = chunks if fused else chunks * -(-len(vectors) // group)
         yield Plan(
-            m, down, across, total, chunks, fused,
-            workers=min(machine.cores, items) if machine.shares(conv.flops) else 1,
-            rows=tile.rows, vectors=vectors, group=group, depth=depth,
-            width=group * vectors[0] * lanes, border=(m + 2) ** 2 * PART * lanes,
-            pair=pair,
+            work, chunks, fused,
+            workers=min(machine.cores, items) if machine.shares(work.flops) else 1,
+            rows=tile.rows, vectors=vectors, group=group, width=group * vectors[0] * lanes,
         )  # fmt: skip
 
 
@@ -163,14 +195,14 @@ class Parts:
     again_bytes: float
 
 
-def parts(conv: Conv, machine: Machine, plan: Plan) -> Parts:
+def parts(machine: Machine, plan: Plan) -> Parts:
     """The arithmetic of a plan, and what it reads again."""
-    workers, positions, blocks = plan.workers, plan.positions, plan.blocks
+    work, workers, blocks = plan.work, plan.workers, plan.blocks
     pieces = tiles.even(plan.size, plan.rows)
     step = sum(tiles.cycles(machine, tiles.Tile(r, v)) for v in plan.vectors for r in pieces)
-    u_block = plan.factor_bytes * positions * conv.channels * plan.width
-    u, v = u_block * blocks, plan.factor_bytes * positions * plan.v_step
-    p = 4 * positions * plan.p_step
+    u_block = 4 * work.positions * work.channels * plan.width
+    u, v = u_block * blocks, plan.factor_bytes * work.positions * plan.v_step
+    p = 4 * work.positions * plan.p_step
     if plan.fused:
         turns = -(-plan.chunks // workers)
         users = workers if machine.l2_shared else 1
@@ -185,13 +217,17 @@ def parts(conv: Conv, machine: Machine, plan: Plan) -> Parts:
         again += 0 if stays else u_block * turns * (1 - 1 / plan.chunks)
         if p > 0.5 * machine.l2_bytes:
             again += 2 * p * turns
-    steps = positions * conv.channels // plan.pair
-    return Parts(steps * step, *_transforms(machine, plan), again)
+    return Parts(
+        work.positions * work.channels * step,
+        work.tiles * (work.depth // machine.lanes) * _each(machine, *work.into),
+        work.tiles * sum(plan.vectors) * _each(machine, *work.out),
+        again,
+    )
 
 
-def cycles(conv: Conv, machine: Machine, plan: Plan) -> float:
+def cycles(machine: Machine, plan: Plan) -> float:
     """Predicted cycles: the arithmetic of a core's share, and what it reads again beyond its L2."""
-    made, workers = parts(conv, machine, plan), plan.workers
+    made, workers = parts(machine, plan), plan.workers
     transforms = made.input + made.output
     if plan.fused:
         share = -(-plan.chunks // workers) * (made.products + transforms / plan.chunks)
@@ -206,22 +242,15 @@ def _held(machine: Machine) -> int:
     return machine.l2_bytes * (machine.cores if machine.l2_shared else 1)
 
 
-def _transforms(machine: Machine, plan: Plan) -> tuple[float, float]:
-    """Cycles of the input's and the result's transforms: operations, loads and stores."""
-    into, out = (144.0, 100.0) if plan.m == 4 else (32.0, 24.0)
+def _each(machine: Machine, operations: float, moved: float) -> float:
+    """Cycles of one vector's transform: operations, loads and stores."""
     operation = (1.0 if machine.fma else 1.5) / machine.fma_per_cycle
-    moved = (2.0 * plan.positions + plan.m**2) / machine.loads_per_cycle
-    vectors = plan.depth // machine.lanes, sum(plan.vectors)
-    return (
-        plan.tiles * vectors[0] * (into * operation + moved),
-        plan.tiles * vectors[1] * (out * operation + moved),
-    )
+    return operations * operation + moved / machine.loads_per_cycle
 
 
 def filter_size(conv: Conv, machine: Machine, m: int, pair: int = 1) -> int:
     """Elements of the transformed filters, of so many channels each."""
-    made = plan(conv, machine, m, pair)
-    return made.positions * conv.channels // pair * sum(made.vectors) * machine.lanes
+    return plan(conv, machine, m, pair).filter_size(machine.lanes)
 
 
 def predicted(conv: Conv, machine: Machine, m: int, pair: int = 1) -> float:
@@ -231,8 +260,8 @@ def predicted(conv: Conv, machine: Machine, m: int, pair: int = 1) -> float:
     algorithm, and needs scratch.
     """
     made = plan(conv, machine, m, pair)
-    weight_bytes = made.factor_bytes * made.positions * conv.channels * conv.out_channels
-    return _MARGIN * beside_memory(weight_bytes, cycles(conv, machine, made), machine)
+    weight_bytes = 4 * made.work.positions * made.work.channels * conv.out_channels
+    return _MARGIN * beside_memory(weight_bytes, cycles(machine, made), machine)
 
 
 PART = 4

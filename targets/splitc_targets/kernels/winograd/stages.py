@@ -38,29 +38,30 @@ class Stages:
     def __init__(
         self, code: Code, conv: Conv, machine: Machine, plan: Plan, arrays: tuple[Array, ...]
     ) -> None:
-        self.code, self.conv, self.machine, self.plan = code, conv, machine, plan
+        self.code, self.conv, self.machine = code, conv, machine
+        self.plan, self.work = plan, plan.work
         self.x, self.u, *rest, self.space, y = arrays
-        *extra, self.v = rest if plan.pair > 1 else (*rest, self.space)
+        *extra, self.v = rest if self.work.pair > 1 else (*rest, self.space)
         self.epilogue = Epilogue(code, conv, machine.lanes, extra, y)
         self.do = Arithmetic(code, machine.lanes, machine.fma)
         self.vector = emit.typed("float32", machine.lanes)
 
     def border(self, worker: Index) -> Index:
         """A worker's scratch for tiles at the border."""
-        plan = self.plan
+        plan, work = self.plan, self.work
         return self.code.bind(
-            plan.p_start + plan.workers * (plan.positions * plan.p_step) + worker * plan.border
+            plan.p_start + plan.workers * (work.positions * plan.p_step) + worker * work.border
         )
 
     def place(self, tile: Index) -> Place:
         """Where a tile lies, counted over all images."""
-        plan, bind = self.plan, self.code.bind
-        each = plan.down * plan.across
+        work, bind = self.work, self.code.bind
+        each = work.down * work.across
         within = emit.mod(tile, each)
         return Place(
             bind(emit.div(tile, each)),
-            bind(emit.div(within, plan.across) * plan.m),
-            bind(emit.mod(within, plan.across) * plan.m),
+            bind(emit.div(within, work.across) * work.m),
+            bind(emit.mod(within, work.across) * work.m),
         )
 
     def last(self, block: Index) -> AbstractContextManager[None]:
@@ -72,12 +73,12 @@ class Stages:
 
     def parts(self) -> int:
         """Groups of input vectors that a task transforms together."""
-        return -(-self.plan.depth // (PART * self.machine.lanes))
+        return -(-self.work.depth // (PART * self.machine.lanes))
 
     def input(self, tile: Index, v: Index, part: Index, border: Index) -> None:
         """One tile's transform over one part of its channels; `v` is the tile's first element."""
         conv, code, lanes = self.conv, self.code, self.machine.lanes
-        n = self.plan.m + 2
+        n = self.work.m + 2
         place = self.place(tile)
         top, left = code.bind(place.row - conv.pad[0]), code.bind(place.column - conv.pad[1])
         channel = code.bind(part * (PART * lanes))
@@ -108,7 +109,7 @@ class Stages:
     ) -> None:  # fmt: skip
         """The transform of a tile at the border, or of the last channels, from a padded copy."""
         conv, code, lanes = self.conv, self.code, self.machine.lanes
-        n = self.plan.m + 2
+        n = self.work.m + 2
         pixel = lanes * (PART if used is None else 1)
         with code.loop("z", n * n) as z, code.loop("c", vectors) as c:
             code.store(self.space, border + z * pixel + c * lanes, emit.number(0.0, lanes), lanes)
@@ -131,17 +132,17 @@ class Stages:
 
         A loop for each group of rows, as together they would not fit the registers.
         """
-        plan, code, lanes = self.plan, self.code, self.machine.lanes
-        for group in input_groups(plan.m):
+        m, code, lanes = self.work.m, self.code, self.machine.lanes
+        for group in input_groups(m):
             with code.loop("c", vectors) as c:
                 from_, to = code.bind(at + c * lanes), code.bind(v + c * lanes)
                 transform_input(
-                    self.do, plan.m, group,
+                    self.do, m, group,
                     lambda i, j, from_=from_: code.bind(
                         source.number(from_ + i * row + j * column, lanes), "d"
                     ),
                     lambda i, j, value, to=to: code.store(
-                        self.v, to + (i * (plan.m + 2) + j) * plan.v_step,
+                        self.v, to + (i * (m + 2) + j) * self.plan.v_step,
                         emit.converted(value, "float32", self.v.dtype, lanes), lanes,
                     ),
                 )  # fmt: skip
@@ -151,7 +152,7 @@ class Stages:
     def output(self, place: Place, p: Index, block: Index, border: Index) -> None:
         """One tile's results in one block of channels; `p` is its first product."""
         conv, plan, code, lanes = self.conv, self.plan, self.code, self.machine.lanes
-        m, wide = plan.m, plan.width // lanes
+        m, wide = self.work.m, plan.width // lanes
         whole = code.bind(emit.least(wide, conv.out_channels // lanes - block * wide))
         down = code.bind(emit.least(m, conv.out_height - place.row))
         across = code.bind(emit.least(m, conv.out_width - place.column))
@@ -179,7 +180,7 @@ class Stages:
         clip: tuple[Index, Index, Index] | None, used: int | None,
     ) -> None:  # fmt: skip
         """A^T P A of one vector of channels, through the expression; clipped at the border."""
-        code, lanes, m = self.code, self.machine.lanes, self.plan.m
+        code, lanes, m = self.code, self.machine.lanes, self.work.m
         p, channel = code.bind(p), code.bind(channel)
         fixed = self.epilogue.constants(channel, used)
 
