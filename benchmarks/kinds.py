@@ -19,7 +19,7 @@ _OF_RULE = {
     "depthwise": "depthwise", "depthwise_dot": "depthwise",
     "gemm": "gemm", "gemv": "gemm", "matmul": "gemm", "pool": "pool",
     "softmax": "norm", "norm": "norm", "lrn": "norm", "reduce": "norm", "sample": "move",
-    "winograd2": "conv3x3", "winograd4": "conv3x3",
+    "winograd2": "conv3x3", "winograd4": "conv3x3", "strassen": "conv1x1",
 }  # fmt: skip
 
 

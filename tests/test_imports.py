@@ -35,7 +35,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "targets/splitc_targets": (
         "link", "source", "machine", "graph", "loops",
-        "kernels.product", "kernels.window", "kernels.winograd", "kernels.recurrent", "kernels",
+        "kernels.product", "kernels.window", "kernels.winograd", "kernels.strassen",
+        "kernels.recurrent", "kernels",
         "transforms", "plan", "estimate", "rules", "operators", "aten", "tvm", "pipeline",
         "gpu.device", "gpu.loops", "gpu.kernels", "gpu", "emitted", "tuning", "backend",
         "checks", "",

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from splitc_targets.kernels import ways
 from splitc_targets.kernels.product import geometry, tile_plan
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.strassen import plan as strassen
 from splitc_targets.kernels.window.geometry import LANES, Windows, share, tile_columns
 from splitc_targets.kernels.winograd import plan as winograd
 from splitc_targets.loops.bfloat16 import BF16
@@ -219,10 +220,19 @@ def by_winograd(
     conv: Conv, machine: Machine, m: int, ending: Ending = PLAIN, pair: int = 1
 ) -> Load:
     """Winograd's convolution with m x m tiles, cut as it is planned; `pair` as plans have it."""
-    made = winograd.plan(conv, machine, m, pair)
+    return _by_stages(conv, machine, winograd.plan(conv, machine, m, pair), ending)
+
+
+def by_strassen(conv: Conv, machine: Machine, ending: Ending = PLAIN) -> Load:
+    """Strassen's product, cut as it is planned."""
+    return _by_stages(conv, machine, strassen.plan(conv, machine), ending)
+
+
+def _by_stages(conv: Conv, machine: Machine, made: winograd.Plan, ending: Ending) -> Load:
+    """A convolution by an algorithm of three stages."""
     parts = winograd.parts(machine, made)
     pixels = conv.batch * conv.out_height * conv.out_width
-    vectors = sum(made.vectors)
+    vectors = -(-conv.out_channels // machine.lanes)
     cycles = (
         parts.products * made.chunks * _narrow(made.vectors[0], machine)
         + INPUT_SLOWER * parts.input
@@ -233,7 +243,7 @@ def by_winograd(
     busiest = _busiest(items, made.workers)
     return Load(
         cycles * busiest, _stages_near_bytes(machine, made) * busiest,
-        weight_bytes=4 * winograd.filter_size(conv, machine, m, pair),
+        weight_bytes=4 * made.filter_size(machine.lanes),
         again_bytes=parts.again_bytes,
         read_bytes=4 * conv.batch * conv.height * conv.width * conv.channels
         + ending.beside_bytes,

@@ -262,6 +262,8 @@ def _in_floats(conv: Conv, machine: Machine, done: Ending) -> Kernel:
     family = ways.quickest(conv, machine).choice.family
     if family.startswith("winograd"):
         return Kernel(family, loads.by_winograd(conv, machine, int(family[-1]), done))
+    if family == "strassen":
+        return Kernel(family, loads.by_strassen(conv, machine, done))
     return Kernel(family, loads.direct(conv, machine, done))
 
 

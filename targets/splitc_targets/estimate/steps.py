@@ -14,6 +14,7 @@ from splitc_targets.estimate.loads import (
     Load,
     attention,
     batched,
+    by_strassen,
     by_tiles,
     by_winograd,
     direct,
@@ -109,6 +110,16 @@ def _attention(step: Step, machine: Machine) -> Load:
 def _winograd(step: Step, machine: Machine) -> Load:
     spec = _spec(step)
     load = by_winograd(spec, machine, int(step.rule[-1]), of_expression(spec.expression))
+    return _beside_scratch(load, step)
+
+
+def _strassen(step: Step, machine: Machine) -> Load:
+    spec = _spec(step)
+    return _beside_scratch(by_strassen(spec, machine, of_expression(spec.expression)), step)
+
+
+def _beside_scratch(load: Load, step: Step) -> Load:
+    """A load with the bytes that the call has."""
     constant, _, written = _sizes(step)
     read = step.args[0].size_of_shape * 4  # The workspace stays in the caches.
     return replace(load, weight_bytes=constant, read_bytes=read, written_bytes=written)
@@ -173,7 +184,7 @@ _OPERATOR = {"softmax": "softmax", "norm": "layernormalization", "lrn": "lrn"}
 
 _RULES: dict[str, Callable[[Step, Machine], Load]] = {
     "conv": _conv, "gemm": _conv, "gemv": _conv, "matmul": _matmul,
-    "winograd2": _winograd, "winograd4": _winograd,
+    "winograd2": _winograd, "winograd4": _winograd, "strassen": _strassen,
     "dot": _small("int8"), "half": _small("float16"), "pairs": _small("bfloat16"),
     "pairwinograd2": _paired_winograd, "tiles": _tiles, "bytetiles": _tiles,
     "depthwise": _windows, "depthwise_dot": _windows, "pool": _windows, "recurrent": _recurrent,

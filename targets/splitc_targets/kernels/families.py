@@ -26,6 +26,8 @@ from splitc_targets.kernels import ways
 from splitc_targets.kernels.choice import Choice, Product, conv_of
 from splitc_targets.kernels.product import direct, geometry, matmul
 from splitc_targets.kernels.product.geometry import Conv, Matmul
+from splitc_targets.kernels.strassen import kernel as strassen
+from splitc_targets.kernels.strassen import plan as strassen_plan
 from splitc_targets.kernels.window.geometry import LANES
 from splitc_targets.kernels.winograd import kernel as winograd
 from splitc_targets.kernels.winograd.plan import filter_size
@@ -217,6 +219,11 @@ def _winograd_kernel(m: int, name: str, product: Product, choice: Choice, machin
     return winograd.kernel(name, conv, machine, m, filter_size(conv, machine, m))
 
 
+def _strassen_kernel(name: str, product: Product, choice: Choice, machine: Machine) -> Any:
+    conv = conv_of(product)
+    return strassen.kernel(name, conv, machine, strassen_plan.filter_size(conv, machine))
+
+
 def _winograd_family(m: int) -> Family:
     return Family(
         f"winograd{m}", CONVOLUTIONS, _is_direct, reads=_FLOATS, weights=_FLOATS, exact=False,
@@ -245,6 +252,8 @@ FAMILIES: tuple[Family, ...] = (
            kernel=_direct_kernel),
     _winograd_family(2),
     _winograd_family(4),
+    Family("strassen", PRODUCTS, _is_direct, reads=_FLOATS, weights=_FLOATS, exact=False,
+           instead_of="direct", kernel=_strassen_kernel),
     Family("matmul", frozenset({"matmul"}), _is_matmul, reads=_FLOATS, writes=_FLOATS,
            beside=_FLOATS, kernel=_matmul_kernel),
     Family("largest", LARGEST_OF_WINDOWS, _is_pool, reads=TYPES),

@@ -14,6 +14,7 @@ from functools import partial
 from splitc_targets.kernels.choice import Candidate, Choice, Product, conv_of, written
 from splitc_targets.kernels.product import candidates, geometry, tile_plan
 from splitc_targets.kernels.product.geometry import PAIR, Conv
+from splitc_targets.kernels.strassen import plan as strassen
 from splitc_targets.kernels.winograd.plan import filter_size, predicted, supported
 from splitc_targets.loops.bfloat16 import BF16
 from splitc_targets.machine.machine import Machine
@@ -56,10 +57,18 @@ def _winograd(m: int, product: Product, machine: Machine) -> Iterator[Candidate]
         yield Candidate(Choice(f"winograd{m}"), predicted(product, machine, m), 4 * size)
 
 
+def _strassen(product: Product, machine: Machine) -> Iterator[Candidate]:
+    """Strassen's algorithm, which cuts by itself as well."""
+    if isinstance(product, Conv) and strassen.supported(product, machine):
+        size = strassen.filter_size(product, machine)
+        yield Candidate(Choice("strassen"), strassen.predicted(product, machine), 4 * size)
+
+
 _OF_CONVOLUTIONS = (
     Way("direct", True, partial(direct, "direct")),
     Way("winograd2", False, partial(_winograd, 2)),
     Way("winograd4", False, partial(_winograd, 4)),
+    Way("strassen", False, _strassen),
 )
 _OF_PRODUCTS = (Way("matmul", True, partial(direct, "matmul")),)
 

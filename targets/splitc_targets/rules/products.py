@@ -26,6 +26,9 @@ from splitc_targets.kernels.product import (
     tiles,
 )
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.strassen import filters as quarters
+from splitc_targets.kernels.strassen import kernel as strassen
+from splitc_targets.kernels.strassen import plan as strassen_plan
 from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.kernels.winograd import filters, paired
 from splitc_targets.kernels.winograd import kernel as winograd
@@ -68,6 +71,8 @@ def _plan_direct(
         choice = decided(choices, spec, machine, exact=True)
     if choice.family in _TILES_OF_WINOGRAD:
         return _plan_winograd(planner, node, spec, weights, args, choice)
+    if choice.family == "strassen":
+        return _plan_strassen(planner, node, spec, weights, args, choice)
     spec = filled(spec, choice)
     packed = direct.pack(np.ascontiguousarray(weights), spec, machine)
     return _append(
@@ -101,15 +106,41 @@ def _plan_winograd(
         filters.key(spec, machine, m), lambda name: filters.kernel(name, spec, machine, m),
         plain, size, f"{choice.family} filters",
     )  # fmt: skip
-    room = winograd.workspace(spec, machine, m)
+    return _append_stages(
+        planner, node, ("winograd", spec, m), spec, packed, args,
+        winograd.workspace(spec, machine, m),
+        lambda name: winograd.kernel(name, spec, machine, m, size), choice,
+    )  # fmt: skip
+
+
+def _plan_strassen(
+    planner: Planner, node: Node, spec: Conv, weights: Any, args: list[View], choice: Choice
+) -> bool:
+    """By Strassen's algorithm, likewise."""
+    machine = planner.machine
+    plain = planner.constant(quarters.plain(np.asarray(weights)))
+    size = strassen_plan.filter_size(spec, machine)
+    packed = planner.prepared(
+        quarters.key(spec, machine), lambda name: quarters.kernel(name, spec, machine),
+        plain, size, "strassen weights",
+    )  # fmt: skip
+    return _append_stages(
+        planner, node, ("strassen", spec), spec, packed, args, strassen.workspace(spec, machine),
+        lambda name: strassen.kernel(name, spec, machine, size), choice,
+    )  # fmt: skip
+
+
+def _append_stages(
+    planner: Planner, node: Node, key: tuple[Any, ...], spec: Conv, packed: View,
+    args: list[View], room: int, build: Callable[[str], Any], choice: Choice,
+) -> bool:  # fmt: skip
+    """Append a kernel with `room` elements of scratch before its result; as `_append` has it."""
     *read, target = args
     *beside, result = beside_types(spec)
     return _append(
-        planner, node, ("winograd", spec, m), packed,
-        [*read, planner.fresh((room,), "float32", (1,)), target],
-        lambda name: winograd.kernel(name, spec, machine, m, size), spec.flops,
-        choice.family, types=("float32", "float32", *beside, "float32", result),
-        product=spec, choice=choice,
+        planner, node, key, packed, [*read, planner.fresh((room,), "float32", (1,)), target],
+        build, spec.flops, choice.family,
+        types=("float32", "float32", *beside, "float32", result), product=spec, choice=choice,
     )  # fmt: skip
 
 

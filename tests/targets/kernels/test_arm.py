@@ -101,6 +101,7 @@ def add_convolutions(to: Cases) -> None:
         to.conv(to.input(1, 30, 10, 9), 35, (3, 3), pads=[1, 1, 1, 1]),
         to.conv(to.input(1, 32, 28, 27), 22, (3, 3), pads=[1, 1, 1, 1]),
         to.conv(to.input(1, 32, 29, 26), 24, (3, 3), pads=[0, 2, 1, 0]),
+        to.conv(to.input(1, 256, 19, 15), 256, (1, 1)),
     ):
         to.case("Relu", one)
     same = to.conv(x, 24, (1, 1))
@@ -220,8 +221,8 @@ def test_every_rule_s_kernels_give_onnxruntime_s_results_on_arm(
     wanted = model.run(feed)
     found, rules = emulated(proto, name, list(feed.values()), tmp_path)
     assert rules >= {
-        "attention", "conv", "depthwise", "winograd2", "winograd4", "pool", "softmax", "recurrent",
-        "map", "gather", "scan",
+        "attention", "conv", "depthwise", "winograd2", "winograd4", "strassen", "pool", "softmax",
+        "recurrent", "map", "gather", "scan",
     }  # fmt: skip
     kinds = {node.output[0]: node.op_type for node in proto.graph.node}
     for got, (output, want) in zip(found, wanted.items(), strict=True):

@@ -31,7 +31,8 @@ from splitc_targets.tvm.fallback import fall_back
 
 CHANNELS, SIDE = 32, 12
 RULES_OF = {
-    "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4"}, "dot": {"dot", "bytetiles"},
+    "direct": {"conv", "gemm", "gemv", "winograd2", "winograd4", "strassen"},
+    "dot": {"dot", "bytetiles"},
     "half": {"half"}, "pairs": {"pairs", "pairwinograd2", "tiles"}, "depthwise": {"depthwise"},
     "depthwise_dot": {"depthwise_dot"}, "matmul": {"matmul"},
     "largest": {"pool"}, "mean": {"pool"},

@@ -43,17 +43,29 @@ def kernel(name: str, conv: Conv, machine: Machine, m: int) -> Any:
     count = _TAPS * conv.channels * sum(made.vectors) * machine.lanes
     arguments = [Argument("g", (count,)), Argument("u", (filter_size(conv, machine, m),))]
     return emit.function(
-        name, arguments, lambda code, g, u: _Writer(code, conv, machine, made, g, u).write()
+        name, arguments, lambda code, g, u: _Filters(code, machine, made, g, u).write()
     )
 
 
-class _Writer:
-    def __init__(
-        self, code: Code, conv: Conv, machine: Machine, made: Plan, g: Array, u: Array
-    ) -> None:
-        self.code, self.channels, self.lanes, self.plan = code, conv.channels, machine.lanes, made
+class FilterWriter:
+    """Writes the loops that make all filters of plain weights.
+
+    Args:
+        code: Gets the statements.
+        machine: What it runs on.
+        made: How the kernel is cut that reads them.
+        g: Plain weights.
+        u: The filters.
+    """
+
+    taps = 1
+    """Numbers of an input and an output channel, each as far from the next as a row is long."""
+
+    def __init__(self, code: Code, machine: Machine, made: Plan, g: Array, u: Array) -> None:
+        self.code, self.lanes, self.plan = code, machine.lanes, made
+        self.channels = made.work.channels
         self.do = Arithmetic(code, machine.lanes, machine.fma)
-        self.workers = min(machine.cores, conv.channels)
+        self.workers = min(machine.cores, self.channels)
         self.g, self.u = g, u
 
     def write(self) -> None:
@@ -80,13 +92,29 @@ class _Writer:
         start = before * (plan.work.positions * self.channels)
         start += (part * each - before) * self.channels + channel * (vectors * lanes)
         start, step = code.bind(start), code.bind(width * self.channels)
-        source = code.bind(channel * (_TAPS * total) + part * each)
+        source = code.bind(channel * (self.taps * total) + part * each)
         for j in range(vectors):
             with code.scope():
-                self._vector(source + j * lanes, total, start + j * lanes, step)
+                self.vector(source + j * lanes, total, start + j * lanes, step)
 
-    def _vector(self, source: Index, taps: int, target: Index, step: Index) -> None:
-        """G g G^T of one vector of output channels."""
+    def vector(self, source: Index, taps: int, target: Index, step: Index) -> None:
+        """The filters of one vector of output channels.
+
+        Args:
+            source: Its first weight.
+            taps: Elements from one of its weights to the next.
+            target: Its first filter.
+            step: Elements from one position's filter to the next's.
+        """
+        raise NotImplementedError
+
+
+class _Filters(FilterWriter):
+    """G g G^T."""
+
+    taps = _TAPS
+
+    def vector(self, source: Index, taps: int, target: Index, step: Index) -> None:
         code, lanes, n = self.code, self.lanes, self.plan.work.m + 2
         matrix = filter_matrix(self.plan.work.m)
         g = [code.bind(self.g.at(source + k * taps, lanes), "g") for k in range(_TAPS)]
