@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ from splitc.errors import ToolchainError
 from splitc.runtime.process import find_emulator
 from tests import skips
 from tests.helpers import compile_routed, save, small_network, two_headed_network
+from tests.warm_onnxsim import warm
 
 os.environ.setdefault("SPLITC_VERIFY", "1")
+# Two workers on two cores: PyTorch's threads must not spin for one that is not running, which
+# takes six times what they compute. Read as PyTorch is imported, here and in what is started.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("splitc", deadline=None)
 settings.load_profile("splitc")
 
@@ -26,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Under CI a test that is skipped without need is a failure."""
     if skips.guarded():
         config.pluginmanager.register(skips.Guard(), "splitc-skips")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _onnxsim_is_imported_once() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    with warm():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import json
 import resource
 import sys
 from functools import partial
+from typing import Any
 
 # They make one layer of several, under a name of its own: the layers are where a
 # network may be cut, and their names are what a user cuts by. Some of them make
@@ -21,27 +22,32 @@ SKIPPED = [
     "fuse_matmul_add_bias_into_gemm_batched", "fuse_qkv", "fuse_rms_norm", "fuse_rope",
 ]  # fmt: skip
 
+UNUSED = ("torch", "sympy", "rich")
+"""What onnxsim imports where it is installed, and does not need for what it is asked here.
+PyTorch takes seconds; formulas of what a network costs and tables in colours take half of the
+rest."""
+
+
+def import_onnxsim() -> Any:
+    """The module, without what takes long to import and is not used."""
+    for name in UNUSED:
+        sys.modules[name] = None  # pyright: ignore[reportArgumentType]
+    import onnxsim
+
+    return onnxsim
+
 
 def main() -> None:
     """Wait for the job, limit this process, simplify the file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # onnxsim imports PyTorch where it is installed, which takes seconds, for a part of it
-    # that is not used here.
-    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
-    import onnxsim
-
+    onnxsim = import_onnxsim()
     line = sys.stdin.readline()
     if not line:
         return
     source, target, max_bytes, seconds = json.loads(line)
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    simplify = partial(
-        onnxsim.simplify,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        source,
-        output_path=target,
-        external_data_threshold="2GB",
-    )
+    simplify = partial(onnxsim.simplify, source, output_path=target, external_data_threshold="2GB")
     try:
         simplify(skipped_optimizers=SKIPPED)
     except RuntimeError:
