@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from networks import HALVES, NAMES, QUANTISED
+from published_times import four_threads_ms
 from sides import prepare, read_arrays
 
 import splitc
@@ -41,12 +42,6 @@ BOARDS = ("rpi4", "rpi3", "rpi5", "rpi-zero2w")
 NETWORKS = ("resnet50", "mobilenet_v2")
 QUICK = ["mobilenet_v2"]
 HOT = 0.05
-PUBLISHED_MS = {
-    ("rpi4", "resnet50"): 262.8, ("rpi4", "mobilenet_v2"): 61.9, ("rpi4", "resnet18"): 123.1,
-    ("rpi4", "efficientnet_b0"): 74.2, ("rpi-zero2w", "resnet50"): 782.6,
-    ("rpi-zero2w", "mobilenet_v2"): 147.4,
-}  # fmt: skip
-"""Four threads, fp32: Tencent/ncnn, benchmark/README.md."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +218,7 @@ def main() -> None:
     core = CoreModel.of(board.processor)
     print(f"{board.title}; limit: a vector multiply-add in {core.fma_cycles():.2f} cycles")
     figures: dict[str, Any] = {"board": board.name, "networks": {}}
+    published = four_threads_ms(board.name, "ncnn")
     for name in options.networks or (QUICK if options.quick else NETWORKS):
         rows = network(name, board, core)
         share, spills = weighted(rows), sum(row.spills for row in rows)
@@ -231,7 +227,7 @@ def main() -> None:
         print_kernels(rows)
         print_kinds(table, board)
         together = sum(row.all_cores_ms for row in rows)
-        known = PUBLISHED_MS.get((board.name, name))
+        known = published.get(name)
         against = f"; ncnn, measured: {known} ms, {known / together:.2f} times it" if known else ""
         print(f"  at least, with {board.cores} cores and one memory: {together:.1f} ms{against}")
         for what, met in (

@@ -118,3 +118,22 @@ COLUMNS = (
         half_fc=False,
     ),
 )  # fmt: skip
+
+
+def one_thread_ms(board: str, source: str) -> Mapping[str, float]:
+    """Published times of one thread, by network; none where there is no such column.
+
+    Args:
+        board: Its name.
+        source: How the column's begins.
+    """
+    return {name: ms for each in _of(board, source) for name, ms in each.one_thread_ms.items()}
+
+
+def four_threads_ms(board: str, source: str) -> Mapping[str, float]:
+    """The same of all four cores."""
+    return {name: ms for each in _of(board, source) for name, ms in each.times_ms.items()}
+
+
+def _of(board: str, source: str) -> list[Column]:
+    return [each for each in COLUMNS if each.board == board and each.source.startswith(source)]

@@ -115,9 +115,15 @@ class Network:
     graph: LayerGraph = field(repr=False)
 
 
-def prepare(name: str, folder: Path) -> Network:
-    """Make a network, load it as `splitc compile` does, and write what workers read."""
-    proto = build(name)
+def prepare(name: str, folder: Path, proto: onnx.ModelProto | None = None) -> Network:
+    """Make a network, load it as `splitc compile` does, and write what workers read.
+
+    Args:
+        name: Of one that `networks.build` makes, or of the given one.
+        folder: For the files.
+        proto: Another network.
+    """
+    proto = proto or build(name)
     model = splitc.load(proto)
     network = Network(
         name, folder / f"{name}.onnx", folder / f"{name}.simplified.onnx",

@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from arm_counts import build_plugin, disassembled, instructions, priced, read_counts
-from arm_vs_runtimes import Side, added, factor, published_ms
+from arm_caches import Traffic
+from arm_counts import Ran, build_plugin, disassembled, instructions, priced, read_counts
+from published_times import four_threads_ms, one_thread_ms
 
 from splitc.cost.board import load_board
 from splitc.errors import ToolchainError
@@ -53,8 +54,9 @@ def test_counts_that_break_off_are_refused(missing: int) -> None:
 
 def test_what_a_second_run_adds_leaves_out_what_ran_once() -> None:
     load, work, seldom = packed(RETURN), packed(MULTIPLY_ADD), packed(RETURN * 2)
-    one, two = {load: 9, work: 5, seldom: 2}, {load: 9, work: 11, seldom: 1}
-    assert added(one, two) == Counter({work: 6})
+    one = Ran(Counter({load: 9, work: 5, seldom: 2}), (Traffic(1, 2, 3, 4),))
+    two = Ran(Counter({load: 9, work: 11, seldom: 1}), (Traffic(5, 5, 5, 5),))
+    assert two.beyond(one) == Ran(Counter({work: 6}), (Traffic(4, 3, 2, 1),))
 
 
 def test_code_is_read_as_text_block_by_block(core: CoreModel) -> None:
@@ -78,10 +80,18 @@ def test_a_block_of_multiply_adds_takes_no_fewer_cycles_than_the_port_starts_the
     assert block.cycles >= len(words) * core.fma_cycles() * 0.99
 
 
-def test_the_factor_is_the_published_time_over_the_predicted() -> None:
-    side = Side("ncnn", instructions=1, fmas=1, cycles=RPI4.clock_hz * 0.2)
-    assert published_ms("resnet50") == 534.1
-    assert factor(side, RPI4, 500.0) == pytest.approx(2.5)
+def test_a_division_takes_what_the_divider_does_and_not_what_an_older_core_s_does(
+    core: CoreModel,
+) -> None:
+    divide = [0x6E22FC20 | register for register in (3, 4, 5, 6)]  # fdiv vN.4s, v1.4s, v2.4s
+    (block,) = priced({packed(divide): 1000}, core)
+    assert block.cycles == pytest.approx(4 * 8.0)
+
+
+def test_published_times_are_told_by_board_and_runtime() -> None:
+    assert one_thread_ms("rpi4", "ncnn")["resnet50"] == 534.1
+    assert four_threads_ms("rpi4", "ncnn")["resnet50"] == 262.8
+    assert four_threads_ms("rpi5", "ncnn") == {}
 
 
 def test_the_plug_in_is_built_as_qemu_loads_it(tmp_path: Path) -> None:

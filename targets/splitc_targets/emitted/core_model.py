@@ -30,6 +30,14 @@ The Neoverse N1 has the A76's pipes (Arm's optimisation guides of both have the 
 vectors), and LLVM from 17 on a model of it; older ones price that as an A57 too.
 """
 
+_DIVISIONS = {"cortex-a72": 8.0}
+"""Cycles between divisions of vectors of floats, for cores whose divider LLVM's model has not.
+
+LLVM prices the Cortex-A72 as a Cortex-A57, whose divider takes 34. Measured on A72s: OSACA,
+osaca/data/a72.yml, `fdiv` of vectors.
+"""
+_DIVIDE = re.compile(r"^\tfdiv\t(?=v\d+\.[24])")
+
 
 @dataclass(frozen=True)
 class CoreModel:
@@ -91,9 +99,23 @@ class CoreModel:
                 block.cycles = cycles
 
     def _ask(self, regions: Sequence[Sequence[str]], iterations: int) -> list[float]:
-        """Cycles of one run of each region, in a row of so many."""
+        """Cycles of one run of each region, in a row of so many.
+
+        Where LLVM does not know the core's divider, a division counts as a multiplication beside
+        it: the region takes as long as its divisions at least.
+        """
         if not regions:
             return []
+        between = _DIVISIONS.get(self.cpu.cpu)
+        if between is None:
+            return self._priced(regions, iterations)
+        divisions = [sum(bool(_DIVIDE.match(line)) for line in lines) for lines in regions]
+        others = [[_DIVIDE.sub("\tfmul\t", line) for line in lines] for lines in regions]
+        pairs = zip(self._priced(others, iterations), divisions, strict=True)
+        return [max(cycles, between * count) for cycles, count in pairs]
+
+    def _priced(self, regions: Sequence[Sequence[str]], iterations: int) -> list[float]:
+        """The same by LLVM's model as it is."""
         text: list[str] = []
         for number, lines in enumerate(regions):
             text += [f"# LLVM-MCA-BEGIN r{number}", *lines, "# LLVM-MCA-END"]
