@@ -87,6 +87,8 @@ def kind_of(kernel: Kernel) -> str:
     """Which of the table's kinds a kernel is of."""
     if kernel.rule.startswith("winograd"):
         return "winograd"
+    if kernel.rule == "strassen":
+        return "conv1x1"
     if kernel.rule in ("gemv", "gemm", "matmul") or kernel.op.startswith("matmul"):
         return "gemm"
     if kernel.rule != "conv":
