@@ -27,6 +27,7 @@ from splitc_targets.source import forms_numbers as numbers
 from splitc_targets.source import forms_signal as signal
 from splitc_targets.source import forms_windows as windows
 from splitc_targets.source.draft import Draft, Node
+from splitc_targets.source.einsum import einsum
 from splitc_targets.source.forms_features import DOMAIN, FEATURES
 from splitc_targets.source.forms_resize import resize
 from splitc_targets.source.forms_sequences import reverse_sequence
@@ -91,6 +92,7 @@ REWRITES: dict[str, tuple[Callable[[Node], bool], ...]] = {
     "DeformConv": (windows.deformed_conv,),
     "Det": (arrays.determinant,),
     "Dropout": (numbers.dropout,),
+    "Einsum": (einsum,),
     "EyeLike": (numbers.eye_like,),
     "Hardmax": (numbers.flat_hardmax, numbers.hardmax),
     "IsInf": (numbers.is_inf,),

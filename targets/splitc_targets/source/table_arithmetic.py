@@ -164,7 +164,7 @@ ARITHMETIC: dict[str, Operator] = {
     ),
     "Det": op("splitc", check=_left(_DETERMINANT), note=_DETERMINANT),
     "DynamicQuantizeLinear": op("splitc"),
-    "Einsum": op("TVM", "equation", types=FLOATS),
+    "Einsum": op("splitc", "equation", types=(*FLOATS, "int32", "int64", "uint32", "uint64")),
     "Elu": op("TVM", "alpha", types=("float32",)),
     "Gelu": op("TVM", "approximate", types=FLOATS),
     "Gemm": op(
