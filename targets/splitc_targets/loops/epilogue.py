@@ -163,14 +163,7 @@ class Epilogue:
         """
 
         def read(number: int) -> Value:
-            if number == 0:
-                return total
-            if number - 1 in constants:
-                return constants[number - 1]
-            beside, at = self.extra[number - 1], place(number - 1)
-            if self.spec.operands[number - 1].kind == "pixel":
-                return emit.splat(beside.number(at), self.lanes)
-            return beside.number(at, self.lanes, used)
+            return total if number == 0 else self._beside(number - 1, constants, place, used)
 
         if self._bytes is not None and self._narrows:
             value = self._nearest(self._bytes, read)
@@ -178,25 +171,86 @@ class Epilogue:
             value = finished(self.code, self._expression, read, self.lanes, self.spec.y_dtype)
         self.code.store(self.y, out, value, self.lanes, used)
 
+    def _beside(
+        self, number: int, constants: Mapping[int, Value], place: Callable[[int], Index],
+        used: int | None,
+    ) -> Value:  # fmt: skip
+        """An operand beside a vector of sums."""
+        if number in constants:
+            return constants[number]
+        if self.spec.operands[number].kind == "pixel":
+            return emit.splat(self.extra[number].number(place(number)), self.lanes)
+        return self.extra[number].number(place(number), self.lanes, used)
+
     def store_row(
         self, count: int, out: Callable[[Index], Index], total: Callable[[int], Value],
         constants: Mapping[int, Value], place: Callable[[int, Index], Index], used: int,
     ) -> None:  # fmt: skip
         """Store what becomes of the sums of several pixels.
 
-        Long expressions (exponentials) are written once, in a loop over sums that were stored
-        as they are: written out for every pixel they would take most of the compile time.
+        Long expressions (exponentials) are written in loops over sums that were stored as they
+        are: written out for every pixel they would take most of the compile time.
         """
-        again = not converts(self.spec.expression) and count > 1
-        for i in range(count):
-            if again:
-                self.code.store(self.y, out(i), total(i), self.lanes, used)
-            else:
+        if converts(self.spec.expression):
+            for i in range(count):
                 self.store(out(i), total(i), constants, lambda n, i=i: place(n, i), used)
-        if again:
-            with self.code.loop("i", count) as i:
-                stored = self.y.at(out(i), self.lanes, used)
-                self.store(out(i), stored, constants, lambda n: place(n, i), used)
+            return
+        parts = _parts(count)
+        again = sum(parts.values()) > 1
+        for i in range(count) if again else ():
+            self.code.store(self.y, out(i), total(i), self.lanes, used)
+        first = 0
+        for size, many in parts.items():
+            with self.code.loop("i", many) as i:
+                pixels = [first + i * size + k for k in range(size)]
+                totals = [
+                    self.y.at(out(pixel), self.lanes, used) if again else total(pixel)
+                    for pixel in pixels
+                ]
+                self._store_pixels(pixels, out, totals, constants, place, used)
+            first += size * many
+
+    def _store_pixels(
+        self, pixels: Sequence[Index], out: Callable[[Index], Index], totals: Sequence[Value],
+        constants: Mapping[int, Value], place: Callable[[int, Index], Index], used: int,
+    ) -> None:  # fmt: skip
+        """Store what becomes of one vector of sums of each of some pixels, computed as one."""
+        if len(pixels) == 1:
+            (pixel,), (total,) = pixels, totals
+            self.store(out(pixel), total, constants, lambda n: place(n, pixel), used)
+            return
+        code, lanes = self.code, self.lanes * len(pixels)
+
+        def read(number: int) -> Value:
+            vectors = totals if number == 0 else [
+                self._beside(number - 1, constants, lambda n, p=pixel: place(n, p), used)
+                for pixel in pixels
+            ]  # fmt: skip
+            return emit.shuffle(vectors, range(lanes))
+
+        value = code.bind(finished(code, self.spec.expression, read, lanes, self.spec.y_dtype))
+        for k, pixel in enumerate(pixels):
+            part = emit.shuffle([value], range(k * self.lanes, (k + 1) * self.lanes))
+            code.store(self.y, out(pixel), part, self.lanes, used)
+
+
+_SIDE_BY_SIDE = 4
+"""Pixels whose long expressions are computed as one on AArch64.
+
+Each operation of such waits for the one before; those of others fill the time, and a core finds
+only so many of them by itself.
+"""
+
+
+def _parts(count: int) -> dict[int, int]:
+    """Pixels that a long expression is computed of at once, powers of two, and how often."""
+    left, found, size = count, dict[int, int](), _SIDE_BY_SIDE if emit.on_aarch64() else 1
+    while left:
+        many, left = divmod(left, size)
+        if many:
+            found[size] = many
+        size //= 2
+    return found
 
 
 def finished(

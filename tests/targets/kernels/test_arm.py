@@ -107,7 +107,17 @@ def add_convolutions(to: Cases) -> None:
     same = to.conv(x, 24, (1, 1))
     to.case("Clip", to.op("Add", same, x), to.scalar(0.0), to.scalar(1.5))
     gate = to.conv(x, 24, (3, 3), pads=[1, 1, 1, 1])
-    to.case("Mul", gate, to.op("Sigmoid", gate))
+    added = to.op("Add", to.conv(x, 24, (1, 1)), x)
+    narrow = to.conv(to.input(1, 8, 5, 3), 30, (3, 3), strides=[2, 2])
+    windows = [
+        to.conv(x, 24, (k, k), group=24, strides=[s, s], pads=[k // 2] * 4)
+        for k, s in ((3, 1), (3, 2), (5, 1), (5, 2))
+    ]
+    for one in (gate, added, narrow, *windows):
+        to.case("Mul", one, to.op("Sigmoid", one))
+    for k in (1, 3):
+        one = to.conv(ragged, 9, (k, k), pads=[k // 2] * 4)
+        to.case("Mul", one, to.op("Add", to.op("Erf", one), to.op("Tanh", one)))
     to.case("ConvTranspose", x, to.weight(24, 10, 2, 2), to.weight(10), strides=[2, 2])
 
 

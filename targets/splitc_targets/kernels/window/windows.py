@@ -113,7 +113,8 @@ class Writer:
         reach = (spec.kernel[0] - 1) * spec.dilation[0]
         first = min(-(-top // step), spec.out_height)
         last = min(spec.out_height, (spec.height - 1 + top - reach) // step + 1)
-        straight = spec.kernel[0] * spec.kernel[1] <= _STRAIGHT
+        most = _STRAIGHT_IN_REGISTERS if self.machine.lane_fma else _STRAIGHT
+        straight = spec.kernel[0] * spec.kernel[1] <= most
         return (first, max(first, last)) if straight else (first, first)
 
     def _line_of(self, image: Index, row: Index, channel: Index, used: int) -> None:
@@ -233,3 +234,9 @@ def arguments(spec: Windows, weights: Sequence[Argument] = ()) -> list[Argument]
 
 _STRAIGHT = 49
 """Taps up to which a kernel is written out where its windows lie wholly in the map."""
+
+_STRAIGHT_IN_REGISTERS = 9
+"""The same where additions cannot read memory: LLVM would keep every tap in a register, and spill.
+
+A loop over the kernel's rows keeps a row of taps and the sums.
+"""
