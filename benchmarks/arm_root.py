@@ -18,32 +18,39 @@ PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "libgomp
 WHEELS = ("numpy<2.3", "ncnn", "ai-edge-litert")
 _CORE = """processor\t: {number}
 BogoMIPS\t: 108.00
-Features\t: fp asimd evtstrm crc32 cpuid
+Features\t: {features}
 CPU implementer\t: 0x41
 CPU architecture: 8
-CPU variant\t: 0x0
-CPU part\t: 0xd08
-CPU revision\t: 3
+CPU variant\t: {variant}
+CPU part\t: {part}
+CPU revision\t: {revision}
 
 """
+_CORES = {
+    "rpi4": {"features": "fp asimd evtstrm crc32 cpuid", "variant": "0x0", "part": "0xd08",
+             "revision": 3},
+    "rpi5": {"features": "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid "
+             "asimdrdm lrcpc dcpop asimddp", "variant": "0x4", "part": "0xd0b", "revision": 1},
+}  # fmt: skip
+"""What Linux says of the cores: a Cortex-A72's and a Cortex-A76's."""
 
 
-def make_root(folder: Path) -> Path:
+def make_root(folder: Path, board: str = "rpi4") -> Path:
     """A system root in that folder, made once: qemu opens files of it before the machine's own.
 
-    Its /proc/cpuinfo is a Raspberry Pi 4's, as LiteRT chooses kernels by it.
+    Its /proc/cpuinfo is that board's, as LiteRT chooses kernels by it.
 
     Raises:
         ToolchainError: apt, dpkg or pip fails.
     """
     root = folder / "root"
-    if (root / "proc" / "cpuinfo").is_file():
-        return root
-    _unpack_packages(folder.resolve(), root)
-    _unpack_wheels(folder, root / "site")
-    (root / "proc").mkdir(exist_ok=True)
-    cores = "".join(_CORE.format(number=number) for number in range(4))
-    (root / "proc" / "cpuinfo").write_text(cores, "utf-8")  # last: the folder is whole
+    cpuinfo = root / "proc" / "cpuinfo"
+    if not cpuinfo.is_file():
+        _unpack_packages(folder.resolve(), root)
+        _unpack_wheels(folder, root / "site")
+        cpuinfo.parent.mkdir(exist_ok=True)
+    cores = "".join(_CORE.format(number=number, **_CORES[board]) for number in range(4))
+    cpuinfo.write_text(cores, "utf-8")  # last: the folder is whole
     return root
 
 

@@ -46,11 +46,27 @@ def _product(a: Interval, b: Interval) -> Interval:
     return low, high
 
 
+def _sum(a: Interval, b: Interval) -> Interval:
+    return a[0] + b[0], a[1] + b[1]
+
+
+def _difference(a: Interval, b: Interval) -> Interval:
+    return a[0] - b[1], a[1] - b[0]
+
+
+def _larger(a: Interval, b: Interval) -> Interval:
+    return np.maximum(a[0], b[0]), np.maximum(a[1], b[1])
+
+
+def _smaller(a: Interval, b: Interval) -> Interval:
+    return np.minimum(a[0], b[0]), np.minimum(a[1], b[1])
+
+
+def _rounded(a: Interval) -> Interval:
+    return np.rint(a[0]), np.rint(a[1])
+
+
 _OPS: dict[str, Callable[..., Interval]] = {
-    "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
-    "subtract": lambda a, b: (a[0] - b[1], a[1] - b[0]),
-    "multiply": _product,
-    "maximum": lambda a, b: (np.maximum(a[0], b[0]), np.maximum(a[1], b[1])),
-    "minimum": lambda a, b: (np.minimum(a[0], b[0]), np.minimum(a[1], b[1])),
-    "round": lambda a: (np.rint(a[0]), np.rint(a[1])),
+    "add": _sum, "subtract": _difference, "multiply": _product, "maximum": _larger,
+    "minimum": _smaller, "round": _rounded,
 }  # fmt: skip

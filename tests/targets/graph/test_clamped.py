@@ -54,7 +54,7 @@ def test_anything_else_is_not() -> None:
         assert clamped(expression) is None
 
 
-def valued(expression: Expression, x: np.ndarray, byte: np.ndarray) -> np.ndarray:
+def valued(expression: Expression, x: np.ndarray, byte: np.ndarray) -> np.ndarray | np.float32:
     """An expression's values in float32, an operation at a time."""
     if isinstance(expression, Arg):
         return (x, byte)[expression.index]

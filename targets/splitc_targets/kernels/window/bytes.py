@@ -171,6 +171,7 @@ class _Writer(Writer):
         self.w, self.row, self.runs = arrays[1], row, runs(spec)
         given = code, spec, machine.lanes, arrays[2:-1], arrays[-1]
         self.epilogue = Epilogue(*given, near=spec.near_ends)
+        self.moved = spec.near_sums
         self.words = _words(spec, spec.kernel[0])
         self.patterns = {pattern: k for k, pattern in enumerate(patterns(spec))}
         self.zero = emit.number(-spec.offset, UNIT, row.reads)
@@ -259,7 +260,7 @@ class _Writer(Writer):
 
         y = self.code.bind(where((spec.y_image, spec.y_row, spec.y_pixel)))
         places = self.epilogue.places(where, spec.out_height, spec.out_width)
-        sums = MovedSums(sums) if spec.near_sums else sums
+        sums = MovedSums(sums) if self.moved else sums
         for ends, j, count in self.epilogue.shares(vectors, spot.used):
             first, used = j * LANES, min(count * LANES, spot.used - j * LANES)
             with self.code.scope():
