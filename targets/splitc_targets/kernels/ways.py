@@ -52,7 +52,7 @@ def direct(name: str, product: Product, machine: Machine) -> Iterator[Candidate]
 
 def _winograd(m: int, product: Product, machine: Machine) -> Iterator[Candidate]:
     """Winograd's algorithm, which decides chunks and tiles by itself."""
-    if isinstance(product, Conv) and supported(product):
+    if isinstance(product, Conv) and supported(product, machine, m):
         size = filter_size(product, machine, m)
         yield Candidate(Choice(f"winograd{m}"), predicted(product, machine, m), 4 * size)
 
@@ -130,7 +130,7 @@ def in_pairs(conv: Conv, machine: Machine) -> str:
     if tile is not None and tile_plan.supported(conv, PAIR):
         work = tile_plan.cycles(pairs, tile, using)
         cycles["tiles"] = candidates.beside_memory(bytes_, work, machine)
-    if supported(conv):
+    if supported(conv, using, 2):
         cycles["pairwinograd2"] = predicted(conv, using, 2, PAIR)
         cycles[""] = quickest(conv, machine).cycles
     return min(cycles, key=cycles.__getitem__)

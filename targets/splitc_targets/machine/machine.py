@@ -91,6 +91,9 @@ def machine_of(board: Board) -> Machine:
     """
     core = core_of(board)
     l2_bytes = core.l2_bytes or board.cache_bytes
+    beyond_l2 = core.beyond_l2_bytes_per_cycle
+    if board.cores == 1:  # It shares memory with nobody.
+        beyond_l2 = max(beyond_l2, core.memory_bytes_per_cycle)
     processor = board.processor
 
     def allowed(row: MultiplyAdd | TileProduct) -> bool:
@@ -105,6 +108,6 @@ def machine_of(board: Board) -> Machine:
         tile_products=tuple(filter(allowed, core.tile_products)),
         l1_bytes=core.l1_bytes, l1_ways=core.l1_ways,
         l2_bytes=l2_bytes // (board.cores if core.l2_shared else 1), l2_shared=core.l2_shared,
-        beyond_l2=core.beyond_l2_bytes_per_cycle, memory=core.memory_bytes_per_cycle,
+        beyond_l2=beyond_l2, memory=core.memory_bytes_per_cycle,
         cores=board.cores,
     )  # fmt: skip

@@ -57,6 +57,9 @@ def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
 class _Writer(Writer):
     """Pairs of pixels in the place of tiles of a map."""
 
+    def filter(self, position: Index) -> Index:
+        return position
+
     def parts(self) -> int:
         return 1
 

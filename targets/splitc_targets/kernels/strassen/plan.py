@@ -35,7 +35,7 @@ def plan(conv: Conv, machine: Machine) -> Plan:
     half = conv.channels // 2
     return cut(
         Work(
-            1, 1, pairs, conv.batch * pairs, POSITIONS, half, depth=half,
+            1, 1, pairs, conv.batch * pairs, POSITIONS, POSITIONS, half, depth=half,
             out_channels=conv.out_channels // 2, border=0,
             into=(4.0, 4.0 + POSITIONS), out=(10.0, 4.0 + 3 * POSITIONS), flops=conv.flops,
         ),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd.form import Form
 from splitc_targets.kernels.winograd.plan import Plan, filter_size, plan
 from splitc_targets.kernels.winograd.transforms import Arithmetic, filter_matrix
 from splitc_targets.loops import emit
@@ -34,7 +35,7 @@ def plain(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine, m: int) -
 def key(conv: Conv, machine: Machine, m: int) -> tuple[Any, ...]:
     """What the kernel depends on."""
     made = plan(conv, machine, m)
-    return ("filters", m, conv.channels, made.vectors, made.group)
+    return ("filters", m, conv.stride[0], conv.channels, made.vectors, made.group)
 
 
 def kernel(name: str, conv: Conv, machine: Machine, m: int) -> Any:
@@ -43,7 +44,9 @@ def kernel(name: str, conv: Conv, machine: Machine, m: int) -> Any:
     count = _TAPS * conv.channels * sum(made.vectors) * machine.lanes
     arguments = [Argument("g", (count,)), Argument("u", (filter_size(conv, machine, m),))]
     return emit.function(
-        name, arguments, lambda code, g, u: _Filters(code, machine, made, g, u).write()
+        name,
+        arguments,
+        lambda code, g, u: _Filters(code, machine, made, g, u, Form(m, conv.stride[0])).write(),
     )
 
 
@@ -89,7 +92,7 @@ class FilterWriter:
         before = code.bind(block * (plan.group * each))
         # The last block may have fewer vectors.
         width = code.bind(emit.least(plan.group * each, total - before))
-        start = before * (plan.work.positions * self.channels)
+        start = before * (plan.work.filters * self.channels)
         start += (part * each - before) * self.channels + channel * (vectors * lanes)
         start, step = code.bind(start), code.bind(width * self.channels)
         source = code.bind(channel * (self.taps * total) + part * each)
@@ -114,9 +117,14 @@ class _Filters(FilterWriter):
 
     taps = _TAPS
 
+    def __init__(
+        self, code: Code, machine: Machine, made: Plan, g: Array, u: Array, form: Form
+    ) -> None:
+        super().__init__(code, machine, made, g, u)
+        self.matrix = filter_matrix(form)
+
     def vector(self, source: Index, taps: int, target: Index, step: Index) -> None:
-        code, lanes, n = self.code, self.lanes, self.plan.work.m + 2
-        matrix = filter_matrix(self.plan.work.m)
+        code, lanes, matrix, n = self.code, self.lanes, self.matrix, len(self.matrix)
         g = [code.bind(self.g.at(source + k * taps, lanes), "g") for k in range(_TAPS)]
         for row in range(n):
             half = [self._sum(matrix[row], g[column::3]) for column in range(3)]

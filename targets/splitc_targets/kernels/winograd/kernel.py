@@ -2,7 +2,8 @@
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
 """Winograd's convolution, F(2x2, 3x3) and F(4x4, 3x3), over channels-last maps.
 
-Three stages over chunks of T tiles, n = m + 2 rows and columns each::
+Three stages over chunks of T tiles, n = m + 2 rows and columns each; with strides of 2, m = 4 and
+n = 9, of which `transforms` tells::
 
     v[n n][T][channels]      = B^T d B             vectors of input channels
     p[n n][T][block]         = v x u               n n matrix products, registers as in conv
@@ -146,7 +147,7 @@ class Writer(Stages):
         """
         plan, code, lanes = self.plan, self.code, self.machine.lanes
         positions, channels, vectors = self.work.positions, self.work.channels, plan.vectors
-        u = code.bind(block * (positions * channels * plan.width))
+        u = code.bind(block * (self.work.filters * channels * plan.width))
         # Of the last block, which may have fewer vectors.
         first = (plan.blocks - 1) * plan.group
         total, whole = sum(vectors[first:]), vectors[first:].count(vectors[0])
@@ -154,7 +155,7 @@ class Writer(Stages):
         each = vectors[0] * lanes
         with code.loop("position", positions) as position:
             v_at = code.bind(v + position * (plan.v_step // self.work.pair))
-            u_at = code.bind(u + position * step * (channels * lanes))
+            u_at = code.bind(u + self.filter(position) * step * (channels * lanes))
             p_at = code.bind(p + position * plan.p_step)
             with code.loop("part", self._of(block, plan.group, whole)) as part:
                 u_part = code.bind(u_at + part * (channels * each))
@@ -163,6 +164,14 @@ class Writer(Stages):
                 with self.last(block):
                     u_part = u_at + whole * (channels * each)
                     self._rows(v_at, u_part, p_at + whole * each, vectors[-1])
+
+    def filter(self, position: Index) -> Index:
+        """The number of a position's filter."""
+        n, last = self.form.n, self.form.filters - 1
+        if n == last + 1:
+            return position
+        row, column = emit.div(position, n), emit.mod(position, n)
+        return self.code.bind(emit.least(row, last) * (last + 1) + emit.least(column, last))
 
     def _of(self, block: Index, others: int, last: int) -> Index:
         """A number that is `last` for the last block."""

@@ -17,6 +17,7 @@ import numpy as np
 from splitc_targets.kernels.product import pairs
 from splitc_targets.kernels.product.direct import operand_arguments
 from splitc_targets.kernels.product.geometry import PAIR, Conv, result_size
+from splitc_targets.kernels.winograd.form import Form
 from splitc_targets.kernels.winograd.kernel import Writer, input_size
 from splitc_targets.kernels.winograd.plan import Plan, filter_size, plan
 from splitc_targets.kernels.winograd.transforms import filter_matrix
@@ -43,7 +44,7 @@ def pack(weights: np.ndarray[Any, Any], conv: Conv, machine: Machine) -> np.ndar
     channels].
     """
     made = plan(conv, machine, M, PAIR)
-    matrix, wide = filter_matrix(M), sum(made.vectors) * machine.lanes
+    matrix, wide = filter_matrix(Form(M)), sum(made.vectors) * machine.lanes
     u = np.einsum("ar,kcrs,bs->abkc", matrix, weights.astype(np.float64), matrix)
     words = np.ascontiguousarray(pairs.rounded(u)).view(np.int32)
     words = words.reshape(made.work.positions, conv.out_channels, conv.channels // PAIR)

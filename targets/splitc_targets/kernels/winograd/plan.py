@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from splitc_targets.kernels.product.candidates import beside_memory
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd.form import Form
 from splitc_targets.machine import tiles
 from splitc_targets.machine.machine import Machine
 
@@ -23,6 +24,7 @@ class Work:
         down, across: Tiles of one image.
         tiles: Tiles of all images.
         positions: Products for each tile.
+        filters: Filters that differ, one for each position at most.
         channels: Elements of the factors that a product sums over.
         depth: Channels of a tile's transformed input at one position, up to whole vectors.
         out_channels: Channels of a product.
@@ -38,6 +40,7 @@ class Work:
     across: int
     tiles: int
     positions: int
+    filters: int
     channels: int
     depth: int
     out_channels: int
@@ -119,13 +122,18 @@ class Plan:
 
     def filter_size(self, lanes: int) -> int:
         """Elements of the transformed filters, of so many channels each."""
-        return self.work.positions * self.work.channels * sum(self.vectors) * lanes
+        return self.work.filters * self.work.channels * sum(self.vectors) * lanes
 
 
-def supported(conv: Conv) -> bool:
-    """Whether the algorithm computes this convolution at all."""
+def supported(conv: Conv, machine: Machine, m: int) -> bool:
+    """Whether the algorithm computes this convolution with m x m tiles at all.
+
+    Strides of 2 with 4 x 4 only, and where a multiply-add takes a lane of a register: on x86-64
+    it was not tried whether they pay.
+    """
+    strides = ((1, 1), (2, 2)) if m == 4 and machine.lane_fma else ((1, 1),)
     return (
-        conv.kernel == (3, 3) and conv.stride == (1, 1) and conv.dilation == (1, 1)
+        conv.kernel == (3, 3) and conv.stride in strides and conv.dilation == (1, 1)
         and conv.groups == 1 and conv.x_channel == 1 and conv.w_image == 0
     )  # fmt: skip
 
@@ -140,11 +148,13 @@ def plan(conv: Conv, machine: Machine, m: int, pair: int = 1) -> Plan:
         pair: Channels of an element of the products' factors.
     """
     down, across = -(-conv.out_height // m), -(-conv.out_width // m)
-    positions = (m + 2) ** 2
+    form = Form(m, conv.stride[0])
+    positions = form.n**2
     moved = 2.0 * positions + m**2
-    into, out = (144.0, 100.0) if m == 4 else (32.0, 24.0)
+    into, out = _OPERATIONS[form]
     work = Work(
-        m, down, across, conv.batch * down * across, positions, conv.channels // pair,
+        m, down, across, conv.batch * down * across, positions, form.filters**2,
+        conv.channels // pair,
         depth=-(-conv.channels // machine.lanes) * machine.lanes,
         out_channels=conv.out_channels, border=positions * PART * machine.lanes,
         into=(into, moved), out=(out, moved), flops=conv.flops, pair=pair,
@@ -200,7 +210,7 @@ def parts(machine: Machine, plan: Plan) -> Parts:
     work, workers, blocks = plan.work, plan.workers, plan.blocks
     pieces = tiles.even(plan.size, plan.rows)
     step = sum(tiles.cycles(machine, tiles.Tile(r, v)) for v in plan.vectors for r in pieces)
-    u_block = 4 * work.positions * work.channels * plan.width
+    u_block = 4 * work.filters * work.channels * plan.width
     u, v = u_block * blocks, plan.factor_bytes * work.positions * plan.v_step
     p = 4 * work.positions * plan.p_step
     if plan.fused:
@@ -260,9 +270,12 @@ def predicted(conv: Conv, machine: Machine, m: int, pair: int = 1) -> float:
     algorithm, and needs scratch.
     """
     made = plan(conv, machine, m, pair)
-    weight_bytes = 4 * made.work.positions * made.work.channels * conv.out_channels
+    weight_bytes = 4 * made.work.filters * made.work.channels * conv.out_channels
     return _MARGIN * beside_memory(weight_bytes, cycles(machine, made), machine)
 
+
+_OPERATIONS = {Form(2): (32.0, 24.0), Form(4): (144.0, 100.0), Form(4, 2): (180.0, 200.0)}
+"""Operations of a vector's transforms, of the input and of the results."""
 
 PART = 4
 """Vectors of input channels that are transformed together: their tile stays in L1."""

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.winograd.form import Form
 from splitc_targets.kernels.winograd.plan import PART, Plan
 from splitc_targets.kernels.winograd.transforms import (
     Arithmetic,
@@ -40,6 +41,7 @@ class Stages:
     ) -> None:
         self.code, self.conv, self.machine = code, conv, machine
         self.plan, self.work = plan, plan.work
+        self.form = Form(plan.work.m, conv.stride[0])
         self.x, self.u, *rest, self.space, y = arrays
         *extra, self.v = rest if self.work.pair > 1 else (*rest, self.space)
         self.epilogue = Epilogue(code, conv, machine.lanes, extra, y)
@@ -78,9 +80,10 @@ class Stages:
     def input(self, tile: Index, v: Index, part: Index, border: Index) -> None:
         """One tile's transform over one part of its channels; `v` is the tile's first element."""
         conv, code, lanes = self.conv, self.code, self.machine.lanes
-        n = self.work.m + 2
+        n, stride = self.form.n, self.form.stride
         place = self.place(tile)
-        top, left = code.bind(place.row - conv.pad[0]), code.bind(place.column - conv.pad[1])
+        top = code.bind(place.row * stride - conv.pad[0])
+        left = code.bind(place.column * stride - conv.pad[1])
         channel = code.bind(part * (PART * lanes))
         at = code.bind(
             place.image * conv.x_image + top * conv.x_row + left * conv.x_pixel + channel
@@ -109,7 +112,7 @@ class Stages:
     ) -> None:  # fmt: skip
         """The transform of a tile at the border, or of the last channels, from a padded copy."""
         conv, code, lanes = self.conv, self.code, self.machine.lanes
-        n = self.work.m + 2
+        n = self.form.n
         pixel = lanes * (PART if used is None else 1)
         with code.loop("z", n * n) as z, code.loop("c", vectors) as c:
             code.store(self.space, border + z * pixel + c * lanes, emit.number(0.0, lanes), lanes)
@@ -132,17 +135,17 @@ class Stages:
 
         A loop for each group of rows, as together they would not fit the registers.
         """
-        m, code, lanes = self.work.m, self.code, self.machine.lanes
-        for group in input_groups(m):
+        form, code, lanes = self.form, self.code, self.machine.lanes
+        for group in input_groups(form):
             with code.loop("c", vectors) as c:
                 from_, to = code.bind(at + c * lanes), code.bind(v + c * lanes)
                 transform_input(
-                    self.do, m, group,
+                    self.do, form, group,
                     lambda i, j, from_=from_: code.bind(
                         source.number(from_ + i * row + j * column, lanes), "d"
                     ),
                     lambda i, j, value, to=to: code.store(
-                        self.v, to + (i * (m + 2) + j) * self.plan.v_step,
+                        self.v, to + (i * form.n + j) * self.plan.v_step,
                         emit.converted(value, "float32", self.v.dtype, lanes), lanes,
                     ),
                 )  # fmt: skip
@@ -165,14 +168,14 @@ class Stages:
         stores = [(full, None), (emit.tirx.Not(full), clipped)]
         for condition, clip in stores:
             with code.when(condition):
-                for group in output_groups(m, self.machine.registers):
+                for group in output_groups(self.form, self.machine.registers):
                     with code.loop("c", whole) as c:
                         self._vector(place, p + c * lanes, channel + c * lanes, group, clip, None)
         rest = conv.out_channels % lanes
         if rest:
             with self.last(block):
                 skip = whole * lanes
-                for group in output_groups(m, self.machine.registers):
+                for group in output_groups(self.form, self.machine.registers):
                     self._vector(place, p + skip, channel + skip, group, clipped, rest)
 
     def _vector(
@@ -180,7 +183,7 @@ class Stages:
         clip: tuple[Index, Index, Index] | None, used: int | None,
     ) -> None:  # fmt: skip
         """A^T P A of one vector of channels, through the expression; clipped at the border."""
-        code, lanes, m = self.code, self.machine.lanes, self.work.m
+        code, lanes, m, n = self.code, self.machine.lanes, self.work.m, self.form.n
         p, channel = code.bind(p), code.bind(channel)
         fixed = self.epilogue.constants(channel, used)
 
@@ -192,8 +195,8 @@ class Stages:
 
         step = self.plan.p_step
         transform_output(
-            self.do, m, group,
-            lambda i, j: code.bind(self.space.at(p + (i * (m + 2) + j) * step, lanes), "p"),
+            self.do, self.form, group,
+            lambda i, j: code.bind(self.space.at(p + (i * n + j) * step, lanes), "p"),
             write,
         )  # fmt: skip
         if clip is None:
