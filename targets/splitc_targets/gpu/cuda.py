@@ -46,6 +46,11 @@ typedef unsigned long long uint64_t;
 """What kernels need of the headers that TVM's source includes: the compiler alone has none."""
 
 
+_BOUNDS = re.compile(r"(?<=__launch_bounds__)\((\d+)\)")
+"""A kernel's threads. With them goes that one block of a multiprocessor is enough: where nothing
+is said, the assembler chooses how many it wants, and spills registers for want of a few."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """What a kernel takes of a multiprocessor, as the assembler says.
@@ -120,7 +125,7 @@ def compile_source(source: str, arch: str) -> Cubin:
         ToolchainError: The compiler is missing or refuses.
     """
     compiler = _compiler()
-    text = _PRELUDE + source[_start(source) :]
+    text = _PRELUDE + _BOUNDS.sub(r"(\1, 1)", source[_start(source) :])
     options = (
         f"--gpu-architecture={arch}", "--std=c++17", "--ptxas-options=--verbose",
         "--extra-device-vectorization",

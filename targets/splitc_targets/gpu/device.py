@@ -11,6 +11,11 @@ SHARED_BYTES = {"sm_75": 65536, "sm_80": 167936, "sm_86": 102400, "sm_87": 16793
                 "sm_89": 102400, "sm_90": 233472}  # fmt: skip
 """Shared memory of a multiprocessor (CUDA C++ Programming Guide, technical specifications per
 compute capability)."""
+RESIDENT = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1536, "sm_87": 1536, "sm_89": 1536,
+            "sm_90": 2048}  # fmt: skip
+"""Threads that a multiprocessor holds at a time (the same table)."""
+REGISTERS = 65536
+"""Of a multiprocessor, on all of them."""
 BLOCK_SHARED_BYTES = 49152
 """What a block may have of it without asking for more, on all of them."""
 
@@ -55,6 +60,7 @@ def device_of(board: Board) -> Device:
     return Device(
         board.cores, board.flops_per_cycle / 2, precision=unit.precision,
         tensor=unit.tensor.get(unit.precision, 0.0), copies=copies,
+        resident=RESIDENT.get(unit.arch, Device.resident),
         shared_bytes=SHARED_BYTES.get(unit.arch, Device.shared_bytes),
         near=board.cache_bandwidth / (board.cores * board.clock_hz), twin=unit.api != "cuda",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
 from splitc_targets.gpu.device import BLOCK_SHARED_BYTES
-from splitc_targets.gpu.loops import copies, exact, tensor_cores
+from splitc_targets.gpu.loops import copies, exact, tensor_cores, vectors
 from splitc_targets.tvm.adapter import FAILURES, CannotRun
 
 _COMPILE = "tvm_callback_cuda_compile"
@@ -130,6 +130,7 @@ def fits(function: Any, target: Any) -> bool:
 _OF_C = re.compile(r"\b(a?(?:sin|cos|tan)h?|atan2|hypot|log1p|expm1)f(?=\()")
 """Functions whose names OpenCL has for all floats, as C has them for float32."""
 
+_MODULES = (tensor_cores, copies, exact, vectors)
 _CALLED = re.compile(r"\bsplitc_\w+(?=\()")
 
 
@@ -139,7 +140,7 @@ def _with_calls(text: str, api: str) -> str:
     if not wanted:
         return text
     start = text.index('extern "C"' if api == "cuda" else "__kernel")
-    both = [each.CUDA if api == "cuda" else each.OPENCL for each in (tensor_cores, copies, exact)]
+    both = [each.CUDA if api == "cuda" else each.OPENCL for each in _MODULES]
     called = [each for each in both if wanted & set(_CALLED.findall(each))]
     return "".join((text[:start], *called, text[start:]))
 

@@ -175,11 +175,14 @@ class GpuPlanner(Planner):
             rule, op, shapes: Of the step.
         """
         x, right, *rest = args
-        made = replace(made, x_aligned=_aligned(x), w_aligned=_aligned(right))
+        made = replace(
+            made, x_aligned=_aligned(x), w_aligned=_aligned(right), y_aligned=_aligned(rest[-1])
+        )
         sides = ("float32", right.buffer.dtype)
         whole, ends = parts.conv, beside_types(parts.conv)
         if parts.count > 1:
             sums = self.fresh((parts.size,), "float32", (1,))
+            made = replace(made, y_aligned=_aligned(sums))
             self.step(
                 ("product", made), _known_by_its_key, [x, right, sums], rule, op, shapes,
                 whole.flops, (*sides, "float32"),

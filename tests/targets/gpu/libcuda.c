@@ -186,7 +186,7 @@ static int Twin(void) {
                   "clCreateProgramWithSource")(cl.context, 1, &text, NULL, &status);
   if (status != 0) return status;
   return CL(Status (*)(void*, uint32_t, void**, const char*, void*, void*), "clBuildProgram")(
-      cl.program, 1, &cl.device, "-cl-std=CL2.0 -cl-kernel-arg-info", NULL, NULL);
+      cl.program, 1, &cl.device, "-cl-std=CL1.2 -cl-kernel-arg-info", NULL, NULL);
 }
 
 /* Bytes that a kernel's pointer of that number must be a multiple of: those of its element. */

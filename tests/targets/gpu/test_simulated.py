@@ -162,7 +162,7 @@ def _simulated(code: GpuCode, number: int, folder: Path, short: int = 0) -> str:
             lines.append(f"<size={size} {kind} fill=1>")
     (folder / "launch.sim").write_text("\n".join(lines) + "\n", "utf-8")
     done = subprocess.run(
-        ["oclgrind-kernel", "--data-races", "--build-options", "-cl-std=CL2.0", "launch.sim"],
+        ["oclgrind-kernel", "--data-races", "--build-options", "-cl-std=CL1.2", "launch.sim"],
         cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

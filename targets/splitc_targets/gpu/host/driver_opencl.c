@@ -163,7 +163,7 @@ static int Compile(Device* device, const SplitcProgram* program) {
   Result result = 0;
   device->code = cl.CreateProgramWithSource(device->context, 1, &source, NULL, &result);
   if (result == 0) {
-    result = cl.BuildProgram(device->code, 1, &device->id, "-cl-std=CL2.0", NULL, NULL);
+    result = cl.BuildProgram(device->code, 1, &device->id, "-cl-std=CL1.2", NULL, NULL);
   }
   if (result == 0) return 0;
   char log[512] = "";

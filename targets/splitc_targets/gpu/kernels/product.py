@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from splitc_targets.gpu.loops import ends
-from splitc_targets.gpu.loops.threads import Threads
+from splitc_targets.gpu.loops import ends, vectors
+from splitc_targets.gpu.loops.threads import Halves, Threads
 from splitc_targets.kernels.product import geometry
 from splitc_targets.kernels.product.direct import operand_arguments
 from splitc_targets.kernels.product.geometry import Conv, Matmul
@@ -37,8 +37,9 @@ class Product:
         w_column: Between columns of it, each of an output channel.
         words: Precision of the words that the right operand is packed in (see
             `splitc_targets.gpu.kernels.tensor_products.packed`); nothing where it is of floats.
-        x_aligned, w_aligned: The operands begin at a multiple of so many elements from where an
-            allocation does: powers of two, at most `ALIGNED`.
+        w_columns: Columns that memory has of a group, where that is more than there are: zeros.
+        x_aligned, w_aligned, y_aligned: The operands and the result begin at a multiple of so many
+            elements from where an allocation does: powers of two, at most `ALIGNED`.
     """
 
     conv: Conv
@@ -47,8 +48,10 @@ class Product:
     w_depth: int
     w_column: int
     words: str = ""
+    w_columns: int = 0
     x_aligned: int = 1
     w_aligned: int = 1
+    y_aligned: int = 1
 
     @property
     def x_run(self) -> int:
@@ -68,7 +71,13 @@ class Product:
     @property
     def w_beside(self) -> int:
         """The same along its columns."""
-        return self._w_run(self.w_column, self.columns, self.w_depth)
+        return self._w_run(self.w_column, self.w_columns or self.columns, self.w_depth)
+
+    @property
+    def y_run(self) -> int:
+        """The same of results, along the columns."""
+        conv = self.conv
+        return math.gcd(self.y_aligned, self.columns, conv.y_pixel, conv.y_row, conv.y_image)
 
     def _w_run(self, step: int, count: int, other: int) -> int:
         if step != 1:
@@ -97,10 +106,32 @@ class Product:
         return self.conv.groups * (self.conv.batch if self.w_image else 1)
 
 
+_FEW = 8
+_BESIDE = 4
+"""Columns of constants that are made to lie side by side from each multiple on: 16 bytes."""
+
+
+def few(product: Product) -> bool:
+    """Whether there are a few rows only, each dense: a product by a vector or nearly."""
+    conv = product.conv
+    simple = conv.kernel == (1, 1) and conv.stride == (1, 1) and conv.pad == (0, 0)
+    return simple and product.rows <= _FEW
+
+
 def dense(conv: Conv) -> Product:
-    """A product by constant weights, as `products.pack` lays them."""
+    """A product by constant weights, as `products.packed` lays them.
+
+    There are zeros behind their columns up to a multiple of four, but where all of them are read
+    for few rows, or columns are so few themselves.
+    """
     product = Product(conv, 0, 0, conv.out_channels // conv.groups, 1)
-    return replace(product, w_group=product.depth * product.columns, w_aligned=ALIGNED)
+    columns = product.columns
+    if columns >= _BESIDE and not few(product):
+        columns = -(-columns // _BESIDE) * _BESIDE
+    return replace(
+        product, w_depth=columns, w_group=product.depth * columns, w_columns=columns,
+        w_aligned=ALIGNED,
+    )  # fmt: skip
 
 
 def of_matrices(pairs: Matmul) -> Product:
@@ -111,7 +142,7 @@ def of_matrices(pairs: Matmul) -> Product:
 def arguments(product: Product) -> list[Argument]:
     """Parameters of a product's kernel (x, right, operands…, y)."""
     conv = product.conv
-    if product.words:
+    if product.words or product.w_columns:
         w = conv.groups * product.w_group
     else:
         w = (product.depth - 1) * product.w_depth + (product.columns - 1) * product.w_column + 1
@@ -252,12 +283,38 @@ class Block:
         at = self.image * product.w_image + self.group * product.w_group
         return good, at + depth * product.w_depth + column * product.w_column
 
-    def end(self, place: tuple[Index, Index, Index], column: Index, total: Value) -> None:
-        """Store what becomes of a sum, where there is such a column."""
-        with self.code.when(tirx.LT(emit.index(column), const(self.product.columns))):
-            store(
-                self.code, self.product, self.extra, self.y, place, self.group, column, total
-            )  # fmt: skip
+    def end(self, place: tuple[Index, Index, Index], column: Index, totals: list[Value]) -> None:
+        """Store what becomes of sums of columns side by side, where there are such columns.
+
+        Args:
+            place: The image, row and column of their pixel.
+            column: The first. It is a multiple of how many they are.
+            totals: The sums.
+        """
+        code, product, count = self.code, self.product, len(totals)
+        there = tirx.LT(emit.index(column), const(product.columns))
+        floats = self.y.dtype == "float32" and not isinstance(self.y, Halves)
+        if count > 1 and product.y_run % count == 0 and floats:
+            with code.when(there):
+                self._end_beside(place, column, totals)
+            return
+        for n, total in enumerate(totals):
+            with code.when(tirx.LT(emit.index(column + n), const(product.columns))):
+                store(
+                    code, product, self.extra, self.y, place, self.group, column + n, total
+                )  # fmt: skip
+
+    def _end_beside(
+        self, place: tuple[Index, Index, Index], column: Index, totals: list[Value]
+    ) -> None:
+        """Store them by one instruction."""
+        code, product = self.code, self.product
+        held = code.local(len(totals), name="held")
+        for n, total in enumerate(totals):
+            value, _ = _end(code, product, self.extra, place, self.group, column + n, total)
+            code.store(held, n, value)
+        at = _place(product.conv, place) + self.group * product.columns + column
+        vectors.store(code, self.y, code.bind(at, "at"), held, len(totals))
 
 
 def store(
@@ -265,8 +322,22 @@ def store(
     place: tuple[Index, Index, Index], group: Index, column: Index, total: Value,
 ) -> None:  # fmt: skip
     """Store what becomes of the sum of a pixel (its image, row and column) and a column."""
+    value, channel = _end(code, product, extra, place, group, column, total)
+    code.store(y, _place(product.conv, place) + channel, value)
+
+
+def _end(
+    code: Threads, product: Product, extra: list[Array], place: tuple[Index, Index, Index],
+    group: Index, column: Index, total: Value,
+) -> tuple[Value, Index]:  # fmt: skip
+    """What becomes of a sum, and its channel."""
     conv = product.conv
     channel = code.bind(group * product.columns + column, "out")
+    size = conv.out_height, conv.out_width
+    return ends.value(code, conv, extra, total, channel, place, size), channel
+
+
+def _place(conv: Conv, place: tuple[Index, Index, Index]) -> Index:
+    """Where the result has a pixel's first channel."""
     image, row, pixel = place
-    out = image * conv.y_image + row * conv.y_row + pixel * conv.y_pixel + channel
-    ends.store(code, conv, extra, y, out, total, channel, place, (conv.out_height, conv.out_width))
+    return image * conv.y_image + row * conv.y_row + pixel * conv.y_pixel

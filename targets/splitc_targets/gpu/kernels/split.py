@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.gpu.device import Device
-from splitc_targets.gpu.kernels.product import Product, dense, store
-from splitc_targets.gpu.kernels.products import WIDE, bytes_of_weights, few, tile_of
+from splitc_targets.gpu.kernels import ordinary_products
+from splitc_targets.gpu.kernels.product import Product, dense, few, store
+from splitc_targets.gpu.kernels.products import WIDE, bytes_of_weights
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
 from splitc_targets.kernels.product import geometry
 from splitc_targets.kernels.product.direct import operand_arguments
@@ -32,8 +33,6 @@ _LEAST_DEPTH = 64
 """What a part has at least to sum over."""
 _LAUNCH = 4000.0
 """Cycles that one kernel more takes: 2 to 3 us at a GPU's clock. An assumption."""
-_BUSY = 512.0
-"""Threads of a multiprocessor from which none waits for memory, as `products.tile_of` has it."""
 _WORTH = 0.75
 """What part of the whole's cycles parts may take at most, as predicted: the model is rough."""
 _BYTES, _BLOCK_BYTES = 10.0, 3.0
@@ -82,27 +81,13 @@ def parts_of(product: Product, device: Device) -> int:
 
 
 def _cycles(product: Product, device: Device) -> float:
-    """Cycles of the product's kernel where as many blocks run beside each other as there are."""
-    blocks = _blocks(product, device)
-    if few(product):
-        each = bytes_of_weights(product, device)
-        read = float(each) * product.shares * product.depth * product.columns
-        return read / min(device.units * _BYTES, blocks * _BLOCK_BYTES * each / 4)
-    tile = tile_of(product, device)
-    beside = min(max(1, device.resident // tile.threads), -(-blocks // device.units), 8)
-    own = tile.own_rows * tile.own_columns
-    useful = own / (own + tile.own_rows + tile.own_columns) * min(1, beside * tile.threads / _BUSY)
-    waves = -(-blocks // (device.units * beside))
-    work = tile.rows * tile.columns * product.depth
-    return waves * beside * work / (device.multiply_adds * useful)
-
-
-def _blocks(product: Product, device: Device) -> int:
-    """Blocks of the product's kernel."""
-    if few(product):
-        return product.shares * -(-product.columns // WIDE)
-    tile = tile_of(product, device)
-    return product.shares * -(-product.rows // tile.rows) * -(-product.columns // tile.columns)
+    """Cycles of the product's kernel."""
+    if not few(product):
+        return ordinary_products.cycles(product, device)
+    blocks = product.shares * -(-product.columns // WIDE)
+    each = bytes_of_weights(product, device)
+    read = float(each) * product.shares * product.depth * product.columns
+    return read / min(device.units * _BYTES, blocks * _BLOCK_BYTES * each / 4)
 
 
 def split(conv: Conv, count: int) -> Conv:

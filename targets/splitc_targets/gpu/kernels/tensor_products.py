@@ -23,6 +23,7 @@ import numpy as np
 from splitc_targets.gpu.device import BLOCK_SHARED_BYTES, Device
 from splitc_targets.gpu.kernels.product import Block, Product, arguments
 from splitc_targets.gpu.loops import copies
+from splitc_targets.gpu.loops.shares import Share, by_lines
 from splitc_targets.gpu.loops.tensor_cores import (
     COLUMNS,
     LANES,
@@ -156,13 +157,13 @@ def packed(
 
     Args:
         product: As `dense` describes it.
-        laid: float32 [group][depth][columns], flat.
+        laid: float32 [group][depth][columns].
         precision: Of the words.
     """
     groups, columns, numbers = product.conv.groups, product.columns, NUMBERS[precision]
     slices = -(-product.depth // (DEPTH * numbers))
     whole = np.zeros((groups, slices * DEPTH * numbers, columns), np.float32)
-    whole[:, : product.depth] = laid.reshape(groups, product.depth, columns)
+    whole[:, : product.depth] = laid
     if precision == "tf32":
         words = rounded(whole)
     else:
@@ -199,48 +200,12 @@ def place_of(line: Index, word: Index) -> Index:
     return line * DEPTH + tirx.bitwise_xor(emit.index(word), turned)
 
 
-@dataclass(frozen=True)
-class _Share:
-    """What a thread brings of an operand's slice: `run` words of lines so many apart.
-
-    Args:
-        first: The first line: a row of the left operand, a column of the right.
-        word: The first word of each.
-        apart: Lines from one to the next.
-        count: How many.
-        run: Words of each, side by side.
-        mine: Whether the thread brings any; None where all do.
-    """
-
-    first: Index
-    word: Index
-    apart: int
-    count: int
-    run: int
-    mine: Any = None
-
-    @property
-    def lines(self) -> list[Index]:
-        """All of them."""
-        return [self.first + i * self.apart for i in range(self.count)]
-
-
-def _by_lines(code: Threads, threads: int, lines: int, run: int) -> _Share:
-    """Threads side by side bring neighbouring words of a line."""
-    each = DEPTH // run
-    first = code.bind(emit.div(code.thread, each), "line")
-    word = code.bind(emit.mod(code.thread, each) * run, "word")
-    if lines * each < threads:
-        return _Share(first, word, 0, 1, run, tirx.LT(code.thread, const(lines * each)))
-    return _Share(first, word, threads // each, lines * each // threads, run)
-
-
-def _by_columns(code: Threads, threads: int, columns: int) -> _Share:
+def _by_columns(code: Threads, threads: int, columns: int) -> Share:
     """Eight threads side by side bring the same word of neighbouring columns: memory is read and
     shared memory written without a bank that is asked twice."""
     line = emit.mod(code.thread, 8) + 8 * emit.div(code.thread, 8 * DEPTH)
     word = emit.mod(emit.div(code.thread, 8), DEPTH)
-    return _Share(
+    return Share(
         code.bind(line, "line"), code.bind(word, "word"), threads // DEPTH,
         columns * DEPTH // threads, 1,
     )  # fmt: skip
@@ -265,7 +230,7 @@ class _Operand:
     """
 
     code: Threads
-    share: _Share
+    share: Share
     source: Array
     reading: Callable[[Index], Read]
     to: Array
@@ -274,7 +239,7 @@ class _Operand:
 
     def place(self, number: Index, line: Index) -> Index:
         """Where a slice has the first word that the thread brings of a line."""
-        return number * (self.lines * DEPTH) + place_of(line, self.share.word)
+        return number * (self.lines * DEPTH) + place_of(line, self.share.within)
 
 
 @dataclass(frozen=True)
@@ -398,11 +363,11 @@ class _Tiled:
     def _left(self, to: Array) -> _Copied | _Made:
         """How the left operand is brought."""
         code, tile, block, run = self.code, self.tile, self.block, self.left_run
-        share = _by_lines(code, tile.threads, tile.rows, max(1, run))
+        share = by_lines(code, tile.threads, tile.rows, DEPTH, max(1, run))
         pixels = [block.pixel(line) for line in share.lines]
 
         def reading(step: Index) -> Read:
-            first = code.bind((step * DEPTH + share.word) * self.numbers, "depth")
+            first = code.bind((step * DEPTH + share.within) * self.numbers, "depth")
             spots = [block.spot(first + n) for n in range(1 if run else self.numbers)]
             return lambda i, n: block.left_at(pixels[i], spots[n])
 
@@ -413,13 +378,13 @@ class _Tiled:
         code, tile, block, run = self.code, self.tile, self.block, self.right_run
         product, packed = self.product, bool(self.product.words)
         if packed or run > 1:
-            share = _by_lines(code, tile.threads, tile.columns, max(1, run))
+            share = by_lines(code, tile.threads, tile.columns, DEPTH, max(1, run))
         else:
             share = _by_columns(code, tile.threads, tile.columns)
         columns = [code.bind(block.column0 + line, "column") for line in share.lines]
 
         def of_words(step: Index) -> Read:
-            first = block.group * product.w_group + step * (product.columns * DEPTH) + share.word
+            first = block.group * product.w_group + step * (product.columns * DEPTH) + share.within
 
             def read(i: int, _: int) -> tuple[Any, Index]:
                 there = tirx.LT(emit.index(columns[i]), const(product.columns))
@@ -428,14 +393,14 @@ class _Tiled:
             return read
 
         def of_numbers(step: Index) -> Read:
-            first = code.bind((step * DEPTH + share.word) * self.numbers, "depth")
+            first = code.bind((step * DEPTH + share.within) * self.numbers, "depth")
             return lambda i, n: block.right_at(first + n, columns[i])
 
         reading = of_words if packed else of_numbers
         return self._side(share, block.w, reading, to, tile.columns, copied=run > 0, packed=packed)
 
     def _side(
-        self, share: _Share, source: Array, reading: Callable[[Index], Read], to: Array,
+        self, share: Share, source: Array, reading: Callable[[Index], Read], to: Array,
         lines: int, *, copied: bool, packed: bool = False,
     ) -> _Copied | _Made:  # fmt: skip
         each = 1 if packed else self.numbers
@@ -470,8 +435,8 @@ class _Tiled:
                 with code.when(tirx.LT(emit.index(row), const(self.product.rows))):
                     place = block.place(row)
                     for j in range(across):
-                        for k in range(2):
-                            _, inner = sum_held(self.warp.lane, k)
-                            column = block.column0 + self.column + j * COLUMNS + inner
-                            cell = 4 * (i * across + j) + 2 * half + k
-                            block.end(place, code.bind(column, "column"), sums.at(cell))
+                        _, inner = sum_held(self.warp.lane, 0)
+                        column = block.column0 + self.column + j * COLUMNS + inner
+                        cell = 4 * (i * across + j) + 2 * half
+                        totals = [sums.at(cell), sums.at(cell + 1)]
+                        block.end(place, code.bind(column, "column"), totals)

@@ -15,14 +15,20 @@ def store(
     code: Code, spec: Fused, extra: Sequence[Array], y: Array, out: Index, total: Value,
     channel: Index, place: tuple[Index, Index, Index], size: tuple[int, int],
 ) -> None:  # fmt: skip
-    """Store what becomes of a sum.
+    """Store what becomes of a sum: `value`, as element `out` of the result `y`."""
+    code.store(y, out, value(code, spec, extra, total, channel, place, size))
+
+
+def value(
+    code: Code, spec: Fused, extra: Sequence[Array], total: Value, channel: Index,
+    place: tuple[Index, Index, Index], size: tuple[int, int],
+) -> Value:  # fmt: skip
+    """What becomes of a sum.
 
     Args:
         code: Gets the statements.
         spec: The kernel's description.
         extra: The operands' arrays.
-        y: The result's.
-        out: The element in the result.
         total: The sum, a float.
         channel: The result's channel.
         place: Its image, row and column.
@@ -41,4 +47,4 @@ def store(
         steps = operand.steps(*size)
         return array.number(image * steps[0] + row * steps[1] + column * steps[2] + channel)
 
-    code.store(y, out, finished(code, spec.expression, read, spec.y_dtype))
+    return finished(code, spec.expression, read, spec.y_dtype)
