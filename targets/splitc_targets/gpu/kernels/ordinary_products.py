@@ -146,6 +146,18 @@ def product_kernel(name: str, product: Product, device: Device) -> Kernel:
     return kernel(name, arguments(product), blocks_of(product, tile), tile.threads, write)
 
 
+def first_of(thread: Index, tile: Tile) -> tuple[Index, Index]:
+    """A thread's first row and column of its block's tile.
+
+    Its others are `tall` rows apart, and its runs of columns `wide` runs.
+    """
+    across = tile.wide // _ACROSS
+    warp, lane = emit.div(thread, _ACROSS * _DOWN), emit.mod(thread, _ACROSS * _DOWN)
+    row = emit.div(warp, across) * _DOWN + emit.div(lane, _ACROSS)
+    column = emit.mod(warp, across) * _ACROSS + emit.mod(lane, _ACROSS)
+    return row, column * tile.run
+
+
 class _Tiled:
     """A block whose threads multiply with the ordinary units."""
 
@@ -157,7 +169,8 @@ class _Tiled:
 
     def write(self) -> None:
         code, tile = self.code, self.tile
-        self.row, self.column = self._own()
+        row, column = first_of(code.thread, tile)
+        self.row, self.column = code.bind(row, "row"), code.bind(column, "column")
         self.left = code.shared(self.slices * tile.rows * tile.depth, name="left")
         self.right = code.shared(self.slices * tile.depth * tile.columns, name="right")
         sums = code.local(tile.own_rows * tile.own_columns, name="sum")
@@ -181,15 +194,6 @@ class _Tiled:
             with code.loop("k", tile.depth // VECTOR) as k:
                 self._multiply(sums, here, k * VECTOR)
         self._store(sums)
-
-    def _own(self) -> tuple[Index, Index]:
-        """The thread's first row and column of the tile."""
-        code, across = self.code, self.tile.wide // _ACROSS
-        lane = code.bind(emit.mod(code.thread, _ACROSS * _DOWN), "lane")
-        warp = code.bind(emit.div(code.thread, _ACROSS * _DOWN), "warp")
-        x = emit.mod(warp, across) * _ACROSS + emit.mod(lane, _ACROSS)
-        y = emit.div(warp, across) * _DOWN + emit.div(lane, _ACROSS)
-        return code.bind(y, "row"), code.bind(x * self.tile.run, "column")
 
     def _divide(self) -> None:
         """What the thread brings of each slice."""

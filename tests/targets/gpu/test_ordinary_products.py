@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+# pyright: basic
+"""Products on a multiprocessor's ordinary units: what a thread has, copies, loads and stores."""
+
+from __future__ import annotations
+
+import re
+from ctypes import byref, c_char_p, c_void_p
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from splitc.cost.board import load_board
+from splitc_targets.gpu import cuda
+from splitc_targets.gpu.device import device_of
+from splitc_targets.gpu.kernels import ordinary_products
+from splitc_targets.gpu.kernels.ordinary_products import TILES, Tile, cycles, first_of, tile_of
+from splitc_targets.gpu.kernels.product import dense
+from splitc_targets.kernels.product.geometry import Conv
+from tests.targets.gpu.device import assert_right, compiled, needs_opencl
+from tests.targets.nets import Net
+
+tiles = pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
+
+
+def _own(tile: Tile, thread: int) -> tuple[list[int], list[int]]:
+    """The rows and columns of a thread."""
+    row, column = (int(each) for each in first_of(thread, tile))
+    runs = range(0, tile.own_columns, tile.run)
+    rows = [row + i * tile.tall for i in range(tile.own_rows)]
+    return rows, [column + j * tile.wide + n for j in runs for n in range(tile.run)]
+
+
+@tiles
+def test_each_result_of_a_tile_is_one_threads(tile: Tile) -> None:
+    owned = [pair for thread in range(tile.threads) for pair in product(*_own(tile, thread))]
+    assert sorted(owned) == sorted(product(range(tile.rows), range(tile.columns)))
+
+
+@tiles
+def test_what_threads_load_at_once_lies_in_32_banks_or_is_the_same(tile: Tile) -> None:
+    # A load of 16 bytes is served for eight threads at a time, shorter ones for a whole warp.
+    for first in range(0, tile.threads, 8):
+        eight = [_own(tile, first + n) for n in range(8)]
+        left = {rows[0] * tile.depth + n for rows, _ in eight for n in range(4)}
+        right = {columns[n] for _, columns in eight for n in range(tile.run)}
+        for words in (left, right):
+            assert len({word % 32 for word in words}) == len(words)
+
+
+@needs_opencl
+@pytest.mark.parametrize("tile", [TILES[n] for n in (0, 2, 4, 5, 8)], ids=str)
+def test_tiles_that_small_products_do_not_get_are_right_too(
+    tile: Tile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordinary_products, "TILES", (tile,))
+    net = Net(0)
+    # Channels and zeros behind columns by 16 bytes; a left side of odd rows by 4.
+    y = net.op("Conv", net.input(1, 12, 9, 11), net.random(22, 12, 3, 3), pads=[1, 1, 1, 1])
+    net.outputs = [net.op("Relu", net.op("Add", y, net.input(1, 22, 9, 11)))]
+    net.outputs.append(net.op("MatMul", net.input(2, 37, 21), net.input(2, 21, 36)))
+    source = assert_right(net).program.source
+    called = set(re.findall(r"splitc_(?:copy|store)_\d+(?=\(\()", source))
+    stored = {f"splitc_store_{tile.run}"} if tile.run > 1 else set()
+    assert called == {"splitc_copy_16", "splitc_copy_4", *stored}
+
+
+def _ptx(source: str) -> str:
+    """What NVIDIA's compiler hands to its assembler."""
+    compiler, program = cuda._compiler(), c_void_p()
+    text = (cuda._PRELUDE + source[cuda._start(source) :]).encode()
+    assert not compiler.nvrtcCreateProgram(byref(program), text, b"k.cu", 0, None, None)
+    options = (c_char_p * 2)(b"--gpu-architecture=compute_90", b"--std=c++17")
+    assert not compiler.nvrtcCompileProgram(program, 2, options)
+    found = cuda._text(compiler.nvrtcGetPTXSize, compiler.nvrtcGetPTX, program)
+    compiler.nvrtcDestroyProgram(byref(program))
+    return found
+
+
+def test_nvidias_compiler_copies_loads_and_stores_16_bytes() -> None:
+    net = Net(0)
+    x = net.input(1, 64, 56, 56)
+    # 127 results of a pixel are not stored so, but weights are copied with what stands behind.
+    net.outputs = [net.op("Conv", x, net.random(n, 64, 3, 3), pads=[1] * 4) for n in (128, 127)]
+    ptx = _ptx(compiled(net.proto(), "cuda-sm90").program.source)
+    bodies = [body for body in ptx.split(".entry ")[1:] if "fma.rn.f32" in body]
+    assert len(bodies) == 2
+    for body in bodies:
+        loads = set(re.findall(r"ld\.shared[\w.:]*", body))
+        assert loads == {"ld.shared.v4.f32"}
+        assert set(re.findall(r"cp\.async\.c[ag][\w.]+", body)) == {"cp.async.cg.shared.global"}
+        assert ".local" not in body
+    assert sum("st.global.v4.f32" in body for body in bodies) == 1
+
+
+def _conv(pixels: int, channels: int, out: int) -> Conv:
+    return Conv(
+        batch=1, height=1, width=pixels, channels=channels, groups=1, out_height=1,
+        out_width=pixels, out_channels=out, kernel=(1, 1), stride=(1, 1), dilation=(1, 1),
+        pad=(0, 0), x_pixel=channels, x_row=0, x_image=0, x_channel=1, y_pixel=out, y_row=0,
+        y_image=0,
+    )  # fmt: skip
+
+
+def test_the_prediction_knows_how_wide_copies_are_and_how_many_blocks_there_are() -> None:
+    device = device_of(load_board("cuda-sm90"))
+    narrow = dense(_conv(65536, 512, 512))
+    wide = replace(narrow, x_aligned=4)
+    assert (narrow.x_run, wide.x_run, wide.w_beside) == (1, 4, 8)
+    assert cycles(wide, device) < cycles(narrow, device)
+    assert tile_of(wide, device) == TILES[0]
+    few = tile_of(dense(_conv(196, 512, 64)), device)
+    assert few.rows * few.columns < 64 * 64
+
+
+def test_weights_have_zeros_behind_their_columns_where_these_are_no_multiple_of_four() -> None:
+    odd, even = dense(_conv(100, 8, 37)), dense(_conv(100, 8, 36))
+    assert (odd.w_depth, odd.w_beside, even.w_depth) == (40, 8, 36)
+    assert dense(_conv(1, 8, 37)).w_depth == 37, "all of a vector's weights are read"
