@@ -8,9 +8,18 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from splitc_targets.graph.graph import Node, Value
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, tirx
 from splitc_targets.machine.machine import ELEMENTS_WORTH_SHARING, Machine
+
+TYPES = frozenset({
+    "float32", "float64", "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
+    "uint64",
+})  # fmt: skip
+"""Of what is read."""
+KINDS = ("int32", "int64")
+"""Of places."""
 
 _CHUNK = 4096
 """Elements of a long row that one task reads at most."""
@@ -28,6 +37,7 @@ class Gather:
         sizes: Elements that the tensor and the places span.
         dtype: The tensor's element type.
         kind: That of the places.
+        either_end: Whether a number below 0 counts from its dimension's end.
     """
 
     loops: tuple[tuple[int, int, int, int], ...]
@@ -35,11 +45,23 @@ class Gather:
     sizes: tuple[int, int]
     dtype: str
     kind: str
+    either_end: bool = False
 
     @property
     def count(self) -> int:
         """Elements of the result."""
         return math.prod(size for size, *_ in self.loops)
+
+
+def fits(node: Node) -> bool:
+    """Whether a kernel reads what an operation (tensor, places) asks for."""
+    x, places = node.args[:2]
+    if not isinstance(places, Value) or x.dtype not in TYPES or places.dtype not in KINDS:
+        return False
+    if node.op == "take" and (node.attrs.get("mode") != "clip" or node.attrs["axis"] is None):
+        return False
+    sizes = (x.size, places.size, node.output.size)
+    return x.dtype == node.output.dtype and 0 not in sizes and bool(x.shape)
 
 
 def merged(loops: list[tuple[int, int, int, int]]) -> tuple[tuple[int, int, int, int], ...]:
@@ -65,14 +87,21 @@ def parameters(spec: Gather) -> list[Argument]:
     ]
 
 
-def place(code: Code, spec: Gather, places: Array, at: Index) -> Index:
-    """Where in the tensor what a place names lies, from the element that its first number is on."""
+def place(code: Code, spec: Gather, places: Array, at: Index, lanes: int = 1) -> Index:
+    """Where in the tensor what a place names lies, from the element that its first number is on.
+
+    Of so many lanes, the places that follow each other.
+    """
     found: Index = 0
     for size, step, apart in spec.parts:
-        number = code.bind(places.at(at + apart), "number")
-        least, most = (tirx.const(end, spec.kind) for end in (0, size - 1))
-        within = tirx.Cast("int32", tirx.max(tirx.min(number, most), least))
-        found = found + within * step
+        number = code.bind(places.at(at + apart, lanes), "number")
+        if spec.either_end:
+            below = tirx.LT(number, emit.number(0, lanes, spec.kind))
+            counted = number + emit.number(size, lanes, spec.kind)
+            number = code.bind(tirx.Select(below, counted, number), "counted")
+        least, most = (emit.number(end, lanes, spec.kind) for end in (0, size - 1))
+        within = tirx.Cast(emit.typed("int32", lanes), tirx.max(tirx.min(number, most), least))
+        found = found + within * emit.number(step, lanes, "int32")
     return code.bind(found, "found")
 
 
@@ -98,11 +127,33 @@ def kernel(name: str, spec: Gather, machine: Machine) -> Any:
                 found = code.bind(here + place(code, spec, places, at))
                 _row(code, (x, found, across), (y, to, apart), size, machine)
                 return
-            with code.loop("i", emit.least(chunk, size - start) if chunks > 1 else size) as i:
+            count = emit.least(chunk, size - start) if chunks > 1 else size
+            done: Index = 0
+            if along == 1 and len(spec.parts) == 1:
+                done = _vectors(code, spec, (x, places, y), (here, at, to), count, machine.lanes)
+            with code.loop("i", count - done, start=done) as i:
                 found = here + i * across + place(code, spec, places, at + i * along)
                 code.store(y, to + i * apart, x.at(found))
 
     return emit.function(name, parameters(spec), write)
+
+
+def _vectors(
+    code: Code, spec: Gather, arrays: tuple[Array, Array, Array],
+    starts: tuple[Index, Index, Index], count: Index, lanes: int,
+) -> Index:  # fmt: skip
+    """Whole vectors of places that lie densely, each element read for itself; how many are done."""
+    (x, places, y), (here, at, to) = arrays, starts
+    _, across, _, apart = spec.loops[-1]
+    whole = emit.div(count, lanes)
+    with code.loop("v", whole) as v:
+        first = code.bind(v * lanes)
+        found = place(code, spec, places, at + first, lanes)
+        for k in range(lanes):
+            i = first + k
+            one = tirx.Shuffle([found], [emit.const(k)]) + here + i * across
+            code.store(y, to + i * apart, x.at(code.bind(one)))
+    return code.bind(whole * lanes)
 
 
 def _row(

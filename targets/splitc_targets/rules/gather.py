@@ -5,25 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from splitc_targets.graph.graph import Node, Value
+from splitc_targets.graph.graph import Node
 from splitc_targets.graph.views import View, packed
 from splitc_targets.kernels import gather
 from splitc_targets.kernels.gather import Gather
 from splitc_targets.plan.planner import Planner, Rule
 from splitc_targets.rules.maps import shapes_of
 
-_TYPES = frozenset({
-    "float32", "float64", "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
-    "uint64",
-})  # fmt: skip
-_KINDS = ("int32", "int64")
-
 
 def take(planner: Planner, node: Node) -> bool:
     """(tensor, places) -> what lies at each place along one axis."""
     x, places = node.args[:2]
     axis = node.attrs["axis"]
-    if not isinstance(places, Value) or node.attrs.get("mode") != "clip" or axis is None:
+    if not gather.fits(node):
         return False
     axis %= max(1, len(x.shape))
 
@@ -76,15 +70,14 @@ as `Gather` has them."""
 
 def _planned(planner: Planner, node: Node, dimensions: Callable[[View, View], _Dimensions]) -> bool:
     x, places = node.args[:2]
-    if x.dtype not in _TYPES or places.dtype not in _KINDS or x.dtype != node.output.dtype:
-        return False
-    if 0 in (x.size, places.size, node.output.size) or not x.shape:
+    if not gather.fits(node):
         return False
     source, at = planner.place(x), planner.place(places)
     target = planner.result(node.output, packed(node.output.shape))
     loops, parts = dimensions(source, at)
     every = [(*loop, step) for loop, step in zip(loops, target.strides, strict=True)]
-    spec = Gather(gather.merged(every), tuple(parts), (source.span, at.span), x.dtype, places.dtype)
+    spec = Gather(gather.merged(every), tuple(parts), (source.span, at.span), x.dtype, places.dtype,
+                  node.attrs.get("either_end", False))  # fmt: skip
     machine = planner.machine
     planner.step(
         ("gather", spec), lambda name: gather.kernel(name, spec, machine), [source, at, target],

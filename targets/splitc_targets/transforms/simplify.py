@@ -9,6 +9,7 @@ from splitc_targets.transforms.affine import merge_affine
 from splitc_targets.transforms.casts import spell_cast
 from splitc_targets.transforms.fold import drop_identities, fold
 from splitc_targets.transforms.moves import name_moves
+from splitc_targets.transforms.places import take_in_ends
 from splitc_targets.transforms.recognise import (
     drop_nan_guards,
     guard_softmax,
@@ -40,6 +41,7 @@ def simplify(graph: Graph) -> None:
     fold(graph)
     spell_prelu(graph)
     name_moves(graph)
+    take_in_ends(graph)
     drop_same_size(graph)
     merge_affine(graph)
     convolve_before_enlarging(graph)

@@ -103,7 +103,7 @@ def test_attention_that_is_written_with_letters_is_one_kernel() -> None:
     net = Net(0)
     q, k, v = (net.input(1, 9, 2, 8) for _ in range(3))
     scores = net.op("Einsum", q, k, equation="bqhd,bkhd->bhqk")
-    shares = net.op("Softmax", net.op("Mul", scores, np.float32(0.35)), axis=-1)
+    shares = net.op("Softmax", net.op("Mul", scores, np.array(0.35, np.float32)), axis=-1)
     net.outputs = [net.op("Einsum", shares, v, equation="bhqk,bkhd->bqhd")]
     assert "attention" in {kernel.rule for kernel in assert_right(net).kernels}
 
