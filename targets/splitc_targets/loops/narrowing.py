@@ -67,7 +67,7 @@ def narrows(lanes: int, vector: int) -> bool:
         vector: How many a vector register holds.
     """
     if emit.on_aarch64():
-        return lanes in (_NEON_LANES // 2, _NEON_LANES, 2 * _NEON_LANES)
+        return lanes in (_NEON_LANES // 2, _NEON_LANES)
     return vector == ZMM_LANES and lanes in (ZMM_LANES, 2 * ZMM_LANES, _MOST * ZMM_LANES)
 
 
@@ -101,15 +101,13 @@ def nearest_bytes(
 def _by_neon(
     code: Code, value: Value, lanes: int, shift: float, dtype: str, near: bool
 ) -> Value:  # fmt: skip
-    """The same of four, eight or 16 floats by AArch64's instructions: of four, twice."""
-    made: list[Value] = []
-    for first in range(0, lanes, _NEON_LANES):
-        starts = (first, (first + _NEON_LANES // 2) % lanes)
-        fours = [emit.shuffle([value], range(k, k + _NEON_LANES // 2)) for k in starts]
-        words = _added(code, fours, shift) if near else _converted(code, fours, shift)
-        name = "sqxtun" if dtype == "uint8" else "sqxtn"
-        made.append(emit.tirx.call_llvm_pure_intrin("int8x8", f"{_NEON}{name}", words))
-    whole = made[0] if lanes == _NEON_LANES else emit.shuffle([*map(code.bind, made)], range(lanes))
+    """The same of four or eight floats by AArch64's instructions: of four, twice."""
+    starts = (0, (_NEON_LANES // 2) % lanes)
+    fours = [emit.shuffle([value], range(k, k + _NEON_LANES // 2)) for k in starts]
+    words = _added(code, fours, shift) if near else _converted(code, fours, shift)
+    name = "sqxtun" if dtype == "uint8" else "sqxtn"
+    made = code.bind(emit.tirx.call_llvm_pure_intrin("int8x8", f"{_NEON}{name}", words))
+    whole = made if lanes == _NEON_LANES else emit.shuffle([made], range(lanes))
     return whole if dtype == "int8" else emit.tirx.reinterpret(f"uint8x{lanes}", whole)
 
 
