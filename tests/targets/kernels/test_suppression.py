@@ -196,6 +196,30 @@ def test_what_is_computed_of_each_box_kept_has_as_many_rows(kind: str, tmp_path:
         np.testing.assert_allclose(made[name], value, rtol=3e-7)
 
 
+@pytest.mark.parametrize("after", ["nonmaxsuppression", "add"])
+def test_the_boxes_kept_may_cross_to_what_is_computed_of_them(after: str, tmp_path: Path) -> None:
+    """Right behind NonMaxSuppression, and among what reads its rows."""
+    proto, net = reading("one table")
+    model = splitc.load(proto)
+    cut = next(layer.name for layer in model.graph.layers if layer.op == after)
+    bundle = splitc.compile(model, cut=cut, head="host", output=tmp_path / "d.splitc")
+    require(bundle.verify())
+    (right,) = wanted(proto, net.inputs)
+    assert 0 < len(right) < 9
+    # A sigmoid may be off by a rounding.
+    np.testing.assert_allclose(bundle.run(net.inputs)[net.outputs[0]], right, rtol=3e-7)
+
+
+@pytest.mark.slow
+def test_what_is_computed_of_each_box_kept_is_so_on_arm(qemu: None, tmp_path: Path) -> None:
+    proto, net = reading("one table")
+    model = bounded(splitc.load(proto))
+    assert isinstance(model, OnnxModel)
+    (table,), _ = emulated(model.proto, "rpi4", list(net.inputs.values()), tmp_path)
+    (right,) = wanted(model.proto, net.inputs)
+    np.testing.assert_allclose(table, right, rtol=3e-7)
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
