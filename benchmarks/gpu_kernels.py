@@ -28,13 +28,9 @@ from splitc.cost.precision import PRECISIONS, at_precision, product_flops
 from splitc.cost.topology import SERVER
 from splitc_targets.backend import TvmBackend
 from splitc_targets.gpu import cuda
+from splitc_targets.gpu.device import REGISTERS, RESIDENT, SHARED_BYTES
 from splitc_targets.gpu.pipeline import GpuCode, compile_module
 
-REGISTERS, SHARED_BYTES = 65536, {"sm_75": 65536, "sm_80": 167936, "sm_86": 102400,
-                                  "sm_87": 167936, "sm_89": 102400, "sm_90": 233472}  # fmt: skip
-THREADS = {"sm_75": 1024, "sm_86": 1536, "sm_87": 1536, "sm_89": 1536}
-"""Of a multiprocessor, 2048 where not said: CUDA C++ Programming Guide, technical specifications
-per compute capability."""
 QUICK = ["squeezenet", "mobilenet_v2"]
 
 
@@ -70,7 +66,7 @@ class Row:
 
 def occupancy(usage: cuda.Usage, threads: int, arch: str) -> float:
     """Share of a multiprocessor's threads that blocks of a kernel can fill."""
-    most = THREADS.get(arch, 2048)
+    most = RESIDENT[arch]
     by_registers = REGISTERS // max(1, usage.registers * threads)
     by_shared = SHARED_BYTES[arch] // (usage.shared_bytes + 1024)
     return min(by_registers, by_shared, most // threads, 32) * threads / most

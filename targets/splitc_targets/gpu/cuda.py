@@ -26,6 +26,9 @@ libdevice be distributed in what it is compiled into."""
 _lock = threading.Lock()
 _Call = Callable[..., int]
 
+OURS = "// What kernels call.\n"
+"""A line of a source behind which nothing is TVM's headers."""
+
 _PRELUDE = """\
 typedef unsigned char uchar;
 typedef unsigned short ushort;
@@ -118,7 +121,7 @@ def compile_source(source: str, arch: str) -> Cubin:
     """Compile kernels.
 
     Args:
-        source: As TVM writes them.
+        source: As TVM writes them, and behind `OURS` what they call.
         arch: Of the GPU, as "sm_90".
 
     Raises:
@@ -151,8 +154,8 @@ def compile_source(source: str, arch: str) -> Cubin:
 
 
 def _start(source: str) -> int:
-    """Where what the kernels call begins, or else the kernels."""
-    found = source.find("__device__ __forceinline__")
+    """Where what is ours begins: what the kernels call, or else the kernels."""
+    found = source.find(OURS)
     return found if found >= 0 else source.index('extern "C"')
 
 

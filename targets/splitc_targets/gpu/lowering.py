@@ -17,6 +17,7 @@ from tvm.s_tir.analysis import verify_gpu_code
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from splitc.cost.board import Board, Gpu
+from splitc_targets.gpu.cuda import OURS
 from splitc_targets.gpu.device import BLOCK_SHARED_BYTES
 from splitc_targets.gpu.loops import copies, exact, tensor_cores, vectors
 from splitc_targets.tvm.adapter import FAILURES, CannotRun
@@ -142,7 +143,7 @@ def _with_calls(text: str, api: str) -> str:
     start = text.index('extern "C"' if api == "cuda" else "__kernel")
     both = [each.CUDA if api == "cuda" else each.OPENCL for each in _MODULES]
     called = [each for each in both if wanted & set(_CALLED.findall(each))]
-    return "".join((text[:start], *called, text[start:]))
+    return "".join((text[:start], OURS, *called, text[start:]))
 
 
 def _short() -> Any:

@@ -87,6 +87,17 @@ def test_what_the_compiler_refuses_is_told() -> None:
     assert "nothing" in raised.value.why
 
 
+def test_nothing_is_lost_of_what_kernels_call() -> None:
+    called = "#define TWO 2\n__device__ __forceinline__ int twice(int x) { return TWO * x; }\n"
+    kernel = 'extern "C" __global__ void f(int* y) { *y = twice(*y); }'
+    source = f"#include <of TVM>\n{cuda.OURS}{called}{kernel}"
+    assert cuda.compile_source(source, "sm_90").usage.keys() == {"f"}
+    net = Net(0)
+    net.outputs = [net.op("MatMul", net.input(20, 8), net.random(8, 8))]
+    before, ours = compiled(net.proto(), "cuda-sm90").program.source.split(cuda.OURS)
+    assert "splitc_" not in before and "#include" not in ours
+
+
 def test_usage_is_read_from_the_assemblers_words() -> None:
     log = """\
 ptxas info    : Compiling entry function 'f' for 'sm_90'
