@@ -49,11 +49,6 @@ typedef unsigned long long uint64_t;
 """What kernels need of the headers that TVM's source includes: the compiler alone has none."""
 
 
-_BOUNDS = re.compile(r"(?<=__launch_bounds__)\((\d+)\)")
-"""A kernel's threads. With them goes that one block of a multiprocessor is enough: where nothing
-is said, the assembler chooses how many it wants, and spills registers for want of a few."""
-
-
 @dataclass(frozen=True)
 class Usage:
     """What a kernel takes of a multiprocessor, as the assembler says.
@@ -120,6 +115,9 @@ def architectures() -> tuple[str, ...]:
 def compile_source(source: str, arch: str) -> Cubin:
     """Compile kernels.
 
+    The assembler chooses how many blocks a multiprocessor should hold of a kernel, and spills a
+    few registers to reach it. What does so is compiled again for one block at least.
+
     Args:
         source: As TVM writes them, and behind `OURS` what they call.
         arch: Of the GPU, as "sm_90".
@@ -127,8 +125,20 @@ def compile_source(source: str, arch: str) -> Cubin:
     Raises:
         ToolchainError: The compiler is missing or refuses.
     """
+    text = _PRELUDE + source[_start(source) :]
+    made = _compiled(text, arch)
+    spilled = [name for name, usage in made.usage.items() if usage.spill_bytes]
+    return _compiled(_for_one_block(text, spilled), arch) if spilled else made
+
+
+def _for_one_block(text: str, names: Sequence[str]) -> str:
+    """The source, its bounds of those kernels with the least number of blocks beside threads."""
+    bounds = rf"__launch_bounds__\((\d+)\)(?= (?:{'|'.join(names)})\()"
+    return re.sub(bounds, r"__launch_bounds__(\1, 1)", text)
+
+
+def _compiled(text: str, arch: str) -> Cubin:
     compiler = _compiler()
-    text = _PRELUDE + _BOUNDS.sub(r"(\1, 1)", source[_start(source) :])
     options = (
         f"--gpu-architecture={arch}", "--std=c++17", "--ptxas-options=--verbose",
         "--extra-device-vectorization",

@@ -12,6 +12,8 @@ from splitc.cost.board import Gpu, boards, load_board
 from splitc.cost.precision import at_precision
 from splitc.errors import ToolchainError
 from splitc_targets.gpu import cuda
+from splitc_targets.gpu.kernels import ordinary_products
+from splitc_targets.gpu.kernels.ordinary_products import Tile
 from tests.targets.gpu.device import compiled
 from tests.targets.gpu.test_simulated import NETS
 from tests.targets.nets import Net
@@ -96,6 +98,25 @@ def test_nothing_is_lost_of_what_kernels_call() -> None:
     net.outputs = [net.op("MatMul", net.input(20, 8), net.random(8, 8))]
     before, ours = compiled(net.proto(), "cuda-sm90").program.source.split(cuda.OURS)
     assert "splitc_" not in before and "#include" not in ours
+
+
+def test_a_kernel_that_spills_is_given_the_registers_of_one_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # An 8 by 4 piece of each thread, of which three blocks would fit but for a few registers.
+    tile = Tile(128, 64, 8, 8, 4)
+    monkeypatch.setattr(ordinary_products, "TILES", (tile,))
+    net = Net(0)
+    net.outputs = [net.op("MatMul", net.input(1024, 512), net.random(512, 512))]
+    net.outputs.append(net.op("Relu", net.input(7, 9)))
+    source = compiled(net.proto(), "cuda-sm86").program.source
+    text = cuda._PRELUDE + source[cuda._start(source) :]
+    first, made = cuda._compiled(text, "sm_86").usage, cuda.compile_source(source, "sm_86").usage
+    (name,) = (name for name, usage in first.items() if usage.spill_bytes)
+    assert made[name].spill_bytes == 0 and made[name].registers > first[name].registers
+    assert {n: u for n, u in made.items() if n != name} == {
+        n: u for n, u in first.items() if n != name
+    }
 
 
 def test_usage_is_read_from_the_assemblers_words() -> None:
