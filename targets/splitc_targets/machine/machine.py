@@ -31,6 +31,8 @@ class Machine:
         l2_shared: Whether that is its part of one that all cores share.
         beyond_l2: Bytes per cycle that a core gets from beyond it.
         memory: Bytes per cycle that all cores together get from memory.
+        exposed: Of arithmetic and bytes that come meanwhile, how much of the shorter is not
+            hidden behind the longer.
         cores: Cores that share the work.
     """
 
@@ -51,6 +53,7 @@ class Machine:
     l2_shared: bool
     beyond_l2: float
     memory: float
+    exposed: float
     cores: int
 
     def multiplying(self, weights: str) -> MultiplyAdd | None:
@@ -91,9 +94,10 @@ def machine_of(board: Board) -> Machine:
     """
     core = core_of(board)
     l2_bytes = core.l2_bytes or board.cache_bytes
-    beyond_l2 = core.beyond_l2_bytes_per_cycle
+    beyond_l2, memory = core.beyond_l2_bytes_per_cycle, core.memory_bytes_per_cycle
     if board.cores == 1:  # It shares memory with nobody.
-        beyond_l2 = max(beyond_l2, core.memory_bytes_per_cycle)
+        memory = core.one_core_memory_bytes_per_cycle or memory
+        beyond_l2 = max(beyond_l2, memory)
     processor = board.processor
 
     def allowed(row: MultiplyAdd | TileProduct) -> bool:
@@ -108,6 +112,6 @@ def machine_of(board: Board) -> Machine:
         tile_products=tuple(filter(allowed, core.tile_products)),
         l1_bytes=core.l1_bytes, l1_ways=core.l1_ways,
         l2_bytes=l2_bytes // (board.cores if core.l2_shared else 1), l2_shared=core.l2_shared,
-        beyond_l2=beyond_l2, memory=core.memory_bytes_per_cycle,
+        beyond_l2=beyond_l2, memory=memory, exposed=core.exposed,
         cores=board.cores,
     )  # fmt: skip

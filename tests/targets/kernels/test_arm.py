@@ -101,8 +101,8 @@ def add_convolutions(to: Cases) -> None:
         to.conv(to.input(1, 30, 10, 9), 35, (3, 3), pads=[1, 1, 1, 1]),
         to.conv(to.input(1, 32, 28, 27), 22, (3, 3), pads=[1, 1, 1, 1]),
         to.conv(to.input(1, 32, 29, 26), 24, (3, 3), pads=[0, 2, 1, 0]),
-        to.conv(to.input(1, 256, 19, 15), 256, (1, 1)),
-        to.conv(to.input(1, 48, 57, 50), 48, (3, 3), strides=[2, 2], pads=[1, 1, 1, 1]),
+        to.conv(to.input(1, 192, 33, 31), 192, (1, 1)),
+        to.conv(to.input(1, 24, 97, 88), 24, (3, 3), strides=[2, 2], pads=[1, 1, 1, 1]),
     ):
         to.case("Relu", one)
     same = to.conv(x, 24, (1, 1))

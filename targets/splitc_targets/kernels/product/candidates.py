@@ -58,11 +58,11 @@ def direct_cycles(conv: Conv, machine: Machine) -> float:
 def beside_memory(weight_bytes: float, work: float, machine: Machine) -> float:
     """Cycles of some work with weights arriving from memory meanwhile.
 
-    A network's other layers have driven them out of the caches. Reading ahead hides most of
-    the shorter of the two.
+    A network's other layers have driven them out of the caches. Of the shorter of the two a core
+    that reads far ahead hides most, a small one next to nothing.
     """
     memory = weight_bytes / machine.memory
-    return max(work, memory) + 0.25 * min(work, memory)
+    return max(work, memory) + machine.exposed * min(work, memory)
 
 
 _TILES = 5
