@@ -98,7 +98,7 @@ def add_convolutions(to: Cases) -> None:
         to.conv(x, 24, (3, 3), group=24, pads=[1, 1, 1, 1]),
         to.conv(x, 24, (5, 5), group=24, strides=[2, 2], pads=[2, 1, 2, 3]),
         to.conv(ragged, 7, (3, 3), group=7, dilations=[2, 2], pads=[2, 2, 2, 2]),
-        to.conv(to.input(1, 30, 10, 9), 35, (3, 3), pads=[1, 1, 1, 1]),
+        to.conv(to.input(1, 30, 16, 10), 35, (3, 3), pads=[1, 1, 1, 1]),
         to.conv(to.input(1, 32, 28, 27), 22, (3, 3), pads=[1, 1, 1, 1]),
         to.conv(to.input(1, 32, 29, 26), 24, (3, 3), pads=[0, 2, 1, 0]),
         to.conv(to.input(1, 192, 33, 31), 192, (1, 1)),
