@@ -422,9 +422,9 @@ def main() -> None:
         options.images = options.images or 2560
     options.out.mkdir(parents=True, exist_ok=True)
     update, validation, test = cifar.loaders(options.dataset, options.data)
-    net = cifar.base(options, options.dataset, update, validation.first(1000))
     if options.images:
         update = update.first(options.images)
+    net = cifar.base(options, options.dataset, update, validation.first(1000))
     if options.test_images:
         test = test.first(options.test_images)
     data = (update, validation.first(1000), test)

@@ -19,7 +19,7 @@ STRIP = 500
 """Images in one picture."""
 
 
-def write(folder: Path, classes: int = 10, strips: int = 3, weights: bool = True) -> Path:
+def write(folder: Path, classes: int = 10, strips: int = 2, weights: bool = True) -> Path:
     """Images of coarse patterns, one a class, in noise; and weights learned on them.
 
     Args:

@@ -35,9 +35,10 @@ from tests.helpers import save, small_network
 from tests.net.namespaces import Cable, cable
 
 EXACT, COARSE = "stem_relu", "stem_relu:4bit"
-LIMIT = "adaptive(within_s=0.15, hold_s=0.3)"
-FAST, SLOW = 100e6, 3e6
-"""11 and 350 ms for the floats, 45 for 4 bits on the slow one: far from the limit of 150."""
+LIMIT = "adaptive(within_s=0.45, hold_s=0.3)"
+FAST, SLOW = 100e6, 1e6
+"""11 and 1,050 ms for the floats, 135 for 4 bits on the slow one: far from the limit of 450, also
+where the processor is not to be had for a tenth of a second."""
 
 
 def image(seed: int) -> Array:
@@ -119,7 +120,7 @@ def routes(answers: Sequence[Answer]) -> list[str | None]:
 def test_the_route_follows_a_link_that_gets_slow_and_is_quick_again(
     bundle: Bundle, heads: Path, right: dict[str, list[Array]]
 ) -> None:
-    trace = LinkTrace((0.0, 1.0, 3.5), (FAST, SLOW, FAST), (0.0, 0.0, 0.0))
+    trace = LinkTrace((0.0, 1.0, 4.0), (FAST, SLOW, FAST), (0.0, 0.0, 0.0))
     up = Impairment(varying=trace, queue_bytes=2**20)
     options: dict[str, Any] = {"deadline": "5s", "silent_after": "10s", "in_flight": 1}
 
@@ -128,7 +129,7 @@ def test_the_route_follows_a_link_that_gets_slow_and_is_quick_again(
             began = time.monotonic()
             with Device(heads, str(relay.address), policy=LIMIT, **options) as device:
                 answers: list[Answer] = []
-                while time.monotonic() < began + 5.5:
+                while time.monotonic() < began + 6.0:
                     answers.append(device(image(len(answers) % 4)))
                 assert_each_once_and_right(answers, right, device, server)
                 assert device.switches == len(routes(answers)) - 1
@@ -142,7 +143,7 @@ def test_the_route_follows_the_kernels_link(
     bundle: Bundle, heads: Path, right: dict[str, list[Array]]
 ) -> None:
     """With frames of both routes under way while it changes."""
-    options: dict[str, Any] = {"deadline": "5s", "silent_after": "10s", "in_flight": 3}
+    options: dict[str, Any] = {"deadline": "10s", "silent_after": "20s", "in_flight": 3}
 
     def taken() -> list[str | None]:
         with cable() as network:
@@ -150,7 +151,7 @@ def test_the_route_follows_the_kernels_link(
                 server = Server([bundle.path], bind=f"{network.server.host}:4353")
             with server, network.device.entered():
                 to = f"{network.server.host}:4353"
-                with Device(heads, to, policy="adaptive(within_s=0.3)", **options) as device:
+                with Device(heads, to, policy=LIMIT, **options) as device:
                     answers = list(device.stream(frames(network, device)))
                     assert_each_once_and_right(answers, right, device, server)
                     assert device.switches == len(routes(answers)) - 1
