@@ -2,7 +2,7 @@
 # pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 """What does another runtime compute, and what does it execute? One inference between two marks.
 
-    python arm_guest.py ncnn|litert MODEL INPUT.npy OUTPUT.npy
+    python arm_guest.py ncnn|ncnn-benchmark|litert MODEL INPUT.npy OUTPUT.npy
 
 Runs in the emulated Python of `arm_root`, on one thread in float32. MODEL is ncnn's `.param`, its
 `.bin` beside it, or a `.tflite`; an inference before the marks warms caches and memory pools.
@@ -14,6 +14,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -26,14 +27,21 @@ def mark(what: int) -> None:
         os.getpriority(MARK, what)
 
 
-def ncnn(model: str, image: np.ndarray) -> Callable[[], np.ndarray]:
-    """An inference by ncnn."""
+def ncnn(model: str, image: np.ndarray, *, halves: bool = False) -> Callable[[], np.ndarray]:
+    """An inference by ncnn.
+
+    Args:
+        model: Its `.param`.
+        image: The input.
+        halves: Whether weights of fully connected layers are kept in 2 bytes, as by default, and
+            so in ncnn's benchmark. On cores without float16 all else is float32.
+    """
     import ncnn
 
     net = ncnn.Net()
     net.opt.num_threads = 1
     net.opt.use_vulkan_compute = False
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = halves
     net.opt.use_bf16_storage = False
     if net.load_param(model) or net.load_model(model.removesuffix(".param") + ".bin"):
         sys.exit(f"ncnn cannot load {model}")
@@ -68,7 +76,8 @@ def litert(model: str, image: np.ndarray) -> Callable[[], np.ndarray]:
 def main() -> None:
     """Run it twice, and write what it computes."""
     runtime, model, given, written = sys.argv[1:]
-    infer = {"ncnn": ncnn, "litert": litert}[runtime](model, np.load(given))
+    known = {"ncnn": ncnn, "ncnn-benchmark": partial(ncnn, halves=True), "litert": litert}
+    infer = known[runtime](model, np.load(given))
     infer()
     mark(1)
     found = infer()

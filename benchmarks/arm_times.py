@@ -4,9 +4,13 @@
     ms = the longer of arithmetic and memory + exposed * the shorter
 
 Arithmetic is llvm-mca's cycles over the clock; memory the lines that go between the last cache
-and it, by `arm_caches`, over the rate that one core gets. `exposed`, the one constant that is
-fitted, stands in the core's file, as `estimate` and `splitc profile --static` use it too. It is
-fitted to times that others published of their own code on the board: `arm_vs_runtimes --fit`.
+and it, by `arm_caches`, over the rate that one core gets. Where all cores compute, they divide
+the cycles evenly, and the same lines take the rate that all of them get. What L2 has is taken to
+come in time.
+
+`exposed`, the one constant that is fitted, stands in the core's file, as `splitc profile
+--static` and `estimate` use it too. It is fitted to times that others published of their own
+code on one core of the board: `arm_vs_runtimes --fit`.
 """
 
 from __future__ import annotations
@@ -23,16 +27,16 @@ from splitc_targets.machine.core import core_of
 
 @dataclass(frozen=True)
 class Time:
-    """What a run's time is made of, on one core.
+    """What a run's time is made of.
 
     Args:
-        cycles_ms: Of arithmetic, all loads from L1.
-        memory_ms: Of the lines that go between caches and memory.
-        memory_bytes: The same in bytes.
+        board: Whose clock and memory count.
+        cycles: Of arithmetic, all loads from L1.
+        memory_bytes: That go between the last cache and memory, both ways.
     """
 
-    cycles_ms: float
-    memory_ms: float
+    board: Board
+    cycles: float
     memory_bytes: int
 
     @staticmethod
@@ -42,19 +46,27 @@ class Time:
         Args:
             cycles: As llvm-mca has them.
             traffic: Of each cache, L1's first.
-            board: Whose clock and memory count.
+            board: The board.
         """
-        moved = traffic[-1].lines * LINE_BYTES
-        rate = one_core_rate(board)
-        return Time(cycles / board.clock_hz * 1e3, moved / rate * 1e3, moved)
+        return Time(board, cycles, traffic[-1].lines * LINE_BYTES)
 
-    def ms(self, exposed: float) -> float:
+    def cycles_ms(self, cores: int = 1) -> float:
+        """Of arithmetic alone."""
+        return self.cycles / cores / self.board.clock_hz * 1e3
+
+    def memory_ms(self, cores: int = 1) -> float:
+        """Of memory alone."""
+        rate = one_core_rate(self.board) if cores == 1 else self.board.memory_bandwidth
+        return self.memory_bytes / rate * 1e3
+
+    def ms(self, exposed: float, cores: int = 1) -> float:
         """The whole.
 
         Args:
             exposed: The share of the shorter that the longer does not hide.
+            cores: That compute: one, or all.
         """
-        both = self.cycles_ms, self.memory_ms
+        both = self.cycles_ms(cores), self.memory_ms(cores)
         return max(both) + exposed * min(both)
 
 

@@ -33,7 +33,7 @@ from arm_counts import Ran, build_plugin, count, find_qemu, instructions, priced
 from arm_root import make_root, python
 from arm_times import Time, exposed, fit
 from ncnn_nets import NCNN_NETS
-from published_times import one_thread_ms
+from published_times import four_threads_ms, one_thread_ms
 from sides import Network, Worker, prepare, read_arrays
 
 from common import finish, parser, said, some_of
@@ -184,7 +184,8 @@ def _given(network: Network, bench: Bench) -> Path:
 def measure_ncnn(name: str, bench: Bench, models: Path) -> Time:
     """What ncnn's time of a network is made of, as its benchmark runs that."""
     network = prepare(name, models, NCNN_NETS[name](0))
-    ran, _ = bench.other("ncnn", ncnn_model(network, models), _given(network, bench))
+    model = ncnn_model(network, models)
+    ran, _ = bench.other("ncnn-benchmark", model, _given(network, bench))
     blocks = priced(ran.blocks, bench.core)
     cycles = sum(block.cycles * block.count for block in blocks)
     return Time.of(cycles, ran.traffic, bench.board)
@@ -214,24 +215,27 @@ def print_network(name: str, sides: list[Side]) -> dict[str, float]:
 
 def print_fit(times: Mapping[str, Time], board: Board) -> dict[str, Any]:
     """Published over predicted for ncnn: of cycles alone, by the file's constant, by a fit."""
-    published = one_thread_ms(board.name, "ncnn")
+    published, all_cores = one_thread_ms(board.name, "ncnn"), four_threads_ms(board.name, "ncnn")
     made, own = fit(times, published), exposed(board)
-    alone = {name: published[name] / time.cycles_ms for name, time in times.items()}
+    alone = {name: published[name] / time.cycles_ms() for name, time in times.items()}
     ratios = {name: published[name] / time.ms(own) for name, time in times.items()}
-    print("ncnn, one thread: published ms, cycles, memory; published over cycles alone, over the")
-    print("prediction; the same of a fit to the others")
+    cores = {name: all_cores[name] / time.ms(own, board.cores) for name, time in times.items()}
+    print("ncnn: published ms on one thread; ms of cycles, of memory; published over cycles,")
+    print("over the prediction, over that of a fit to the others; over that of all cores")
     for name, time in times.items():
         print(
-            f"  {name:16} {published[name]:7.1f} {time.cycles_ms:7.1f} {time.memory_ms:7.1f}"
+            f"  {name:16} {published[name]:7.1f} {time.cycles_ms():7.1f} {time.memory_ms():7.1f}"
             f"   {alone[name]:.2f}   {ratios[name]:.2f}   {made.left_out[name]:.2f}"
+            f"   {cores[name]:.2f}"
         )
-    for title, found in (("cycles alone", alone), ("the prediction", ratios)):
+    titled = {"cycles alone": alone, "the prediction": ratios, "that of all cores": cores}
+    for title, found in titled.items():
         mean = statistics.geometric_mean(found.values())
         low, high = min(found.values()), max(found.values())
         print(f"published over {title}: {mean:.2f} (geometric mean), {low:.2f} to {high:.2f}")
     print(f"exposed: {own:.2f} in the core's file, fitted {made.exposed:.2f}")
     print(f"networks left out are off by {made.spread:.0%} at most")
-    return {"cycles_alone": alone, "ratios": ratios, **asdict(made)}
+    return {"cycles_alone": alone, "ratios": ratios, "all_cores": cores, **asdict(made)}
 
 
 def main() -> None:

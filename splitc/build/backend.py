@@ -252,13 +252,15 @@ class Estimated:
     Args:
         kernels: The calls of one inference, in order.
         tools: Versions of what the times come from.
-        together_ms: What it is where nothing overlaps that may; the sum of `kernels` is where
-            everything does.
+        least_ms: What it is where everything overlaps that may.
+        calibrated: In words, the measured times that the board's figures are fitted to; ""
+            where there are none.
     """
 
     kernels: tuple[KernelTime, ...]
     tools: dict[str, str]
-    together_ms: float
+    least_ms: float
+    calibrated: str
 
 
 @runtime_checkable

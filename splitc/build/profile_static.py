@@ -22,7 +22,7 @@ def static_profile(
     name: str | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Profile:
-    """What each layer takes at least on a board, told from the emitted code: see `Estimating`.
+    """What each layer takes on a board, told from the emitted code: see `Estimating`.
 
     Args:
         model: A loaded network, or what `splitc.load` takes.
@@ -45,10 +45,11 @@ def static_profile(
     code = backend.compile(backend.lower(network), board)
     found = backend.estimate(code, board, network, progress)
     tools = ", ".join(f"{tool} {release}" for tool, release in found.tools.items())
+    by = f"calibrated by {found.calibrated}" if found.calibrated else "not calibrated"
     return Profile.of_kernels(
-        network.graph, found.kernels, machine=f"{board.name}, at least: its code under {tools}",
+        network.graph, found.kernels, machine=f"{board.name}: its code under {tools}",
         network=called, figures="predicted",
         versions={"splitc": __version__, **found.tools},
-        note="a lower bound: of each kernel the cycles without cache misses, or the way of its "
-        f"bytes where that is longer; one after the other they take {found.together_ms:.3f} ms",
+        note=f"{by}: of each kernel the cycles and the way of its bytes; where the longer hides "
+        f"all of the shorter they take {found.least_ms:.3f} ms",
     )  # fmt: skip

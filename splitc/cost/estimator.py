@@ -24,6 +24,10 @@ class Estimator(Protocol):
         """Whether it knows a board."""
         ...
 
+    def calibrated(self, board: Board) -> str:
+        """In words, the measured times that a board's figures are fitted to; "" where none."""
+        ...
+
     def terms(self, graph: LayerGraph, board: Board) -> tuple[LayerTerms | None, ...]:
         """What each layer's time is made of, in the graph's order; None where it knows not."""
         ...

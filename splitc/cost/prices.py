@@ -63,7 +63,9 @@ class BoardCost:
         """Where the figures come from."""
         name, found = self.board.name, self._estimator
         known = f"predicted from board file {name}"
-        known = known if found is None else f"predicted from {found.label} on {name}"
+        if found is not None:
+            by = found.calibrated(self.board)
+            known = f"predicted from {found.label} on {name}" + (by and f", calibrated by {by}")
         return known if self.stress == IDLE else f"{known}, {MODEL}"
 
     @cached_property

@@ -40,7 +40,7 @@ def test_tables_fit_80_columns(model: Path, capsys: pytest.CaptureFixture[str]) 
     assert "2 of 2 changes of bandwidth move the best cut" in out
     assert "CPU stress" in out
     assert "modelled" in out
-    assert "predicted from splitc's kernels on rpi4 (head)" in out
+    assert "predicted from splitc's kernels on rpi4, calibrated by ncnn's times (head)" in out
     assert "Wrote plan.json: splitc compile --plan plan.json" in out
 
 

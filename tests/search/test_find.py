@@ -181,7 +181,7 @@ def test_head_memory_is_weights_and_live_activations() -> None:
 def test_figures_say_that_they_are_predicted() -> None:
     label = costs_of(parse_graph(CHAIN)).label
     assert label == (
-        "predicted from splitc's kernels on rpi4 (head)"
+        "predicted from splitc's kernels on rpi4, calibrated by ncnn's times (head)"
         " and predicted from splitc's kernels on x86-64-v3 (tail)"
     )
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of kernels on a board from their code alone.
 
-A call takes the longest of three: its cycles on the board's cores, as llvm-mca's model of the
-core has them, no load missing L1; the weights that it reads over the memory's bandwidth, as no
-cache keeps them until the next inference; and its tensors over the cache's or the memory's. Cores
-are taken to divide a shared loop evenly. It is a lower bound: on a board computing waits for
-memory too.
+A call takes its cycles on the board's cores, as llvm-mca's model of the core has them, no load
+missing L1; and the longer of two ways: of the weights that it reads over the memory's bandwidth,
+as no cache keeps them until the next inference, and of its tensors over the cache's or the
+memory's. Of computing and that the longer counts, and so much of the shorter as the core's file
+says that the longer does not hide (`exposed`). Cores are taken to divide a shared loop evenly.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from splitc.runtime.process import find_emulator
 from splitc_targets.emitted.blocks import Block
 from splitc_targets.emitted.core_model import CoreModel
 from splitc_targets.emitted.counting import count_blocks
+from splitc_targets.machine.core import core_of
 from splitc_targets.pipeline import Code
 
 ISA = "aarch64"
@@ -37,21 +38,23 @@ class CallTime:
         compute_s: Its cycles, on all cores where they share it.
         memory_s: The longer of its weights' and its tensors' way.
         overhead_s: What a call costs beyond.
+        exposed: The share of the shorter of the first two that the longer does not hide.
     """
 
     compute_s: float
     memory_s: float
     overhead_s: float
+    exposed: float
 
     @property
     def seconds(self) -> float:
-        """Where memory is read ahead while the cores compute."""
-        return max(self.compute_s, self.memory_s) + self.overhead_s
+        """The whole."""
+        return self.least_s + self.exposed * min(self.compute_s, self.memory_s)
 
     @property
-    def together_s(self) -> float:
-        """Where the cores wait for memory before they compute."""
-        return self.compute_s + self.memory_s + self.overhead_s
+    def least_s(self) -> float:
+        """Where all of memory is read ahead while the cores compute."""
+        return max(self.compute_s, self.memory_s) + self.overhead_s
 
 
 def call_time(kernel: Kernel, blocks: Sequence[Block], board: Board) -> CallTime:
@@ -65,6 +68,7 @@ def call_time(kernel: Kernel, blocks: Sequence[Block], board: Board) -> CallTime
         compute_s=cycles / board.clock_hz,
         memory_s=max(kernel.weight_bytes / board.memory_bandwidth, kernel.tensor_bytes / bandwidth),
         overhead_s=board.layer_overhead_s,
+        exposed=core_of(board).exposed,
     )
 
 
@@ -110,5 +114,7 @@ def estimate(
         KernelTime(name=call.name, layers=call.layers, ms=times[call.name].seconds * 1e3)
         for call in code.calls
     )
-    together = sum(times[call.name].together_s for call in code.calls)
-    return Estimated(kernels, {"llvm-mca": core.release}, together * 1e3)
+    least = sum(times[call.name].least_s for call in code.calls)
+    return Estimated(
+        kernels, {"llvm-mca": core.release}, least * 1e3, core_of(board).calibrated
+    )  # fmt: skip

@@ -27,6 +27,7 @@ from splitc_targets.kernels import ways
 from splitc_targets.kernels.product.geometry import Conv, Matmul
 from splitc_targets.kernels.ways import DEEP
 from splitc_targets.kernels.window.geometry import Windows
+from splitc_targets.machine.core import core_of
 from splitc_targets.machine.machine import Machine
 from splitc_targets.machine.platform import why_no_code
 
@@ -58,6 +59,10 @@ class Kernels:
         except UsageError:
             return False
         return True
+
+    def calibrated(self, board: Board) -> str:
+        """What the core's file says that its figures are fitted to."""
+        return core_of(board).calibrated
 
     def terms(self, graph: LayerGraph, board: Board) -> tuple[LayerTerms | None, ...]:
         """What each layer's time is made of; None for a layer that none of our kernels computes."""

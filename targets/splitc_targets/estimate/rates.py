@@ -29,6 +29,7 @@ class Rates:
         memory: What all cores together get of memory.
         memory_one: What one core alone gets.
         exposed: Of arithmetic and bytes that come meanwhile, how much of the shorter is seen.
+        near_exposed: The same of arithmetic and what comes from `near_shared`.
         loop_s: Until all cores have begun a parallel loop, and its end is known.
     """
 
@@ -41,6 +42,7 @@ class Rates:
     memory: float
     memory_one: float
     exposed: float
+    near_exposed: float
     loop_s: float
 
     def terms(self, load: Load, kept: float) -> LayerTerms:
@@ -56,8 +58,8 @@ class Rates:
         )
         again_s = load.again_bytes / self._last(1)
         cycles_s, near_s = load.cycles / self.hz, load.near_bytes / self._near(load.cores)
-        # A cache of its own keeps up with a core; of a shared one it waits like for memory.
-        shared = self.exposed if self.near is None else 0.0
+        # A cache of its own keeps up with a core.
+        shared = self.near_exposed if self.near is None else 0.0
         arithmetic_s = max(cycles_s, near_s) + shared * min(cycles_s, near_s)
         tensors_s = self._tensors_s(load)
         beside_s = self.exposed * min(arithmetic_s, tensors_s)
@@ -122,5 +124,6 @@ def rates_of(board: Board) -> Rates:
         memory=board.memory_bandwidth,
         memory_one=board.memory_bandwidth if one is None else one * hz,
         exposed=core.exposed,
+        near_exposed=core.exposed if core.l2_exposed is None else core.l2_exposed,
         loop_s=LOOP_CYCLES / hz if board.cores > 1 else 0.0,
     )  # fmt: skip

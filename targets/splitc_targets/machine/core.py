@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parent / "cores"
 
 _Count = Annotated[int, msgspec.Meta(gt=0, le=2**40)]
 _Rate = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+_Exposed = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Element = Literal["float32", "float16", "bfloat16", "int8", "uint8", "int32"]
 
 
@@ -114,6 +115,10 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             is all that there is.
         exposed: Of arithmetic and bytes that come meanwhile, how much of the shorter is not
             hidden behind the longer.
+        l2_exposed: The same of arithmetic and what comes from an L2 that cores share; None
+            where it is `exposed`.
+        calibrated: In words, whose measured times `exposed` is fitted to and how far off it
+            leaves them; nothing where it is an assumption.
     """
 
     name: str
@@ -139,7 +144,9 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     l3_bytes: _Count | None = None
     l3_bytes_per_cycle: _Rate | None = None
     one_core_memory_bytes_per_cycle: _Rate | None = None
-    exposed: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    exposed: _Exposed
+    l2_exposed: _Exposed | None = None
+    calibrated: str = ""
 
 
 @functools.cache

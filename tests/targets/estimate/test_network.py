@@ -190,7 +190,9 @@ def test_boards_of_unknown_cores_and_gpus_are_left_to_their_files() -> None:
     assert Kernels().answers(board)
     assert not Kernels().answers(strange)
     assert BoardCost(strange).label == "predicted from board file rpi4"
-    assert BoardCost(board).label == "predicted from splitc's kernels on rpi4"
+    by = ", calibrated by ncnn's times"
+    assert BoardCost(board).label == f"predicted from splitc's kernels on rpi4{by}"
+    assert BoardCost(load_board("rpi5")).label == "predicted from splitc's kernels on rpi5"
 
 
 def test_it_is_asked_without_tvm() -> None:
