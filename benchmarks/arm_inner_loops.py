@@ -6,8 +6,9 @@ runs, llvm-mca's model of the core tells its cycles. A kernel's hot loops are th
 blocks with a twentieth or more of its multiply-adds; its share of the limit is the least
 cycles in which the port can start them over those predicted. Vectors written to or read from
 the stack count as spills; those in other blocks with a twentieth of the kernel's cycles
-(stores, transforms) are listed beside. Loads are taken to hit L1, so predicted times are
-those of the arithmetic alone, and `at least` where the way to memory is longer.
+(stores, transforms) are listed beside. Loads are taken to hit L1, so the times of kinds are
+those of the arithmetic alone; the whole network's are as `splitc profile --static` tells them,
+with memory.
 Bar: 80 % of the limit, weighted by FLOPs over each network, and no spills; goal 92 %.
 """
 
@@ -231,7 +232,7 @@ def main() -> None:
         together = sum(row.all_cores_ms for row in rows)
         known = published.get(name)
         against = f"; ncnn, measured: {known} ms, {known / together:.2f} times it" if known else ""
-        print(f"  at least, with {board.cores} cores and one memory: {together:.1f} ms{against}")
+        print(f"  predicted, {board.cores} cores and one memory: {together:.1f} ms{against}")
         for what, met in (
             (f"bar: {name} >= {BAR:.0%} of the limit", share >= BAR),
             (f"goal: {name} >= {GOAL:.0%} of the limit", share >= GOAL),
