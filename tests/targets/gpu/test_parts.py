@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,9 +46,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _compiled(model: Path, folder: Path, tail: str) -> Bundle:
+def _compiled(model: Path, folder: Path, tail: str, head: str = "host") -> Bundle:
     cut = splitc.load(model).graph.layers[2].name
-    return splitc.compile(model, cut=cut, head="host", tail=tail, output=folder / "net.splitc")
+    return splitc.compile(model, cut=cut, head=head, tail=tail, output=folder / "net.splitc")
 
 
 @pytest.fixture(scope="session")
@@ -123,11 +127,59 @@ def test_a_part_for_a_device_that_is_not_here_is_not_loaded(
     assert "there is no device number 9" in raised.value.why
 
 
+@pytest.fixture(scope="session")
+def for_cuda(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A head for a Raspberry Pi 4, a tail for an H100."""
+    return _compiled(model, tmp_path_factory.mktemp("cuda"), "cuda-sm90", head="rpi4")
+
+
+SYSTEM = re.compile(r"lib(c|m|dl|pthread)\.so\.\d+|ld-linux[\w-]*\.so\.\d+")
+"""Of the C library of any Linux with glibc."""
+
+
+def test_a_bundle_needs_nothing_but_the_c_library_and_the_gpus_driver(for_cuda: Bundle) -> None:
+    readelf = shutil.which("readelf")
+    if readelf is None:
+        pytest.skip("readelf is not installed")
+    files = [path for path in for_cuda.path.rglob("*") if path.is_file()]
+    programs = [path for path in files if path.read_bytes()[:4] == b"\x7fELF"]
+    names = {str(path.relative_to(for_cuda.path)) for path in programs}
+    assert {f"{part}/{name}" for part in ("head", "tail", "golden/head", "golden/tail")
+            for name in ("model.so", "libsplitc.so", "splitc-run")} == names  # fmt: skip
+    for path in programs:
+        dynamic = subprocess.run([readelf, "-d", path], capture_output=True, text=True, check=True)
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic.stdout)
+        assert [name for name in needed if not SYSTEM.fullmatch(name)] == [], path
+        assert "PATH)" not in dynamic.stdout, path
+    asking = [path for path in programs if b"libcuda.so" in path.read_bytes()]
+    assert asking == [for_cuda.path / "tail/model.so"]
+
+
+def test_a_bundle_has_its_licences_and_no_path_of_the_machine_that_compiled(
+    for_cuda: Bundle,
+) -> None:
+    here = (tempfile.gettempdir(), sys.prefix, str(Path(splitc.__file__).parents[1]))
+    for path in for_cuda.path.rglob("*"):
+        if path.is_file():
+            held = path.read_bytes()
+            assert [each for each in here if f"{each}/".encode() in held] == [], path
+    bill = json.loads((for_cuda.path / "sbom.cdx.json").read_text("utf-8"))
+    for part in ("head", "tail"):
+        (found,) = (one for one in bill["components"] if one["name"] == part)
+        shipped = {one["name"] for one in found["components"]}
+        assert {"apache-tvm-ffi", "libcxx", "splitc"} <= shipped
+        texts = {
+            path.stem: path.stat().st_size for path in for_cuda.path.glob(f"{part}/LICENSES/*")
+        }
+        assert texts.keys() == shipped
+        assert min(texts.values()) > 500
+
+
 @pytest.mark.skipif(not why_no_device("cuda", "sm_90"), reason="this machine has such a GPU")
 def test_a_tail_for_cuda_is_compiled_here_and_its_twin_checked(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    for_cuda: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle = _compiled(model, tmp_path, "cuda-sm90")
+    bundle = for_cuda
     part = read_manifest(bundle.path / "tail", PartManifest)
     assert part.device is not None
     assert (part.device.api, part.device.arch) == ("cuda", "sm_90")
