@@ -45,6 +45,7 @@ OUTCOMES = (PASSED, REFUSED, WRONG, CRASHED)
 class _Worker:
     """A process that tries one case after another."""
 
+    script: Path
     fast: bool
     process: subprocess.Popen[str] = field(init=False)
     case: str = ""
@@ -55,7 +56,7 @@ class _Worker:
 
     def start(self) -> None:
         """Start the process."""
-        command = [sys.executable, str(WORKER), *(["--fast"] if self.fast else [])]
+        command = [sys.executable, str(self.script), *(["--fast"] if self.fast else [])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.DEVNULL,
@@ -85,10 +86,12 @@ class _Worker:
         return Outcome(self.case, CRASHED, why)
 
 
-def outcomes(todo: Iterable[str], *, fast: bool, jobs: int, seconds: float) -> Iterator[Outcome]:
-    """Try cases, each at most so many seconds."""
+def outcomes(
+    todo: Iterable[str], *, fast: bool, jobs: int, seconds: float, script: Path = WORKER
+) -> Iterator[Outcome]:
+    """Try cases, each at most so many seconds, in processes that run a script."""
     waiting = iter(todo)
-    workers = [_Worker(fast) for _ in range(jobs)]
+    workers = [_Worker(script, fast) for _ in range(jobs)]
     try:
         busy = [worker for worker in workers if _feed(worker, waiting)]
         while busy:
@@ -119,11 +122,19 @@ def _feed(worker: _Worker, waiting: Iterator[str]) -> bool:
     return case is not None
 
 
-def _kept(file: Path | None) -> dict[str, Outcome]:
+def kept_in(file: Path | None) -> dict[str, Outcome]:
+    """The outcomes that a file keeps, by case; none where there is no file."""
     if file is None or not file.is_file():
         return {}
     lines = file.read_text("utf-8").splitlines()
     return {made.case: made for made in (Outcome(**json.loads(line)) for line in lines)}
+
+
+def keep(one: Outcome, file: Path | None) -> None:
+    """Add an outcome to the file that keeps them, where there is one."""
+    if file is not None:
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(json.dumps(asdict(one)) + "\n")
 
 
 def show(found: Iterable[Outcome]) -> dict[str, Any]:
@@ -168,14 +179,12 @@ def main() -> None:
     wanted = [name for name in names() if re.search(options.only, name)]
     if options.quick:
         wanted = wanted[::20]
-    kept = _kept(options.resume)
+    kept = kept_in(options.resume)
     found = [kept[name] for name in wanted if name in kept]
     todo = [name for name in wanted if name not in kept]
     for one in outcomes(todo, fast=options.fast, jobs=options.jobs, seconds=options.seconds):
         found.append(one)
-        if options.resume is not None:
-            with options.resume.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(one)) + "\n")
+        keep(one, options.resume)
     finish(show(found), options.json)
 
 

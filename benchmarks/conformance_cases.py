@@ -26,6 +26,8 @@ ORACLE_OPSET = 26
 """The newest that onnxruntime reads; golden vectors need it."""
 ORACLE_IR = 11
 """Of the format, likewise."""
+_STORED_IR = 4
+"""The first version of the format in which what is stored need not be an input."""
 
 Values = Mapping[str, Any]
 Array = np.ndarray[Any, Any]
@@ -72,7 +74,7 @@ class Form:
 
 
 @cache
-def _listed(kind: str) -> tuple[Any, ...]:
+def listed(kind: str) -> tuple[Any, ...]:
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings():
@@ -83,12 +85,12 @@ def _listed(kind: str) -> tuple[Any, ...]:
 
 def names() -> list[str]:
     """The names of all cases, sorted by kind."""
-    return [case.name for kind in KINDS for case in _listed(kind)]
+    return [case.name for kind in KINDS for case in listed(kind)]
 
 
 def case_of(name: str) -> Case:
     """A case by its name."""
-    kind, made = next((kind, each) for kind in KINDS for each in _listed(kind) if each.name == name)
+    kind, made = next((kind, each) for kind in KINDS for each in listed(kind) if each.name == name)
     if made.model is not None:
         proto, (inputs, outputs) = made.model, made.data_sets[0]
     else:
@@ -103,10 +105,15 @@ def case_of(name: str) -> Case:
     stored = {tensor.name for tensor in proto.graph.initializer}
     into = [value.name for value in proto.graph.input if value.name not in stored]
     return Case(
-        name, kind, proto, dict(zip(into, inputs, strict=False)),
-        dict(zip((v.name for v in proto.graph.output), outputs, strict=False)),
+        name, kind, proto, dict(zip(into, map(_value, inputs), strict=False)),
+        dict(zip((v.name for v in proto.graph.output), map(_value, outputs), strict=False)),
         made.rtol, made.atol,
     )  # fmt: skip
+
+
+def _value(given: Any) -> Any:
+    """A tensor as an array: those of types that numpy has not come as onnx writes them."""
+    return numpy_helper.to_array(given) if isinstance(given, onnx.TensorProto) else given
 
 
 def _read(folder: Path, what: str, types: Sequence[onnx.TypeProto]) -> Iterator[Any]:
@@ -183,7 +190,7 @@ def _form(name: str, given: ModelProto, feed: Values, stored: Values, layered: b
 
 def _label_older(proto: ModelProto) -> None:
     """Name an opset that onnxruntime knows, where all operators are the same in it."""
-    proto.ir_version = min(proto.ir_version, ORACLE_IR)
+    proto.ir_version = max(_STORED_IR, min(proto.ir_version, ORACLE_IR))
     known = opset_of(proto)
     since = [
         onnx.defs.get_schema(node.op_type, known).since_version

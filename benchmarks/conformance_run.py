@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -44,6 +44,7 @@ from splitc.errors import (
 )
 from splitc.frontend.onnx.bounded import bounded, counted_results
 from splitc.frontend.onnx.model import OnnxModel
+from splitc.frontend.onnx.older import opset_of
 from splitc.ir.cut import Cut
 from splitc.ir.layout import maps_of
 from splitc.runtime.counted import kept_together
@@ -74,6 +75,9 @@ class Outcome:
         ops: Operators of its model.
         apart: Why it does not count for the bar; empty where it does.
         loops: Operations of it that no rule fitted and that are loops of TVM's therefore.
+        opset: The one that its model names.
+        stored: Where there are loops: those that are left with all inputs but the first stored;
+            None where nothing can be stored so, or that does not pass.
     """
 
     case: str
@@ -84,6 +88,8 @@ class Outcome:
     ops: tuple[str, ...] = ()
     apart: str = ""
     loops: tuple[str, ...] = ()
+    opset: int = 0
+    stored: tuple[str, ...] | None = None
 
 
 def tried(case: Case, *, fast: bool) -> Outcome:
@@ -97,12 +103,27 @@ def tried(case: Case, *, fast: bool) -> Outcome:
         form for form in given if not form.layered and form.feed.keys() >= {*_inputs(form.proto)}
     ]
     for form, split in (*((form, True) for form in given), *((form, False) for form in whole)):
-        made = replace(_in_form(case, form, fast=fast, split=split), ops=ops, apart=apart)
+        one = _in_form(case, form, fast=fast, split=split)
+        made = replace(one, ops=ops, apart=apart, opset=opset_of(case.proto))
         if made.outcome != REFUSED:
-            return made
+            return replace(made, stored=_stored_loops(case, given, made, fast=fast))
         found = made
     assert found is not None
     return found
+
+
+def _stored_loops(
+    case: Case, given: Sequence[Form], made: Outcome, *, fast: bool
+) -> tuple[str, ...] | None:
+    """The loops of a case as networks have it, with weights and the like stored in it."""
+    stored = [form for form in given if form.name == "stored" and not form.layered]
+    if not made.loops or made.form == "stored" or not stored:
+        return None
+    for split in (True, False):
+        again = _in_form(case, stored[0], fast=fast, split=split)
+        if again.outcome == PASSED:
+            return again.loops
+    return None
 
 
 def _in_form(case: Case, form: Form, *, fast: bool, split: bool) -> Outcome:
@@ -242,13 +263,12 @@ def _apart(case: Case, right: Values, results: Arrays) -> str:
     return ""
 
 
-def main() -> None:
-    """Answer until there is no more to do."""
-    fast = "--fast" in sys.argv[1:]
+def answer(case_named: Callable[[str], Case], *, fast: bool) -> None:
+    """Try cases by the names that are asked for, until there is no more to do."""
     for line in sys.stdin:
-        made = tried(case_of(line.strip()), fast=fast)
+        made = tried(case_named(line.strip()), fast=fast)
         print(json.dumps(asdict(made)), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    answer(case_of, fast="--fast" in sys.argv[1:])

@@ -36,8 +36,8 @@ def _sources(way: str, size: int, made: int, scale: float) -> Array:
     x = np.arange(made, dtype=np.float64)
     if way == "align_corners":
         return x * ((size - 1) / (made - 1)) if made > 1 else x * 0
-    if way == "asymmetric":
-        return x / scale
+    if way == "asymmetric":  # As onnxruntime divides: 7 / 0.7 is 10, not a little more.
+        return (x.astype(np.float32) / np.float32(scale)).astype(np.float64)
     if way == "tf_half_pixel_for_nn":
         return (x + 0.5) / scale
     if way == "pytorch_half_pixel" and made == 1:
@@ -130,15 +130,23 @@ def resize(node: Node) -> nn.Module:
 def _nearest(
     node: Node, sources: dict[int, Array], shape: Sequence[int], target: Sequence[int]
 ) -> nn.Module:
-    old = node.op == "Upsample" or node.opset < 11
-    rounded = _ROUNDS[node.attribute("nearest_mode", "floor" if old else "round_prefer_floor")]
-    places = {k: np.clip(rounded(x), 0, shape[k] - 1).astype(np.int64) for k, x in sources.items()}
+    places = {
+        k: np.clip(_rounded(node, x, shape[k]), 0, shape[k] - 1).astype(np.int64)
+        for k, x in sources.items()
+    }
     for mode in ("nearest", "nearest-exact") if target else ():
         if all(np.array_equal(found, _torch_places(mode, shape[k], len(found)))
                for k, found in places.items()):  # fmt: skip
             return nn.Upsample(tuple(target), mode=mode)
     listed = [(k, [int(n) for n in found]) for k, found in places.items()]
     return Function(_by_place, places=listed)
+
+
+def _rounded(node: Node, sources: Array, size: int) -> Array:
+    """The nearest places; before opset 11 those behind, where the result is shorter."""
+    old = node.op == "Upsample" or node.opset < 11
+    usual = ("ceil" if len(sources) < size else "floor") if old else "round_prefer_floor"
+    return _ROUNDS[node.attribute("nearest_mode", usual)](sources)
 
 
 def _torch_places(mode: str, size: int, made: int) -> Array:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.shape_inference
 import onnx.version_converter
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from splitc.arrays import Array
 from splitc.errors import BadModelError, one_line
 
 _READ_ELEMENTS = 1024
@@ -20,6 +22,13 @@ _READ_ELEMENTS = 1024
 
 _SPREAD_OPSET = 7
 """The first at which operands are spread over the last axes of others, and nothing else."""
+
+_KEPT = frozenset(("And", "Equal", "GRU", "Greater", "LSTM", "Less", "Or", "RNN", "Xor"))
+"""Operators that only lost attributes at that opset, and that onnx's converter refuses."""
+_LOST = frozenset(("broadcast", "output_sequence"))
+"""Those attributes: what they say is so without them, where operands and results are as given."""
+_APART = "splitc.kept"
+"""A domain whose operators onnx's converter leaves as they are."""
 
 _SAYS_PLACES_OPSET = 11
 """The first at which Resize says how places of result and operand correspond."""
@@ -55,15 +64,16 @@ def converted(proto: ModelProto, opset: int) -> ModelProto:
     )
     if opset_of(proto) < _SPREAD_OPSET:
         weights = _spread(bare, weights)
+        if opset == _SPREAD_OPSET:
+            _set_apart(bare)
     made = onnx.version_converter.convert_version(bare, opset)
+    _take_back(made)
     kept = [value for value in made.graph.input if value.name not in waiting]
     del made.graph.input[:]
     made.graph.input.extend(kept)
     made.graph.initializer.extend(weights)
     if opset_of(proto) < _SAYS_PLACES_OPSET <= opset:
-        for node in made.graph.node:
-            if node.op_type == "Resize":
-                _as_it_was(node)
+        _resize_as_it_was(made.graph)
     return made
 
 
@@ -136,6 +146,27 @@ def _spread(bare: ModelProto, weights: Sequence[TensorProto]) -> list[TensorProt
     return large
 
 
+def _set_apart(bare: ModelProto) -> None:
+    """Put what is the same at opset 7 where the converter does not look."""
+    for node in bare.graph.node:
+        if node.op_type in _KEPT and node.domain in ("", "ai.onnx"):
+            node.domain = _APART
+            kept = [a for a in node.attribute if a.name not in _LOST]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    if any(node.domain == _APART for node in bare.graph.node):
+        bare.opset_import.append(helper.make_opsetid(_APART, 1))
+
+
+def _take_back(made: ModelProto) -> None:
+    for node in made.graph.node:
+        if node.domain == _APART:
+            node.domain = ""
+    kept = [each for each in made.opset_import if each.domain != _APART]
+    del made.opset_import[:]
+    made.opset_import.extend(kept)
+
+
 def _axis_of(node: NodeProto) -> int | None:
     """Where the second operand's first axis lies in the first; None where nothing says so."""
     if node.op_type == "PRelu":
@@ -144,10 +175,47 @@ def _axis_of(node: NodeProto) -> int | None:
     return given.get("axis") if given.get("broadcast") else None
 
 
-def _as_it_was(node: NodeProto) -> None:
-    """Resize with the correspondence of older opsets, which the converter leaves out."""
-    kept = [a for a in node.attribute if a.name == "mode"]
+def _resize_as_it_was(graph: GraphProto) -> None:
+    """Resize with the correspondence of older opsets, which the converter leaves out.
+
+    A result's place lies at its own over the scale. The nearest operand is the one before it along
+    axes that become longer, the one behind it along those that become shorter: one way a node, so
+    what does both is done by two.
+    """
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = list[NodeProto]()
+    for node in graph.node:
+        if node.op_type != "Resize":
+            nodes.append(node)
+            continue
+        given = stored.get(node.input[2])
+        scales = np.ones(0, np.float32) if given is None else numpy_helper.to_array(given)
+        mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "nearest")
+        if mode != "nearest" or not (scales < 1).any():
+            nodes.append(_places(node, mode, "floor"))
+        elif not (scales > 1).any():
+            nodes.append(_places(node, mode, "ceil"))
+        else:
+            nodes += _shorter_then_longer(graph, node, scales)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _shorter_then_longer(graph: GraphProto, node: NodeProto, scales: Array) -> list[NodeProto]:
+    names = [f"{node.output[0]}.{word}" for word in ("shorter", "longer")]
+    for name, some in zip(names, (np.minimum(scales, 1), np.maximum(scales, 1)), strict=True):
+        graph.initializer.append(numpy_helper.from_array(some.astype(np.float32), name))
+    first, second = NodeProto(), NodeProto()
+    for made in (first, second):
+        made.CopyFrom(node)
+    first.output[0] = f"{node.output[0]}.shortened"
+    first.input[2], second.input[2] = names
+    second.input[0] = first.output[0]
+    return [_places(first, "nearest", "ceil"), _places(second, "nearest", "floor")]
+
+
+def _places(node: NodeProto, mode: str, nearest: str) -> NodeProto:
     del node.attribute[:]
-    node.attribute.extend(kept)
-    older = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    node.attribute.extend(helper.make_attribute(name, value) for name, value in older.items())
+    given = {"coordinate_transformation_mode": "asymmetric", "mode": mode, "nearest_mode": nearest}
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in given.items())
+    return node

@@ -35,6 +35,15 @@ def _wrap(node: Node) -> str:
     return ""
 
 
+def _scattered(node: Node) -> str:
+    way = node.given.get("reduction", "none")
+    return (
+        f"reduction={way}, which came with opset 18"
+        if way in ("max", "min") and node.draft.opset < 18
+        else ""
+    )
+
+
 _TURNS = "turns whose number hangs on values, or that are more than 4,096 nodes together"
 
 
@@ -85,8 +94,8 @@ SHAPES: dict[str, Operator] = {
         attributes={"directions": OLDER}, inputs={"sequence_lens": OLDER},
     ),
     "Scatter": op("onnx", attributes={"axis": OLDER}),
-    "ScatterElements": op("TVM", "axis", "reduction"),
-    "ScatterND": op("TVM", "reduction"),
+    "ScatterElements": op("TVM", "axis", "reduction", check=_scattered),
+    "ScatterND": op("TVM", "reduction", check=_scattered),
     "SequenceAt": op("TVM", inputs={"position": STORED}),
     "SequenceConstruct": op(),
     "SequenceEmpty": op("TVM", "dtype"),

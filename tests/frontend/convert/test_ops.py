@@ -420,6 +420,8 @@ def test_an_old_resize_counts_from_the_corner(mode: str) -> None:
     stored = {"s": np.array([1, 1, 2, 3], np.float32)}
     assert_converts(one_node("Upsample", {"x": [1, 2, 3, 4]}, stored, opset=9, mode=mode))
     assert_converts(one_node("Resize", {"x": [1, 2, 3, 4]}, stored, opset=10, mode=mode))
+    shorter = {"s": np.array([1, 1, 0.7, 2.3], np.float32)}
+    assert_converts(one_node("Resize", {"x": [1, 2, 13, 4]}, shorter, opset=10, mode=mode))
 
 
 def test_the_usual_resizes_are_pytorchs_own() -> None:

@@ -83,6 +83,14 @@ def test_resize_by_scales(places: str, more: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_resize_of_opset_10_takes_what_lies_behind_where_it_shrinks(mode: str) -> None:
+    for scales in ([1, 1, 0.6, 0.6], [1, 1, 0.6, 1], [1, 1, 2, 0.4], [1, 1, 3, 1.5]):
+        assert_right("Resize", [draw(1, 2, 5, 4), np.array(scales, F32)], opset=10, mode=mode)
+    scales = np.array([1, 1, 0.7, 0.3], F32)  # 7 / 0.7 is 10, not a little more
+    assert_right("Resize", [draw(1, 1, 13, 17), scales], opset=10, mode=mode)
+
+
 @pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
 @pytest.mark.parametrize("axes", [[2, 3], [3, 2]])
 def test_resize_of_some_axes_that_keeps_proportions(policy: str, axes: list[int]) -> None:
