@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ os.environ.setdefault("SPLITC_VERIFY", "1")
 # Two workers on two cores: PyTorch's threads must not spin for one that is not running, which
 # takes six times what they compute. Read as PyTorch is imported, here and in what is started.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Ray otherwise keeps a token in the home folder that it finds at its first start, and looks for
+# it in another where a test has one of its own.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 settings.register_profile("splitc", deadline=None)
 settings.load_profile("splitc")
 

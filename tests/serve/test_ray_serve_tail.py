@@ -31,7 +31,7 @@ REPLICAS = 2
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def example() -> Iterator[Any]:
     """The example as a module, beside a Ray of its own on this machine."""
     import ray
     from ray import serve
@@ -39,8 +39,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES)
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        # Ray leaves a token there.
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         module = importlib.import_module("ray_serve_tail")
         module.start_here(REPLICAS)
