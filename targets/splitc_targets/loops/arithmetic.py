@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from splitc_targets.graph.expression import Arg, Do, Expression, Num
 from splitc_targets.loops import angles, choices, emit
 from splitc_targets.loops.emit import Code, Value
@@ -34,6 +36,9 @@ def evaluate(
                 known[of] = code.bind(operand(of.index), "x")
             elif isinstance(of, Num):
                 known[of] = emit.number(of.value, lanes, dtype)
+            elif dtype == "float32" and (gated := _gated(of)) is not None:
+                x = kept(code, value(gated), lanes)
+                known[of] = kept(code, silu(code, lanes, x), lanes)
             else:
                 args = [value(arg) for arg in of.args]
                 if choices.has(of.op) or choices.is_whole(dtype):
@@ -52,6 +57,15 @@ def evaluate(
         return known[of]
 
     return value(expression)
+
+
+def _gated(of: Do) -> Expression | None:
+    """What an expression is the product of with its own sigmoid, if it is one."""
+    if of.op == "multiply":
+        for x, bell in (of.args, of.args[::-1]):
+            if bell == Do("sigmoid", (x,)):
+                return x
+    return None
 
 
 def _kept_apart(code: Code, of: Do, args: Sequence[Value], lanes: int, dtype: str) -> Value:
@@ -255,7 +269,34 @@ def sigmoid(code: Code, lanes: int, x: Value) -> Value:
     exp(-x) is 2^n (R - r) / (R + r), where r = x + n log(2) and R = r / tanh(r / 2): one division
     serves both. 2^n is infinite for the last n, and 0 for the first.
     """
-    inside = code.bind(_clamp(x, -89.0, 88.0, lanes), "inside")
+    return _bell(code, lanes, _clamp(x, *_BELL, lanes))
+
+
+_BELL = -89.0, 88.0
+"""Where a sigmoid is computed; it is 0 at the one end and 1 at the other."""
+
+
+def silu(code: Code, lanes: int, x: Value) -> Value:
+    """x / (1 + exp(-x)); not-a-number where x is.
+
+    On AArch64 floats are clamped as whole numbers: positive ones lie in order, and all below
+    negative ones, which lie in order where they have no sign. Only the factor x is then
+    not-a-number.
+    """
+    if not emit.on_aarch64():
+        return x * sigmoid(code, lanes, x)
+    inside = x
+    for dtype, end in (("int32", _BELL[1]), ("uint32", _BELL[0])):
+        whole = emit.tirx.reinterpret(emit.typed(dtype, lanes), inside)
+        limit = emit.number(int(np.float32(end).view(dtype)), lanes, dtype)
+        least = code.bind(emit.tirx.min(code.bind(whole), limit), "least")
+        inside = code.bind(emit.tirx.reinterpret(emit.typed("float32", lanes), least), "inside")
+    return x * _bell(code, lanes, inside)
+
+
+def _bell(code: Code, lanes: int, inside: Value) -> Value:
+    """The sigmoid of what is within `_BELL`."""
+    inside = code.bind(inside, "inside")
     moved = inside * _num(-math.log2(math.e), lanes) + _num(_WHOLE, lanes)
     moved = code.bind(emit.fence(moved), "moved")
     n = code.bind(moved - _num(_WHOLE, lanes), "n")
