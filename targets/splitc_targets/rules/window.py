@@ -12,7 +12,7 @@ from splitc_targets.graph.expression import Arg
 from splitc_targets.graph.graph import Node
 from splitc_targets.graph.views import View, channels_last
 from splitc_targets.kernels.window import bytes as window_bytes
-from splitc_targets.kernels.window import depthwise, pool
+from splitc_targets.kernels.window import depthwise, pool, upright
 from splitc_targets.kernels.window.bytes import ByteWindows
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.plan.planner import Planner, Rule
@@ -64,9 +64,10 @@ def _plan_depthwise_of_bytes(planner: Planner, node: Node) -> bool:
     )  # fmt: skip
     spec, start = whole_bias(plain, extras, len(weights))
     spec = near(planner, spec, weights, start, spec.offset, extras)
+    form = upright if upright.rows_at_once(spec) else window_bytes
     planner.step(
-        ("depthwise_dot", spec), lambda name: window_bytes.kernel(name, spec, machine, row),
-        [view, planner.constant(window_bytes.pack(weights, start, spec)), *extras, target],
+        ("depthwise_dot", spec), lambda name: form.kernel(name, spec, machine, row),
+        [view, planner.constant(form.pack(weights, start, spec)), *extras, target],
         "depthwise_dot", describe(node), shapes_of(x, w, node.output), spec.flops,
         (row.reads, "int32", *beside_types(spec)),
     )  # fmt: skip

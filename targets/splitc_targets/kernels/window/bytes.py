@@ -155,12 +155,14 @@ def kernel(name: str, spec: ByteWindows, machine: Machine, row: MultiplyAdd) -> 
     parameters = arguments(spec, [Argument("w", (size,), "int32")])
 
     def write(code: Code, *arrays: Array) -> None:
-        _Writer(code, spec, machine, arrays, row).tasks()
+        ByteWriter(code, spec, machine, arrays, row).tasks()
 
     return emit.function(name, parameters, write)
 
 
-class _Writer(Writer):
+class ByteWriter(Writer):
+    """Writes the loops; how quadruples lie is another's to say."""
+
     wide = UNIT
 
     def __init__(
@@ -171,7 +173,7 @@ class _Writer(Writer):
         self.w, self.row, self.runs = arrays[1], row, runs(spec)
         given = code, spec, machine.lanes, arrays[2:-1], arrays[-1]
         self.epilogue = Epilogue(*given, near=spec.near_ends)
-        self.moved = spec.near_sums
+        self.whole, self.moved = spec, spec.near_sums
         self.words = _words(spec, spec.kernel[0])
         self.patterns = {pattern: k for k, pattern in enumerate(patterns(spec))}
         self.zero = emit.number(-spec.offset, UNIT, row.reads)
@@ -239,8 +241,8 @@ class _Writer(Writer):
 
     def load(self, at: Index, used: int) -> Value:
         """The channels of a unit at a pixel; beyond those that are used, anything."""
-        if used == UNIT:
-            return self.code.bind(self.x.at(at, UNIT), "a")
+        if used == self.wide:
+            return self.code.bind(self.x.at(at, used), "a")
         pieces: list[Value] = []
         first = 0
         while first < used:
@@ -248,11 +250,11 @@ class _Writer(Writer):
             piece = self.code.bind(self.x.at(at + first, count), "a")
             pieces.append(piece)
             first += count
-        return self.code.bind(emit.shuffle(pieces * -(-UNIT // used), range(UNIT)), "a")
+        return self.code.bind(emit.shuffle(pieces * -(-self.wide // used), range(self.wide)), "a")
 
     def _finish(self, spot: Spot, run: Segment, sums: Array, column: Index) -> None:
-        """The end of every result of the tile."""
-        spec, vectors = self.spec, -(-spot.used // LANES)
+        """The end of every result of a row of the tile."""
+        spec, vectors = self.whole, -(-spot.used // LANES)
 
         def where(steps: tuple[int, int, int]) -> Index:
             image, row, pixel = steps
@@ -278,7 +280,7 @@ class _Columns:
     """The input's columns under a tile's kernel row, loaded and zipped as they are asked for."""
 
     def __init__(
-        self, writer: _Writer, spot: Spot, run: Segment, at: Index, meetings: list[Meeting]
+        self, writer: ByteWriter, spot: Spot, run: Segment, at: Index, meetings: list[Meeting]
     ) -> None:
         self.writer, self.spot, self.at = writer, spot, at
         spec = writer.spec

@@ -113,9 +113,12 @@ class Writer:
         reach = (spec.kernel[0] - 1) * spec.dilation[0]
         first = min(-(-top // step), spec.out_height)
         last = min(spec.out_height, (spec.height - 1 + top - reach) // step + 1)
+        return (first, max(first, last)) if self.straight() else (first, first)
+
+    def straight(self) -> bool:
+        """Whether kernels are written out where their windows lie wholly in the map."""
         most = _STRAIGHT_IN_REGISTERS if self.machine.lane_fma else _STRAIGHT
-        straight = spec.kernel[0] * spec.kernel[1] <= most
-        return (first, max(first, last)) if straight else (first, first)
+        return self.spec.kernel[0] * self.spec.kernel[1] <= most
 
     def _line_of(self, image: Index, row: Index, channel: Index, used: int) -> None:
         """One row over a vector of channels: straight-line, or with bounds at the border."""
