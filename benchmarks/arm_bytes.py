@@ -45,12 +45,11 @@ from splitc_targets.emitted.counting import count_blocks
 from splitc_targets.tvm import adapter
 
 BOARD = "rpi5"
-MEASURED_MS = {"mobilenet_v2-int8": 3.98, "resnet18-int8": 8.75, "resnet50-qdq": 20.64}
+MEASURED_MS = {"mobilenet_v2-int8": 3.98}
 """XNNPACK's under ExecuTorch there, int8, four threads: Arm's learning path executorch-on-arm,
-median of 50 runs; Arm's cards resnet-18-int8-xnnpack-executorch and resnet-50-int8-…"""
+median of 50 runs."""
 BARS = {"mobilenet_v2-int8": (3.9, 3.2)}
 """Bar and goal, in milliseconds, calibrated."""
-QUICK = ["mobilenet_v2-int8"]
 ALIKE = 0.9
 """Least correlation of the outputs."""
 _GUEST = Path(__file__).with_name("arm_guest.py")
@@ -217,7 +216,7 @@ def main() -> None:
         print(f"{board.title}; llvm-mca {core.release}, no cache misses")
         with scratch() as folder:
             root = make_root(options.root or folder, BOARD)
-            for name in options.networks or (QUICK if options.quick else MEASURED_MS):
+            for name in options.networks or MEASURED_MS:
                 figures[name] = measure(name, options.tflite, root, folder, board, core)
                 sys.stdout.flush()
     except ToolchainError as error:
