@@ -301,7 +301,9 @@ def _declare_results(proto: ModelProto) -> None:
     except onnx.shape_inference.InferenceError:
         return
     for value, known in zip(proto.graph.output, found, strict=True):
-        if known.type.tensor_type.elem_type and known.type.tensor_type.HasField("shape"):
+        made = known.type.tensor_type
+        fixed = made.HasField("shape") and all(d.HasField("dim_value") for d in made.shape.dim)
+        if made.elem_type and (fixed or made.elem_type != value.type.tensor_type.elem_type):
             value.type.CopyFrom(known.type)
 
 
