@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,7 @@ def test_old_recurrent_layers_are_today_s(op: str, gates: int) -> None:
     stored = {"w": draw((1, gates * 4, 3)), "r": draw((1, gates * 4, 4))}
     results: list[Array] = []
     x = draw((5, 2, 3)).astype(np.float32)
+    more: dict[str, Any]
     for opset, more in ((6, {"output_sequence": 1}), (7, {})):
         graph = helper.make_graph(
             [helper.make_node(op, ["x", "w", "r"], ["y"], hidden_size=4, **more)], "old",
@@ -104,4 +106,5 @@ def test_old_recurrent_layers_are_today_s(op: str, gates: int) -> None:
         imports = [helper.make_opsetid("", opset)]
         proto = helper.make_model(graph, opset_imports=imports, ir_version=8)
         results += splitc.load(proto).run({"x": x}).values()
-    np.testing.assert_array_equal(*results)
+    old, new = results
+    np.testing.assert_array_equal(old, new)

@@ -15,8 +15,8 @@ POSITIONS = 7
 def supported(conv: Conv, machine: Machine) -> bool:
     """Whether the algorithm computes this convolution on a machine: 1x1, in whole vectors.
 
-    Only where a multiply-add takes a lane of a register: what it saves is small, and on x86-64,
-    whose cores multiply quicker than they load and store, was not seen.
+    Only where a multiply-add takes a lane of a register: what it saves is small, and was not tried
+    on x86-64, whose cores multiply quicker than they load and store.
     """
     return (
         machine.lane_fma and conv.kernel == (1, 1) and conv.groups == 1 and conv.x_channel == 1
