@@ -146,7 +146,7 @@ def plan_for_losses(
     if not quiet:
         head, _, tail = plan.figures.partition(" and ")
         console.print(f"{len(plan.choices)} combinations; link {plan.link}.", style="dim")
-        console.print(f"Times are {head}\nand {tail}.", style="dim")
+        console.print(f"Times are\n{head}\nand {tail}.", style="dim")
 
 
 def parse_numbers(option: str, text: str) -> tuple[int, ...]:

@@ -82,7 +82,7 @@ def test_openssf_s_package_finds_what_splitc_signed_good(
     config = verifying.Config().use_elliptic_key_verifier(public_key=public)
     config.verify(tmp_path / "b", tmp_path / "b" / SIGNATURE)
     (tmp_path / "b" / "report.html").write_text("altered", "utf-8")
-    with pytest.raises(ValueError, match="Hash mismatch for 'report.html'"):
+    with pytest.raises(ValueError, match=r"Hash mismatch for \W*report\.html"):
         config.verify(tmp_path / "b", tmp_path / "b" / SIGNATURE)
 
 
