@@ -104,7 +104,7 @@ def _product(
     parts = split.Parts(spec, split.parts_of(dense(spec), gpu.device))
     if parts.count > 1:
         weights, spec = split.regrouped(weights, parts.count), split.split(spec, parts.count)
-    described, packed = products.packed(weights, spec, gpu.device)
+    described, packed = products.packed(weights, spec, gpu.device, _aligned(view))
     op = f"{describe(node)} in {described.words}" if described.words else describe(node)
     gpu.product(
         described, parts, [view, planner.constant(packed), *rest], rule, op,

@@ -9,6 +9,7 @@ a few rows only, its threads share the depth instead.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from splitc_targets.loops.emit import Array, Index, const, tirx
 
 
 def packed(
-    weights: np.ndarray[Any, Any], conv: Conv, device: Device
+    weights: np.ndarray[Any, Any], conv: Conv, device: Device, aligned: int = 1
 ) -> tuple[Product, np.ndarray[Any, Any]]:
     """A product by constant weights, and these as its kernel reads them.
 
@@ -31,8 +32,9 @@ def packed(
         weights: [out channels][channels][rows][columns], or the same without the last two.
         conv: The product.
         device: What computes it.
+        aligned: The input begins at a multiple of so many elements.
     """
-    product = dense(conv)
+    product = replace(dense(conv), x_aligned=aligned)
     laid = _laid(weights, conv.groups)
     if _by_tensor_cores(product, device):
         return tensor_products.packed(product, laid, device.precision)

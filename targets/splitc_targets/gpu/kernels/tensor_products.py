@@ -84,7 +84,7 @@ _BRINGING = 12.0 / 128
 """Cycles of a multiprocessor for bringing a piece: instructions over those it starts a cycle."""
 
 _BUSY = 512.0
-"""Threads of a multiprocessor, each with a slice under way, from which none waits for memory."""
+"""Pieces under way to a multiprocessor from which nothing waits for memory."""
 
 
 def tile_of(product: Product, device: Device) -> Tile:
@@ -121,9 +121,9 @@ def _cycles(product: Product, tile: Tile, device: Device) -> float:
     bringing = (tile.rows / left + tile.columns / right) * _BRINGING
     moving = 4 * (tile.rows + tile.columns) / device.near
     mine = -(-blocks // device.units)
-    # What is on its way while others compute: with few threads each waits for it.
-    busy = min(1.0, min(beside, mine) * tile.threads * (stages - 1) / _BUSY)
-    return mine * words * (max(multiplying, loading, moving) + bringing) / busy
+    # What is on its way while others compute: where it is little, each waits for it.
+    ready = min(beside, mine) * (stages - 1) * tile.slice_bytes / (4 * _PIECE)
+    return mine * words * (max(multiplying, loading, moving) + bringing) / min(1.0, ready / _BUSY)
 
 
 def _copied(product: Product, device: Device) -> tuple[int, int]:
