@@ -9,12 +9,14 @@ from ctypes import byref, c_char_p, c_void_p
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 
 from splitc.cost.board import load_board
+from splitc.cost.precision import at_precision
 from splitc_targets.gpu import cuda
 from splitc_targets.gpu.device import device_of
-from splitc_targets.gpu.kernels import ordinary_products
+from splitc_targets.gpu.kernels import ordinary_products, products
 from splitc_targets.gpu.kernels.ordinary_products import TILES, Tile, cycles, first_of, tile_of
 from splitc_targets.gpu.kernels.product import dense
 from splitc_targets.kernels.product.geometry import Conv
@@ -112,6 +114,20 @@ def test_the_prediction_knows_how_wide_copies_are_and_how_many_blocks_there_are(
     assert tile_of(wide, device) == TILES[0]
     few = tile_of(dense(_conv(196, 512, 64)), device)
     assert few.rows * few.columns < 64 * 64
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float16"])
+@pytest.mark.parametrize("board", ["cuda-sm80", "cuda-sm86", "cuda-sm89", "cuda-sm90"])
+@pytest.mark.parametrize(
+    "size", [(3136, 64, 128), (784, 128, 128), (196, 512, 128), (49, 512, 512)]
+)
+def test_layers_of_real_networks_are_multiplied_by_tensor_cores_where_that_is_asked(
+    size: tuple[int, int, int], board: str, precision: str
+) -> None:
+    device = device_of(at_precision({"server": load_board(board)}, precision)["server"])
+    conv = _conv(*size)
+    weights = np.zeros((conv.out_channels, conv.channels, 1, 1), np.float32)
+    assert products.packed(weights, conv, device, aligned=8)[0].words == precision
 
 
 def test_weights_have_zeros_behind_their_columns_where_these_are_no_multiple_of_four() -> None:
