@@ -122,7 +122,9 @@ def _cycles(product: Product, tile: Tile, device: Device) -> float:
     moving = 4 * (tile.rows + tile.columns) / device.near
     mine = -(-blocks // device.units)
     # What is on its way while others compute: where it is little, each waits for it.
-    ready = min(beside, mine) * (stages - 1) * tile.slice_bytes / (4 * _PIECE)
+    # Where it is not copied it is in registers, and what a thread holds of it counts as a piece.
+    pieces = tile.slice_bytes / (4 * _PIECE) if device.copies else tile.threads
+    ready = min(beside, mine) * (stages - 1) * pieces
     return mine * words * (max(multiplying, loading, moving) + bringing) / min(1.0, ready / _BUSY)
 
 
