@@ -133,9 +133,6 @@ def _num(value: float, lanes: int) -> Value:
     return emit.number(value, lanes)
 
 
-_poly = emit.polynomial
-
-
 def _clamp(x: Value, low: float, high: float, lanes: int) -> Value:
     """x within bounds; not-a-number stays so (the comparison with it is false)."""
     above = emit.maximum(_num(low, lanes), x)
@@ -157,7 +154,7 @@ def _reduced(code: Code, lanes: int, x: Value) -> tuple[Value, Value]:
     n = code.bind(emit.tirx.floor(x * _num(math.log2(math.e), lanes) + _num(0.5, lanes)), "n")
     r = x + n * _num(-0.693359375, lanes)
     r = code.bind(r + n * _num(2.12194440e-4, lanes), "r")
-    return _poly(r, _EXP, lanes) * (r * r) + r + _num(1.0, lanes), n
+    return emit.polynomial(r, _EXP, lanes) * (r * r) + r + _num(1.0, lanes), n
 
 
 def exp(code: Code, lanes: int, x: Value) -> Value:
@@ -188,7 +185,7 @@ def power_of_two_below(code: Code, lanes: int, x: Value) -> Value:
     """2 to the x where x is at most 0, about 1 ulp; 0 where x is below -126."""
     moved = code.bind(emit.fence(x + _num(_WHOLE, lanes)), "moved")
     r = code.bind(x - (moved - _num(_WHOLE, lanes)), "r")
-    scaled = _poly(r, _POWER, lanes) * _scale(moved, lanes)
+    scaled = emit.polynomial(r, _POWER, lanes) * _scale(moved, lanes)
     return emit.tirx.Select(emit.tirx.LT(x, _num(-126.0, lanes)), _num(0.0, lanes), scaled)
 
 
@@ -213,7 +210,7 @@ def log(code: Code, lanes: int, x: Value) -> Value:
     n = emit.tirx.Cast(emit.typed("float32", lanes), power)
     n = code.bind(n - emit.tirx.Select(small, _num(24.0, lanes), _num(0.0, lanes)), "n")
     square = code.bind(z * z, "square")
-    y = _poly(z, _LOG, lanes) * (z * square) + n * _num(-2.12194440e-4, lanes)
+    y = emit.polynomial(z, _LOG, lanes) * (z * square) + n * _num(-2.12194440e-4, lanes)
     y = y - square * _num(0.5, lanes) + z + n * _num(0.693359375, lanes)
     y = emit.tirx.Select(emit.tirx.LT(x, _num(math.inf, lanes)), y, x)
     y = emit.tirx.Select(emit.tirx.EQ(x, _num(0.0, lanes)), _num(-math.inf, lanes), y)
@@ -240,7 +237,7 @@ def _odd_rational(
     """x P(x²) / Q(x²), the same beyond `bound`, and 1 or -1 beyond `end`."""
     inside = code.bind(_clamp(x, -bound, bound, lanes), "inside")
     square = code.bind(inside * inside, "square")
-    above, below = (_poly(square, part, lanes) for part in parts)
+    above, below = (emit.polynomial(square, part, lanes) for part in parts)
     value = _quotient(code, lanes, inside * above, below)
     value = emit.tirx.Select(emit.tirx.LT(x, _num(-end, lanes)), _num(-1.0, lanes), value)
     return emit.tirx.Select(emit.tirx.LT(_num(end, lanes), x), _num(1.0, lanes), value)
@@ -301,7 +298,7 @@ def _bell(code: Code, lanes: int, inside: Value) -> Value:
     moved = code.bind(emit.fence(moved), "moved")
     n = code.bind(moved - _num(_WHOLE, lanes), "n")
     r = code.bind(_plus_logarithms(inside, n, lanes), "r")
-    root = code.bind(_poly(code.bind(r * r, "square"), _HALF_WAY, lanes), "root")
+    root = code.bind(emit.polynomial(code.bind(r * r, "square"), _HALF_WAY, lanes), "root")
     above = code.bind(root + r, "above")
     return _quotient(code, lanes, above, above + (root - r) * _scale(moved, lanes))
 
@@ -387,7 +384,7 @@ def sinh(code: Code, lanes: int, x: Value) -> Value:
     """Hyperbolic sine, a few ulp near 0 too."""
     grows, falls = _halves(code, lanes, x)
     square = code.bind(x * x, "square")
-    near = x + x * square * _poly(square, _SINH, lanes)
+    near = x + x * square * emit.polynomial(square, _SINH, lanes)
     inside = emit.tirx.LT(emit.tirx.abs(x), _num(1.0, lanes))
     return emit.tirx.Select(inside, near, emit.copysign(code.bind(grows - falls), x))
 

@@ -26,6 +26,7 @@ from splitc.runtime.tvm_abi import Arguments, address, aligned, function
 from splitc_targets.gpu import link as linking
 from splitc_targets.gpu.part import STATE_BYTES
 from splitc_targets.gpu.pipeline import GpuCode, compile_module
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.link.toolchain import LIBRARY, install_runtime, link_model, object_of
 from splitc_targets.tvm import adapter
 from tests.targets.nets import Array, Net, assert_same, wanted
@@ -36,6 +37,16 @@ MEMORY = ("input", "output", "weights", "arena")
 needs_opencl = pytest.mark.skipif(
     bool(why_no_device("opencl", "")), reason=f"no OpenCL: {why_no_device('opencl', '')}"
 )
+
+
+def of_pixels(pixels: int, channels: int, out: int) -> Conv:
+    """A 1x1 convolution of so many pixels."""
+    return Conv(
+        batch=1, height=1, width=pixels, channels=channels, groups=1, out_height=1,
+        out_width=pixels, out_channels=out, kernel=(1, 1), stride=(1, 1), dilation=(1, 1),
+        pad=(0, 0), x_pixel=channels, x_row=0, x_image=0, x_channel=1, y_pixel=out, y_row=0,
+        y_image=0,
+    )  # fmt: skip
 
 
 class _Place(ctypes.Structure):

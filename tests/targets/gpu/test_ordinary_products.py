@@ -19,8 +19,7 @@ from splitc_targets.gpu.device import device_of
 from splitc_targets.gpu.kernels import ordinary_products, products
 from splitc_targets.gpu.kernels.ordinary_products import TILES, Tile, cycles, first_of, tile_of
 from splitc_targets.gpu.kernels.product import dense
-from splitc_targets.kernels.product.geometry import Conv
-from tests.targets.gpu.device import assert_right, compiled, needs_opencl
+from tests.targets.gpu.device import assert_right, compiled, needs_opencl, of_pixels
 from tests.targets.nets import Net
 
 tiles = pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
@@ -96,23 +95,14 @@ def test_nvidias_compiler_copies_loads_and_stores_16_bytes() -> None:
     assert sum("st.global.v4.f32" in body for body in bodies) == 1
 
 
-def _conv(pixels: int, channels: int, out: int) -> Conv:
-    return Conv(
-        batch=1, height=1, width=pixels, channels=channels, groups=1, out_height=1,
-        out_width=pixels, out_channels=out, kernel=(1, 1), stride=(1, 1), dilation=(1, 1),
-        pad=(0, 0), x_pixel=channels, x_row=0, x_image=0, x_channel=1, y_pixel=out, y_row=0,
-        y_image=0,
-    )  # fmt: skip
-
-
 def test_the_prediction_knows_how_wide_copies_are_and_how_many_blocks_there_are() -> None:
     device = device_of(load_board("cuda-sm90"))
-    narrow = dense(_conv(65536, 512, 512))
+    narrow = dense(of_pixels(65536, 512, 512))
     wide = replace(narrow, x_aligned=4)
     assert (narrow.x_run, wide.x_run, wide.w_beside) == (1, 4, 8)
     assert cycles(wide, device) < cycles(narrow, device)
     assert tile_of(wide, device) == TILES[0]
-    few = tile_of(dense(_conv(196, 512, 64)), device)
+    few = tile_of(dense(of_pixels(196, 512, 64)), device)
     assert few.rows * few.columns < 64 * 64
 
 
@@ -125,12 +115,12 @@ def test_layers_of_real_networks_are_multiplied_by_tensor_cores_where_that_is_as
     size: tuple[int, int, int], board: str, precision: str
 ) -> None:
     device = device_of(at_precision({"server": load_board(board)}, precision)["server"])
-    conv = _conv(*size)
+    conv = of_pixels(*size)
     weights = np.zeros((conv.out_channels, conv.channels, 1, 1), np.float32)
     assert products.packed(weights, conv, device, aligned=8)[0].words == precision
 
 
 def test_weights_have_zeros_behind_their_columns_where_these_are_no_multiple_of_four() -> None:
-    odd, even = dense(_conv(100, 8, 37)), dense(_conv(100, 8, 36))
+    odd, even = dense(of_pixels(100, 8, 37)), dense(of_pixels(100, 8, 36))
     assert (odd.w_depth, odd.w_beside, even.w_depth) == (40, 8, 36)
-    assert dense(_conv(1, 8, 37)).w_depth == 37, "all of a vector's weights are read"
+    assert dense(of_pixels(1, 8, 37)).w_depth == 37, "all of a vector's weights are read"

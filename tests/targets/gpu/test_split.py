@@ -13,8 +13,7 @@ from splitc.cost.board import load_board
 from splitc_targets.gpu.device import Device
 from splitc_targets.gpu.kernels.product import dense
 from splitc_targets.gpu.kernels.split import parts_of
-from splitc_targets.kernels.product.geometry import Conv
-from tests.targets.gpu.device import BOARD, compiled, needs_opencl, run, simulated
+from tests.targets.gpu.device import BOARD, compiled, needs_opencl, of_pixels, run, simulated
 from tests.targets.nets import SEEDS, Draw, Net, assert_same, one_of, wanted
 from tests.targets.rules.test_networks import sweep
 
@@ -67,20 +66,15 @@ def test_parts_stay_floats_where_tensors_between_kernels_are_halves() -> None:
     assert_same(run(code, *net.inputs.values()), wanted(proto, net.inputs), 2e-3)
 
 
-def _conv(pixels: int, channels: int, out: int) -> Conv:
-    return Conv(
-        batch=1, height=1, width=pixels, channels=channels, groups=1, out_height=1,
-        out_width=pixels, out_channels=out, kernel=(1, 1), stride=(1, 1), dilation=(1, 1),
-        pad=(0, 0), x_pixel=channels, x_row=0, x_image=0, x_channel=1, y_pixel=out, y_row=0,
-        y_image=0,
-    )  # fmt: skip
-
-
 def test_what_fills_the_multiprocessors_or_is_short_stays_whole() -> None:
     many, few = Device(132, 128.0), Device(2, 128.0)
-    deep, wide, short = _conv(49, 4096, 512), _conv(12544, 4096, 512), _conv(49, 64, 512)
+    deep, wide, short = (
+        of_pixels(49, 4096, 512),
+        of_pixels(12544, 4096, 512),
+        of_pixels(49, 64, 512),
+    )
     assert parts_of(dense(deep), many) > 1
-    assert parts_of(dense(_conv(1, 4096, 1000)), many) > 1
+    assert parts_of(dense(of_pixels(1, 4096, 1000)), many) > 1
     assert parts_of(dense(deep), few) == 1
     assert parts_of(dense(wide), many) == 1
     assert parts_of(dense(short), many) == 1

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import tvm
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from onnx import helper, numpy_helper
 
 from splitc.cost.board import load_board
 from splitc_targets.graph.expression import Arg, Do, Expression, relu
@@ -22,6 +19,7 @@ from splitc_targets.loops import emit
 from splitc_targets.loops.fused import Operand
 from splitc_targets.machine.machine import Machine, machine_of
 from splitc_targets.tvm import adapter
+from tests.targets.kernels.test_winograd import convolved, fused
 
 Array = np.ndarray[Any, Any]
 
@@ -69,30 +67,6 @@ def computed(conv: Conv, x: Array, weights: Array, operands: list[Array]) -> Arr
     return y.numpy().reshape(shape)
 
 
-def convolved(x: Array, weights: Array, stride: tuple[int, int]) -> Array:
-    """What onnxruntime computes, channels-last."""
-    node = helper.make_node("Conv", ["x", "w"], ["y"], strides=list(stride))
-    nchw = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    float32 = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [node], "g", [helper.make_tensor_value_info("x", float32, nchw.shape)],
-        [helper.make_tensor_value_info("y", float32, None)],
-        [numpy_helper.from_array(weights, "w")],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    (y,) = session.run(None, {"x": nchw})
-    return np.asarray(y).transpose(0, 2, 3, 1)
-
-
-def fused(epilogue: str, y: Array, operands: list[Array]) -> Array:
-    if epilogue == "bias":
-        return y + operands[0]
-    return np.maximum(y + operands[0] + operands[1], 0) if epilogue == "residual" else y
-
-
 sizes = st.integers(1, 15)
 eights = st.integers(1, 12).map(lambda count: 8 * count)
 step = st.integers(1, 3)
@@ -117,7 +91,7 @@ def test_the_result_is_onnxruntimes(
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *size, channels[0]), np.float32)
     weights = rng.standard_normal((channels[1], channels[0], 1, 1), np.float32)
-    y = convolved(x, weights, stride)
+    y = convolved(x, weights, (0, 0, 0, 0), stride)
     shapes = {"channel": (channels[1],), "tensor": y.shape}
     operands = [rng.standard_normal(shapes[o.kind], np.float32) for o in conv.operands]
     wanted = fused(epilogue, y, operands)

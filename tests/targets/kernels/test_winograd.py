@@ -89,10 +89,10 @@ def computed(
 
 
 def convolved(
-    x: Array, weights: Array, pads: tuple[int, int, int, int], stride: int = 1
-) -> Array:  # fmt: skip
+    x: Array, weights: Array, pads: tuple[int, int, int, int], stride: tuple[int, int]
+) -> Array:
     """What onnxruntime computes, channels-last."""
-    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=list(pads), strides=[stride] * 2)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=list(pads), strides=list(stride))
     nchw = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     float32 = onnx.TensorProto.FLOAT
     graph = helper.make_graph(
@@ -144,7 +144,7 @@ def test_the_result_is_onnxruntimes(
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *size, channels[0]), np.float32)
     weights = rng.standard_normal((channels[1], channels[0], 3, 3), np.float32)
-    y = convolved(x, weights, pads, form.stride)
+    y = convolved(x, weights, pads, (form.stride, form.stride))
     shapes = {"channel": (channels[1],), "tensor": y.shape, "scalar": (1,)}
     operands = [rng.standard_normal(shapes[o.kind], np.float32) for o in conv.operands]
     wanted = fused(epilogue, y, operands)

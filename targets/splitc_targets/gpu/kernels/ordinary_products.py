@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from splitc_targets.gpu.device import REGISTERS, Device
-from splitc_targets.gpu.kernels.product import Block, Product, arguments
+from splitc_targets.gpu.kernels.product import BRINGING, BUSY, Block, Product, arguments
 from splitc_targets.gpu.loops import copies, vectors
 from splitc_targets.gpu.loops.shares import by_lines
 from splitc_targets.gpu.loops.threads import Halves, Kernel, Threads, kernel, where
@@ -77,12 +77,6 @@ TILES = (
     Tile(16, 16, 32, 1, 1),
 )  # fmt: skip
 
-_BRINGING = 12.0 / 128
-"""Cycles of a multiprocessor for bringing a piece: instructions over those it starts a cycle."""
-
-_BUSY = 512.0
-"""Threads of a multiprocessor, each with a slice under way, from which none waits for memory."""
-
 _OTHERS = 32
 """Registers of a thread beside its sums and what it multiplies: places, the loop's."""
 
@@ -115,13 +109,13 @@ def _cycles(product: Product, tile: Tile, device: Device) -> float:
     loading = warps * (2 * loads[0] + max(1, tile.run / 2) * loads[1])
     moving = 4 * (tile.rows + tile.columns) / device.near
     left, right = _run(product.x_run), _run(product.w_beside)
-    bringing = (tile.rows / left + tile.columns / right) * _BRINGING
+    bringing = (tile.rows / left + tile.columns / right) * BRINGING
     started = warps * sum(loads) / 4  # Four schedulers start one each a cycle.
     depth = -(-product.depth // tile.depth) * tile.depth
     mine = -(-blocks_of(product, tile) // device.units)
     ready = min(_beside(tile, device), mine) * tile.threads * (device.slices - 1)
     each = max(multiplying, loading, moving) + bringing + started
-    return mine * depth * each / min(1.0, ready / _BUSY)
+    return mine * depth * each / min(1.0, ready / BUSY)
 
 
 def _beside(tile: Tile, device: Device) -> int:

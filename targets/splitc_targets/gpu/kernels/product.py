@@ -24,6 +24,13 @@ from splitc_targets.loops.emit import Argument, Array, Index, Value, const, tirx
 ALIGNED = 8
 """Elements at whose multiples an operand may be known to begin: 16 bytes of float16."""
 
+BRINGING = 12.0 / 128
+"""Cycles of a multiprocessor for bringing a piece: instructions over those it starts a cycle."""
+
+BUSY = 512.0
+"""Pieces under way to a multiprocessor, or its threads with one each, from which nothing waits for
+memory."""
+
 
 @dataclass(frozen=True)
 class Product:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from splitc_targets.gpu.device import BLOCK_SHARED_BYTES, Device
-from splitc_targets.gpu.kernels.product import Block, Product, arguments
+from splitc_targets.gpu.kernels.product import BRINGING, BUSY, Block, Product, arguments
 from splitc_targets.gpu.loops import copies
 from splitc_targets.gpu.loops.shares import Share, by_lines
 from splitc_targets.gpu.loops.tensor_cores import (
@@ -80,12 +80,6 @@ TILES = (
     Tile(16, 64, 16, 16), Tile(16, 32, 16, 8),
 )  # fmt: skip
 
-_BRINGING = 12.0 / 128
-"""Cycles of a multiprocessor for bringing a piece: instructions over those it starts a cycle."""
-
-_BUSY = 512.0
-"""Pieces under way to a multiprocessor from which nothing waits for memory."""
-
 
 def tile_of(product: Product, device: Device) -> Tile:
     """The tile that is predicted to be quickest."""
@@ -118,14 +112,14 @@ def _cycles(product: Product, tile: Tile, device: Device) -> float:
     multiplying = warps * tile.pairs * ROWS * COLUMNS * numbers / device.tensor
     loading = warps * (4 * (tile.warp_rows // ROWS) + 2 * (tile.warp_columns // COLUMNS)) / WORDS
     left, right = (max(1, each) for each in _copied(product, device))
-    bringing = (tile.rows / left + tile.columns / right) * _BRINGING
+    bringing = (tile.rows / left + tile.columns / right) * BRINGING
     moving = 4 * (tile.rows + tile.columns) / device.near
     mine = -(-blocks // device.units)
     # What is on its way while others compute: where it is little, each waits for it.
     # Where it is not copied it is in registers, and what a thread holds of it counts as a piece.
     pieces = tile.slice_bytes / (4 * _PIECE) if device.copies else tile.threads
     ready = min(beside, mine) * (stages - 1) * pieces
-    return mine * words * (max(multiplying, loading, moving) + bringing) / min(1.0, ready / _BUSY)
+    return mine * words * (max(multiplying, loading, moving) + bringing) / min(1.0, ready / BUSY)
 
 
 def _copied(product: Product, device: Device) -> tuple[int, int]:

@@ -26,13 +26,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from splitc_targets.kernels.product.direct import operand_arguments
-from splitc_targets.kernels.product.geometry import Conv, input_size, result_size
+from splitc_targets.kernels.product.geometry import Conv
 from splitc_targets.kernels.strassen.plan import plan
-from splitc_targets.kernels.winograd.kernel import Writer
+from splitc_targets.kernels.winograd.kernel import Writer, parameters
 from splitc_targets.kernels.winograd.stages import Place
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Argument, Index
+from splitc_targets.loops.emit import Index
 from splitc_targets.machine.machine import Machine
 
 
@@ -44,14 +43,10 @@ def workspace(conv: Conv, machine: Machine) -> int:
 def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, workspace, y) in TVM's tensor IR."""
     made = plan(conv, machine)
-    arguments = [
-        Argument("x", (input_size(conv),)), Argument("w", (packed,)), *operand_arguments(conv),
-        Argument("workspace", (made.workspace,)),
-        Argument("y", (result_size(conv),), conv.y_dtype),
-    ]  # fmt: skip
     return emit.function(
-        name, arguments, lambda code, *arrays: _Writer(code, conv, machine, made, arrays).write()
-    )
+        name, parameters(conv, packed, made.workspace),
+        lambda code, *arrays: _Writer(code, conv, machine, made, arrays).write(),
+    )  # fmt: skip
 
 
 class _Writer(Writer):

@@ -28,7 +28,7 @@ from __future__ import annotations
 from typing import Any
 
 from splitc_targets.kernels.product.direct import operand_arguments
-from splitc_targets.kernels.product.geometry import Conv, result_size
+from splitc_targets.kernels.product.geometry import Conv, input_size, result_size
 from splitc_targets.kernels.winograd.plan import plan
 from splitc_targets.kernels.winograd.stages import Stages
 from splitc_targets.loops import emit
@@ -45,20 +45,19 @@ def workspace(conv: Conv, machine: Machine, m: int, pair: int = 1) -> int:
 def kernel(name: str, conv: Conv, machine: Machine, m: int, packed: int) -> Any:
     """The kernel (x, packed weights, operands…, workspace, y) in TVM's tensor IR."""
     made = plan(conv, machine, m)
-    arguments = [
+    return emit.function(
+        name, parameters(conv, packed, made.workspace),
+        lambda code, *arrays: Writer(code, conv, machine, made, arrays).write(),
+    )  # fmt: skip
+
+
+def parameters(conv: Conv, packed: int, workspace: int) -> list[Argument]:
+    """Parameters of a kernel of three stages (x, packed weights, operands…, workspace, y)."""
+    return [
         Argument("x", (input_size(conv),)), Argument("w", (packed,)), *operand_arguments(conv),
-        Argument("workspace", (made.workspace,)),
+        Argument("workspace", (workspace,)),
         Argument("y", (result_size(conv),), conv.y_dtype),
     ]  # fmt: skip
-    return emit.function(
-        name, arguments, lambda code, *arrays: Writer(code, conv, machine, made, arrays).write()
-    )
-
-
-def input_size(conv: Conv) -> int:
-    """Elements from the input's first to its last."""
-    size = (conv.batch - 1) * conv.x_image + (conv.height - 1) * conv.x_row
-    return size + (conv.width - 1) * conv.x_pixel + conv.channels
 
 
 class Writer(Stages):

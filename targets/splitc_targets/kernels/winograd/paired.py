@@ -16,9 +16,9 @@ import numpy as np
 
 from splitc_targets.kernels.product import pairs
 from splitc_targets.kernels.product.direct import operand_arguments
-from splitc_targets.kernels.product.geometry import PAIR, Conv, result_size
+from splitc_targets.kernels.product.geometry import PAIR, Conv, input_size, result_size
 from splitc_targets.kernels.winograd.form import Form
-from splitc_targets.kernels.winograd.kernel import Writer, input_size
+from splitc_targets.kernels.winograd.kernel import Writer
 from splitc_targets.kernels.winograd.plan import Plan, filter_size, plan
 from splitc_targets.kernels.winograd.transforms import filter_matrix
 from splitc_targets.loops import bfloat16, emit
