@@ -23,6 +23,7 @@ from selenium.webdriver.chrome.service import Service
 AXE = "axe-core@4.14.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "splitc-tests"
 _HEIGHT = 900
+_LOGS = ("browser", "performance")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ class Browser:
     driver: Any
 
     def open(self, page: Path, *, width: int, dark: bool = False) -> None:
-        """Load a file at a width in CSS pixels, in a colour scheme."""
+        """Load a file at a width in CSS pixels, in a colour scheme.
+
+        What an earlier page says late, or said after it was last asked, is forgotten: the
+        browser has one console for all pages.
+        """
+        self.driver.get("about:blank")
+        for kind in _LOGS:
+            self.driver.get_log(kind)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._tell("Emulation.setEmulatedMedia", features=[scheme])
         self._tell(
@@ -46,7 +54,7 @@ class Browser:
         self.driver.get(page.resolve().as_uri())
 
     def errors(self) -> list[str]:
-        """What the console complained of since it was last asked."""
+        """What the console complained of since the page was opened or it was last asked."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def fetched(self) -> list[str]:
@@ -103,7 +111,7 @@ def browser() -> Generator[Browser]:
         for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                      "--hide-scrollbars", f"--user-data-dir={profile}"):  # fmt: skip
             options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        options.set_capability("goog:loggingPrefs", dict.fromkeys(_LOGS, "ALL"))
         chrome = Chrome(options, Service(driver))
         try:
             chrome.set_script_timeout(60)

@@ -75,3 +75,7 @@ def test_the_browser_sees_what_is_wrong(chromium: Browser, tmp_path: Path) -> No
     assert any("pale" in one for one in chromium.overflow())
     found = " ".join(chromium.axe())
     assert all(rule in found for rule in ("image-alt", "color-contrast", "html-has-lang"))
+    right = tmp_path / "right.html"
+    right.write_text('<!doctype html><html lang="en"><title>x</title><p>dark on white', "utf-8")
+    chromium.open(right, width=WIDTHS[0])
+    assert (chromium.errors(), chromium.fetched(), chromium.overflow()) == ([], [], [])
