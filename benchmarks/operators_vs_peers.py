@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do attention, and what ends a detector, take less than in onnxruntime and OpenVINO?
+"""Do attention, what ends a detector, and what reads at computed places take less than elsewhere?
 
 Attention of 197 tokens by 6 heads of 64, float32 on all sides, as exporters write it, as ONNX's
 operator, and as a ViT has it between two layers: against the better of both. TopK and
 NonMaxSuppression over scores of 8,400 boxes and 80 classes, and 8,400 boxes of one class and of
-80: against onnxruntime. Sides run in turn, with the same threads, each in its own process;
+80; sampling by a grid, regions of a map, numbers put at places, and small moves: against
+onnxruntime. Sides run in turn, with the same threads, each in its own process;
 results are held against onnxruntime's, of which splitc's have more rows, of -1, where the
 network's are as many as boxes are kept.
 """
@@ -38,8 +39,9 @@ Array = np.ndarray[Any, Any]
 
 
 def model_of(
-    op: str, inputs: list[Array], stored: list[Array], results: Sequence[int]
-) -> ModelProto:
+    op: str, inputs: list[Array], stored: list[Array], results: Sequence[int], opset: int = 17,
+    **attributes: Any,
+) -> ModelProto:  # fmt: skip
     """A model of one operator.
 
     Args:
@@ -47,18 +49,22 @@ def model_of(
         inputs: What the model is given.
         stored: Its further inputs.
         results: The element types of its results.
+        opset: Of the model.
+        attributes: The operator's.
     """
     names = [f"x{k}" for k in range(len(inputs))]
     kept = [numpy_helper.from_array(each, f"c{k}") for k, each in enumerate(stored)]
     made = [f"y{k}" for k in range(len(results))]
-    node = helper.make_node(op, [*names, *(each.name for each in kept)], made, "op")
+    node = helper.make_node(op, [*names, *(each.name for each in kept)], made, "op", **attributes)
+    kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in inputs]
     graph = helper.make_graph(
         [node], op.lower(),
-        [helper.make_tensor_value_info(n, 1, a.shape) for n, a in zip(names, inputs, strict=True)],
+        [helper.make_tensor_value_info(name, kind, array.shape)
+         for name, kind, array in zip(names, kinds, inputs, strict=True)],
         [helper.make_tensor_value_info(n, t, None) for n, t in zip(made, results, strict=True)],
         kept,
     )  # fmt: skip
-    return _model(graph, 17)
+    return _model(graph, opset)
 
 
 def _model(graph: GraphProto, opset: int) -> ModelProto:
@@ -135,8 +141,80 @@ ATTENTION: dict[str, tuple[ModelProto, list[Array]]] = {
     "attention between two layers": between_layers(),
 }
 
+
+def sampled(channels: int, side: int, mode: str) -> tuple[ModelProto, list[Array]]:
+    """A map at the places of a grid of its own size, one in ten beyond its border."""
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((1, channels, side, side), np.float32)
+    grid = draw.uniform(-1.1, 1.1, (1, side, side, 2)).astype(np.float32)
+    return model_of("GridSample", [x, grid], [], [TensorProto.FLOAT], 20, mode=mode), [x, grid]
+
+
+def regions(ratio: int) -> tuple[ModelProto, list[Array]]:
+    """200 regions of 16 to 256 pixels of an image, of a map of 256 channels at stride 8."""
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((1, 256, 80, 80), np.float32)
+    first, size = draw.uniform(0, 384, (200, 2)), draw.uniform(16, 256, (200, 2))
+    boxes = np.concatenate([first, first + size], 1).astype(np.float32)
+    of = np.zeros(200, np.int64)
+    made = model_of(
+        "RoiAlign", [x, boxes, of], [], [TensorProto.FLOAT], output_height=7, output_width=7,
+        spatial_scale=0.125, sampling_ratio=ratio,
+    )  # fmt: skip
+    return made, [x, boxes, of]
+
+
+def put(op: str, reduction: str) -> tuple[ModelProto, list[Array]]:
+    """Half of 4,000 rows of 64 numbers, each number or each row at a place of its own."""
+    draw = np.random.default_rng(0)
+    x, new = (draw.standard_normal((n, 64), np.float32) for n in (4000, 2000))
+    at = draw.integers(0, 4000, (2000, 64 if op == "ScatterElements" else 1))
+    kinds = [TensorProto.FLOAT]
+    return model_of(op, [x, at, new], [], kinds, 18, reduction=reduction), [x, at, new]
+
+
+def moved(op: str, shape: tuple[int, ...]) -> tuple[ModelProto, list[Array]]:
+    """An operator of one tensor."""
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    return model_of(op, [x], [], [TensorProto.FLOAT]), [x]
+
+
+def embedding(rows: int) -> tuple[ModelProto, list[Array]]:
+    """Rows of 312 numbers of a stored table of 8,000."""
+    draw = np.random.default_rng(0)
+    table = numpy_helper.from_array(draw.standard_normal((8000, 312), np.float32), "table")
+    at = draw.integers(0, 8000, (1, rows))
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "at"], ["y"], "op")], "embedding",
+        [helper.make_tensor_value_info("at", TensorProto.INT64, at.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, rows, 312))], [table],
+    )  # fmt: skip
+    return _model(graph, 17), [at]
+
+
+PLACES: dict[str, tuple[ModelProto, list[Array]]] = {
+    "sampled linearly, 3 channels": sampled(3, 224, "linear"),
+    "sampled linearly, 64 channels": sampled(64, 56, "linear"),
+    "sampled nearest, 64 channels": sampled(64, 56, "nearest"),
+    "sampled cubically, 64 channels": sampled(64, 56, "cubic"),
+    "regions, 4 samples": regions(2),
+    "regions, as many samples as pixels": regions(0),
+    "elements put": put("ScatterElements", "none"),
+    "elements added": put("ScatterElements", "add"),
+    "rows put": put("ScatterND", "none"),
+    "rows added": put("ScatterND", "add"),
+    "hardmax": moved("Hardmax", (32, 1000)),
+    "hardmax, small": moved("Hardmax", (1, 100)),
+    "trilu": moved("Trilu", (12, 197, 197)),
+    "trilu, small": moved("Trilu", (1, 64, 64)),
+    "embedding of 8": embedding(8),
+    "embedding of 128": embedding(128),
+}
+"""What reads or writes at places."""
+
 CASES: dict[str, tuple[ModelProto, list[Array]]] = {
     **ATTENTION,
+    **PLACES,
     "the first 300 of all scores": first((1, BOXES * CLASSES), 300),
     "the first 5 classes of each box": first((BOXES, CLASSES), 5),
     "suppression, one class": suppression(1, 300, 0.25),
@@ -161,7 +239,7 @@ def measured(case: str, threads: int, rounds: int, folder: Path) -> dict[str, fl
         sides = opened(stack, threads, models, inputs, part)
         found = outputs(sides, folder)
         for own, right in zip(found["splitc"], found["onnxruntime"], strict=True):
-            if case in ATTENTION:
+            if case in ATTENTION or case in PLACES:
                 np.testing.assert_allclose(own, right, rtol=1e-4, atol=1e-5)
             else:
                 np.testing.assert_array_equal(own[: len(right)], right)

@@ -35,11 +35,11 @@ from splitc_targets.kernels import families
 from splitc_targets.kernels.choice import Choice
 from splitc_targets.kernels.choice import Product as Chosen
 from splitc_targets.kernels.product.geometry import Conv
+from splitc_targets.kernels.scatter import spec_of as scatter_spec
 from splitc_targets.kernels.suppression import Suppression
 from splitc_targets.loops.fused import beside_types
 from splitc_targets.machine.machine import Machine
 from splitc_targets.plan.planner import Planner, Rule
-from splitc_targets.rules import scatter as scatter_rules
 from splitc_targets.rules import table
 from splitc_targets.rules.maps import describe, shapes_of
 from splitc_targets.tvm.adapter import CannotRun
@@ -80,9 +80,9 @@ KERNELS: dict[str, Write] = {
 
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
-    for op, rule in (table.RULES | scatter_rules.RULES).items()
+    for op, rule in table.RULES.items()
 }
-"""The processors' rules, and those of what only kernels of threads have."""
+"""The processors' rules."""
 
 
 def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:
@@ -90,6 +90,8 @@ def _by_family(rule: Rule, planner: Planner, node: Node) -> bool:
     found = (each for each in families.of(node, _NEUTRAL) if "float32" in each.reads)
     node.family = next((each.name for each in found), "")
     if node.op == "recurrent" and node.outputs[0].shape[2] > recurrent.MOST_HIDDEN:
+        return False
+    if node.op.startswith("scatter") and not scatter.suits(scatter_spec(node)):
         return False
     return rule(planner, node)
 

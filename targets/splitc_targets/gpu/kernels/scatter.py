@@ -12,25 +12,27 @@ import math
 from collections.abc import Callable
 
 from splitc_targets.gpu.loops.threads import Kernel, Threads, in_range, kernel, where
-from splitc_targets.kernels.scatter import Scatter, parameters
+from splitc_targets.kernels.scatter import COMBINE, Scatter, parameters
 from splitc_targets.loops import emit
-from splitc_targets.loops.emit import Array, Index, Value, const, tirx
+from splitc_targets.loops.emit import Array, Index, const, tirx
 
 THREADS = 256
 
-_COMBINE: dict[str, Callable[[Value, Value], Value]] = {
-    "update": lambda _, b: b,
-    "add": lambda a, b: a + b,
-    "mul": lambda a, b: a * b,
-    "max": tirx.max,
-    "min": tirx.min,
-}
+_TYPES = frozenset({"float32", "float64", "int32", "int64", "int8", "uint8"})
+_MOST_TURNS = 16384
+"""Numbers that may be put into one element, beyond which looking at all of them for each element
+takes longer than putting one after the other."""
+
+
+def suits(spec: Scatter | None) -> bool:
+    """Whether kernels of threads put numbers so."""
+    return spec is not None and spec.dtype in _TYPES and spec.turns <= _MOST_TURNS
 
 
 def scatter_kernel(name: str, spec: Scatter) -> Kernel:
     """The kernel (tensor, places, numbers, result)."""
     look = _rows if spec.axis is None else _along
-    combine = _COMBINE[spec.reduction]
+    combine = COMBINE[spec.reduction]
 
     def write(code: Threads, x: Array, places: Array, updates: Array, y: Array) -> None:
         number, inside = in_range(code, spec.size, THREADS)
