@@ -132,9 +132,7 @@ class _Writer:
         with code.loop("chunk", chunks, parallel=shared) as chunk:
             start = code.bind(chunk * _CHUNK, "start")
             count = emit.least(_CHUNK, spec.size - start)
-            self._vectors(
-                count, lambda i, lanes: (start + i, self.x.at(start + i, lanes))
-            )
+            self._vectors(count, lambda i, lanes: (start + i, self.x.at(start + i, lanes)))
 
     def rows(self) -> None:
         """Whole rows, each task its part of all of them."""
@@ -154,7 +152,7 @@ class _Writer:
 
     def _row(self, turn: Index) -> Index:
         """Where the row that a place names begins."""
-        spec, found = self.spec, 0
+        spec, found = self.spec, emit.const(0)
         for digit in range(spec.depth):
             place = tirx.Cast("int32", self.places.at(turn * spec.depth + digit))
             found = found + place * math.prod(spec.shape[digit + 1 :])
