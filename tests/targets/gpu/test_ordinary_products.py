@@ -17,7 +17,16 @@ from splitc.cost.precision import at_precision
 from splitc_targets.gpu import cuda
 from splitc_targets.gpu.device import device_of
 from splitc_targets.gpu.kernels import ordinary_products, products
-from splitc_targets.gpu.kernels.ordinary_products import TILES, Tile, cycles, first_of, tile_of
+from splitc_targets.gpu.kernels.ordinary_products import (
+    TILES,
+    Tile,
+    along_depth,
+    column_of,
+    cycles,
+    deep_place,
+    first_of,
+    tile_of,
+)
 from splitc_targets.gpu.kernels.product import dense
 from tests.targets.gpu.device import assert_right, compiled, needs_opencl, of_pixels
 from tests.targets.nets import Net
@@ -50,6 +59,40 @@ def test_what_threads_load_at_once_lies_in_32_banks_or_is_the_same(tile: Tile) -
             assert len({word % 32 for word in words}) == len(words)
 
 
+@tiles
+def test_a_slice_along_the_depth_has_each_column_once_and_eight_pieces_in_32_banks(
+    tile: Tile,
+) -> None:
+    lines = {int(column_of(line, tile)): line for line in range(tile.columns)}
+    assert sorted(lines) == list(range(tile.columns))
+    places = {
+        (line, k): int(deep_place(line, k, tile)) for line in range(8) for k in range(tile.depth)
+    }
+    assert sorted(places.values()) == list(range(8 * tile.depth))
+    assert all(places[line, k] + n == places[line, k + n] for line, k in places if k % 4 == 0
+               for n in range(4))  # fmt: skip
+    for first in range(0, tile.threads, 8):
+        columns = [_own(tile, first + n)[1] for n in range(8)]
+        for number in range(tile.own_columns):
+            loaded = [int(deep_place(lines[own[number]], 4, tile)) for own in columns]
+            assert len({(word + n) % 32 for word in loaded for n in range(4)}) == 32
+
+
+@needs_opencl
+@pytest.mark.parametrize("tile", [TILES[n] for n in (0, 2, 4, 5, 8)], ids=str)
+@pytest.mark.parametrize("depth", [20, 21])
+def test_a_transposed_right_side_comes_as_the_left_one_does(
+    tile: Tile, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordinary_products, "TILES", (tile,))
+    net = Net(0)
+    right = net.op("Transpose", net.input(2, 37, depth), perm=[0, 2, 1])
+    net.outputs = [net.op("MatMul", net.input(2, 41, depth), right)]
+    source = assert_right(net).program.source
+    copied = set(re.findall(r"splitc_copy_\d+(?=\(\()", source))
+    assert copied == {"splitc_copy_16" if depth % 4 == 0 else "splitc_copy_4"}
+
+
 @needs_opencl
 @pytest.mark.parametrize("tile", [TILES[n] for n in (0, 2, 4, 5, 8)], ids=str)
 def test_tiles_that_small_products_do_not_get_are_right_too(
@@ -77,6 +120,18 @@ def _ptx(source: str) -> str:
     found = cuda._text(compiler.nvrtcGetPTXSize, compiler.nvrtcGetPTX, program)
     compiler.nvrtcDestroyProgram(byref(program))
     return found
+
+
+def test_nvidias_compiler_loads_16_bytes_of_a_transposed_side_too() -> None:
+    net = Net(0)
+    right = net.op("Transpose", net.input(4, 512, 256), perm=[0, 2, 1])
+    net.outputs = [net.op("MatMul", net.input(4, 512, 256), right)]
+    source = compiled(net.proto(), "cuda-sm90").program.source
+    (body,) = (body for body in _ptx(source).split(".entry ")[1:] if "fma.rn.f32" in body)
+    assert set(re.findall(r"ld\.shared[\w.:]*", body)) == {"ld.shared.v4.f32"}
+    assert set(re.findall(r"cp\.async\.c[ag][\w.]+", body)) == {"cp.async.cg.shared.global"}
+    usage = cuda.compile_source(source, "sm_90").usage
+    assert all(used.spill_bytes == 0 for used in usage.values())
 
 
 def test_nvidias_compiler_copies_loads_and_stores_16_bytes() -> None:
@@ -118,6 +173,15 @@ def test_layers_of_real_networks_are_multiplied_by_tensor_cores_where_that_is_as
     conv = of_pixels(*size)
     weights = np.zeros((conv.out_channels, conv.channels, 1, 1), np.float32)
     assert products.packed(weights, conv, device, aligned=8)[0].words == precision
+
+
+def test_the_prediction_knows_that_a_transposed_right_side_comes_as_widely() -> None:
+    device = device_of(load_board("cuda-sm90"))
+    beside = replace(dense(of_pixels(4096, 512, 512)), x_aligned=4, w_columns=0)
+    deep = replace(beside, w_depth=1, w_column=512)
+    apart = replace(beside, w_depth=2, w_column=1024)
+    assert [along_depth(each) for each in (beside, deep, apart)] == [False, True, False]
+    assert cycles(deep, device) < cycles(apart, device)
 
 
 def test_weights_have_zeros_behind_their_columns_where_these_are_no_multiple_of_four() -> None:

@@ -48,6 +48,9 @@ NETS: dict[str, Callable[[Net], str]] = {
     ),
     "a vector by a matrix": lambda n: n.op("MatMul", n.input(1, 37), n.random(37, 45)),
     "batched products": lambda n: n.op("MatMul", n.input(3, 17, 9), n.input(3, 9, 19)),
+    "batched products, the right side transposed": lambda n: n.op(
+        "MatMul", n.input(3, 17, 12), n.op("Transpose", n.input(3, 19, 12), perm=[0, 2, 1])
+    ),
     "attention with a mask": lambda n: n.op(
         "MatMul",
         n.op("Softmax", n.op(

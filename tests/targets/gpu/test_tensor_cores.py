@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -169,6 +170,20 @@ def test_operands_that_the_precision_has_are_multiplied_exactly(precision: str) 
     assert code.program.source.count("__local int left") == len(EXACT)
     told = [kernel.op for kernel in code.kernels if kernel.op.endswith(f" in {precision}")]
     assert len(told) == sum("product" not in name for name in EXACT)
+
+
+@needs_opencl
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_both_sides_come_by_16_bytes_where_the_right_one_is_transposed(precision: str) -> None:
+    net = Net(0)
+    # Of no sign, and made by the part: in float16 they are in memory in halves.
+    left, right = (net.op("Softmax", net.input(2, n, 72), axis=-1) for n in (45, 53))
+    net.outputs = [net.op("MatMul", left, net.op("Transpose", right, perm=[0, 2, 1]))]
+    (got,), (want,) = _run(net, precision)
+    assert np.all(np.abs(got - want) <= 4 * HALF_STEP * want)
+    code = compiled(net.proto(), simulated(precision))
+    copied = re.findall(r"splitc_copy_(\d+)\(\(", code.program.source)
+    assert copied and set(copied) == {"16"}
 
 
 @needs_opencl

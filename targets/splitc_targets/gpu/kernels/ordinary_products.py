@@ -8,6 +8,9 @@ copied into was read before it. The left slice has a row's elements along the de
 the right slice those of a place of the depth, as memory has both; so a thread loads either four at
 a time, keeps its rows' for four places of the depth, and for each of these its columns'.
 
+Where memory has the right operand's elements along the depth side by side, as a transposed matrix
+does, so has the right slice; a thread then loads four places of the depth of each of its columns.
+
 A warp's threads are eight across and four down: what eight of them load at once of either slice
 lies in 32 banks or is the same.
 """
@@ -103,12 +106,14 @@ def _cycles(product: Product, tile: Tile, device: Device) -> float:
     product, and in how many pieces slices are brought.
     """
     warps = tile.threads / (_ACROSS * _DOWN)
-    loads = tile.own_rows / VECTOR, tile.own_columns / tile.run
+    run = VECTOR if along_depth(product) else tile.run
+    loads = tile.own_rows / VECTOR, tile.own_columns / run
     # Of each place of the depth. A load of 16 bytes takes two cycles: half a warp's are 128 bytes.
     multiplying = tile.rows * tile.columns / device.multiply_adds
-    loading = warps * (2 * loads[0] + max(1, tile.run / 2) * loads[1])
+    loading = warps * (2 * loads[0] + max(1, run / 2) * loads[1])
     moving = 4 * (tile.rows + tile.columns) / device.near
-    left, right = _run(product.x_run), _run(product.w_beside)
+    left = _run(product.x_run)
+    right = _run(product.w_run if along_depth(product) else product.w_beside)
     bringing = (tile.rows / left + tile.columns / right) * BRINGING
     started = warps * sum(loads) / 4  # Four schedulers start one each a cycle.
     depth = -(-product.depth // tile.depth) * tile.depth
@@ -128,6 +133,31 @@ def _beside(tile: Tile, device: Device) -> int:
 
 def _run(run: int) -> int:
     return min(VECTOR, run)
+
+
+def along_depth(product: Product) -> bool:
+    """Whether the right operand's elements lie side by side along the depth."""
+    return product.w_depth == 1 and product.w_column != 1
+
+
+def column_of(line: Index, tile: Tile) -> Index:
+    """The column that a line of a right slice along the depth has.
+
+    What eight threads load at once are their first columns, or their second ones, and so on, which
+    are a run apart: eight lines side by side.
+    """
+    eight = _ACROSS * tile.run
+    group, within = emit.div(line, eight) * eight, emit.mod(line, eight)
+    return group + emit.mod(within, _ACROSS) * tile.run + emit.div(within, _ACROSS)
+
+
+def deep_place(line: Index, k: Index, tile: Tile) -> Index:
+    """Where such a slice has a line's place of the depth: pieces of 16 bytes, which change places
+    from line to line so that one of each of eight lines lie in 32 banks."""
+    pieces = tile.depth // VECTOR
+    turn = emit.mod(emit.div(line, _ACROSS // pieces), pieces)
+    piece = tirx.bitwise_xor(emit.index(emit.div(k, VECTOR)), emit.index(turn))
+    return line * tile.depth + piece * VECTOR + emit.mod(k, VECTOR)
 
 
 def product_kernel(name: str, product: Product, device: Device) -> Kernel:
@@ -160,11 +190,17 @@ class _Tiled:
     ) -> None:
         self.code, self.product, self.tile, self.slices = code, product, tile, slices
         self.block = Block(code, product, arrays, (tile.rows, tile.columns))
+        self.deep = along_depth(product)
 
     def write(self) -> None:
         code, tile = self.code, self.tile
         row, column = first_of(code.thread, tile)
         self.row, self.column = code.bind(row, "row"), code.bind(column, "column")
+        if self.deep:
+            # The line of its first column; its others' are eight lines apart, as `column_of` says.
+            lane = emit.mod(emit.div(self.column, tile.run), _ACROSS)
+            across = emit.div(self.column, _ACROSS * tile.run)
+            self.line = code.bind(across * (_ACROSS * tile.run) + lane, "line")
         self.left = code.shared(self.slices * tile.rows * tile.depth, name="left")
         self.right = code.shared(self.slices * tile.depth * tile.columns, name="right")
         sums = code.local(tile.own_rows * tile.own_columns, name="sum")
@@ -196,16 +232,29 @@ class _Tiled:
         def run(array: Array, known: int) -> int:
             return 1 if isinstance(array, Halves) else _run(known)
 
-        left, right = run(block.x, product.x_run), run(block.w, product.w_beside)
+        left = run(block.x, product.x_run)
         self.of_left = by_lines(code, tile.threads, tile.rows, tile.depth, left)
-        self.of_right = by_lines(code, tile.threads, tile.depth, tile.columns, right)
+        if self.deep:
+            right = run(block.w, product.w_run)
+            self.of_right = by_lines(code, tile.threads, tile.columns, tile.depth, right)
+            columns = [block.column0 + column_of(line, tile) for line in self.of_right.lines]
+            self.columns = [code.bind(column, "column") for column in columns]
+        else:
+            right = run(block.w, product.w_beside)
+            self.of_right = by_lines(code, tile.threads, tile.depth, tile.columns, right)
         self.pixels = [block.pixel(line) for line in self.of_left.lines]
 
     def _bring(self, step: Index, number: Index) -> None:
         """Start copying a step's slices of both operands; zeros beyond the last place."""
-        code, tile, block = self.code, self.tile, self.block
-        start = code.bind(step * tile.depth, "start")
-        share = self.of_left
+        start = self.code.bind(step * self.tile.depth, "start")
+        self._bring_left(start, number)
+        if self.deep:
+            self._bring_right_along_depth(start, number)
+        else:
+            self._bring_right(start, number)
+
+    def _bring_left(self, start: Index, number: Index) -> None:
+        code, tile, block, share = self.code, self.tile, self.block, self.of_left
         first = number * (tile.rows * tile.depth) + share.within
         with where(code, share.mine):
             spot = block.spot(code.bind(start + share.within, "depth"))
@@ -213,13 +262,25 @@ class _Tiled:
                 there, place = block.left_at(pixel, spot)
                 at = first + line * tile.depth
                 copies.copy(code, self.left, at, block.x, place, there, share.run)
-        share = self.of_right
+
+    def _bring_right(self, start: Index, number: Index) -> None:
+        code, tile, block, share = self.code, self.tile, self.block, self.of_right
         first = number * (tile.depth * tile.columns) + share.within
         with where(code, share.mine):
             column = code.bind(block.column0 + share.within, "column")
             for line in share.lines:
                 there, place = block.right_at(code.bind(start + line, "depth"), column)
                 at = first + line * tile.columns
+                copies.copy(code, self.right, at, block.w, place, there, share.run)
+
+    def _bring_right_along_depth(self, start: Index, number: Index) -> None:
+        code, tile, block, share = self.code, self.tile, self.block, self.of_right
+        first = number * (tile.depth * tile.columns)
+        with where(code, share.mine):
+            depth = code.bind(start + share.within, "depth")
+            for line, column in zip(share.lines, self.columns, strict=True):
+                there, place = block.right_at(depth, column)
+                at = first + deep_place(line, share.within, tile)
                 copies.copy(code, self.right, at, block.w, place, there, share.run)
 
     def _multiply(self, sums: Array, number: Index, k: Index) -> None:
@@ -229,6 +290,9 @@ class _Tiled:
         for i in range(tile.own_rows):
             line = number * tile.rows + self.row + i * tile.tall
             vectors.load(code, held, VECTOR * i, self.left, line * tile.depth + k, VECTOR)
+        if self.deep:
+            self._multiply_columns(sums, held, number, k)
+            return
         for deep in range(VECTOR):
             beside = code.local(tile.own_columns, name="b")
             first = (number * tile.depth + k + deep) * tile.columns + self.column
@@ -239,6 +303,29 @@ class _Tiled:
                     cell = i * tile.own_columns + j
                     product = held.at(VECTOR * i + deep) * beside.at(j)
                     code.store(sums, cell, sums.at(cell) + product)
+
+    def _multiply_columns(self, sums: Array, held: Array, number: Index, k: Index) -> None:
+        """The same, column by column, of a right slice along the depth.
+
+        Args:
+            sums: Get the products.
+            held: Four places of each of the thread's rows.
+            number: Of the slice.
+            k: The first place.
+        """
+        code, tile = self.code, self.tile
+        first = number * (tile.depth * tile.columns)
+        for j in range(0, tile.own_columns, tile.run):
+            for n in range(tile.run):
+                line = self.line + j * tile.wide + n * _ACROSS
+                beside = code.local(VECTOR, name="b")
+                at = first + deep_place(line, k, tile)
+                vectors.load(code, beside, 0, self.right, at, VECTOR)
+                for deep in range(VECTOR):
+                    for i in range(tile.own_rows):
+                        cell = i * tile.own_columns + j + n
+                        product = held.at(VECTOR * i + deep) * beside.at(deep)
+                        code.store(sums, cell, sums.at(cell) + product)
 
     def _store(self, sums: Array) -> None:
         code, tile, block = self.code, self.tile, self.block
