@@ -12,3 +12,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 Arrays = Mapping[str, Array]
 """By the name of the tensor."""
+
+_STEPS = 2
+
+
+def nudged(array: Array, rng: np.random.Generator) -> Array:
+    """Each element of an array of floats up to two of its type's steps off."""
+    steps = rng.integers(-_STEPS, _STEPS + 1, array.shape, np.int8)
+    return np.asarray(array * (1 + steps * np.finfo(array.dtype).eps), array.dtype)

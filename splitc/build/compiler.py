@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -42,6 +43,7 @@ from splitc.bundle.codec_cost import codec_cost
 from splitc.bundle.golden import Golden, write_golden
 from splitc.bundle.output_folder import beside, move_into_place
 from splitc.bundle.record import DataFile, write_record
+from splitc.bundle.rounding import rounding_of, unsteady_samples
 from splitc.bundle.verify import Verification, verify_built
 from splitc.cost.topology import DEVICE
 from splitc.errors import OutputError, UsageError
@@ -232,7 +234,8 @@ def build(
         unchecked = unrunnable(job.parts, places) if check else ""
         if check and not unchecked:
             progress("checking it on golden vectors")
-            checked(verify_built(folder, manifest, scratch))
+            rounding = partial(rounding_of, job.trunk, ways_of(job, models), golden.feeds, seed)
+            checked(verify_built(folder, manifest, scratch, rounding))
         progress("moving it into place")
         move_into_place(folder, target)
     except OSError as error:
@@ -241,10 +244,13 @@ def build(
         ) from error
     finally:
         room.close()
-    for caveat in (*_caveats(job, golden), *built.caveats, unchecked):
+    bundle = Bundle.open(target)
+    for caveat in (
+        *_caveats(job, golden), *built.caveats, *unsteady_samples(bundle.manifest), unchecked,
+    ):  # fmt: skip
         if caveat:
             note(caveat)
-    return Bundle.open(target)
+    return bundle
 
 
 def _refuse(job: Job, models: Mapping[str, Network], tuning: Tuning | None) -> None:

@@ -100,8 +100,10 @@ def rebuild(
     record = read_record(bundle.path)
     options = _options(bundle, record, str(model), files or {})
     twins = any(twin_folder(bundle.path, name).is_dir() for name in bundle.manifest.parts)
+    # What the check measured of rounding stands in the manifest, where it measured any.
+    checked = bool(bundle.manifest.rounding)
     options = msgspec.structs.replace(
-        options, check=False, twin=twins, tune_seconds=0.0, tune_rpc="",
+        options, check=checked, twin=twins, tune_seconds=0.0, tune_rpc="",
     )  # fmt: skip
     progress(f"reading {model}")
     loaded = options.load()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,12 +50,15 @@ class Difference:
         same_argmax: Whether the largest element is at the same place, or at one that the
             reference has as large.
         wrong: A slice that is off by its own measure, in words; empty where there is none.
+        rounding: What rounding alone may make of the relative difference; 0 where that is less
+            than anybody minds.
     """
 
     name: str
     relative: float
     same_argmax: bool
     wrong: str = ""
+    rounding: float = 0.0
 
     def within(self, tolerance: float) -> bool:
         """Whether a result may pass."""
@@ -62,12 +66,13 @@ class Difference:
 
     def near(self, tolerance: float) -> bool:
         """Whether a tensor that crosses may pass: in a feature map, ties are common."""
-        return self.relative <= tolerance and not self.wrong
+        return self.relative <= max(tolerance, self.rounding) and not self.wrong
 
 
 def worst_of(
-    name: str, got: Array, reference: Array, tolerance: float, *, quantised: bool = False
-) -> Difference:
+    name: str, got: Array, reference: Array, tolerance: float, *, quantised: bool = False,
+    rounding: Sequence[float] = (),
+) -> Difference:  # fmt: skip
     """The difference of stacked samples: each by its own range, slices over all of them.
 
     Args:
@@ -76,19 +81,53 @@ def worst_of(
         reference: Those of the reference.
         tolerance: What will be allowed.
         quantised: Compare as `quantised_difference` does.
+        rounding: What rounding alone may make of each sample's difference; none by default.
     """
     if got.shape != reference.shape or got.dtype != reference.dtype:
         return Difference(name, float("inf"), False)
-    measure = quantised_difference if quantised else difference
-    found = [measure(name, g, r, tolerance) for g, r in zip(got, reference, strict=True)]
-    far = max(found, key=lambda one: one.relative)
+    if quantised:
+        found = [
+            quantised_difference(name, g, r, tolerance) for g, r in zip(got, reference, strict=True)
+        ]
+    else:
+        allowed = rounding or (0.0,) * len(reference)
+        found = [
+            difference(name, g, r, tolerance, rounding=one)
+            for g, r, one in zip(got, reference, allowed, strict=True)
+        ]
+    far = max(found, key=lambda one: (one.relative > max(tolerance, one.rounding), one.relative))
     wrong = next((one.wrong for one in found if one.wrong), "")
-    if not wrong and len(found) > 1 and far.relative <= tolerance:
-        wrong = measure(name, got, reference, tolerance).wrong
+    if not wrong and len(found) > 1 and far.near(tolerance):
+        if quantised:
+            wrong = quantised_difference(name, got, reference, tolerance).wrong
+        elif reference.dtype.kind == "f" and reference.size:
+            wrong = _wrong_over(got, reference, tolerance, [one.rounding for one in found])
     return replace(far, same_argmax=all(one.same_argmax for one in found), wrong=wrong)
 
 
-def difference(name: str, got: Array, reference: Array, tolerance: float = TOLERANCE) -> Difference:
+def _wrong_over(
+    got: Array, reference: Array, tolerance: float, rounding: Sequence[float]
+) -> str:  # fmt: skip
+    """The first slice that is off over samples, each brought to its own range.
+
+    A sample whose range is a thousand times the others' would decide alone what a slice's
+    magnitude is, and hide what is wrong in theirs.
+    """
+    left, right = _unbounded(got, reference)
+    finite = np.isfinite(right)
+    left, right = np.where(finite, left, 0), np.where(finite, right, 0)
+    spreads = [
+        _spread(reference.dtype, r[f], tolerance) for r, f in zip(right, finite, strict=True)
+    ]
+    each = (-1, *(1,) * (right.ndim - 1))
+    spread = np.array(spreads).reshape(each)
+    slices = _ROUGH if tolerance > TOLERANCE else _FINE
+    return _wrong_slice(left / spread, right / spread, slices, np.array(rounding).reshape(each))
+
+
+def difference(
+    name: str, got: Array, reference: Array, tolerance: float = TOLERANCE, *, rounding: float = 0.0
+) -> Difference:
     """Compare a result with its reference.
 
     The range is the reference's largest minus smallest element; where it is 0, its largest
@@ -100,6 +139,14 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
     least that. Arg-max is over the last axis for tables (two axes), else over all elements; only
     for floats. Elements of other types have to be equal, but for a tenth of the tolerance as a
     share: an arg-max over many pixels meets ties.
+
+    Args:
+        name: The tensor.
+        got: The result.
+        reference: What it should be.
+        tolerance: What will be allowed.
+        rounding: What rounding alone may make of the relative difference: so much more is
+            allowed, of what is nearly the largest for its place too, and not held against slices.
     """
     if got.shape != reference.shape or got.dtype != reference.dtype:
         return Difference(name, float("inf"), False)
@@ -108,7 +155,9 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
     if reference.dtype.kind != "f":
         share = float(np.count_nonzero(got != reference)) / reference.size
         relative = min(1.0, share * 10)
-        return Difference(name, relative, relative <= tolerance)
+        return Difference(
+            name, relative, relative <= max(tolerance, rounding), rounding=rounding
+        )  # fmt: skip
     left, right = _unbounded(got, reference)
     finite = np.isfinite(right)
     if not np.array_equal(finite, np.isfinite(left)) or not np.array_equal(
@@ -117,15 +166,15 @@ def difference(name: str, got: Array, reference: Array, tolerance: float = TOLER
         return Difference(name, float("inf"), False)
     if not finite.any():
         return Difference(name, 0.0, True)
-    step = _step(reference.dtype, right[finite])
-    spread = float(np.ptp(right[finite])) or float(np.abs(right[finite]).max()) or 1.0
-    spread = max(spread, step / tolerance) if tolerance else spread
+    spread = _spread(reference.dtype, right[finite], tolerance)
     relative = float(np.abs(left[finite] - right[finite]).max()) / spread
-    tie = tolerance * spread if tolerance > TOLERANCE else step
+    step = _step(reference.dtype, right[finite])
+    tie = max(tolerance * spread if tolerance > TOLERANCE else step, rounding * spread)
     same = _same_argmax(np.where(finite, left, -np.inf), np.where(finite, right, -np.inf), tie)
     slices = _ROUGH if tolerance > TOLERANCE else _FINE
-    wrong = _wrong_slice(np.where(finite, left, 0), np.where(finite, right, 0), slices)
-    return Difference(name, relative, same, wrong)
+    left, right = np.where(finite, left, 0), np.where(finite, right, 0)
+    wrong = _wrong_slice(left, right, slices, rounding * spread)
+    return Difference(name, relative, same, wrong, rounding)
 
 
 def _unbounded(got: Array, reference: Array) -> tuple[Array, Array]:
@@ -145,6 +194,14 @@ def _step(dtype: np.dtype[Any], values: Array) -> float:
     return 4 * float(np.finfo(dtype).eps) * float(np.abs(values).max())
 
 
+def _spread(dtype: np.dtype[Any], values: Array, tolerance: float) -> float:
+    """What a sample's differences are divided by; see `difference`."""
+    if not values.size:
+        return 1.0
+    spread = float(np.ptp(values)) or float(np.abs(values).max()) or 1.0
+    return max(spread, _step(dtype, values) / tolerance) if tolerance else spread
+
+
 def _same_argmax(left: Array, right: Array, tie: float) -> bool:
     """Whether the reference is as large where the result is largest as anywhere."""
     axis = -1 if right.ndim == 2 else None
@@ -155,9 +212,12 @@ def _same_argmax(left: Array, right: Array, tie: float) -> bool:
     return bool(np.all((there == most) | (most - there <= tie)))
 
 
-def _wrong_slice(left: Array, right: Array, slices: _Slices) -> str:
-    """The first slice that is off by its own magnitude, or how many elements are by theirs."""
-    off, size = np.abs(left - right), np.abs(right)
+def _wrong_slice(left: Array, right: Array, slices: _Slices, rounding: float | Array) -> str:
+    """The first slice that is off by its own magnitude, or how many elements are by theirs.
+
+    What rounding may make of each element's difference is taken off it.
+    """
+    off, size = np.maximum(np.abs(left - right) - rounding, 0), np.abs(right)
     tiny = 1e3 * float(np.finfo(np.float32).tiny)
     for axis in range(right.ndim):
         if right.shape[axis] < 2 or right.size // right.shape[axis] < slices.elements:

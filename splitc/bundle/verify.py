@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from splitc.arrays import Array
@@ -22,8 +23,11 @@ from splitc.bundle.runnable import Runnable, runnable_parts
 from splitc.bundle.vectors import count_samples, of_route, read_vectors
 from splitc.cost.precision import in_bf16
 from splitc.errors import BadBundleError, DeviceError, ToolchainError, VerificationError
-from splitc.runtime.manifest import Manifest, PartManifest, Route, read_manifest
+from splitc.runtime.manifest import Manifest, PartManifest, Route, read_manifest, write_manifest
 from splitc.runtime.process import Timing
+
+_DOUBT = 0.1
+"""Of the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,32 @@ class Verification:
         return self.routes[self.default].received
 
     @property
+    def results(self) -> tuple[Difference, ...]:
+        """Every result, of all routes and of the parts beside them."""
+        beside = (one for differences in self.others.values() for one in differences)
+        return (*(one for each in self.routes.values() for one in each.results), *beside)
+
+    @property
+    def everything(self) -> tuple[Difference, ...]:
+        """Every result, and all that crosses."""
+        return (*self.results, *(one for each in self.routes.values() for one in each.boundary))
+
+    @property
     def worst(self) -> Difference:
         """The result, or else the crossing tensor, that is furthest off."""
-        beside = [one for differences in self.others.values() for one in differences]
-        results = [*(one for each in self.routes.values() for one in each.results), *beside]
-        everything = [*results, *(one for each in self.routes.values() for one in each.boundary)]
-        far = [d for d in results if not d.same_argmax] or [d for d in everything if d.wrong]
-        return max(far or everything, key=lambda d: d.relative)
+        far = [d for d in self.results if not d.same_argmax]
+        far = far or [d for d in self.everything if not d.near(self.tolerance)]
+        return max(far or self.everything, key=lambda d: d.relative)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether something in float32 is off by so much that its own rounding is to be known.
+
+        Results of networks that compute as they should are a hundredth of the tolerance off.
+        """
+        if self.tolerance > TOLERANCE:
+            return False
+        return not self.passed or any(d.relative > _DOUBT * self.tolerance for d in self.everything)
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -167,6 +190,9 @@ class _Check:
         self._feed = read_vectors(golden / "inputs", manifest.source.inputs)
         self._whole = read_vectors(golden / "outputs", manifest.source.outputs)
         self.samples = count_samples({**self._feed, **self._whole})
+        counts = {len(each) for each in (manifest.rounding or {}).values()}
+        if counts - {self.samples}:
+            raise BadBundleError("the manifest has the rounding of another number of samples")
         self.ran: dict[str, Ran] = {}
         self._before: dict[str, dict[str, Array]] = {}
         """What the parts before the link made: the same on each of their routes."""
@@ -219,7 +245,7 @@ class _Check:
         coded = any(route.codec is not None for route in manifest.routes)
         rounds = coded or self.tolerance > TOLERANCE
         return tuple(
-            self._compare(n, expected[n][places], made, rounds and _is_level(expected[n]))
+            self._compare(n, expected[n][places], made, rounds and _is_level(expected[n]), places)
             for n in made
         )
 
@@ -245,13 +271,17 @@ class _Check:
         expected = read_vectors(place / "received_outputs", results)
         count_samples({**self._feed, **left, **expected})
         made = self._run_behind(route, left)
-        return tuple(worst_of(n, made[n], a, self.tolerance) for n, a in expected.items())
+        return tuple(self._compare(n, a, made, rough=False) for n, a in expected.items())
 
     def _compare(
-        self, name: str, reference: Array, made: Mapping[str, Array], rough: bool
-    ) -> Difference:
+        self, name: str, reference: Array, made: Mapping[str, Array], rough: bool,
+        places: Array | None = None,
+    ) -> Difference:  # fmt: skip
         got = _stacked(made[name], reference)
-        return worst_of(name, got, reference, self.tolerance, quantised=rough)
+        known = self._manifest.rounding_of(name)
+        if known and places is not None:
+            known = tuple(known[int(k)] for k in places)
+        return worst_of(name, got, reference, self.tolerance, quantised=rough, rounding=known)
 
     def _run_together(
         self, name: str, known: Mapping[str, Array], places: Array, batch: int
@@ -307,8 +337,20 @@ def require(verification: Verification) -> None:
     )
 
 
-def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Verification:
+def verify_built(
+    folder: Path, manifest: Manifest, scratch: Path | None,
+    rounding: Callable[[], dict[str, tuple[float, ...]]] = dict,
+) -> Verification:  # fmt: skip
     """Run the parts of a bundle that is not yet in its place on its golden vectors.
+
+    Where something is far off, the network's own rounding is measured, and the manifest is
+    written again with it: who verifies the bundle elsewhere rounds otherwise once more.
+
+    Args:
+        folder: The bundle's.
+        manifest: Its manifest.
+        scratch: Where parts lie that are only to be checked.
+        rounding: Measures what rounding alone makes of the network, see `rounding_of`.
 
     Raises:
         VerificationError: They compute something else.
@@ -319,7 +361,12 @@ def verify_built(folder: Path, manifest: Manifest, scratch: Path | None) -> Veri
     built = () if scratch is None else ((name, scratch / name) for name in manifest.parts)
     elsewhere = {name: place for name, place in built if place.is_dir()}
     try:
-        found = verify(folder, manifest, runnable_parts(folder, manifest, elsewhere=elsewhere))
+        parts = runnable_parts(folder, manifest, elsewhere=elsewhere)
+        found = verify(folder, manifest, parts)
+        if found.doubtful and (known := rounding()):
+            manifest = msgspec.structs.replace(manifest, rounding=known)
+            write_manifest(folder, manifest)
+            found = verify(folder, manifest, parts)
         require(found)
     except VerificationError as error:
         raise VerificationError(error.what, at=error.at, why=error.why, hint=hint) from error

@@ -262,19 +262,21 @@ class CutsObject(TableObject, frozen=True, kw_only=True):
 
 
 class DifferenceObject(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a tensor is from the golden one; `wrong` says in words what else is."""
+    """How far a tensor is from the golden one; `wrong` says in words what else is, `rounding`
+    what rounding alone may make of the error."""
 
     name: str
     relative_error: float
     same_argmax: bool
     wrong: str
+    rounding: float
 
     @staticmethod
     def of(one: Difference) -> DifferenceObject:
         """A comparison."""
         return DifferenceObject(
             name=one.name, relative_error=one.relative, same_argmax=one.same_argmax,
-            wrong=one.wrong,
+            wrong=one.wrong, rounding=one.rounding,
         )  # fmt: skip
 
 

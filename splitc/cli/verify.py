@@ -222,7 +222,8 @@ def _proved(manifest: Manifest, proofs: tuple[ProofCheck, ...]) -> Iterator[str]
 
 def _line(what: str, where: str, one: Difference) -> str:
     same = ", same arg-max" if one.same_argmax and what == "result" else ""
-    return f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}"
+    may = f"; rounding alone may make {one.rounding:.0e}" if one.rounding else ""
+    return f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}{may}"
 
 
 def _over(codec: CodecEntry | None) -> str:

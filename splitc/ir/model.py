@@ -146,6 +146,14 @@ class Network(Model, Protocol):
         """
         ...
 
+    def nudged(self: N, seed: int) -> N:
+        """The network with each weight up to two of its type's steps off.
+
+        What that moves is what rounding moves. Weights are stored floats of two axes or more:
+        of fewer are also sizes, bounds and scales, which say what is computed.
+        """
+        ...
+
     def unload(self) -> None:
         """Free what `run` keeps between calls; it is made again by the next."""
         ...

@@ -296,7 +296,8 @@ class Manifest(Strict, frozen=True):
     """What a bundle is: `manifest.json` in its folder.
 
     `default` names the route that runs where none is asked for; `results` says where results are
-    wanted: back at the device, or at the server.
+    wanted: back at the device, or at the server. `rounding` has by tensor what rounding alone may
+    make of its relative error in each golden sample, where that is more than anybody minds.
     """
 
     schema: int
@@ -312,6 +313,11 @@ class Manifest(Strict, frozen=True):
     tools: dict[str, str]
     files: dict[str, FileEntry]
     results: Literal["device", "server"] = "device"
+    rounding: dict[str, tuple[float, ...]] | msgspec.UnsetType = msgspec.UNSET
+
+    def rounding_of(self, tensor: str) -> tuple[float, ...]:
+        """What rounding may make of each sample's relative error; empty where that is nothing."""
+        return () if isinstance(self.rounding, msgspec.UnsetType) else self.rounding.get(tensor, ())
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _MOST_ROUTES = 256
 _LONGEST_NAME = 255
+MOST_ROUNDING = 1e6
+"""Of a tensor's range: any number may be its."""
 _GOLDEN = ("boundary", "inputs", "outputs", "received", "received_outputs", "routes")
 """What lies beside the builds of parts for the machine that compiled them."""
 
@@ -55,6 +57,9 @@ def check_bundle_manifest(manifest: Manifest, at: str) -> None:
         raise BadBundleError("the routes cannot be", at=at, why=why)
     for route in manifest.routes:
         _check_route(manifest, route, at)
+    for name, rounding in (manifest.rounding or {}).items():
+        if not all(0 <= each <= MOST_ROUNDING for each in rounding):
+            raise BadBundleError(f"the rounding of '{name}' is no share of its range", at=at)
     for name, part in manifest.parts.items():
         if part.batch < 1:
             raise BadBundleError(f"part '{name}' takes {part.batch} frames a call", at=at)

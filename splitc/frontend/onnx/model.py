@@ -10,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from splitc.arrays import nudged
 from splitc.errors import BadModelError, UnsupportedOpError
 from splitc.frontend.onnx.batch import with_batch
 from splitc.frontend.onnx.channels_last import turn
@@ -36,10 +38,10 @@ from splitc.ir.segment import Segment
 from splitc.scratch import scratch
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from splitc.arrays import Array
     from splitc.runtime.ort import Reference, Session
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,17 @@ class OnnxModel(SplitInTwo):
         name_nodes(proto.graph)
         digest = hashlib.sha256(f"{self.digest}:x{count}".encode()).hexdigest()
         return OnnxModel(proto, build_graph(proto, tensors), tensors, digest)
+
+    def nudged(self, seed: int) -> OnnxModel:
+        """The model with each weight up to two of its type's steps off; see `Network.nudged`."""
+        rng = np.random.Generator(np.random.PCG64(seed))
+        proto = ModelProto()
+        proto.CopyFrom(self.proto)
+        for tensor in proto.graph.initializer:
+            if len(tensor.dims) > 1 and tensor.data_type in _FLOATS:
+                array = nudged(numpy_helper.to_array(tensor), rng)
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        return replace(self, proto=proto)
 
     def _constant_nodes(
         self, nodes: Iterable[NodeProto], results: Iterable[str]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
-from splitc.arrays import Array
+from splitc.arrays import Array, nudged
 from splitc.errors import BadModelError, UnsupportedOpError, one_line
 from splitc.frontend.torch.channel import channel_way, received
 from splitc.frontend.torch.form import normalise
@@ -207,6 +208,16 @@ class TorchModel(SplitInTwo):
             torch.zeros(value.shape, dtype=value.dtype, device=device)
             for value in (n.meta[VALUE] for n in self.module.graph.nodes if n.op == "placeholder")
         )
+
+    def nudged(self, seed: int) -> TorchModel:
+        """The model with each weight up to two of its type's steps off; see `Network.nudged`."""
+        rng = np.random.Generator(np.random.PCG64(seed))
+        module = copy.deepcopy(self.module)
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.ndim > 1 and tensor.dtype in (torch.float32, torch.float64):
+                moved = nudged(tensor.detach().cpu().numpy(), rng)
+                tensor.data.copy_(torch.from_numpy(moved))
+        return replace(self, module=module)
 
     def unload(self) -> None:
         """Nothing: `run` calls the module itself."""
