@@ -78,9 +78,13 @@ KERNELS: dict[str, Write] = {
 }
 """By what a step's key begins with: the kernel of the spec that follows."""
 
+LOOPS = ("image.grid_sample", "vision.roi_align")
+"""What no kernel of threads computes, and TVM's own loops do."""
+
 RULES: dict[str, Rule] = {
     op: lambda planner, node, rule=rule: _by_family(rule, planner, node)
     for op, rule in table.RULES.items()
+    if op not in LOOPS
 }
 """The processors' rules."""
 
