@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from splitc.errors import ToolchainError
 from splitc.runtime.process import find_emulator
 from tests import skips
 from tests.helpers import compile_routed, save, small_network, two_headed_network
+from tests.once import once
 from tests.warm_onnxsim import warm
 
 os.environ.setdefault("SPLITC_VERIFY", "1")
@@ -37,6 +39,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(skips.Guard(), "splitc-skips")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Nothing that is collected is garbage before the end: it is not looked for among it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _onnxsim_is_imported_once() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     with warm():
@@ -52,22 +65,32 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compiled(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The small network cut after its residual block, for rpi4 and this machine. Read only."""
-    folder = tmp_path_factory.mktemp("bundle")
-    return splitc.compile(small_onnx, cut="block_add", head="rpi4", output=folder / "small.splitc")
+
+    def make(folder: Path) -> None:
+        splitc.compile(small_onnx, cut="block_add", head="rpi4", output=folder / "small.splitc")
+
+    return Bundle.open(once(tmp_path_factory, "bundle", make) / "small.splitc")
 
 
 @pytest.fixture(scope="session")
 def two_headed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A network with two inputs and results, a two-tensor boundary, head for this machine."""
-    folder = tmp_path_factory.mktemp("two")
-    path = save(two_headed_network(), folder / "two.onnx")
-    return splitc.compile(path, cut="tanh", head="host", output=folder / "two.splitc")
+
+    def make(folder: Path) -> None:
+        path = save(two_headed_network(), folder / "two.onnx")
+        splitc.compile(path, cut="tanh", head="host", output=folder / "two.splitc")
+
+    return Bundle.open(once(tmp_path_factory, "two", make) / "two.splitc")
 
 
 @pytest.fixture(scope="session")
 def routed(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The small network with two cuts, plain and in 8 bits: four routes, for here. Read only."""
-    return compile_routed(small_onnx, tmp_path_factory.mktemp("routed") / "routed.splitc")
+
+    def make(folder: Path) -> None:
+        compile_routed(small_onnx, folder / "routed.splitc")
+
+    return Bundle.open(once(tmp_path_factory, "routed", make) / "routed.splitc")
 
 
 @pytest.fixture

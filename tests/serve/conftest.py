@@ -11,22 +11,30 @@ import pytest
 import splitc
 from splitc.bundle.bundle import Bundle
 from splitc.serve.tails import Served, Tail
+from tests.once import once
 
 
 @pytest.fixture(scope="session")
 def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The small network cut behind its residual block, both parts in ONNX. Read only."""
-    folder = tmp_path_factory.mktemp("served")
-    return splitc.compile(small_onnx, cut="block_add", emit="onnx", output=folder / "small.splitc")
+
+    def make(folder: Path) -> None:
+        splitc.compile(small_onnx, cut="block_add", emit="onnx", output=folder / "small.splitc")
+
+    return Bundle.open(once(tmp_path_factory, "served", make) / "small.splitc")
 
 
 @pytest.fixture(scope="session")
 def small_in_pairs(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same, whose tail takes two frames at once as well."""
-    return splitc.compile(
-        small_onnx, cut="block_add", emit="onnx", batch_sizes=(2,), name="small",
-        output=tmp_path_factory.mktemp("pairs") / "small.splitc",
-    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        splitc.compile(
+            small_onnx, cut="block_add", emit="onnx", batch_sizes=(2,), name="small",
+            output=folder / "small.splitc",
+        )  # fmt: skip
+
+    return Bundle.open(once(tmp_path_factory, "pairs", make) / "small.splitc")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 import splitc
 from splitc.arrays import Array
 from splitc.bundle.bundle import Bundle
+from tests.once import once
 
 FRAMES = 24
 
@@ -18,22 +19,28 @@ FRAMES = 24
 @pytest.fixture(scope="session")
 def small(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The small network cut behind its residual block, for rpi4, both parts in ONNX. Read only."""
-    folder = tmp_path_factory.mktemp("simulated")
-    return splitc.compile(
-        small_onnx, cut="block_add", emit="onnx", head="rpi4", output=folder / "small.splitc"
-    )
+
+    def make(folder: Path) -> None:
+        splitc.compile(
+            small_onnx, cut="block_add", emit="onnx", head="rpi4", output=folder / "small.splitc"
+        )
+
+    return Bundle.open(once(tmp_path_factory, "simulated", make) / "small.splitc")
 
 
 @pytest.fixture(scope="session")
 def four_routes(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The small network with two cuts and 8 bits at each: four routes. Read only."""
-    folder = tmp_path_factory.mktemp("routed")
     rng = np.random.default_rng(5)
     samples = [{"x": rng.standard_normal((1, 3, 12, 12), np.float32)} for _ in range(8)]
-    return splitc.compile(
-        small_onnx, cuts=["stem_relu", "average"], bits=[8], batches=samples, emit="onnx",
-        head="rpi4", output=folder / "routed.splitc",
-    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        splitc.compile(
+            small_onnx, cuts=["stem_relu", "average"], bits=[8], batches=samples, emit="onnx",
+            head="rpi4", output=folder / "routed.splitc",
+        )  # fmt: skip
+
+    return Bundle.open(once(tmp_path_factory, "simulated-routes", make) / "routed.splitc")
 
 
 @pytest.fixture(scope="session")

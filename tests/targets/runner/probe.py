@@ -15,18 +15,22 @@ from splitc_targets.link.toolchain import build_program
 SOURCE = Path(__file__).with_name("probe.cc")
 
 
+def build_probe(board: str, program: Path) -> None:
+    """Compile the probe for a board."""
+    processor = load_board(board).processor
+    build_program(SOURCE, program, processor.isa, processor.glibc)
+
+
 class Probe:
     """A running probe (probe.cc).
 
     Args:
         board: The machine that it is built for; one that is not this is emulated.
-        folder: Where the program goes.
+        program: What `build_probe` made for it.
     """
 
-    def __init__(self, board: str, folder: Path) -> None:
+    def __init__(self, board: str, program: Path) -> None:
         processor = load_board(board).processor
-        program = folder / f"probe-{board}"
-        build_program(SOURCE, program, processor.isa, processor.glibc)
         command = [str(program)]
         self.native = board == "host"
         if not self.native:
