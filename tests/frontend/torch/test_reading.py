@@ -22,10 +22,10 @@ from torch import Tensor, fx, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import splitc  # noqa: E402
+from splitc.cli.app import run  # noqa: E402
 from splitc.errors import BadModelError, SplitcError, UsageError  # noqa: E402
 from splitc.frontend.torch.model import load_torch  # noqa: E402
 from tests.frontend.torch.nets import build, example  # noqa: E402
-from tests.helpers import ROOT  # noqa: E402
 
 
 def layer_names(model: Any) -> list[str]:
@@ -324,14 +324,11 @@ def test_without_torch_the_error_says_what_to_install(tmp_path: Path) -> None:
     assert done.stdout.strip() == "ToolchainError pip install 'splitc[torch]'"
 
 
-def test_inspect_and_cuts_read_pt2_files(tmp_path: Path) -> None:
+def test_inspect_and_cuts_read_pt2_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "plain.pt2"
     torch.export.save(torch.export.export(build("plain"), (example(),)), path)
-    start = "from splitc.cli import main; main()"
     for verb in ("inspect", "cuts", "ops"):
-        done = subprocess.run(
-            [sys.executable, "-c", start, verb, str(path), "--json"],
-            capture_output=True, text=True, check=False, cwd=ROOT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)
+        assert run([verb, str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)

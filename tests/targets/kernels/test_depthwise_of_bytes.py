@@ -82,7 +82,7 @@ def test_on_a_core_with_dot_products(tmp_path: Path, qemu: None) -> None:
 
 
 @needs_dot
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_on_vectors_of_128_bits(seed: int) -> None:
     net = Quantised(seed % 2**16)

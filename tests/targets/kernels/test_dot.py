@@ -128,7 +128,7 @@ def assert_equal(net: Quantised, got: list[Array]) -> None:
 
 
 @needs_dot
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     batch=st.integers(1, 3),

@@ -20,7 +20,7 @@ from splitc_targets.tvm import adapter
 from tests.targets.nets import Net, computed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
     channels=st.integers(1, 70),
     out=st.integers(1, 70),
