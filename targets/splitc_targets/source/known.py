@@ -119,7 +119,7 @@ def body_of(node: Node) -> list[NodeProto] | None:
     if any(draft.dtype(name) == "unknown" for name in (*named, *filter(None, proto.output))):
         return None
     graph = helper.make_graph(
-        [proto], "function",
+        [_in_full(proto, draft.opset)], "function",
         [value_info(draft.tensors[name]) for name in dict.fromkeys(named)],
         [value_info(draft.tensors[name]) for name in proto.output if name],
     )  # fmt: skip
@@ -134,6 +134,19 @@ def body_of(node: Node) -> list[NodeProto] | None:
         return None
     _rename(nodes, {"", *proto.input, *proto.output}, draft.fresh(""))
     return nodes
+
+
+def _in_full(node: NodeProto, opset: int) -> NodeProto:
+    """A node with the attributes that it leaves to their defaults, which onnx's inliner leaves out
+    of a function's body."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    given = {attribute.name for attribute in node.attribute}
+    schema: Any = onnx.defs.get_schema(node.op_type, opset)
+    for name, attribute in schema.attributes.items():
+        if name not in given and attribute.default_value.name:
+            copy.attribute.append(attribute.default_value)
+    return copy
 
 
 def _inlined(single: ModelProto, draft: Draft) -> ModelProto:

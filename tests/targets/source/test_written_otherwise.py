@@ -40,6 +40,25 @@ def test_fourier_transforms(
     assert_right(net, rtol=1e-4)
 
 
+@pytest.mark.parametrize("given", [{}, {"alpha": 0.3}])
+@pytest.mark.parametrize(("op", "opset", "operands"), [("Swish", 24, 1), ("SwiGLU", 28, 2)])
+def test_a_function_in_a_function_is_put_in_with_its_defaults(
+    op: str, opset: int, operands: int, given: dict[str, float]
+) -> None:
+    """onnxruntime knows no SwiGLU yet: onnx's reference."""
+    from onnx.reference import ReferenceEvaluator
+
+    from tests.targets.nets import assert_same, compiled, computed
+
+    net = Net(0, opset)
+    net.outputs = [net.op(op, *(net.input(2, 7) for _ in range(operands)), **given)]
+    proto = net.proto()
+    code = compiled(proto)
+    assert not code.fallbacks
+    wanted = ReferenceEvaluator(proto).run(None, net.inputs)
+    assert_same(computed(code, proto, net.inputs), [np.asarray(each) for each in wanted])
+
+
 @pytest.mark.parametrize("count", [8, 9])
 def test_a_real_signal_is_what_half_of_its_transform_says(count: int) -> None:
     """onnxruntime has no such form: numpy's."""
