@@ -18,6 +18,7 @@ from splitc.cost.board import Gpu, load_board
 from splitc.cost.precision import at_precision
 from splitc.errors import UsageError
 from splitc_targets.gpu.kernels import tensor_products
+from splitc_targets.gpu.kernels.tensor_products import DEPTH, TILES, Tile
 from splitc_targets.gpu.loops import tensor_cores
 from tests.targets import nets
 from tests.targets.gpu.device import compiled, needs_opencl, run, simulated
@@ -184,6 +185,27 @@ def test_both_sides_come_by_16_bytes_where_the_right_one_is_transposed(precision
     code = compiled(net.proto(), simulated(precision))
     copied = re.findall(r"splitc_copy_(\d+)\(\(", code.program.source)
     assert copied and set(copied) == {"16"}
+
+
+@needs_opencl
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("tile", [TILES[-3], TILES[-1]], ids=str)
+def test_small_tiles_take_two_slices_at_a_time(
+    precision: str, tile: Tile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensor_products, "TILES", (tile,))
+    net = Net(0)
+    for channels in (64, 56):  # Two slices lie under one place of the window, or they do not.
+        x = net.input(values=rounded(net.random(1, channels, 10, 8), precision))
+        pooled = net.op("MaxPool", x, kernel_shape=[2, 2])  # In memory in halves with float16.
+        weights = rounded(net.random(40, channels, 3, 3), precision)
+        net.outputs.append(net.op("Conv", pooled, weights, pads=[1, 1, 1, 1]))
+    for got, want in zip(*_run(net, precision), strict=True):
+        kept = HALF_STEP * np.abs(want) if precision == "float16" else 0
+        assert np.all(np.abs(got - want) <= kept + 4e-5 * np.abs(want).max())
+    source = compiled(net.proto(), simulated(precision)).program.source
+    words = re.findall(r"__local int left\w*\[(\d+)\]", source)
+    assert words == [str(4 * 2 * tile.rows * DEPTH)] * 2
 
 
 @needs_opencl

@@ -255,6 +255,20 @@ class Block:
         inside = tirx.LT(emit.index(depth), const(self.product.depth))
         return Spot(code.bind(at, "spot"), row, column, code.bind(inside, "deep"))
 
+    def spots(self, first: Index, within: list[Index], size: int) -> list[Spot]:
+        """Places of a stretch of the depth, under one place of the window where that is so.
+
+        Args:
+            first: The stretch's first place; a multiple of its size.
+            within: Those of the stretch.
+            size: Of the stretch.
+        """
+        code, conv = self.code, self.conv
+        if conv.channels % size:
+            return [self.spot(code.bind(first + each, "depth")) for each in within]
+        start = self.spot(code.bind(first, "depth"))
+        return [replace(start, at=start.at + each * conv.x_channel) for each in within]
+
     def left(self, pixel: Pixel, spot: Spot) -> Value:
         """The left operand there: 0 outside the map, and where there is no such place."""
         there, place = self.left_at(pixel, spot)

@@ -7,6 +7,10 @@ their way: copied, where memory has the very words (`cp.async`, sm_80 and later)
 as lie side by side; and where not, the one after in registers, rounded and stored when the warps
 are done. One barrier a slice is enough: what is stored into was read before it.
 
+What a warp has few products of in a slice, as small tiles do, takes two slices at a time: one
+barrier for both, all loads before the products, and sums of their own for every second word group,
+so that fewer products wait for the one before.
+
 A slice has 16 words of each row or column. They lie together, in four pieces of four, which change
 places from every second row to the next: so the pieces of one number of eight rows, which a warp
 loads at once, lie in 32 banks, and so do those of two rows, which it stores at once.
@@ -30,6 +34,7 @@ from splitc_targets.gpu.loops.tensor_cores import (
     NUMBERS,
     ROWS,
     WORDS,
+    Operands,
     Side,
     Warp,
     as_halves,
@@ -46,7 +51,10 @@ _PIECE = 4
 """Words that a matrix of `ldmatrix` has of a row, and the widest copy has: 16 bytes."""
 
 _MOST_STAGES = 4
-"""Slices that shared memory has: three copied while one is multiplied."""
+"""Steps whose slices shared memory has: three copied while one is multiplied."""
+
+_FEW_PAIRS = 2
+"""Tiles of 16 by 8 of a warp, up to which it waits for its products rather than they for it."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,30 @@ def tile_of(product: Product, device: Device) -> Tile:
 
 
 def stages_of(product: Product, tile: Tile, device: Device) -> int:
-    """Slices of both operands in shared memory."""
-    if not device.copies or max(_copied(product, device)) == 0:
+    """Steps whose slices of both operands are in shared memory."""
+    copied = _copied(product, device)
+    if not device.copies or max(copied) == 0:
         return 2
-    return min(_MOST_STAGES, BLOCK_SHARED_BYTES // tile.slice_bytes)
+    each = tile.slice_bytes * together(product, tile, device.precision, copied=min(copied) > 0)
+    return min(_MOST_STAGES, BLOCK_SHARED_BYTES // each)
+
+
+def together(product: Product, tile: Tile, precision: str, *, copied: bool) -> int:
+    """Slices of a step.
+
+    Args:
+        product: What is computed.
+        tile: What a block has of it.
+        precision: Of the words.
+        copied: Whether both operands are.
+    """
+    even = _slices(product, precision) % 2 == 0
+    return 2 if copied and even and tile.pairs <= _FEW_PAIRS else 1
+
+
+def _slices(product: Product, precision: str) -> int:
+    """Slices of the depth."""
+    return -(-product.depth // (DEPTH * NUMBERS[precision]))
 
 
 def cycles(product: Product, device: Device) -> float:
@@ -101,24 +129,26 @@ def cycles(product: Product, device: Device) -> float:
 def _cycles(product: Product, tile: Tile, device: Device) -> float:
     """The most that a multiprocessor does: its blocks multiply, and bring slices beside it."""
     blocks = product.shares * -(-product.rows // tile.rows) * -(-product.columns // tile.columns)
+    copied = _copied(product, device)
+    both = together(product, tile, device.precision, copied=min(copied) > 0)
     stages = stages_of(product, tile, device)
-    held = device.shared_bytes // (stages * tile.slice_bytes + 1024)
+    held = device.shared_bytes // (stages * both * tile.slice_bytes + 1024)
     beside = max(1, min(device.resident // tile.threads, held, 4))
     numbers = NUMBERS[device.precision]
-    words = -(-product.depth // (DEPTH * numbers)) * DEPTH
+    words = _slices(product, device.precision) * DEPTH
     # For each word of depth, its share of the warps' products and of what they load for them: a
     # matrix is a cycle.
     warps = tile.threads // LANES
     multiplying = warps * tile.pairs * ROWS * COLUMNS * numbers / device.tensor
     loading = warps * (4 * (tile.warp_rows // ROWS) + 2 * (tile.warp_columns // COLUMNS)) / WORDS
-    left, right = (max(1, each) for each in _copied(product, device))
+    left, right = (max(1, each) for each in copied)
     bringing = (tile.rows / left + tile.columns / right) * BRINGING
     moving = 4 * (tile.rows + tile.columns) / device.near
     mine = -(-blocks // device.units)
     # What is on its way while others compute: where it is little, each waits for it.
     # Where it is not copied it is in registers, and what a thread holds of it counts as a piece.
     pieces = tile.slice_bytes / (4 * _PIECE) if device.copies else tile.threads
-    ready = min(beside, mine) * (stages - 1) * pieces
+    ready = min(beside, mine) * (stages - 1) * both * pieces
     return mine * words * (max(multiplying, loading, moving) + bringing) / min(1.0, ready / BUSY)
 
 
@@ -208,7 +238,8 @@ def _by_columns(code: Threads, threads: int, columns: int) -> Share:
 
 
 Read = Callable[[int, int], tuple[Any, Index]]
-"""(which of a share's lines, which number of it) -> whether it is there, and where in memory."""
+"""(which of a share's lines, which of a step's slices where they are copied, which number of a word
+where it is made) -> whether it is there, and where in memory."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +250,11 @@ class _Operand:
         code: Gets the statements.
         share: What the thread brings.
         source: Memory.
-        reading: Says where numbers of a step's slice are.
+        reading: Says where numbers of a step's slices are.
         to: Shared memory, slices of so many lines.
         lines: Of a slice.
         each: Elements of memory in a word.
+        both: Slices of a step.
     """
 
     code: Threads
@@ -232,6 +264,7 @@ class _Operand:
     to: Array
     lines: int
     each: int
+    both: int
 
     def place(self, number: Index, line: Index) -> Index:
         """Where a slice has the first word that the thread brings of a line."""
@@ -245,16 +278,17 @@ class _Copied(_Operand):
     copied = True
 
     def bring(self, step: Index, number: Index) -> None:
-        """Start copying a step's slice."""
+        """Start copying a step's slices to the step's place of that number."""
         share = self.share
         with where(self.code, share.mine):
             read = self.reading(step)
             for i, line in enumerate(share.lines):
-                there, place = read(i, 0)
-                at = self.place(number, line)
-                copies.copy(
-                    self.code, self.to, at, self.source, place, there, share.run * self.each
-                )
+                for n in range(self.both):
+                    there, place = read(i, n)
+                    at = self.place(number * self.both + n, line)
+                    copies.copy(
+                        self.code, self.to, at, self.source, place, there, share.run * self.each
+                    )
 
     def keep(self, number: Index) -> None:
         """Nothing: it is on its way."""
@@ -314,6 +348,9 @@ class _Tiled:
         if device.copies:
             self.left_run = self._run(self.block.x, product.x_run)
             self.right_run = _PIECE if product.words else self._run(self.block.w, product.w_run)
+        copied = self.left_run > 0 and self.right_run > 0
+        self.both = together(product, tile, device.precision, copied=copied)
+        self.stages = min(self.stages, BLOCK_SHARED_BYTES // (self.both * tile.slice_bytes))
 
     def _run(self, array: Array, run: int) -> int:
         """Words that a copy brings; 0 where memory has others than are wanted."""
@@ -324,13 +361,14 @@ class _Tiled:
 
     def write(self) -> None:
         code, tile = self.code, self.tile
-        left = code.shared(self.stages * tile.rows * DEPTH, "int32", "left")
-        right = code.shared(self.stages * tile.columns * DEPTH, "int32", "right")
-        sums = code.local(4 * tile.pairs, name="sum")
-        for cell in range(4 * tile.pairs):
+        both = self.both
+        left = code.shared(self.stages * both * tile.rows * DEPTH, "int32", "left")
+        right = code.shared(self.stages * both * tile.columns * DEPTH, "int32", "right")
+        sums = code.local(both * 4 * tile.pairs, name="sum")
+        for cell in range(both * 4 * tile.pairs):
             code.store(sums, cell, tirx.const(0.0, "float32"))
         sides = [self._left(left), self._right(right)]
-        steps = -(-self.product.depth // (DEPTH * self.numbers))
+        steps = _slices(self.product, self.precision) // both
         ahead = self.stages - 1
         copied = any(side.copied for side in sides)
         for step in range(ahead):
@@ -354,6 +392,8 @@ class _Tiled:
             self._multiply(left, right, code.bind(emit.mod(step, self.stages), "slice"), sums)
             for side in sides:
                 side.keep(other)
+        for cell in range(4 * tile.pairs if both > 1 else 0):
+            code.store(sums, cell, sums.at(cell) + sums.at(4 * tile.pairs + cell))
         self._store(sums)
 
     def _left(self, to: Array) -> _Copied | _Made:
@@ -363,8 +403,13 @@ class _Tiled:
         pixels = [block.pixel(line) for line in share.lines]
 
         def reading(step: Index) -> Read:
-            first = code.bind((step * DEPTH + share.within) * self.numbers, "depth")
-            spots = [block.spot(first + n) for n in range(1 if run else self.numbers)]
+            if self.both > 1:
+                size, within = DEPTH * self.numbers, share.within * self.numbers
+                beside = [within + n * size for n in range(self.both)]
+                spots = block.spots(step * (self.both * size), beside, self.both * size)
+            else:
+                first = code.bind((step * DEPTH + share.within) * self.numbers, "depth")
+                spots = [block.spot(first + n) for n in range(1 if run else self.numbers)]
             return lambda i, n: block.left_at(pixels[i], spots[n])
 
         return self._side(share, block.x, reading, to, tile.rows, copied=run > 0)
@@ -380,17 +425,20 @@ class _Tiled:
         columns = [code.bind(block.column0 + line, "column") for line in share.lines]
 
         def of_words(step: Index) -> Read:
-            first = block.group * product.w_group + step * (product.columns * DEPTH) + share.within
+            size = product.columns * DEPTH
+            first = block.group * product.w_group + step * (self.both * size) + share.within
 
-            def read(i: int, _: int) -> tuple[Any, Index]:
+            def read(i: int, n: int) -> tuple[Any, Index]:
                 there = tirx.LT(emit.index(columns[i]), const(product.columns))
-                return there, first + columns[i] * DEPTH
+                return there, first + n * size + columns[i] * DEPTH
 
             return read
 
         def of_numbers(step: Index) -> Read:
-            first = code.bind((step * DEPTH + share.within) * self.numbers, "depth")
-            return lambda i, n: block.right_at(first + n, columns[i])
+            slices = step * (self.both * DEPTH)
+            first = code.bind((slices + share.within) * self.numbers, "depth")
+            apart = DEPTH * self.numbers if self.both > 1 else 1
+            return lambda i, n: block.right_at(first + n * apart, columns[i])
 
         reading = of_words if packed else of_numbers
         return self._side(share, block.w, reading, to, tile.columns, copied=run > 0, packed=packed)
@@ -401,11 +449,26 @@ class _Tiled:
     ) -> _Copied | _Made:  # fmt: skip
         each = 1 if packed else self.numbers
         if copied:
-            return _Copied(self.code, share, source, reading, to, lines, each)
+            return _Copied(self.code, share, source, reading, to, lines, each, self.both)
         held = self.code.local(share.count * each, source.dtype, "held")
-        return _Made(self.code, share, source, reading, to, lines, each, held)
+        return _Made(self.code, share, source, reading, to, lines, each, 1, held)
 
-    def _multiply(self, left: Array, right: Array, number: Index, sums: Array) -> None:
+    def _multiply(self, left: Array, right: Array, step: Index, sums: Array) -> None:
+        """Add the products of a step's slices."""
+        places = [
+            (step * self.both + n, words)
+            for n in range(self.both)
+            for words in range(0, DEPTH, WORDS)
+        ]
+        if self.both == 1:
+            for place in places:
+                self.warp.multiply(self._load(left, right, *place), sums)
+            return
+        for n, loaded in enumerate([self._load(left, right, *place) for place in places]):
+            self.warp.multiply(loaded, sums, n % 2 * 4 * self.tile.pairs)
+
+    def _load(self, left: Array, right: Array, number: Index, words: Index) -> Operands:
+        """Load so many words of the tiles of a slice."""
         tile, tf32 = self.tile, self.precision == "tf32"
         rows = [self.row + i * ROWS for i in range(tile.warp_rows // ROWS)]
         columns = [self.column + j * COLUMNS for j in range(tile.warp_columns // COLUMNS)]
@@ -418,8 +481,7 @@ class _Tiled:
             side(left, tile.rows, raw=tf32),
             side(right, tile.columns, raw=tf32 and not self.product.words),
         )
-        for words in range(0, DEPTH, WORDS):
-            self.warp.multiply(*sides, rows, columns, words, sums)
+        return self.warp.load(*sides, rows, columns, words)
 
     def _store(self, sums: Array) -> None:
         code, tile, block = self.code, self.tile, self.block

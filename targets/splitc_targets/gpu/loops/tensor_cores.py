@@ -17,7 +17,7 @@ have named. The twin sums in another order, and runs neither `mma` nor `ldmatrix
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,6 +202,27 @@ class Side:
         return as_tf32(word) if self.raw else word
 
 
+@dataclass(frozen=True)
+class Operands:
+    """What a warp multiplies: words of tiles of both operands.
+
+    Args:
+        left, right: The operands.
+        rows, columns: Where each tile of them begins.
+        words: The first word.
+        held_left, held_right: What the lane has of them in registers; the twin reads them from
+            shared memory instead.
+    """
+
+    left: Side
+    right: Side
+    rows: list[Index]
+    columns: list[Index]
+    words: Index
+    held_left: Sequence[Value] = ()
+    held_right: Sequence[Value] = ()
+
+
 class Warp:
     """One warp's products of tiles in shared memory.
 
@@ -215,31 +236,41 @@ class Warp:
     def __init__(self, code: Threads, precision: str, lane: Index, *, twin: bool) -> None:
         self.code, self.precision, self.lane, self.twin = code, precision, lane, twin
 
-    def multiply(
-        self, left: Side, right: Side, rows: list[Index], columns: list[Index], words: Index,
-        sums: Array,
-    ) -> None:  # fmt: skip
-        """Add the products of so many words of depth to sums.
+    def load(
+        self, left: Side, right: Side, rows: list[Index], columns: list[Index], words: Index
+    ) -> Operands:
+        """Load what so many words of depth have of tiles.
 
         Args:
             left, right: The operands.
             rows, columns: Where each tile of them begins.
             words: The first word.
-            sums: Four of each pair of tiles, those of a row of tiles side by side.
         """
         if self.twin:
-            self._by_arithmetic(left, right, rows, columns, words, sums)
-            return
-        code = self.code
+            return Operands(left, right, rows, columns, words)
         held_left = self._loaded(left, rows, words, left_supplied, 4)
         pairs = columns[::2] if len(columns) > 1 else columns
         held_right = self._loaded(right, pairs, words, right_supplied, 2 * min(2, len(columns)))
-        for i in range(len(rows)):
-            for j in range(len(columns)):
-                at = tirx.address_of(sums.at(4 * (i * len(columns) + j)))
+        return Operands(left, right, rows, columns, words, held_left, held_right)
+
+    def multiply(self, loaded: Operands, sums: Array, first: int = 0) -> None:
+        """Add the products of what was loaded to sums.
+
+        Args:
+            loaded: By `load`.
+            sums: Four of each pair of tiles, those of a row of tiles side by side.
+            first: The first of them.
+        """
+        if self.twin:
+            self._by_arithmetic(loaded, sums, first)
+            return
+        across = len(loaded.columns)
+        for i in range(len(loaded.rows)):
+            for j in range(across):
+                at = tirx.address_of(sums.at(first + 4 * (i * across + j)))
                 name = f"splitc_multiply_{self.precision}"
-                a, b = held_left[4 * i : 4 * i + 4], held_right[2 * j : 2 * j + 2]
-                code.add(tirx.Evaluate(tirx.call_extern("int32", name, at, *a, *b)))
+                a, b = loaded.held_left[4 * i : 4 * i + 4], loaded.held_right[2 * j : 2 * j + 2]
+                self.code.add(tirx.Evaluate(tirx.call_extern("int32", name, at, *a, *b)))
 
     def _loaded(
         self, side: Side, firsts: list[Index], words: Index,
@@ -258,15 +289,13 @@ class Warp:
             code.bind(side.rounded(held.at(i)), "a") for i in range(matrices * len(firsts))
         ]  # fmt: skip
 
-    def _by_arithmetic(
-        self, left: Side, right: Side, rows: list[Index], columns: list[Index], words: Index,
-        sums: Array,
-    ) -> None:  # fmt: skip
-        code = self.code
-        for i, first_row in enumerate(rows):
+    def _by_arithmetic(self, loaded: Operands, sums: Array, first_sum: int) -> None:
+        code, left, right = self.code, loaded.left, loaded.right
+        words, columns = loaded.words, loaded.columns
+        for i, first_row in enumerate(loaded.rows):
             for j in range(len(columns)):
                 for number in range(4):
-                    cell = 4 * (i * len(columns) + j) + number
+                    cell = first_sum + 4 * (i * len(columns) + j) + number
                     row, column = sum_held(self.lane, number)
                     with code.loop("word", WORDS) as word:
                         holder, held = left_holder(row, word)
