@@ -4,7 +4,9 @@
 The topologies ship in the onnx wheel (`light_*.onnx`) with constant weights,
 which make every comparison of numbers empty. Here they get seeded weights after
 He, and the last weighted layer is scaled so that the logits spread about 1:
-unscaled, the softmax saturates, which makes comparisons empty again.
+unscaled, the softmax saturates, which makes comparisons empty again. What a normalisation
+adds to a sum is halved, as training keeps it small: else each block of a residual network
+doubles the variance, and float16 holds no number behind the last of them.
 
     python -m splitc.zoo resnet50 resnet50.onnx
 """
@@ -33,6 +35,7 @@ NAMES: dict[str, str] = {
     "zfnet512": "light_zfnet512",
 }
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
+_SUMS = ("Add", "Sum")
 _VIEWS = ("Reshape", "Unsqueeze")
 
 
@@ -56,6 +59,7 @@ def build(name: str, *, seed: int = 0) -> ModelProto:
     proto.ir_version = 8
     rng = np.random.Generator(np.random.PCG64(seed))
     _give_weights(proto.graph, rng)
+    _halve_summands(proto.graph)
     _scale_logits(proto, rng)
     return proto
 
@@ -102,6 +106,22 @@ def _weight(
     if (op == "BatchNormalization" and place in (1, 4)) or op == "Mul":
         return np.exp(np.float32(0.2) * noise)
     return noise * np.float32(0.1)
+
+
+def _halve_summands(graph: GraphProto) -> None:
+    """Halve scale and shift of each normalisation whose result is added to another tensor."""
+    makers = {node.output[0]: node for node in graph.node}
+    added = [name for node in graph.node if node.op_type in _SUMS for name in node.input]
+    halved = {
+        name
+        for summand in added
+        if summand in makers and makers[summand].op_type == "BatchNormalization"
+        for name in makers[summand].input[1:3]
+    }
+    for tensor in graph.initializer:
+        if tensor.name in halved:
+            value = numpy_helper.to_array(tensor) * np.float32(0.5)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
 def _scale_logits(proto: ModelProto, rng: np.random.Generator) -> None:

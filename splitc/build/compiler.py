@@ -26,6 +26,7 @@ from splitc.build.describe import (
     ways_of,
 )
 from splitc.build.evidence import write_evidence
+from splitc.build.halves import beyond_halves
 from splitc.build.job import EMIT, Job, choose, plan
 from splitc.build.job import plan as decide
 from splitc.build.memory import return_memory
@@ -209,6 +210,7 @@ def build(
         tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
         check_batches(job, models, vectors, [crossing(route, models) for route in job.routes])
         routes = _routes(job, models, golden, progress)
+        beyond = beyond_halves(job.parts, golden.feeds[0])
         for network in (job.source, *(part.network for part in job.parts), *models.values()):
             network.unload()
         return_memory()
@@ -246,7 +248,8 @@ def build(
         room.close()
     bundle = Bundle.open(target)
     for caveat in (
-        *_caveats(job, golden), *built.caveats, *unsteady_samples(bundle.manifest), unchecked,
+        *_caveats(job, golden), *beyond, *built.caveats, *unsteady_samples(bundle.manifest),
+        unchecked,
     ):  # fmt: skip
         if caveat:
             note(caveat)
