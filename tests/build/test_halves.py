@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: reportUnknownMemberType=false
 """Numbers beyond float16 between the layers of a GPU's part: said as it is compiled."""
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _onnx(between: float, fused: float = 1.0) -> splitc.Network:
     x = net.op("Relu", net.op("Conv", net.input(1, 8, 6, 6), net.random(8, 8, 3, 3)))
     x = net.op("Relu", net.op("Conv", x, net.random(8, 8, 1, 1) * np.float32(between)))
     x = net.op("Conv", x, net.random(8, 8, 1, 1) * np.float32(fused / between))
-    x = net.op("Clip", x, np.float32(-1), np.float32(1))
+    x = net.op("Clip", x, np.array(-1, np.float32), np.array(1, np.float32))
     net.outputs = [net.op("Conv", x, net.random(8, 8, 1, 1))]
     return splitc.load(net.proto())
 
