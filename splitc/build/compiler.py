@@ -210,7 +210,6 @@ def build(
         tuned = {} if tuning is None else tune_parts(job, tuning, models, lowered, progress)
         check_batches(job, models, vectors, [crossing(route, models) for route in job.routes])
         routes = _routes(job, models, golden, progress)
-        beyond = beyond_halves(job.parts, golden.feeds[0])
         for network in (job.source, *(part.network for part in job.parts), *models.values()):
             network.unload()
         return_memory()
@@ -248,8 +247,7 @@ def build(
         room.close()
     bundle = Bundle.open(target)
     for caveat in (
-        *_caveats(job, golden), *beyond, *built.caveats, *unsteady_samples(bundle.manifest),
-        unchecked,
+        *_caveats(job, golden), *built.caveats, *unsteady_samples(bundle.manifest), unchecked,
     ):  # fmt: skip
         if caveat:
             note(caveat)
@@ -280,12 +278,12 @@ def _arriving(route: RouteJob, models: Mapping[str, Network]) -> Iterator[Tensor
 
 
 def _caveats(job: Job, golden: Golden) -> list[str]:
-    """What to know of the codecs and of what verifies them."""
+    """What to know of the codecs, of numbers that parts do not hold, and of what verifies them."""
     found = [*dict.fromkeys(note for route in job.routes for note in route.ready.notes)]
     found += golden.notes
     for number, route in enumerate(job.routes):
         found += unverified(route, number in golden.received)
-    return found
+    return [*found, *beyond_halves(job.parts, golden.feeds[0])]
 
 
 def _golden_beside_lowering(

@@ -48,7 +48,7 @@ def _said(part: PartJob, feed: Arrays) -> str:
         return ""
     return (
         f"{part.name}: '{worst}' reaches {largest[worst]:.2g} on a golden sample, and float16 ends "
-        f"at {_MOST:.0f}: results may be infinite or no number; --precision tf32 has float32's range"
+        f"at {_MOST:.0f}: results may be infinite or no number; --precision tf32 reaches farther"
     )
 
 
