@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import ModelProto, helper, numpy_helper
@@ -165,6 +166,14 @@ def test_the_verb_writes_a_file_that_compiles(
     assert printed["cost"]["given_accuracy"] is not None
     assert run(["quantize", "net.onnx", "--calibrate", "images.npz", "-o", "no/such/a.onnx"]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_one_sample_that_was_kept_back_is_one_other() -> None:
+    entry = quantize(splitc.load(small_network()), images()).entry
+    alone = msgspec.structs.replace(
+        entry, held_out=True, cost=msgspec.structs.replace(entry.cost, samples=1)
+    )
+    assert any("on 1 other:" in line for line in quantized_in_words(alone))
 
 
 @pytest.fixture

@@ -116,11 +116,13 @@ def figures_in_words(cost: CodecCost, otherwise: str) -> list[str]:
 def quantized_in_words(made: QuantizedEntry) -> list[str]:
     """What quantising did and costs, in lines that fit 80 columns."""
     left = f", {made.in_floats} stayed in floats" if made.in_floats else ""
-    which = "others" if made.held_out else "the same, too few to keep some back"
+    samples = made.cost.samples
+    others = _counted(samples, "other")
+    which = others if made.held_out else f"{samples} the same, too few to keep some back"
     return [
         f"{_counted(made.on_bytes, 'layer')} on bytes{left}; ranges from "
         f"{_counted(made.calibrated, 'sample')}",
-        f"against the given network, on {made.cost.samples} {which}:",
+        f"against the given network, on {which}:",
         *figures_in_words(made.cost, "in floats"),
     ]
 

@@ -60,7 +60,8 @@ def _about_run(run: SimulatedRunObject) -> list[str]:
         many = "change" if run.switches == 1 else "changes"
         lines.append(f"{run.name}: frames by route {took}; {run.switches:,} {many}")
     if run.unanswered:
-        lines.append(f"{run.name}: {run.unanswered:,} frames were never answered")
+        frames = "1 frame was" if run.unanswered == 1 else f"{run.unanswered:,} frames were"
+        lines.append(f"{run.name}: {frames} never answered")
     if run.queue_full:
         lines.append(
             f"{run.name}: {run.queue_full:,} packets came to a full queue and were lost: "

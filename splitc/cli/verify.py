@@ -112,6 +112,7 @@ def verify(
 
 def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> None:
     """What was found, and what to type next."""
+    from splitc.bundle.rounding import unsteady_samples
     from splitc.cli import show
     from splitc.cost.board import host_isa
     from splitc.cost.topology import DEVICE
@@ -124,6 +125,8 @@ def _print(bundle: str, opened: Bundle, found: Verification, *, quiet: bool) -> 
     made = show.quantized_lines(manifest)
     for line in (*judged, *_others(found), *made, *costs, *_proved(manifest, found.proofs)):
         console.print(line, markup=False)
+    for line in unsteady_samples(manifest):
+        console.print(line, markup=False, soft_wrap=True)
     for line in show.ran_lines({name: one.how for name, one in found.ran.items()}):
         console.print(line)
     for line in show.not_run(opened, found):
@@ -222,8 +225,7 @@ def _proved(manifest: Manifest, proofs: tuple[ProofCheck, ...]) -> Iterator[str]
 
 def _line(what: str, where: str, one: Difference) -> str:
     same = ", same arg-max" if one.same_argmax and what == "result" else ""
-    may = f"; rounding alone may make {one.rounding:.0e}" if one.rounding else ""
-    return f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}{may}"
+    return f"{what} {one.name}{where}: relative error {one.relative:.1e}{same}"
 
 
 def _over(codec: CodecEntry | None) -> str:

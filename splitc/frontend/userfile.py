@@ -135,4 +135,6 @@ def _failed(what: str, error: BaseException) -> DataError:
     if isinstance(error, SyntaxError):
         at = f"{error.filename}:{error.lineno}"
     why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return DataError(what, at=at, why=why)
+    lacks_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
+    hint = "pip install 'splitc[torch]'" if lacks_torch else ""
+    return DataError(what, at=at, why=why, hint=hint)

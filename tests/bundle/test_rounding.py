@@ -260,7 +260,7 @@ def test_verify_says_what_rounding_may_make(
 ) -> None:
     bundle = unsteady(tmp_path, monkeypatch)
     assert run(["verify", str(bundle.path)]) == 0
-    assert "; rounding alone may make " in capsys.readouterr().out
+    assert "result 'y': rounding alone may make " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rounding", [(0.1,), (0.1, -1.0, 0.1), (0.1, 0.1, 1e9)])

@@ -387,6 +387,15 @@ def test_a_file_that_does_not_run_names_the_line(capsys: Capture) -> None:
     assert "typo.py:2" in error
 
 
+def test_a_file_that_lacks_pytorch_says_what_brings_it(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("module.py").write_text("import torch\n", "utf-8")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run(["cuts", "module.py:net"]) == 2
+    assert "hint: pip install 'splitc[torch]'" in capsys.readouterr().err
+
+
 def test_help_says_that_the_file_is_run(capsys: Capture) -> None:
     assert run(["finetune", "--help"]) == 0
     assert "run as a" in capsys.readouterr().out
