@@ -102,6 +102,21 @@ def test_the_place_of_an_extreme_is_within_the_axis(op: str, axis: int) -> None:
         assert_same(got, want)
 
 
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_the_place_of_an_extreme_of_a_long_row_is_the_first(op: str, dtype: str) -> None:
+    """Of equals in any lanes and behind the last whole vector, and among what is no number."""
+    draw = np.random.default_rng(0)
+    rows = draw.integers(-3, 4, (24, 203)).astype(dtype)
+    rows[20], rows[21, -1], rows[22, 100:130] = 3, 9, -9
+    if dtype == "float32":
+        rows[:8][draw.random((8, 203)) < 0.3] = NAN
+        rows[8], rows[9, 1:], rows[10], rows[11, ::2] = NAN, NAN, -INF, INF
+    net = of_one(rows, lambda n, x: n.op(op, x, axis=1, keepdims=0))
+    got, want = results(net)
+    assert_same(got, want)
+
+
 def test_log_sum_exp_of_infinities() -> None:
     rows = f32(*HARD[:4], INF, 2, *HARD[:4], -INF, 2, *[-INF] * 6, *[80.0] * 6).reshape(4, 6)
     net = of_one(rows, lambda n, x: n.op("ReduceLogSumExp", x, np.array([1])))
