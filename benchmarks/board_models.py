@@ -116,7 +116,7 @@ def compare_host(options: argparse.Namespace) -> dict[str, Any]:
     others = Others()
     board = msgspec.structs.replace(load_board(options.host), cores=options.threads)
     names = QUICK if options.quick else NAMES
-    rounds, batch_s = (3, 0.1) if options.quick else (9, 0.2)
+    rounds, batch_s = (1, 0.05) if options.quick else (9, 0.2)
     measured = measure(names, options.host, options.threads, rounds=rounds, batch_s=batch_s)
     title = (
         f"{options.host}: splitc's own code on this machine, {options.threads} thread(s), medians"

@@ -34,7 +34,7 @@ NO_DEVICE = 8
 
 def commands(options: Namespace) -> Iterator[tuple[str, list[str]]]:
     """Each experiment by its name, with its options."""
-    few = ["--quick", "--images", "128", "--test-images", "50"] if options.quick else []
+    few = ["--quick", "--images", "32", "--test-images", "20"] if options.quick else []
     for network in options.networks:
         cuts = CUTS[network] if not options.quick else CUTS[network].split(",")[1]
         usual = [

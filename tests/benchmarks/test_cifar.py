@@ -20,11 +20,12 @@ from splitc.passes.crossing import crossing_tensor  # noqa: E402
 from tests.benchmarks import cifar_like  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402
 from tests.net.namespaces import why_not  # noqa: E402
+from tests.once import once  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cifar_like.write(tmp_path_factory.mktemp("data"))
+    return once(tmp_path_factory, "cifar", cifar_like.write)
 
 
 def run(name: str, data: Path, out: Path, *options: str) -> tuple[str, dict[str, Any]]:
@@ -33,7 +34,7 @@ def run(name: str, data: Path, out: Path, *options: str) -> tuple[str, dict[str,
     command = [sys.executable, f"benchmarks/{name}.py", "--data", str(data), "--out", str(out),
                "--json", str(written), *options]  # fmt: skip
     done = subprocess.run(
-        command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(written.read_text("utf-8"))
@@ -113,7 +114,7 @@ def test_a_network_without_weights_is_trained_first(tmp_path: Path) -> None:
     data = cifar_like.write(tmp_path / "data", classes=100, strips=1, weights=False)
     shown, figures = run(
         "bottlenetpp_cifar", data, tmp_path, "--dataset", "cifar100", "--network", "vgg16",
-        "--points", "block4", "--base-epochs", "1", "--images", "128", "--test-images", "50",
+        "--points", "block4", "--base-epochs", "1", "--images", "32", "--test-images", "20",
         "--codec-epochs", "1", "--epochs", "1", "--cases", "128-by-erasure-", "--soft", "0.5",
     )  # fmt: skip
     assert "cifar100, vgg16 trained" in shown

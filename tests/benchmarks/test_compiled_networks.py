@@ -19,7 +19,7 @@ def run(tmp_path: Path, script: str, *options: str) -> tuple[str, dict[str, Any]
     written = tmp_path / "figures.json"
     command = [sys.executable, f"benchmarks/{script}", "--quick", "--json", str(written), *options]
     done = subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=1200
     )  # fmt: skip
     assert max(map(len, done.stdout.splitlines())) <= 80
     return done.stdout, json.loads(written.read_text("utf-8"))
