@@ -2,7 +2,7 @@
 """What do kernels for NVIDIA's GPUs take of a multiprocessor, and what bounds their time?
 
     python benchmarks/gpu_kernels.py [--board cuda-sm90] [--precision tf32,float16]
-        [--networks NAME,NAME] [--limit N]
+        [--networks NAME,NAME] [--limit N] [--sass]
 
 Networks are compiled whole for a board, and NVIDIA's assembler says what each kernel takes:
 registers, shared memory, what it spills. From that follows how many threads a multiprocessor
@@ -10,6 +10,10 @@ holds at a time (occupancy), and from the board's figures the least time that th
 take: its multiply-adds at the peak, or its bytes over the memory's bandwidth; how many of the
 multiprocessors its blocks can keep busy is told beside. No GPU is needed and none is asked:
 nothing here is a measured time. Bar: nothing spills, nothing falls back.
+
+`--sass` lists the loops that multiply instead, by the part of their instructions that does, least
+first: what else a pass has, and what it loads or copies by less than 16 bytes. A multiplication on
+tensor cores takes several cycles, so a small part is not in itself a slow loop.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import networks
+from gpu_sass import Loop, loops_of
 
 import splitc
 from common import finish, parser, some_of
@@ -44,6 +49,7 @@ class Row:
         filled: Share of the multiprocessors that its blocks keep busy, at most 1.
         occupancy: Threads that a multiprocessor holds over those that it could.
         tensor: Whether tensor cores multiply.
+        loop: That multiplies; None where nobody asked, or there is none.
     """
 
     network: str
@@ -62,6 +68,7 @@ class Row:
     occupancy: float
     filled: float
     tensor: bool
+    loop: Loop | None = None
 
 
 def occupancy(usage: cuda.Usage, threads: int, arch: str) -> float:
@@ -89,11 +96,12 @@ def bodies(source: str, symbols: Iterable[str]) -> dict[str, str]:
     return {symbol: source[start:end] for (start, symbol), end in zip(starts, ends, strict=True)}
 
 
-def rows_of(network: str, code: GpuCode, board: Board) -> Iterator[Row]:
-    """The kernels of a network compiled for a board."""
+def rows_of(network: str, code: GpuCode, board: Board, *, sass: bool = False) -> Iterator[Row]:
+    """The kernels of a network compiled for a board; with their loops if `sass`."""
     unit = board.unit
     assert isinstance(unit, Gpu)
-    usage = cuda.compile_source(code.program.source, unit.arch).usage
+    made = cuda.compile_source(code.program.source, unit.arch)
+    usage, loops = made.usage, loops_of(made.code) if sass else {}
     kernels = {kernel.name: kernel for kernel in code.kernels}
     launches = {launch.symbol: launch for launch in code.program.launches}
     written = bodies(code.program.source, usage)
@@ -107,7 +115,7 @@ def rows_of(network: str, code: GpuCode, board: Board) -> Iterator[Row]:
             network, unit.precision, symbol, kernel.op, kernel.shapes, kernel.calls, kernel.flops,
             floor * 1e6, blocks, threads, used.registers, used.shared_bytes, used.spill_bytes,
             occupancy(used, threads, unit.arch), min(1.0, blocks / board.cores),
-            _multiplies(written[symbol]),
+            _multiplies(written[symbol]), loops.get(symbol),
         )  # fmt: skip
 
 
@@ -130,6 +138,7 @@ def main() -> None:
     made.add_argument("--precision", type=some_of(PRECISIONS), default=["float32"])
     made.add_argument("--networks", type=some_of(networks.NAMES), metavar="NAME,NAME")
     made.add_argument("--limit", type=int, default=30, metavar="N")
+    made.add_argument("--sass", action="store_true", help="the loops, by what multiplies in them")
     options = made.parse_args()
     board = load_board(options.board)
     found: list[Row] = []
@@ -140,10 +149,10 @@ def main() -> None:
             there = at_precision({SERVER: board}, precision)[SERVER]
             code = compile_module(TvmBackend().lower(model), there)
             fallbacks[name] = len(code.fallbacks)
-            rows = list(rows_of(name, code, there))
+            rows = list(rows_of(name, code, there, sass=options.sass))
             found += rows
             _tell(name, rows, fallbacks[name])
-    _print(found, options.limit, board)
+    (_print_loops if options.sass else _print)(found, options.limit, board)
     shown: dict[str, Any] = {"board": board.name, "kernels": [asdict(row) for row in found]}
     finish({**shown, "fallbacks": fallbacks}, options.json)
 
@@ -169,6 +178,16 @@ def _print(found: list[Row], limit: int, board: Board) -> None:
         print(f"{row.network:14} {row.precision:8} {row.op[:26]:26} {row.blocks:6} {row.threads:4} "
               f"{row.registers:4} {row.shared_bytes:6} {row.spill_bytes:5} "
               f"{row.occupancy:4.2f} {row.filled:4.2f} {row.floor_us:8.2f}")  # fmt: skip
+
+
+def _print_loops(found: list[Row], limit: int, board: Board) -> None:
+    loops = [(row, row.loop) for row in found if row.loop is not None]
+    print(f"\nOn {board.title}, the loops that multiply least first:")
+    print(f"{'network':14} {'in':8} {'computes':30} {'shapes':48} share instr.")
+    for row, loop in sorted(loops, key=lambda pair: pair[1].share)[:limit]:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(loop.kinds.items()))
+        head = f"{row.network:14} {row.precision:8} {row.op[:30]:30} {row.shapes[:48]:48}"
+        print(f"{head} {loop.share:5.2f} {loop.instructions:5}  {kinds}; {loop.narrow} narrow")
 
 
 if __name__ == "__main__":
