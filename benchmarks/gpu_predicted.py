@@ -11,7 +11,6 @@ milliseconds in float32, tf32 and float16, a dash where a board has no such tens
 
 from __future__ import annotations
 
-import networks  # noqa: F401  # Where gpu_vs_peers finds its networks.
 from gpu_vs_peers import NETWORKS, network
 
 import splitc
