@@ -137,22 +137,23 @@ def test_what_a_sum_repeats_over_is_a_view_and_a_product_takes_it() -> None:
     assert_right(net)
 
 
-def scattered(net: Net, x: str) -> str:
-    """A map of (3, 5) in which a row is put elsewhere: by TVM's loops."""
-    return net.op("ScatterElements", x, np.array([[2, 0, 1, 1, 2]]), net.input(1, 5))
+def pooled(net: Net, x: str) -> str:
+    """The largest elements of a region of a map: by TVM's loops."""
+    region = np.array([[0, 0, 0, 3, 2]], np.float32)
+    return net.op("MaxRoiPool", x, region, pooled_shape=[2, 2])
 
 
 def test_an_operator_without_a_rule_is_listed_and_right() -> None:
     net = Net(0)
-    net.outputs = [scattered(net, net.input(3, 5))]
-    assert assert_right(net).fallbacks == ("scatter_elements",)
+    net.outputs = [pooled(net, net.input(1, 2, 3, 5))]
+    assert assert_right(net).fallbacks == ("vision.roi_pool",)
 
 
 def test_an_operator_without_a_rule_leaves_the_others_their_rules() -> None:
     net = Net(0)
-    net.outputs = [net.op("Relu", scattered(net, net.op("Exp", net.input(3, 5))))]
+    net.outputs = [net.op("Relu", pooled(net, net.op("Exp", net.input(1, 2, 3, 5))))]
     code = assert_right(net)
-    assert code.fallbacks == ("scatter_elements",)
+    assert code.fallbacks == ("vision.roi_pool",)
     assert "map" in {kernel.rule for kernel in code.kernels}
 
 
