@@ -46,7 +46,8 @@ from splitc_targets.tvm.adapter import CannotRun
 
 _NEUTRAL = Machine(
     lanes=1, registers=16, spare=0, fma=True, fma_latency=1, fma_per_cycle=1.0,
-    loads_per_cycle=1.0, lane_fma=False, memory_fma=False, multiply_adds=(), tile_products=(),
+    loads_per_cycle=1.0, lane_fma=False, memory_fma=False, prefetch=False, multiply_adds=(),
+    tile_products=(),
     l1_bytes=32768, l1_ways=8, l2_bytes=262144, l2_shared=False, beyond_l2=8.0, memory=8.0,
     exposed=0.25, cores=1,
 )  # fmt: skip

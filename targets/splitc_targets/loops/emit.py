@@ -395,6 +395,12 @@ class Code:
         given = [tirx.IntImm("int64", a) if isinstance(a, int) else a for a in arguments]
         self.add(tirx.Evaluate(tirx.call_extern("void", name, *given)))
 
+    def prefetch(self, address: Value) -> None:
+        """Have L2 fetch a line that is read later; no address is wrong, the last ones or beyond."""
+        read, to_l2, data = const(0), const(2), const(1)
+        fetched = tirx.call_intrin("void", "tirx.prefetch", address, read, to_l2, data)
+        self.add(tirx.Evaluate(fetched))
+
     def bind(self, value: Value, name: str = "v") -> Value:
         """Name a value, so that using it again does not compute it again."""
         if isinstance(value, int):

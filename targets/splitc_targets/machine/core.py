@@ -97,6 +97,8 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             (AArch64); otherwise from memory, broadcast as it is loaded (AVX-512), or
             broadcast by a load of its own.
         memory_fma: Whether a multiply-add takes a broadcast operand from memory.
+        prefetch: Whether kernels ask for weights before they reach them: while a block of them is
+            multiplied, the next comes from memory.
         l1_bytes: First-level data cache of a core.
         l1_ways: Its associativity.
         l2_bytes: The cache behind it that kernels count on; None where the chip decides its
@@ -132,6 +134,7 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     loads_per_cycle: _Rate
     lane_fma: bool
     memory_fma: bool
+    prefetch: bool = False
     l1_bytes: _Count
     l1_ways: _Count
     l2_bytes: _Count | None = None

@@ -23,6 +23,7 @@ class Machine:
         loads_per_cycle: Vector loads started per cycle.
         lane_fma: Whether a multiply-add takes one operand from a lane of a register.
         memory_fma: Whether a multiply-add takes a broadcast operand from memory.
+        prefetch: Whether kernels ask for weights before they reach them.
         multiply_adds: Instructions for smaller elements that its board's code may use.
         tile_products: Instructions for tiles of them, likewise.
         l1_bytes: First-level data cache of a core.
@@ -45,6 +46,7 @@ class Machine:
     loads_per_cycle: float
     lane_fma: bool
     memory_fma: bool
+    prefetch: bool
     multiply_adds: tuple[MultiplyAdd, ...]
     tile_products: tuple[TileProduct, ...]
     l1_bytes: int
@@ -108,6 +110,7 @@ def machine_of(board: Board) -> Machine:
         lanes=core.lanes, registers=core.registers, spare=core.spare, fma=core.fma,
         fma_latency=core.fma_latency, fma_per_cycle=core.fma_per_cycle,
         loads_per_cycle=core.loads_per_cycle, lane_fma=core.lane_fma, memory_fma=core.memory_fma,
+        prefetch=core.prefetch,
         multiply_adds=tuple(filter(allowed, core.multiply_adds)),
         tile_products=tuple(filter(allowed, core.tile_products)),
         l1_bytes=core.l1_bytes, l1_ways=core.l1_ways,

@@ -5,7 +5,8 @@ Activations are channels-last; weights are packed at compile time, in blocks of 
 [group][block][kernel row][kernel column][input channel][block's channels]. A tile of a
 few pixels by a few vectors of channels stays in registers over the whole reduction. Columns
 at the border get code of their own, so that no padded copy is made and nothing is multiplied
-by zeros; kernel rows outside of the map are skipped by the loop's bounds.
+by zeros; kernel rows outside of the map are skipped by the loop's bounds. On cores that are said
+to prefetch, each tile of a block asks for its share of the next block's weights.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ def kernel(name: str, conv: Conv, machine: Machine, packed: int) -> Any:
     arguments += [*operand_arguments(flat), Argument("y", (result_size(flat),), flat.y_dtype)]
 
     def write_all(code: Code, *arrays: Array) -> None:
-        write(code, flat, machine, arrays)
+        Writer(code, flat, machine, arrays).tasks()
 
     return emit.function(name, arguments, write_all)
 
 
 def write(code: Code, conv: Conv, machine: Machine, arrays: tuple[Array, ...]) -> None:
-    """Add the loops of a (flattened) convolution on (x, packed weights, operands…, y)."""
-    Writer(code, conv, machine, arrays).tasks()
+    """Add the loops of a (flattened) convolution on (x, weights just packed, operands…, y)."""
+    Writer(code, conv, replace(machine, prefetch=False), arrays).tasks()
 
 
 class Writer:
@@ -95,6 +96,7 @@ class Writer:
         self.blocks = blocks(conv, self.tile, machine.lanes)
         self.taps = conv.kernel[0] * conv.kernel[1] * conv.channels
         self.vector = emit.typed("float32", machine.lanes)
+        self.each_step = self._each_step()
 
     @property
     def depth(self) -> int:
@@ -207,6 +209,7 @@ class Writer:
     def _tile(self, spot: Spot, run: Segment, column: Index) -> None:
         """One tile of results: sums in registers, then the fused expression, then the store."""
         conv, code, lanes = self.conv, self.code, self.machine.lanes
+        spot = replace(spot, ahead=self.ahead(spot, column))
         with code.scope():
             sums = code.local(run.size * spot.vectors * lanes, self.summed)
             for j in range(spot.vectors):
@@ -229,6 +232,31 @@ class Writer:
                 self._columns(spot, run, sums, at, taps)
             self.beyond(spot, run, sums, low, high)
             self._store(spot, run, sums, column)
+
+    def ahead(self, spot: Spot, column: Index) -> Index | None:
+        """Where a tile's share of the next block's weights begins; None where none is asked for.
+
+        Behind the last block it is what a part's file of weights has next: the next kernel's.
+        """
+        if not self.each_step:
+            return None
+        block = self.depth * self.tile.vectors * self.machine.lanes
+        line = spot.image * self.conv.out_height + spot.row
+        tile = line * self._tiles_of_a_row() + emit.div(column, self.tile.rows)
+        share = self.taps * self.each_step
+        return self.code.bind(spot.weights + block + tile * share)
+
+    def _tiles_of_a_row(self) -> int:
+        return -(-self.conv.out_width // self.tile.rows)
+
+    def _each_step(self) -> int:
+        """Elements of the next block's weights that a step of the reduction asks for."""
+        conv, machine = self.conv, self.machine
+        tiles = conv.batch * conv.out_height * self._tiles_of_a_row()
+        several = conv.groups * len(self.blocks) > 1 and tiles >= _TILES_AHEAD
+        if not (machine.prefetch and several and blocks_outermost(conv, machine)):
+            return 0
+        return -(-self.tile.vectors * machine.lanes // tiles)
 
     def beyond(self, spot: Spot, run: Segment, sums: Array, low: Index, high: Index) -> None:
         """What belongs to the sums from outside of the map: nothing where that is zeros.
@@ -302,9 +330,19 @@ class Writer:
                 self._step(spot, inside, sums, at, taps, c * step, step)
         else:
             with code.loop("c", main) as c:
+                self._ask(spot, taps, c * step, step)
                 self._step(spot, inside, sums, at, taps, c * step, step)
         for c in range(main * step, conv.channels):
             self._step(spot, inside, sums, at, taps, c, 1)
+
+    def _ask(self, spot: Spot, taps: Index, channel: Index, step: int) -> None:
+        """Ask for what belongs to `step` input channels of the next block's weights."""
+        if spot.ahead is None:
+            return
+        tap = emit.div(taps - spot.weights, spot.vectors * self.machine.lanes)
+        from_ = spot.ahead + (tap + channel) * self.each_step
+        for line in range(0, step * self.each_step, _LINE):
+            self.code.prefetch(self.w.address(from_ + line))
 
     def _step(
         self, spot: Spot, inside: tuple[int, int], sums: Array, at: Index, taps: Index,
@@ -382,7 +420,10 @@ class InstructionWriter(Writer):
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a tile lies: its group and block of channels, its image and row of the result."""
+    """Where a tile lies: its group and block of channels, its image and row of the result.
+
+    `ahead` is where its share of the next block's weights begins.
+    """
 
     group: Index
     channel: Index
@@ -391,7 +432,17 @@ class Spot:
     used: int
     image: Index
     row: Index
+    ahead: Index | None = None
 
+
+_TILES_AHEAD = 4
+"""Tiles among which a block's weights are shared from which on asking for the next ones pays.
+
+Fewer use a block no longer than memory takes to bring the next, which follows it anyway.
+"""
+
+_LINE = 16
+"""Elements of a cache line."""
 
 _UNROLL = 36
 """Steps of the reduction up to which a kernel row is written out (first layers)."""
