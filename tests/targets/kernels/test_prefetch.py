@@ -54,7 +54,9 @@ def test_tiles_together_ask_for_the_whole_next_block(
 ) -> None:
     """Each tile's share begins where the one before ends, and the last ends behind the block."""
     machine = machine_of(load_board("x86-64-v4"))
-    conv = geometry.flattened(geometry.of_maps(x, y, 1, kernel, stride, (kernel[0] // 2,) * 2))
+    conv = geometry.flattened(
+        geometry.of_maps(x, y, 1, kernel, stride, (kernel[0] // 2, kernel[0] // 2))
+    )
     nowhere = emit.Array(None, "float32")
     writer = direct.Writer(emit.Code(), conv, machine, (nowhere, nowhere, nowhere))
     taps = kernel[0] * kernel[1] * conv.channels
