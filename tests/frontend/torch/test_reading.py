@@ -26,6 +26,7 @@ from splitc.cli.app import run  # noqa: E402
 from splitc.errors import BadModelError, SplitcError, UsageError  # noqa: E402
 from splitc.frontend.torch.model import load_torch  # noqa: E402
 from tests.frontend.torch.nets import build, example  # noqa: E402
+from tests.helpers import ROOT  # noqa: E402
 
 
 def layer_names(model: Any) -> list[str]:
@@ -329,6 +330,14 @@ def test_inspect_and_cuts_read_pt2_files(
 ) -> None:
     path = tmp_path / "plain.pt2"
     torch.export.save(torch.export.export(build("plain"), (example(),)), path)
-    for verb in ("inspect", "cuts", "ops"):
+    for verb in ("inspect", "ops"):
         assert run([verb, str(path), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
+    # In a process of its own, which has imported nothing of PyTorch's before.
+    start = "from splitc.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", start, "cuts", str(path), "--json"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
