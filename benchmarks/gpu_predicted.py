@@ -11,6 +11,7 @@ milliseconds in float32, tf32 and float16, a dash where a board has no such tens
 
 from __future__ import annotations
 
+from gpu_sides import FLOAT32, PRECISIONS
 from gpu_vs_peers import NETWORKS, network
 
 import splitc
@@ -22,13 +23,12 @@ from splitc.cost.topology import SERVER
 from splitc.ir.graph import LayerGraph
 
 BOARDS = ("cuda-sm75", "cuda-sm80", "cuda-sm86", "cuda-sm89", "cuda-sm90", "jetson-orin")
-PRECISIONS = ("float32", "tf32", "float16")
 
 
 def predicted(graph: LayerGraph, board: Board) -> dict[str, float]:
     """Milliseconds of all of a network's layers, by precision."""
     assert isinstance(board.unit, Gpu)
-    has = [each for each in PRECISIONS if each == "float32" or each in board.unit.tensor]
+    has = [each for each in PRECISIONS if each == FLOAT32 or each in board.unit.tensor]
     there = {each: at_precision({SERVER: board}, each)[SERVER] for each in has}
     return {each: 1e3 * sum(BoardCost(at).seconds(graph)) for each, at in there.items()}
 

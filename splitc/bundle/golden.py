@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,7 +130,7 @@ def write_golden(folder: Path, whole: Network, ways: Sequence[Way], seed: int) -
     feeds = tuple(feed for feed, _ in kept)
     _save(folder / "inputs", feeds)
     _save(folder / "outputs", [results for _, results in kept])
-    crossing = _crossing(ways, feeds)
+    crossing = crossing_of(ways, feeds)
     received: set[int] = set()
     for number, way in enumerate(ways):
         place = of_route(folder, number, len(ways))
@@ -143,18 +143,26 @@ def write_golden(folder: Path, whole: Network, ways: Sequence[Way], seed: int) -
     return Golden(feeds, frozenset(received), notes)
 
 
-def _crossing(
-    ways: Sequence[Way], feeds: Sequence[Mapping[str, Array]]
-) -> list[list[dict[str, Array]]]:
-    """What crosses on each route, of each sample."""
+def crossing_of(
+    ways: Sequence[Way], feeds: Sequence[Mapping[str, Array]],
+    change: Callable[[Network], Network] = lambda network: network,
+) -> list[list[dict[str, Array]]]:  # fmt: skip
+    """What crosses on each route, of each sample.
+
+    Args:
+        ways: The routes.
+        feeds: The samples: arrays by input name.
+        change: Gives the network that is run in a part's place, one after the other.
+    """
     made: dict[str, list[dict[str, Array]]] = {}
     found: list[list[dict[str, Array]]] = []
     for way in ways:
         known = [dict(feed) for feed in feeds]
         for step in way.before:
             if step.name not in made:
-                made[step.name] = [step.run(each) for each in known]
-                step.network.unload()
+                changed = replace(step, network=change(step.network))
+                made[step.name] = [changed.run(each) for each in known]
+                changed.network.unload()
             known = [{**each, **new} for each, new in zip(known, made[step.name], strict=True)]
         names = [tensor.name for tensor in way.ready.cut.boundary]
         found.append([{name: each[name] for name in names} for each in known])
@@ -321,5 +329,5 @@ def _save(folder: Path, samples: Sequence[Mapping[str, Array]]) -> None:
         np.save(folder / f"{k}.npy", np.stack([sample[name] for sample in samples]))
 
 
-__all__ = ["LOOSEST_TOLERANCE", "TOLERANCE", "Array", "Golden", "Step", "Way", "seeded_inputs",
-           "tolerance_of", "write_golden"]  # fmt: skip
+__all__ = ["LOOSEST_TOLERANCE", "TOLERANCE", "Array", "Golden", "Step", "Way", "crossing_of",
+           "seeded_inputs", "tolerance_of", "write_golden"]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from splitc.arrays import Array, nudged
 from splitc.bundle.difference import difference
-from splitc.bundle.golden import Step, Way
+from splitc.bundle.golden import Way, crossing_of
 from splitc.runtime.manifest_checks import MOST_ROUNDING
 
 if TYPE_CHECKING:
@@ -120,17 +120,9 @@ def _made(
     """Results and what crosses, of all samples, each network of the routes changed."""
     networks = {id(network): network for network in (whole, *(way.ready.model for way in ways))}
     found = [one for each in networks.values() for one in _results(change(each), feeds)]
-    steps: dict[str, list[dict[str, Array]]] = {}
-    for way in ways:
-        known = [dict(feed) for feed in feeds]
-        for step in way.before:
-            if step.name not in steps:
-                changed = Step(step.name, change(step.network), step.stands_for)
-                steps[step.name] = [changed.run(each) for each in known]
-                changed.network.unload()
-            known = [{**each, **new} for each, new in zip(known, steps[step.name], strict=True)]
+    for way, samples in zip(ways, crossing_of(ways, feeds, change), strict=True):
         crossing = [tensor.name for tensor in way.ready.cut.boundary]
-        found += [(name, [each[name] for each in known]) for name in crossing]
+        found += [(name, [each[name] for each in samples]) for name in crossing]
     return found
 
 

@@ -132,12 +132,9 @@ class _Writer:
                 if inside is not None:
                     known = code.bind(tirx.NE(inside.at(point), emit.const(0)), "inside")
                 read.append((here, share, known))
-            whole = spec.channels // (lanes * _VECTORS)
-            step = lanes * _VECTORS
-            with code.loop("c", whole) as c:
-                self._channels(read, code.bind(c * step), to, step)
-            if spec.channels % step:
-                self._channels(read, whole * step, to, spec.channels % step)
+            code.stretches(
+                spec.channels, lanes * _VECTORS, lambda c, n: self._channels(read, c, to, n)
+            )
 
     def _channels(
         self, read: list[tuple[Index, Value | None, Value | None]], c: Index, to: Index, count: int

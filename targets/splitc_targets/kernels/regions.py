@@ -101,7 +101,10 @@ class _Writer:
             with code.loop("column", columns) as column:
                 to = code.bind((task * columns + column) * spec.channels, "to")
                 across = self._element(right, column)
-                self._all(image, (down, row), (right, across), to)
+                code.stretches(
+                    spec.channels, self.machine.lanes * _VECTORS,
+                    lambda c, n: self._channels(image, (down, row), (right, across), to, c, n),
+                )  # fmt: skip
 
     def _along(self, roi: Index, axis: int) -> _Along:
         """A region along rows (axis 0) or columns."""
@@ -123,18 +126,6 @@ class _Writer:
         """Where an element of the result begins."""
         place = tirx.Cast("float32", emit.index(number))
         return self.code.bind(along.start + place * along.step, "begin")
-
-    def _all(
-        self, image: Index, down: tuple[_Along, Value], right: tuple[_Along, Value], to: Index
-    ) -> None:
-        """All channels of an element, as many at a time as sums are held of."""
-        code, spec = self.code, self.spec
-        step = self.machine.lanes * _VECTORS
-        whole = spec.channels // step
-        with code.loop("c", whole) as c:
-            self._channels(image, down, right, to, code.bind(c * step), step)
-        if spec.channels % step:
-            self._channels(image, down, right, to, whole * step, spec.channels % step)
 
     def _channels(
         self, image: Index, down: tuple[_Along, Value], right: tuple[_Along, Value], to: Index,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splitc_targets.graph.graph import Node
+from splitc_targets.graph.views import packed
 from splitc_targets.kernels import gather
 from splitc_targets.loops import emit
 from splitc_targets.loops.emit import Argument, Array, Code, Index, Value, tirx
@@ -162,7 +163,7 @@ class _Writer:
         """Single elements: each task has a stretch of one of the other dimensions."""
         spec = self.spec
         assert spec.axis is not None
-        steps = (_steps(spec.shape), _steps(spec.places))
+        steps = (packed(spec.shape), packed(spec.places))
         every = [
             (size, 0 if d == spec.axis else x, at, at)
             for d, (size, x, at) in enumerate(zip(spec.places, *steps, strict=True))
@@ -196,7 +197,7 @@ class _Writer:
         spec, code = self.spec, self.code
         assert spec.axis is not None
         place = tirx.Cast("int32", self.places.at(at))
-        to = code.bind(base + place * _steps(spec.shape)[spec.axis], "to")
+        to = code.bind(base + place * packed(spec.shape)[spec.axis], "to")
         met = COMBINE[spec.reduction](self.y.at(to), self.updates.at(at))
         code.store(self.y, to, met)
 
@@ -215,8 +216,3 @@ class _Writer:
         with code.loop("i", count - whole * lanes, start=whole * lanes) as i:
             where, value = made(i, 1)
             code.store(self.y, where, value)
-
-
-def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Distances between neighbours of a tensor that lies densely."""
-    return tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))

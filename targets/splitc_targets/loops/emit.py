@@ -395,6 +395,14 @@ class Code:
         given = [tirx.IntImm("int64", a) if isinstance(a, int) else a for a in arguments]
         self.add(tirx.Evaluate(tirx.call_extern("void", name, *given)))
 
+    def stretches(self, count: int, step: int, write: Callable[[Index, int], None]) -> None:
+        """`write` code for (first, how many) of so many things: `step` at a time, then the rest."""
+        whole = count // step
+        with self.loop("c", whole) as c:
+            write(self.bind(c * step), step)
+        if count % step:
+            write(whole * step, count % step)
+
     def prefetch(self, address: Value) -> None:
         """Have L2 fetch a line that is read later; no address is wrong, the last ones or beyond."""
         read, to_l2, data = const(0), const(2), const(1)
